@@ -1,0 +1,1 @@
+//! Reads Dockerfiles and image references into spans. No I/O.

@@ -1,0 +1,1 @@
+//! Runs a graph of tasks in parallel: edges, resources, cancellation, trace.

@@ -1,0 +1,1 @@
+//! What crosses the network: audit events, problem details, webhook payloads, the RemediationRequest type.

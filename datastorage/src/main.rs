@@ -1,0 +1,3 @@
+//! The DataStorage service.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The Gateway service.
+
+fn main() {}
