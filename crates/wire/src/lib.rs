@@ -1,3 +1,5 @@
 //! What crosses the network: audit events, problem details, webhook payloads, the RemediationRequest type.
 
 pub mod problem;
+pub mod remediation_request;
+pub mod webhook;
