@@ -33,18 +33,13 @@ pub const TERMINAL_PHASES: [&str; 5] = ["Completed", "Failed", "TimedOut", "Skip
     derive = "PartialEq",
     doc = "One problem to be remedied: made by the Gateway of the first signal, counted by it for every further one, worked on by the other services.",
     selectable = ".spec.signalFingerprint",
-    printcolumn(name = "Signal", type_ = "string", json_path = ".spec.signalName"),
-    printcolumn(name = "Severity", type_ = "string", json_path = ".spec.severity"),
-    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.targetResource.kind"),
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetResource.name"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.overallPhase"),
-    printcolumn(
-        name = "Count",
-        type_ = "integer",
-        json_path = ".status.deduplication.occurrenceCount",
-        description = "How often the signal was seen; empty while it was seen once"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"Signal", "type":"string", "jsonPath":".spec.signalName"}"#,
+    printcolumn = r#"{"name":"Severity", "type":"string", "jsonPath":".spec.severity"}"#,
+    printcolumn = r#"{"name":"Kind", "type":"string", "jsonPath":".spec.targetResource.kind"}"#,
+    printcolumn = r#"{"name":"Target", "type":"string", "jsonPath":".spec.targetResource.name"}"#,
+    printcolumn = r#"{"name":"Phase", "type":"string", "jsonPath":".status.overallPhase"}"#,
+    printcolumn = r#"{"name":"Count", "type":"integer", "jsonPath":".status.deduplication.occurrenceCount", "description":"Signals seen; empty while it is one"}"#,
+    printcolumn = r#"{"name":"Age", "type":"date", "jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "spec is immutable" }]))]
