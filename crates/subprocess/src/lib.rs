@@ -1,1 +1,47 @@
 //! Runs child processes as groups: deadlines, log files, last lines, records of what still runs.
+//!
+//! Every child is the leader of a process group of its own, and is ended with everything that it started. What
+//! it prints goes to a log file as it comes. When it fails, [`Failure`] says what failed, the exact command, how
+//! it ended, its last lines and where the whole log is. Nothing here polls where the kernel can wake us: a
+//! waiting parent uses no CPU.
+//!
+//! ```
+//! use std::process;
+//! use std::time::Duration;
+//! use subprocess::{Cancel, Command};
+//!
+//! # fn main() -> Result<(), subprocess::Failure> {
+//! let mut list = process::Command::new("env");
+//! list.arg("--help");
+//! let output = Command::new(list)
+//!     .name("list the environment")
+//!     .deadline(Duration::from_secs(10))
+//!     .capture(&Cancel::never())?;
+//! assert!(output.text().contains("env"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Command::run`] and [`Command::capture`] wait for the end; [`Pipeline`] does so for two commands.
+//! - [`Command::spawn`] gives a [`Child`], ended on drop unless [`Child::detach`]ed.
+//! - [`Command::record`] leaves a [`Record`] in a file: another process can tell whether it still runs, stop it
+//!   and start it again.
+
+mod cancel;
+mod child;
+mod command;
+mod failure;
+mod output;
+mod pipeline;
+mod process;
+mod record;
+mod show;
+
+pub use cancel::{Cancel, CancelGuard};
+pub use child::{Child, Killer};
+pub use command::{Command, Output};
+pub use failure::{Ended, Failure};
+pub use pipeline::Pipeline;
+pub use process::Process;
+pub use record::{Record, RecordError};
+pub use rustix::process::Signal;

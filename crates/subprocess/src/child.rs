@@ -1,0 +1,388 @@
+//! A running child: waited for, ended as a group, reaped.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{self, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::cancel::Cancel;
+use crate::command::Output;
+use crate::failure::{Ended, Failure};
+use crate::output::Gatherer;
+use crate::process::{signal_group, signal_process};
+
+#[derive(Default)]
+struct State {
+    /// Set once it has ended and been reaped; from then on its number may be another process's.
+    exit: Option<Result<ExitStatus, String>>,
+    ended_at: Option<Instant>,
+    /// Why we asked it to end, and when it will be killed if it has not.
+    stopping: Option<(Ended, Instant)>,
+    killed: bool,
+}
+
+struct Shared {
+    pid: u32,
+    /// Asked to end with this signal, sent to the leader alone; without one SIGTERM goes to the whole group.
+    stop_signal: Option<Signal>,
+    grace: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks it to end, once; it is killed when the grace is over, by whoever waits for it.
+    fn end(&self, reason: Ended, grace: Duration) {
+        let mut state = self.lock();
+        if state.exit.is_some() || state.stopping.is_some() {
+            return;
+        }
+        state.stopping = Some((reason, Instant::now() + grace));
+        // Under the lock: it has not been reaped, so the number is still its own.
+        match self.stop_signal {
+            Some(signal) => signal_process(self.pid, signal),
+            None => signal_group(self.pid, Signal::TERM),
+        }
+        self.changed.notify_all();
+    }
+
+    fn kill(&self, reason: Ended) {
+        let mut state = self.lock();
+        self.kill_locked(&mut state, reason);
+    }
+
+    fn kill_locked(&self, state: &mut State, reason: Ended) {
+        if state.exit.is_some() || state.killed {
+            return;
+        }
+        state.stopping.get_or_insert_with(|| (reason, Instant::now()));
+        state.killed = true;
+        signal_group(self.pid, Signal::KILL);
+        self.changed.notify_all();
+    }
+
+    /// Waits for its end, ending it when `deadline` is over; kills it when its grace is.
+    fn wait(&self, deadline: Option<(Duration, Instant)>) {
+        let mut state = self.lock();
+        while state.exit.is_none() {
+            let until = match (&state.stopping, deadline) {
+                (Some(_), _) if state.killed => None,
+                (Some((_, kill_at)), _) => Some(*kill_at),
+                (None, Some((_, at))) => Some(at),
+                (None, None) => None,
+            };
+            let Some(until) = until else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                state = self
+                    .changed
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            } else if state.stopping.is_some() {
+                self.kill_locked(&mut state, Ended::Stopped);
+            } else if let Some((limit, _)) = deadline {
+                drop(state);
+                self.end(Ended::Deadline(limit), self.grace);
+                state = self.lock();
+            }
+        }
+    }
+
+    /// Waits for its end for at most `limit`; true if it has ended.
+    fn wait_for(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut state = self.lock();
+        loop {
+            if state.exit.is_some() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// Ends a child's whole group from anywhere; cheap to clone, does nothing once the child has ended.
+#[derive(Clone)]
+pub struct Killer(Arc<Shared>);
+
+impl fmt::Debug for Killer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Killer").field(&self.0.pid).finish()
+    }
+}
+
+impl Killer {
+    /// Asks the group to end (SIGTERM) and returns at once; whoever waits for the child kills the group when
+    /// its grace is over. Its failure reads "cancelled".
+    pub fn cancel(&self) {
+        self.0.end(Ended::Cancelled, self.0.grace);
+    }
+
+    /// Kills the group (SIGKILL) and returns at once.
+    pub fn kill(&self) {
+        self.0.kill(Ended::Stopped);
+    }
+}
+
+/// A running child, leader of a process group of its own.
+///
+/// Dropping it kills the group and reaps the child, unless it was [detached](Self::detach).
+pub struct Child {
+    shared: Arc<Shared>,
+    name: String,
+    command: String,
+    gatherer: Gatherer,
+    begin: Instant,
+    deadline: Option<(Duration, Instant)>,
+    detached: bool,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Child")
+            .field("name", &self.name)
+            .field("pid", &self.shared.pid)
+            .finish()
+    }
+}
+
+/// How a child is to be ended.
+pub(crate) struct Ending {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) stop_signal: Option<Signal>,
+}
+
+impl Child {
+    pub(crate) fn adopt(
+        mut process: process::Child,
+        name: String,
+        command: String,
+        gatherer: Gatherer,
+        ending: &Ending,
+    ) -> std::io::Result<Self> {
+        let begin = Instant::now();
+        let shared = Arc::new(Shared {
+            pid: process.id(),
+            stop_signal: ending.stop_signal,
+            grace: ending.grace,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let deadline = ending.deadline.map(|limit| (limit, begin + limit));
+        let child = Self {
+            shared,
+            name,
+            command,
+            gatherer,
+            begin,
+            deadline,
+            detached: false,
+        };
+        let shared = Arc::clone(&child.shared);
+        let (sender, receiver) = std::sync::mpsc::sync_channel::<process::Child>(1);
+        let reaper = thread::Builder::new().name("reaper".to_owned()).spawn(move || {
+            if let Ok(process) = receiver.recv() {
+                reap(process, &shared);
+            }
+        });
+        match reaper {
+            Ok(_) => {
+                let _reaper_waits_for_it = sender.send(process);
+                Ok(child)
+            }
+            Err(error) => {
+                // Without a thread to reap it, it can't be watched: end it here.
+                signal_group(process.id(), Signal::KILL);
+                let exit = process.wait().map_err(|error| error.to_string());
+                child.shared.lock().exit = Some(exit);
+                Err(error)
+            }
+        }
+    }
+
+    /// The leader's process number, which is also its group's.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.shared.pid
+    }
+
+    /// The exact command, quoted for a shell; secrets left out.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// A handle that ends the group from anywhere.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.shared))
+    }
+
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.lock().exit.is_none()
+    }
+
+    /// Waits for at most `limit`; true if it has ended. To pause between two looks at whether a server is
+    /// ready, without missing that it died.
+    #[must_use]
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        self.shared.wait_for(limit)
+    }
+
+    /// Waits for its end: success is exit code 0.
+    ///
+    /// # Errors
+    /// [`Failure`] for any other end: also when `cancel` is thrown or its deadline is over.
+    pub fn wait(mut self, cancel: &Cancel) -> Result<Output, Failure> {
+        self.wait_mut(cancel);
+        self.outcome()
+    }
+
+    pub(crate) fn wait_mut(&self, cancel: &Cancel) {
+        let killer = self.killer();
+        let _guard = cancel.on_cancel(move || killer.cancel());
+        self.shared.wait(self.deadline);
+    }
+
+    /// Asks the group to end, kills it when `grace` is over, and returns when it is gone. Gives what it printed
+    /// last, for a message.
+    pub fn terminate(mut self, grace: Duration) -> Vec<String> {
+        self.shared.end(Ended::Stopped, grace);
+        self.shared.wait(None);
+        self.gatherer.finish().last_lines
+    }
+
+    /// Kills the group and returns when it is gone.
+    pub fn kill(self) {
+        self.shared.kill(Ended::Stopped);
+        self.shared.wait(None);
+    }
+
+    /// Lets it run on when this process ends. Find it again by its record ([`crate::Command::record`]).
+    pub fn detach(mut self) {
+        self.detached = true;
+    }
+
+    /// Why it ended, for a child that should still run. For one that does, its failure so far is asked for with
+    /// the reason `ended`, such as a deadline for its readiness.
+    #[must_use]
+    pub fn failure(&mut self, ended: Ended) -> Failure {
+        let ended = self.ended().unwrap_or(ended);
+        let gains = if self.is_running() {
+            self.gatherer.so_far()
+        } else {
+            self.gatherer.finish()
+        };
+        Failure::new(self.name.clone(), self.command.clone(), ended)
+            .with_log(gains.last_lines, self.gatherer.log_path())
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let state = self.shared.lock();
+        let exit = state.exit.as_ref()?;
+        Some(match (&state.stopping, exit) {
+            (Some((reason, _)), _) => reason.clone(),
+            (None, Ok(status)) => match (status.code(), status.signal()) {
+                (Some(code), _) => Ended::Exit(code),
+                (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+            },
+            (None, Err(error)) => Ended::NotStarted(format!("lost sight of it: {error}")),
+        })
+    }
+
+    /// When it ended, as near as the reaper was woken.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        self.shared.lock().ended_at
+    }
+
+    /// Its result, once it has ended.
+    pub(crate) fn outcome(&mut self) -> Result<Output, Failure> {
+        let gains = self.gatherer.finish();
+        let ended = match (self.ended(), gains.log_error) {
+            (Some(Ended::Exit(0)), None) => {
+                return Ok(Output {
+                    stdout: gains.captured,
+                    last_lines: gains.last_lines,
+                    duration: self.begin.elapsed(),
+                });
+            }
+            (Some(Ended::Exit(0)), Some(error)) => {
+                Ended::NotStarted(format!("its log can't be written: {error}"))
+            }
+            (ended, _) => ended.unwrap_or(Ended::Stopped),
+        };
+        Err(Failure::new(self.name.clone(), self.command.clone(), ended)
+            .with_log(gains.last_lines, self.gatherer.log_path()))
+    }
+
+    /// The log that it writes to.
+    #[must_use]
+    pub fn log(&self) -> Option<std::path::PathBuf> {
+        self.gatherer.log_path()
+    }
+
+    /// Fails it after the start, because of something that belongs to it.
+    pub(crate) fn give_up(mut self, reason: String, path: &Path) -> Failure {
+        self.shared
+            .kill(Ended::NotStarted(format!("{}: {reason}", path.display())));
+        self.shared.wait(None);
+        self.failure(Ended::Stopped)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.detached && self.is_running() {
+            self.shared.kill(Ended::Stopped);
+            self.shared.wait(None);
+        }
+    }
+}
+
+/// Waits for the end of the leader, ends what it left behind, and reaps it.
+fn reap(mut process: process::Child, shared: &Shared) {
+    // Without reaping: until then the number stays the leader's, so that a signal can't meet a stranger.
+    let clean = loop {
+        match Pid::from_raw(shared.pid.cast_signed())
+            .map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))
+        {
+            Some(Err(rustix::io::Errno::INTR)) => {}
+            Some(Ok(Some(status))) => break status.exit_status() == Some(0),
+            _ => break false,
+        }
+    };
+    let ended_at = Instant::now();
+    let mut state = shared.lock();
+    state.ended_at = Some(ended_at);
+    // What a leader leaves behind when all went well is meant to stay (a server that it put in the background).
+    if state.stopping.is_some() || !clean {
+        signal_group(shared.pid, Signal::KILL);
+    }
+    state.exit = Some(process.wait().map_err(|error| error.to_string()));
+    shared.changed.notify_all();
+}
