@@ -1,0 +1,394 @@
+//! A checked plan: every edge leads to a task, there is no cycle, every need can be met.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use crate::plan::{Edge, Plan, Task};
+
+/// A task of one [`Graph`]: only that graph hands it out, so it always leads to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(crate) usize);
+
+impl TaskId {
+    /// Its place in the plan, from 0.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A checked [`Plan`], ready to [`run`](Self::run) or to [`simulate`](Self::simulate).
+#[derive(Clone, Debug)]
+pub struct Graph<A = ()> {
+    plan: Plan<A>,
+    pub(crate) shape: Shape,
+}
+
+/// The graph in indices, without the actions.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) resource_names: Vec<String>,
+    pub(crate) capacities: Vec<u64>,
+    pub(crate) nodes: Vec<Node>,
+    /// An order in which every task comes after those that it waits for.
+    pub(crate) topological: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) always: bool,
+    pub(crate) after: Vec<Link>,
+    /// Tasks that wait for this one, each once for each of its edges.
+    pub(crate) before: Vec<Link>,
+    /// Amount of each resource, by index.
+    pub(crate) needs: Vec<(usize, u64)>,
+    pub(crate) estimate: Duration,
+    /// The longest chain of estimates from this task's start to the end of the graph.
+    pub(crate) chain: Duration,
+}
+
+/// One end of an edge: the other task, and the milestone when it isn't the end that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) task: usize,
+    pub(crate) milestone: Option<String>,
+}
+
+/// Everything that is wrong with a plan, not the first thing only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PlanErrors(pub Vec<PlanError>);
+
+impl fmt::Display for PlanErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong with a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Two tasks have one name.
+    #[error("task {name:?} is in the plan twice")]
+    Duplicate {
+        /// Their name.
+        name: String,
+    },
+    /// An edge leads nowhere.
+    #[error("task {task:?} waits for {missing:?}, which is not in the plan")]
+    UnknownTask {
+        /// The task with the edge.
+        task: String,
+        /// What it waits for.
+        missing: String,
+    },
+    /// An edge leads to a milestone that its task doesn't declare.
+    #[error("task {task:?} waits for milestone {milestone:?} of {of:?}, which declares {declared}")]
+    UnknownMilestone {
+        /// The task with the edge.
+        task: String,
+        /// The task that it waits for.
+        of: String,
+        /// The milestone that it waits for.
+        milestone: String,
+        /// The milestones that there are, for people.
+        declared: String,
+    },
+    /// Tasks wait for each other in a circle.
+    #[error("these tasks wait for each other in a circle: {}", cycle.join(" -> "))]
+    Cycle {
+        /// Each waits for the one before it; the first is repeated at the end.
+        cycle: Vec<String>,
+    },
+    /// A need of a resource that the plan doesn't have.
+    #[error("task {task:?} needs {resource:?}, which is not a resource of the plan")]
+    UnknownResource {
+        /// The task.
+        task: String,
+        /// What it needs.
+        resource: String,
+    },
+    /// A need that can never be met.
+    #[error("task {task:?} needs {amount} of {resource:?}, of which there are {capacity}")]
+    TooMuch {
+        /// The task.
+        task: String,
+        /// What it needs.
+        resource: String,
+        /// How much it needs.
+        amount: u64,
+        /// How much there is.
+        capacity: u64,
+    },
+    /// `always` tasks run when all else has ended, in the order of the plan: edges have no place there.
+    #[error(
+        "task {task:?} waits for {after:?}, but one of them always runs at the end, in the order of the plan"
+    )]
+    EdgeOfAlways {
+        /// The task with the edge.
+        task: String,
+        /// What it waits for.
+        after: String,
+    },
+}
+
+impl<A> Graph<A> {
+    /// Checks a plan.
+    ///
+    /// # Errors
+    /// All that is wrong with it, with names.
+    pub fn new(plan: Plan<A>) -> Result<Self, PlanErrors> {
+        let shape = Shape::new(&plan)?;
+        Ok(Self { plan, shape })
+    }
+
+    /// The plan as it was given.
+    pub fn plan(&self) -> &Plan<A> {
+        &self.plan
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.plan.tasks.len()
+    }
+
+    /// Whether there is no task.
+    pub fn is_empty(&self) -> bool {
+        self.plan.tasks.is_empty()
+    }
+
+    /// The tasks in the order of the plan.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = TaskId> + use<A> {
+        (0..self.len()).map(TaskId)
+    }
+
+    /// The task with this name.
+    pub fn id(&self, name: &str) -> Option<TaskId> {
+        self.plan
+            .tasks
+            .iter()
+            .position(|task| task.name == name)
+            .map(TaskId)
+    }
+
+    /// The task with this id, which must be of this graph.
+    pub fn task(&self, id: TaskId) -> &Task<A> {
+        &self.plan.tasks[id.0]
+    }
+
+    /// The tasks, each after those that it waits for; `always` tasks last.
+    pub fn topological(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.shape.topological.iter().copied().map(TaskId)
+    }
+
+    /// The longest chain of estimates from the task's start to the end of the graph.
+    pub fn remaining_chain(&self, id: TaskId) -> Duration {
+        self.shape.nodes[id.0].chain
+    }
+}
+
+impl Shape {
+    fn new<A>(plan: &Plan<A>) -> Result<Self, PlanErrors> {
+        let mut errors = Vec::new();
+        let ids = index_names(plan, &mut errors);
+        let mut nodes: Vec<Node> = plan
+            .tasks
+            .iter()
+            .map(|task| Node {
+                name: task.name.clone(),
+                always: task.always,
+                after: links(plan, task, &ids, &mut errors),
+                before: Vec::new(),
+                needs: needs(plan, task, &mut errors),
+                estimate: task.estimate,
+                chain: Duration::ZERO,
+            })
+            .collect();
+        for id in 0..nodes.len() {
+            for Link { task, milestone } in nodes[id].after.clone() {
+                nodes[task].before.push(Link { task: id, milestone });
+            }
+        }
+        let topological = sort(&nodes, &mut errors);
+        if !errors.is_empty() {
+            return Err(PlanErrors(errors));
+        }
+        for &id in topological.iter().rev() {
+            nodes[id].chain = chain(&nodes, id, &plan.tasks[id].milestones);
+        }
+        Ok(Self {
+            resource_names: plan.resources.keys().cloned().collect(),
+            capacities: plan.resources.values().copied().collect(),
+            nodes,
+            topological,
+        })
+    }
+}
+
+fn index_names<'p, A>(plan: &'p Plan<A>, errors: &mut Vec<PlanError>) -> HashMap<&'p str, usize> {
+    let mut ids = HashMap::new();
+    for (id, task) in plan.tasks.iter().enumerate() {
+        if ids.insert(task.name.as_str(), id).is_some() {
+            errors.push(PlanError::Duplicate {
+                name: task.name.clone(),
+            });
+        }
+    }
+    ids
+}
+
+fn links<A>(
+    plan: &Plan<A>,
+    task: &Task<A>,
+    ids: &HashMap<&str, usize>,
+    errors: &mut Vec<PlanError>,
+) -> Vec<Link> {
+    let mut links = Vec::new();
+    for edge in &task.after {
+        match link(plan, task, edge, ids) {
+            // The same edge twice means nothing more than once.
+            Ok(link) if links.contains(&link) => {}
+            Ok(link) => links.push(link),
+            Err(error) => errors.push(error),
+        }
+    }
+    links
+}
+
+fn link<A>(
+    plan: &Plan<A>,
+    task: &Task<A>,
+    edge: &Edge,
+    ids: &HashMap<&str, usize>,
+) -> Result<Link, PlanError> {
+    let name = || task.name.clone();
+    let Some(&id) = ids.get(edge.task.as_str()) else {
+        return Err(PlanError::UnknownTask {
+            task: name(),
+            missing: edge.task.clone(),
+        });
+    };
+    let other = &plan.tasks[id];
+    if task.always || other.always {
+        return Err(PlanError::EdgeOfAlways {
+            task: name(),
+            after: edge.task.clone(),
+        });
+    }
+    if let Some(milestone) = &edge.milestone
+        && !other.milestones.contains_key(milestone)
+    {
+        let declared: Vec<_> = other.milestones.keys().map(String::as_str).collect();
+        return Err(PlanError::UnknownMilestone {
+            task: name(),
+            of: edge.task.clone(),
+            milestone: milestone.clone(),
+            declared: if declared.is_empty() {
+                "none".to_owned()
+            } else {
+                declared.join(", ")
+            },
+        });
+    }
+    Ok(Link {
+        task: id,
+        milestone: edge.milestone.clone(),
+    })
+}
+
+fn needs<A>(plan: &Plan<A>, task: &Task<A>, errors: &mut Vec<PlanError>) -> Vec<(usize, u64)> {
+    let indices: BTreeMap<&str, usize> = plan
+        .resources
+        .keys()
+        .enumerate()
+        .map(|(index, name)| (name.as_str(), index))
+        .collect();
+    let mut needs = Vec::new();
+    for (resource, &amount) in &task.needs {
+        let (task, resource) = (task.name.clone(), resource.clone());
+        match (indices.get(resource.as_str()), plan.resources.get(&resource)) {
+            (Some(_), Some(&capacity)) if amount > capacity => {
+                errors.push(PlanError::TooMuch {
+                    task,
+                    resource,
+                    amount,
+                    capacity,
+                });
+            }
+            (Some(&index), _) => needs.push((index, amount)),
+            (None, _) => errors.push(PlanError::UnknownResource { task, resource }),
+        }
+    }
+    needs
+}
+
+/// Kahn's algorithm, in the order of the plan among equals; `always` tasks last. What remains is in or
+/// behind a cycle.
+fn sort(nodes: &[Node], errors: &mut Vec<PlanError>) -> Vec<usize> {
+    let mut missing: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
+    let mut ready: std::collections::BTreeSet<(bool, usize)> = nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.after.is_empty())
+        .map(|(id, node)| (node.always, id))
+        .collect();
+    let mut sorted = Vec::with_capacity(nodes.len());
+    while let Some((_, id)) = ready.pop_first() {
+        sorted.push(id);
+        for link in &nodes[id].before {
+            missing[link.task] -= 1;
+            if missing[link.task] == 0 {
+                ready.insert((nodes[link.task].always, link.task));
+            }
+        }
+    }
+    errors.extend(cycles(nodes, &missing));
+    sorted
+}
+
+/// Walks backwards from each remaining task: each has a remaining one before it, so a walk ends in a circle.
+fn cycles(nodes: &[Node], missing: &[usize]) -> Vec<PlanError> {
+    let mut cycles = Vec::new();
+    let mut seen = vec![false; nodes.len()];
+    for start in (0..nodes.len()).filter(|&id| missing[id] > 0) {
+        let mut walk = Vec::new();
+        let mut id = start;
+        while !seen[id] {
+            seen[id] = true;
+            walk.push(id);
+            let Some(link) = nodes[id].after.iter().find(|link| missing[link.task] > 0) else {
+                return cycles;
+            };
+            id = link.task;
+        }
+        if let Some(begin) = walk.iter().position(|&step| step == id) {
+            let circle = walk[begin..].iter().rev().chain(walk.last());
+            cycles.push(PlanError::Cycle {
+                cycle: circle.map(|&id| nodes[id].name.clone()).collect(),
+            });
+        }
+    }
+    cycles
+}
+
+fn chain(nodes: &[Node], id: usize, milestones: &BTreeMap<String, Duration>) -> Duration {
+    let node = &nodes[id];
+    let through = node.before.iter().map(|link| {
+        let offset = match &link.milestone {
+            None => node.estimate,
+            Some(milestone) => milestones
+                .get(milestone)
+                .copied()
+                .unwrap_or_default()
+                .min(node.estimate),
+        };
+        offset + nodes[link.task].chain
+    });
+    through.max().unwrap_or_default().max(node.estimate)
+}

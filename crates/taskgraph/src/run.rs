@@ -1,0 +1,294 @@
+//! Runs a graph on threads.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::cancel::{Interrupt, OnCancel, Token};
+use crate::context::{Context, Message, Told};
+use crate::event::{Event, What};
+use crate::graph::{Graph, TaskId};
+use crate::outcome::{Cause, Ending, Outcome, TaskError, chain_text};
+use crate::scheduler::{Order, Scheduler};
+use crate::trace::Trace;
+
+/// Default of [`RunOptions::threads`]: enough for any graph that people draw, and no burden when asleep.
+const MOST_THREADS: usize = 256;
+
+/// How to run.
+#[derive(Clone, Default)]
+pub struct RunOptions {
+    /// After a failure, go on with what does not need the failed task.
+    pub keep_going: bool,
+    /// Upper bound of tasks that run at a time, each on a thread of its own. Default: the number of tasks, at
+    /// most 256. Threads wait for children most of their time: CPUs are shared by resources, not by this.
+    pub threads: Option<usize>,
+    /// Cancels the run from outside.
+    pub interrupt: Interrupt,
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Run {
+    /// What happened.
+    pub trace: Trace,
+    /// Every failure, in the order in which they happened: the first is nearest to the cause. Panics are here
+    /// with [`Panicked`] as the error.
+    pub failures: Vec<Failure>,
+}
+
+/// A task's failure with the error as its action returned it.
+#[derive(Debug)]
+pub struct Failure {
+    /// The task's name.
+    pub task: String,
+    /// The error.
+    pub error: TaskError,
+}
+
+/// A task's action panicked with this message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct Panicked(pub String);
+
+/// Why no run could begin.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start {threads} threads to run the tasks on")]
+pub struct NoThreads {
+    /// How many were asked for.
+    pub threads: usize,
+    /// The system's answer.
+    #[source]
+    pub source: rayon::ThreadPoolBuildError,
+}
+
+/// What an action left: its answer, and whether it had been told to stop by then.
+pub(crate) struct Returned {
+    result: Result<Ending, TaskError>,
+    cancelled: Option<Cause>,
+}
+
+impl<A: Sync> Graph<A> {
+    /// Runs the tasks, each as soon as its edges and resources allow, and returns when all have ended.
+    ///
+    /// `action` does one task; it is called from many threads at a time. Its error is the task's failure, unless
+    /// the task had been told to stop: then it is the cancellation's detail. `observer` is called on this thread.
+    ///
+    /// Actions must not use rayon's own `join` or parallel iterators without a pool of their own: a thread that
+    /// waits in those may take up another task meanwhile.
+    ///
+    /// # Errors
+    /// Only when the threads can't be started. Failures of tasks are in the [`Run`].
+    pub fn run<E: Into<TaskError>>(
+        &self,
+        options: &RunOptions,
+        mut observer: impl FnMut(&Event),
+        action: impl Fn(&Context, &A) -> Result<Ending, E> + Sync,
+    ) -> Result<Run, NoThreads> {
+        let threads = options
+            .threads
+            .unwrap_or_else(|| self.len().min(MOST_THREADS))
+            .max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("task-{index}"))
+            .build()
+            .map_err(|source| NoThreads { threads, source })?;
+        let (sender, receiver) = channel();
+        let origin = Instant::now();
+        let _interrupts = forward_interrupts(&options.interrupt, &sender, origin);
+        let mut conductor = Conductor {
+            scheduler: Scheduler::new(&self.shape, options.keep_going, threads),
+            tokens: std::iter::repeat_with(Token::default).take(self.len()).collect(),
+            interrupt: &options.interrupt,
+            origin,
+            observer: &mut observer,
+            failures: Vec::new(),
+        };
+        pool.in_place_scope(|scope| {
+            let action = &action;
+            conductor.conduct(&receiver, |id, token, outcomes| {
+                let context = self.context(id, token.clone(), origin, sender.clone(), outcomes);
+                scope.spawn(move |_| perform(self, id, &context, &token, action));
+            });
+        });
+        let Conductor {
+            scheduler, failures, ..
+        } = conductor;
+        let failures = failures
+            .into_iter()
+            .map(|(id, error)| Failure {
+                task: self.task(TaskId(id)).name.clone(),
+                error,
+            })
+            .collect();
+        Ok(Run {
+            trace: scheduler.into_trace(),
+            failures,
+        })
+    }
+
+    fn context(
+        &self,
+        id: usize,
+        token: Token,
+        origin: Instant,
+        sender: Sender<Message>,
+        outcomes: Vec<(String, Outcome)>,
+    ) -> Context {
+        let task = self.task(TaskId(id));
+        let milestones = task.milestones.keys().cloned().collect();
+        Context::new(id, task.name.clone(), milestones, token, origin, sender, outcomes)
+    }
+}
+
+/// An interrupt is a message like any other: one thread decides.
+fn forward_interrupts(interrupt: &Interrupt, sender: &Sender<Message>, origin: Instant) -> [OnCancel; 2] {
+    let (work, always) = interrupt.tokens();
+    [work, always].map(|token| {
+        let sender = sender.clone();
+        token.on_cancel(Box::new(move || {
+            let _ = sender.send(Message {
+                at: origin.elapsed(),
+                id: 0,
+                what: Told::Interrupted,
+            });
+        }))
+    })
+}
+
+fn perform<A, E: Into<TaskError>>(
+    graph: &Graph<A>,
+    id: usize,
+    context: &Context,
+    token: &Token,
+    action: &impl Fn(&Context, &A) -> Result<Ending, E>,
+) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        action(context, &graph.task(TaskId(id)).action)
+    }));
+    let result = match result {
+        Ok(result) => result.map_err(Into::into),
+        Err(panic) => Err(Panicked(panic_text(panic.as_ref())).into()),
+    };
+    context.finish(Returned {
+        result,
+        cancelled: token.cause(),
+    });
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("(no message)")
+        .to_owned()
+}
+
+/// The one thread that decides: takes messages, asks the scheduler, does what it orders.
+struct Conductor<'r> {
+    scheduler: Scheduler<'r>,
+    tokens: Vec<Token>,
+    interrupt: &'r Interrupt,
+    origin: Instant,
+    observer: &'r mut dyn FnMut(&Event),
+    failures: Vec<(usize, TaskError)>,
+}
+
+impl Conductor<'_> {
+    fn conduct(
+        &mut self,
+        receiver: &Receiver<Message>,
+        mut start: impl FnMut(usize, Token, Vec<(String, Outcome)>),
+    ) {
+        // Cancelled before it began: nothing starts.
+        let mut orders = self.interrupted();
+        orders.extend(self.scheduler.begin());
+        loop {
+            for order in orders {
+                match order {
+                    Order::Start(id) => start(id, self.tokens[id].clone(), self.outcomes_for(id)),
+                    Order::Cancel(id, cause) => self.tokens[id].cancel(cause),
+                    Order::Tell(event) => (self.observer)(&event),
+                }
+            }
+            if self.scheduler.is_over() {
+                return;
+            }
+            // The caller keeps a sender, so there is always another message as long as tasks run.
+            let Ok(message) = receiver.recv() else { return };
+            orders = self.take(message);
+        }
+    }
+
+    fn outcomes_for(&self, id: usize) -> Vec<(String, Outcome)> {
+        if self.scheduler.is_always(id) {
+            self.scheduler.outcomes()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn take(&mut self, Message { at, id, what }: Message) -> Vec<Order> {
+        match what {
+            Told::Reached(milestone) => self.scheduler.reached(id, &milestone, at),
+            Told::Progress(line) => vec![self.event(at, id, What::Progress(line))],
+            Told::Note(note) => {
+                self.scheduler.note(id, note);
+                Vec::new()
+            }
+            Told::Measured(name, value) => {
+                self.scheduler.measured(id, name, value);
+                Vec::new()
+            }
+            Told::Finished(returned) => {
+                let outcome = self.outcome(id, *returned);
+                self.scheduler.finished(id, outcome, at)
+            }
+            Told::Interrupted => self.interrupted(),
+        }
+    }
+
+    fn event(&self, at: Duration, id: usize, what: What) -> Order {
+        Order::Tell(Event {
+            at,
+            task: TaskId(id),
+            what,
+        })
+    }
+
+    fn interrupted(&mut self) -> Vec<Order> {
+        let now = self.origin.elapsed();
+        let (work, always) = self.interrupt.tokens();
+        match (always.cause(), work.cause()) {
+            (Some(cause), _) => self.scheduler.interrupt(cause, true, now),
+            (None, Some(cause)) => self.scheduler.interrupt(cause, false, now),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    fn outcome(&mut self, id: usize, Returned { result, cancelled }: Returned) -> Outcome {
+        let error = match result {
+            Ok(Ending::Done) => return Outcome::Done { note: None },
+            Ok(Ending::DoneWith(note)) => return Outcome::Done { note: Some(note) },
+            Ok(Ending::Skipped(reason)) => return Outcome::Skipped { reason },
+            Err(error) => error,
+        };
+        let text = chain_text(error.as_ref());
+        let panicked = error.is::<Panicked>();
+        match cancelled {
+            // A panic is a mistake in the action, whatever it was told.
+            Some(cause) if !panicked => Outcome::Cancelled {
+                cause,
+                detail: Some(text),
+            },
+            _ => {
+                self.failures.push((id, error));
+                Outcome::Failed {
+                    error: text,
+                    panicked,
+                }
+            }
+        }
+    }
+}
