@@ -5,6 +5,7 @@
 
 mod e2e;
 mod lint_images;
+mod run_folder;
 
 use std::process::ExitCode;
 

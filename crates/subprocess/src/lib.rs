@@ -43,5 +43,5 @@ pub use command::{Command, Output};
 pub use failure::{Ended, Failure};
 pub use pipeline::Pipeline;
 pub use process::Process;
-pub use record::{Record, RecordError};
+pub use record::{Record, RecordError, write_atomically};
 pub use rustix::process::Signal;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
@@ -151,20 +150,7 @@ impl Record {
             path: path.to_owned(),
             error,
         })?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(file)?;
-        }
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!(".{}", process::id()));
-        fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .and_then(|mut handle| handle.write_all(&json))
-            .and_then(|()| fs::rename(&unfinished, path))
-            .map_err(file)
+        write_atomically(path, &json).map_err(file)
     }
 
     /// Reads the record at `path`.
@@ -259,4 +245,21 @@ impl Record {
         command.spawn()?.detach();
         Self::read(path)
     }
+}
+
+/// Writes a small file in one step: a reader sees the old or the new one whole. The folder is made; the file is
+/// readable by its owner only.
+///
+/// # Errors
+/// The system's own: no space, no permission.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
+    unfinished.write_all(bytes)?;
+    unfinished.persist(path)?;
+    Ok(())
 }
