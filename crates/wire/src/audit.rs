@@ -1,0 +1,373 @@
+//! Audit events: what services send to DataStorage and what it answers.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The version of the event format that this crate writes.
+pub const VERSION: &str = "1.0";
+
+/// The service that an event tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EventCategory {
+    /// Signals and remediation requests.
+    Gateway,
+    /// Messages to people.
+    Notification,
+    /// What was found out about a problem.
+    Analysis,
+    /// Enrichment and classification of a signal.
+    Signalprocessing,
+    /// The choice of a workflow.
+    Workflow,
+    /// The run of a workflow.
+    Execution,
+    /// The remediation as a whole.
+    Orchestration,
+}
+
+impl EventCategory {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Gateway,
+        Self::Notification,
+        Self::Analysis,
+        Self::Signalprocessing,
+        Self::Workflow,
+        Self::Execution,
+        Self::Orchestration,
+    ];
+
+    /// As it is written in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Notification => "notification",
+            Self::Analysis => "analysis",
+            Self::Signalprocessing => "signalprocessing",
+            Self::Workflow => "workflow",
+            Self::Execution => "execution",
+            Self::Orchestration => "orchestration",
+        }
+    }
+
+    /// The category of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.as_str() == name)
+    }
+}
+
+/// How what an event tells of ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EventOutcome {
+    /// Well.
+    Success,
+    /// Badly.
+    Failure,
+    /// Not yet.
+    Pending,
+}
+
+impl EventOutcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Pending];
+
+    /// As it is written in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Pending => "pending",
+        }
+    }
+
+    /// The outcome of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
+    }
+}
+
+impl fmt::Display for EventCategory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for EventOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An event as it is sent. Fields that are not listed here are refused: what is not kept must not look kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditEvent {
+    /// Made by the sender, so that sending an event twice stores it once. DataStorage makes one if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Uuid>,
+    /// The version of this format, at most 10 characters: [`VERSION`].
+    #[schema(min_length = 1, max_length = 10)]
+    pub version: String,
+    /// What happened, such as `gateway.signal.received`; 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
+    pub event_type: String,
+    /// When it happened, RFC 3339; kept to the microsecond. At most 5 minutes ahead and 7 days old.
+    #[schema(value_type = String, format = DateTime)]
+    pub event_timestamp: Timestamp,
+    /// Which service tells it.
+    pub event_category: EventCategory,
+    /// The verb, such as `received`; 1 to 50 characters.
+    #[schema(min_length = 1, max_length = 50)]
+    pub event_action: String,
+    /// How it ended.
+    pub event_outcome: EventOutcome,
+    /// What ties the events of one remediation together; 1 to 255 characters.
+    #[schema(min_length = 1, max_length = 255)]
+    pub correlation_id: String,
+    /// What is particular to this type of event: an object, at most 256 KiB of JSON and 10 levels deep.
+    #[schema(value_type = Object)]
+    pub event_data: Map<String, Value>,
+    /// The kind of who did it, such as `service` or `user`; at most 50 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 50)]
+    pub actor_type: Option<String>,
+    /// Who did it; at most 255 characters. Where callers are authenticated it is the caller, whatever is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
+    pub actor_id: Option<String>,
+    /// The kind of the thing it was done to, such as `Pod`; at most 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 100)]
+    pub resource_type: Option<String>,
+    /// The thing's name; at most 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
+    pub resource_id: Option<String>,
+    /// The event that caused this one; it must be stored, or stand before this one in the same batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_event_id: Option<Uuid>,
+    /// The Kubernetes namespace; at most 253 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 253)]
+    pub namespace: Option<String>,
+    /// The cluster; at most 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
+    pub cluster_name: Option<String>,
+    /// How bad it is, such as `critical`; at most 20 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 20)]
+    pub severity: Option<String>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 2_147_483_647)]
+    pub duration_ms: Option<i32>,
+    /// A short code of the error; at most 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 100)]
+    pub error_code: Option<String>,
+    /// The error in words; at most 10,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10_000)]
+    pub error_message: Option<String>,
+    /// How long it must be kept, in days; DataStorage's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 2555)]
+    pub retention_days: Option<i32>,
+}
+
+impl AuditEvent {
+    /// An event of now with a new time-ordered id and no optional field.
+    #[must_use]
+    pub fn new(
+        category: EventCategory,
+        event_type: &str,
+        action: &str,
+        outcome: EventOutcome,
+        correlation_id: &str,
+        data: Map<String, Value>,
+    ) -> Self {
+        Self {
+            event_id: Some(Uuid::now_v7()),
+            version: VERSION.to_owned(),
+            event_type: event_type.to_owned(),
+            event_timestamp: Timestamp::now(),
+            event_category: category,
+            event_action: action.to_owned(),
+            event_outcome: outcome,
+            correlation_id: correlation_id.to_owned(),
+            event_data: data,
+            actor_type: None,
+            actor_id: None,
+            resource_type: None,
+            resource_id: None,
+            parent_event_id: None,
+            namespace: None,
+            cluster_name: None,
+            severity: None,
+            duration_ms: None,
+            error_code: None,
+            error_message: None,
+            retention_days: None,
+        }
+    }
+}
+
+/// The answer to one event that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventAccepted {
+    /// The event's id, its sender's or a new one.
+    pub event_id: Uuid,
+    /// The event's own time, as it is kept.
+    #[schema(value_type = String, format = DateTime)]
+    pub event_timestamp: Timestamp,
+    /// Whether it is stored or waits in the stream, for people.
+    pub message: String,
+}
+
+/// The answer to a batch that was taken whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchAccepted {
+    /// The ids, in the order in which the events were sent.
+    pub event_ids: Vec<Uuid>,
+    /// How many they are and where they are, for people.
+    pub message: String,
+}
+
+/// An event as it is kept: what was sent, and its place in the chain of its correlation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StoredEvent {
+    /// The event's id.
+    pub event_id: Uuid,
+    /// The version of the format that it was sent in.
+    pub version: String,
+    /// What happened.
+    pub event_type: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub event_timestamp: Timestamp,
+    /// Which service tells it.
+    pub event_category: EventCategory,
+    /// The verb.
+    pub event_action: String,
+    /// How it ended.
+    pub event_outcome: EventOutcome,
+    /// What ties the events of one remediation together.
+    pub correlation_id: String,
+    /// What is particular to this type of event.
+    #[schema(value_type = Object)]
+    pub event_data: Value,
+    /// The kind of who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_type: Option<String>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    /// The kind of the thing it was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// The thing's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+    /// The event that caused this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_event_id: Option<Uuid>,
+    /// The Kubernetes namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+    /// How bad it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i32>,
+    /// A short code of the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The error in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// How long it must be kept, in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    /// Its place in the chain of its correlation, from 1, in the order of storing.
+    pub sequence: i64,
+    /// When it was stored.
+    #[schema(value_type = String, format = DateTime)]
+    pub recorded_at: Timestamp,
+    /// The hash of the event before it in the chain, 64 hex digits; zeros for the first.
+    pub previous_hash: String,
+    /// The hash over the one before and this event, 64 hex digits.
+    pub event_hash: String,
+}
+
+/// A page of events, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventPage {
+    /// The events.
+    pub data: Vec<StoredEvent>,
+    /// Where this page is.
+    pub pagination: Pagination,
+}
+
+/// Where a page is in the whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pagination {
+    /// How many the page holds at most.
+    pub limit: i64,
+    /// How many were left out before it; 0 for a page that was asked for by cursor.
+    pub offset: i64,
+    /// How many there are in all. Where there are more than DataStorage counts, the number it counted to.
+    pub total: i64,
+    /// False where `total` stands for "at least".
+    #[serde(default = "yes")]
+    pub total_is_exact: bool,
+    /// Whether there is a page after this one.
+    pub has_more: bool,
+    /// Asks for the page after this one as `cursor`; new events do not shift it, as they shift an offset.
+    pub next_cursor: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_json() {
+        for category in EventCategory::ALL {
+            assert_eq!(serde_json::to_value(category).unwrap(), category.as_str());
+            assert_eq!(EventCategory::from_name(category.as_str()), Some(category));
+        }
+        for outcome in EventOutcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
+            assert_eq!(EventOutcome::from_name(outcome.as_str()), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn what_is_not_set_is_not_sent() {
+        let event =
+            AuditEvent::new(EventCategory::Gateway, "a.b", "b", EventOutcome::Success, "c", Map::new());
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), 9, "{json}");
+        assert_eq!(serde_json::from_value::<AuditEvent>(json).unwrap(), event);
+    }
+}
