@@ -20,7 +20,6 @@ use crate::process::{signal_group, signal_process};
 struct State {
     /// Set once it has ended and been reaped; from then on its number may be another process's.
     exit: Option<Result<ExitStatus, String>>,
-    ended_at: Option<Instant>,
     /// Why we asked it to end, and when it will be killed if it has not.
     stopping: Option<(Ended, Instant)>,
     killed: bool,
@@ -315,11 +314,6 @@ impl Child {
         })
     }
 
-    /// When it ended, as near as the reaper was woken.
-    pub(crate) fn ended_at(&self) -> Option<Instant> {
-        self.shared.lock().ended_at
-    }
-
     /// Its result, once it has ended.
     pub(crate) fn outcome(&mut self) -> Result<Output, Failure> {
         let gains = self.gatherer.finish();
@@ -376,9 +370,7 @@ fn reap(mut process: process::Child, shared: &Shared) {
             _ => break false,
         }
     };
-    let ended_at = Instant::now();
     let mut state = shared.lock();
-    state.ended_at = Some(ended_at);
     // What a leader leaves behind when all went well is meant to stay (a server that it put in the background).
     if state.stopping.is_some() || !clean {
         signal_group(shared.pid, Signal::KILL);

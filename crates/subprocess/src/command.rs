@@ -13,7 +13,8 @@ use crate::cancel::Cancel;
 use crate::child::{Child, Ending};
 use crate::failure::{Ended, Failure};
 use crate::output::{Gatherer, Log, Observer};
-use crate::record::{MARK, Record, RecordError};
+use crate::process::MARK;
+use crate::record::{Record, RecordError};
 use crate::show;
 
 /// How long a child has between SIGTERM and SIGKILL, unless told otherwise.

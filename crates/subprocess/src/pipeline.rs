@@ -30,8 +30,8 @@ impl Pipeline {
     /// Runs both to their ends. Success is exit code 0 of both; the output is the second's.
     ///
     /// # Errors
-    /// The [`Failure`] of the side that failed first; the other side's, if it has one of its own, is in
-    /// [`Failure::also`]. A first command that was only cut short because the second ended is not one.
+    /// The [`Failure`] of the side that was the cause; the other side's is in [`Failure::also`], unless the first
+    /// was only cut short because the second ended.
     pub fn run(self, cancel: &Cancel) -> Result<Output, Failure> {
         let Self { from, mut into } = self;
         let from = from.checked(cancel)?;
@@ -55,13 +55,25 @@ fn join(mut from: Child, mut into: Child, cancel: &Cancel) -> Result<Output, Fai
         scope.spawn(|| from.wait_mut(cancel));
         into.wait_mut(cancel);
     });
-    let into_was_first = into.ended_at() < from.ended_at();
     match (from.outcome(), into.outcome()) {
         (Ok(_), into) => into,
         (Err(from), Ok(_)) => Err(from),
-        // The first could not go on writing because the second had ended: that tells nothing.
-        (Err(from), Err(into)) if matches!(from.ended(), Ended::Signal(13) | Ended::Exit(141)) => Err(into),
-        (Err(from), Err(into)) if into_was_first => Err(into.with_also(from)),
+        (Err(from), Err(into)) if was_cut_short(&from) => Err(into),
+        (Err(from), Err(into)) if matches!(into.ended(), Ended::Deadline(_)) => Err(into.with_also(from)),
         (Err(from), Err(into)) => Err(from.with_also(into)),
+    }
+}
+
+/// Whether the first of a pipeline failed only because the second no longer read: that tells nothing. Which of
+/// them ended first does not tell either, as the second closes its side before it has ended.
+fn was_cut_short(from: &Failure) -> bool {
+    match from.ended() {
+        Ended::Signal(13) | Ended::Exit(141) => true,
+        // Programs that ignore SIGPIPE see EPIPE and say so in the C library's words.
+        Ended::Exit(_) => from
+            .last_lines()
+            .iter()
+            .any(|line| line.to_ascii_lowercase().contains("broken pipe")),
+        _ => false,
     }
 }

@@ -13,11 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::Ending;
 use crate::command::Command;
 use crate::failure::Failure;
-use crate::process::{Process, signal_group, signal_process};
-
-/// The environment variable that a recorded child and its children carry, with the path of the record: by it a
-/// process is found whose parent was killed before it could write the record.
-pub(crate) const MARK: &str = "SUBPROCESS_RECORD";
+use crate::process::{MARK, Process, signal_group, signal_process};
 
 /// Why a record could not be written, read or followed.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,8 @@
+//! Real programs run, failed, ended and found again.
+
+#![cfg(test)]
+
+mod common;
+mod pipeline;
+mod record;
+mod run;

@@ -1,0 +1,101 @@
+//! Two commands in a row: whose failure it was.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::common::helper;
+use subprocess::{Cancel, Ended, Pipeline};
+
+#[test]
+fn everything_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("load.log");
+    let pipeline = Pipeline::new(
+        helper(&["bytes", "50000000"]).log(&log),
+        helper(&["count"]).name("import").log(&log),
+    );
+    let output = pipeline.run(&Cancel::never()).unwrap();
+    assert_eq!(output.last_lines.last().map(String::as_str), Some("50000000"));
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(
+        text.contains("bytes 50000000\n") && text.contains(" count\n") && text.ends_with("50000000\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_first_that_fails_is_the_cause_though_the_second_was_content() {
+    let pipeline = Pipeline::new(
+        helper(&["fail", "5", "no such image"]).name("save"),
+        helper(&["count"]),
+    );
+    let failure = pipeline.run(&Cancel::never()).unwrap_err();
+    assert_eq!((failure.name(), failure.exit_code()), ("save", Some(5)));
+    assert!(failure.also().is_empty());
+}
+
+#[test]
+fn a_first_that_fails_is_the_cause_of_the_seconds_failure() {
+    let pipeline = Pipeline::new(
+        helper(&["fail", "5", "no such image"]).name("save"),
+        helper(&["choke", "1"]).name("import"),
+    );
+    let failure = pipeline.run(&Cancel::never()).unwrap_err();
+    assert_eq!((failure.name(), failure.exit_code()), ("save", Some(5)));
+    assert_eq!(failure.also()[0].name(), "import");
+    assert!(
+        failure.to_string().contains("no such image")
+            && failure.to_string().contains("and import: exit code")
+    );
+}
+
+#[test]
+fn a_second_that_fails_is_the_cause_of_the_firsts_being_cut_short() {
+    let pipeline = Pipeline::new(
+        helper(&["bytes", "50000000"]).name("save"),
+        helper(&["choke", "1000"]).name("import"),
+    );
+    let failure = pipeline.run(&Cancel::never()).unwrap_err();
+    assert_eq!((failure.name(), failure.exit_code()), ("import", Some(4)));
+    assert_eq!(failure.last_lines(), ["no space left"]);
+}
+
+#[test]
+fn a_second_that_cannot_start_leaves_no_first() {
+    let missing = subprocess::Command::new(std::process::Command::new("no-such-program-here"));
+    let failure = Pipeline::new(helper(&["forever"]), missing)
+        .run(&Cancel::never())
+        .unwrap_err();
+    assert_eq!(failure.name(), "no-such-program-here");
+}
+
+#[test]
+fn each_side_has_its_deadline() {
+    let hangs = || helper(&["forever"]).deadline(Duration::from_millis(200));
+    let from = Pipeline::new(hangs().name("save"), helper(&["count"]))
+        .run(&Cancel::never())
+        .unwrap_err();
+    assert_eq!(
+        (from.name(), from.ended()),
+        ("save", &Ended::Deadline(Duration::from_millis(200)))
+    );
+    let into = Pipeline::new(helper(&["bytes", "50000000"]), hangs().name("import"));
+    let into = into.run(&Cancel::never()).unwrap_err();
+    assert_eq!(
+        (into.name(), into.ended()),
+        ("import", &Ended::Deadline(Duration::from_millis(200)))
+    );
+}
+
+#[test]
+fn cancelling_ends_both() {
+    let cancel = Cancel::new();
+    let throw = cancel.clone();
+    let (sender, begun) = std::sync::mpsc::channel();
+    let from = helper(&["family"]).observe(move |_| {});
+    let into = helper(&["show", "HOME"]).observe(move |_| sender.send(()).unwrap());
+    let running = std::thread::spawn(move || Pipeline::new(from, into).run(&cancel));
+    begun.recv_timeout(crate::common::LONG).unwrap();
+    throw.cancel();
+    assert!(running.join().unwrap().unwrap_err().is_cancelled());
+}

@@ -1,0 +1,144 @@
+//! Processes that outlive the one that started them.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::common::{LONG, helper};
+use subprocess::{Cancel, Record, RecordError};
+
+/// A recorded process whose starter has ended already.
+fn detached(folder: &Path) -> Record {
+    let (record, log) = (folder.join("processes/show.json"), folder.join("logs/show.log"));
+    let arguments = ["detach", record.to_str().unwrap(), log.to_str().unwrap()];
+    helper(&arguments).run(&Cancel::never()).unwrap();
+    Record::read(&record).unwrap()
+}
+
+/// Waits until the log has this many lines with the text.
+fn wait_for_lines(log: &Path, text: &str, count: usize) -> String {
+    let until = Instant::now() + LONG;
+    loop {
+        let content = fs::read_to_string(log).unwrap_or_default();
+        if content.lines().filter(|line| line.contains(text)).count() == count {
+            return content;
+        }
+        assert!(
+            Instant::now() < until,
+            "waited for {count} lines with {text:?}, have:\n{content}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn another_process_finds_stops_and_starts_it_again_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("processes/show.json");
+    let log = folder.path().join("logs/show.log");
+    let first = detached(folder.path());
+    assert!(first.is_alive());
+    let place = format!("COLOUR=green in {}", first.cwd.display());
+    wait_for_lines(&log, &place, 1);
+
+    first.stop(LONG).unwrap();
+    assert!(!first.is_alive());
+    first.stop(LONG).unwrap();
+
+    let second = first.start(&path).unwrap();
+    assert!(second.is_alive() && second.process != first.process);
+    assert_eq!(Record::read(&path).unwrap(), second);
+    assert_eq!(
+        Record {
+            process: first.process.clone(),
+            pgid: first.pgid,
+            ..second.clone()
+        },
+        first
+    );
+    wait_for_lines(&log, &place, 2);
+    assert!(
+        matches!(second.start(&path), Err(RecordError::Running { pid, .. }) if pid == second.process.pid)
+    );
+
+    second.kill().unwrap();
+    assert!(!second.is_alive());
+}
+
+#[test]
+fn a_process_that_got_the_number_of_another_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = detached(folder.path());
+    let mut earlier = real.clone();
+    earlier.process.started.push('0');
+    assert!(!earlier.is_alive());
+    earlier.stop(LONG).unwrap();
+    earlier.kill().unwrap();
+    assert!(real.is_alive());
+    real.kill().unwrap();
+}
+
+#[test]
+fn one_that_was_not_reaped_does_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    let mut process = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let sleeper = detached(folder.path());
+    let record = Record {
+        process: subprocess::Process::find(process.id()).unwrap(),
+        pgid: process.id(),
+        ..sleeper.clone()
+    };
+    sleeper.kill().unwrap();
+    record.write(&path).unwrap();
+    process.kill().unwrap();
+    assert!(record.process.wait_gone(LONG), "a zombie counts as running");
+    process.wait().unwrap();
+}
+
+#[test]
+fn the_record_is_for_its_owners_eyes() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let record = detached(folder.path());
+    let mode = fs::metadata(folder.path().join("processes/show.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o077, 0);
+    record.kill().unwrap();
+}
+
+#[test]
+fn a_child_that_lost_its_record_is_found_by_its_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = detached(folder.path());
+    fs::remove_file(folder.path().join("processes/show.json")).unwrap();
+    let found = subprocess::Process::marked(folder.path());
+    assert_eq!(found, std::slice::from_ref(&record.process));
+    assert!(subprocess::Process::marked(Path::new("/no/such/folder")).is_empty());
+    record.kill().unwrap();
+    assert!(subprocess::Process::marked(folder.path()).is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_record_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    fs::write(&path, "{\"pid\":1}").unwrap();
+    let text = Record::read(&path).unwrap_err().to_string();
+    assert!(
+        text.contains(&*path.to_string_lossy()) && text.contains("remove it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_that_fails_at_once_tells_why_though_it_is_to_be_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..20 {
+        let command = helper(&["fail", "6", "unknown key"]).record(folder.path().join("record.json"));
+        let failure = command.spawn().unwrap().wait(&Cancel::never()).unwrap_err();
+        assert_eq!(failure.exit_code(), Some(6), "{failure}");
+    }
+}

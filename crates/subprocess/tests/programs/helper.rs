@@ -1,0 +1,131 @@
+//! What the tests run: a program that prints, sleeps, fails and has children as told.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+fn main() -> io::Result<ExitCode> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut stdout = io::stdout().lock();
+    match arguments.as_slice() {
+        // Numbered lines: odd ones to stdout, even ones to stderr.
+        ["lines", count] => {
+            for number in 1..=parse(count) {
+                let line = format!("line {number}\n");
+                if number % 2 == 1 {
+                    stdout.write_all(line.as_bytes())?;
+                    stdout.flush()?;
+                } else {
+                    io::stderr().write_all(line.as_bytes())?;
+                }
+            }
+        }
+        // Says `text` on stderr, then exits with the code.
+        ["fail", code, text] => {
+            io::stderr().write_all(format!("{text}\n").as_bytes())?;
+            return Ok(ExitCode::from(u8::try_from(parse(code)).unwrap_or(1)));
+        }
+        // Tells its number and a child's, then waits to be ended.
+        ["family"] => {
+            let child = Command::new(env::current_exe()?).arg("forever").spawn()?;
+            writeln!(stdout, "family {} {}", std::process::id(), child.id())?;
+            stdout.flush()?;
+            drop(stdout);
+            forever();
+        }
+        ["forever"] => forever(),
+        // Leaves a child behind that holds its output open, and ends well.
+        ["leave"] => {
+            let child = Command::new(env::current_exe()?).arg("forever").spawn()?;
+            writeln!(stdout, "left {}", child.id())?;
+        }
+        ["bytes", count] => {
+            let block = [b'x'; 8192];
+            let mut left = parse(count);
+            while left > 0 {
+                let next = left.min(block.len());
+                stdout.write_all(&block[..next])?;
+                left -= next;
+            }
+        }
+        // Counts what it is given.
+        ["count"] => {
+            let count = io::copy(&mut io::stdin(), &mut io::sink())?;
+            writeln!(stdout, "{count}")?;
+        }
+        // Takes that many bytes, then fails without reading the rest.
+        ["choke", count] => {
+            let mut taken = vec![0; parse(count)];
+            io::stdin().read_exact(&mut taken)?;
+            io::stderr().write_all(b"no space left\n")?;
+            return Ok(ExitCode::from(4));
+        }
+        ["show", name] => {
+            let value = env::var(name).unwrap_or_else(|_| "unset".to_owned());
+            writeln!(stdout, "{name}={value} in {}", env::current_dir()?.display())?;
+            stdout.flush()?;
+            drop(stdout);
+            forever();
+        }
+        // Starts a recorded child, lets it go and ends.
+        ["detach", record, log] => {
+            let mut command = Command::new(env::current_exe()?);
+            command
+                .args(["show", "COLOUR"])
+                .env("COLOUR", "green")
+                .stdin(Stdio::null());
+            subprocess::Command::new(command)
+                .record(*record)
+                .log(*log)
+                .spawn()
+                .map_err(other)?
+                .detach();
+        }
+        // Waits for a second and tells how often it was woken.
+        ["wait-idle"] => {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("1");
+            let before = switches()?;
+            let cancel = subprocess::Cancel::new();
+            let limit = Duration::from_secs(60);
+            subprocess::Command::new(sleep)
+                .deadline(limit)
+                .run(&cancel)
+                .map_err(other)?;
+            writeln!(stdout, "{}", switches()? - before)?;
+        }
+        _ => return Ok(ExitCode::from(2)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}
+
+fn parse(number: &str) -> usize {
+    number.parse().unwrap_or_default()
+}
+
+fn forever() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// How often the threads that this process has now gave up the processor.
+fn switches() -> io::Result<u64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let status = std::fs::read_to_string(task?.path().join("status"))?;
+        sum += status
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(sum)
+}
