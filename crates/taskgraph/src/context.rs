@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cancel::{OnCancel, Token};
+use crate::clock::Clock;
 use crate::outcome::{Cause, Outcome};
 use crate::run::Returned;
 
@@ -18,7 +19,7 @@ struct Inner {
     name: String,
     milestones: Vec<String>,
     token: Token,
-    origin: Instant,
+    clock: Clock,
     sender: Sender<Message>,
     outcomes: Vec<(String, Outcome)>,
 }
@@ -60,7 +61,7 @@ impl Context {
         name: String,
         milestones: Vec<String>,
         token: Token,
-        origin: Instant,
+        clock: Clock,
         sender: Sender<Message>,
         outcomes: Vec<(String, Outcome)>,
     ) -> Self {
@@ -69,7 +70,7 @@ impl Context {
             name,
             milestones,
             token,
-            origin,
+            clock,
             sender,
             outcomes,
         }))
@@ -150,7 +151,7 @@ impl Context {
 
     fn tell(&self, what: Told) {
         let message = Message {
-            at: self.0.origin.elapsed(),
+            at: self.0.clock.now(),
             id: self.0.id,
             what,
         };

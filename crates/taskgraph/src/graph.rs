@@ -1,5 +1,6 @@
 //! A checked plan: every edge leads to a task, there is no cycle, every need can be met.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(crate) struct Node {
     /// Amount of each resource, by index.
     pub(crate) needs: Vec<(usize, u64)>,
     pub(crate) estimate: Duration,
+    milestones: BTreeMap<String, Duration>,
     /// The longest chain of estimates from this task's start to the end of the graph.
     pub(crate) chain: Duration,
 }
@@ -191,6 +193,22 @@ impl<A> Graph<A> {
     pub fn remaining_chain(&self, id: TaskId) -> Duration {
         self.shape.nodes[id.0].chain
     }
+
+    /// The longest chain of estimates, each task with what it adds; `always` tasks are not part of it.
+    pub fn longest_chain(&self) -> Vec<(TaskId, Duration)> {
+        let nodes = &self.shape.nodes;
+        let normal = self.ids().filter(|id| !nodes[id.0].always);
+        let mut next = normal.max_by_key(|id| (nodes[id.0].chain, Reverse(id.0)));
+        let mut chain = Vec::new();
+        while let Some(id) = next {
+            let node = &nodes[id.0];
+            let link = node.longest_link(nodes);
+            let rest = link.map_or(Duration::ZERO, |link| nodes[link.task].chain);
+            chain.push((id, node.chain.saturating_sub(rest)));
+            next = link.map(|link| TaskId(link.task));
+        }
+        chain
+    }
 }
 
 impl Shape {
@@ -207,6 +225,7 @@ impl Shape {
                 before: Vec::new(),
                 needs: needs(plan, task, &mut errors),
                 estimate: task.estimate,
+                milestones: task.milestones.clone(),
                 chain: Duration::ZERO,
             })
             .collect();
@@ -220,7 +239,7 @@ impl Shape {
             return Err(PlanErrors(errors));
         }
         for &id in topological.iter().rev() {
-            nodes[id].chain = chain(&nodes, id, &plan.tasks[id].milestones);
+            nodes[id].chain = chain(&nodes, id);
         }
         Ok(Self {
             resource_names: plan.resources.keys().cloned().collect(),
@@ -377,18 +396,33 @@ fn cycles(nodes: &[Node], missing: &[usize]) -> Vec<PlanError> {
     cycles
 }
 
-fn chain(nodes: &[Node], id: usize, milestones: &BTreeMap<String, Duration>) -> Duration {
+/// The longest chain of estimates from the start of `id`. The chains of those behind it are known.
+fn chain(nodes: &[Node], id: usize) -> Duration {
     let node = &nodes[id];
-    let through = node.before.iter().map(|link| {
+    let through = node.before.iter().map(|link| node.chain_through(nodes, link));
+    through.max().unwrap_or_default().max(node.estimate)
+}
+
+impl Node {
+    /// The chain from this task's start that goes on with one of those behind it.
+    fn chain_through(&self, nodes: &[Node], link: &Link) -> Duration {
         let offset = match &link.milestone {
-            None => node.estimate,
-            Some(milestone) => milestones
-                .get(milestone)
+            None => self.estimate,
+            // A milestone lies within its task, whatever was expected of it.
+            Some(name) => self
+                .milestones
+                .get(name)
                 .copied()
                 .unwrap_or_default()
-                .min(node.estimate),
+                .min(self.estimate),
         };
         offset + nodes[link.task].chain
-    });
-    through.max().unwrap_or_default().max(node.estimate)
+    }
+
+    /// The link that goes on with the longest chain; none when it ends here.
+    fn longest_link(&self, nodes: &[Node]) -> Option<&Link> {
+        self.before
+            .iter()
+            .find(|link| self.chain_through(nodes, link) == self.chain)
+    }
 }

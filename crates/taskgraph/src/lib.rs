@@ -40,9 +40,13 @@
 //! - **Cancellation.** A task asks [`Context::is_cancelled`], waits with [`Context::pause`], or lets
 //!   [`Context::on_cancel`] call back. [`Interrupt`] does it from outside.
 //! - **At the end.** [`Task::always`] tasks run one after the other when all else has ended, whatever happened.
-//! - **Afterwards.** The [`Trace`] says when each task was ready, started and ended, and what it waited for.
+//! - **Afterwards.** The [`Trace`] says when each task was ready, started and ended, and what it waited for;
+//!   [`Trace::bounding_chain`] what made the run as long as it was, and [`Graph::simulate`] what it would take
+//!   otherwise, by the same decisions.
 
+mod analysis;
 mod cancel;
+mod clock;
 mod context;
 mod event;
 mod graph;
@@ -51,8 +55,13 @@ mod plan;
 mod run;
 mod scheduler;
 mod seconds;
+mod simulate;
 mod trace;
 
+#[cfg(test)]
+mod tests;
+
+pub use analysis::{ChainLink, IfFree, Through};
 pub use cancel::{Interrupt, OnCancel};
 pub use context::{Cancelled, Context, UnknownMilestone};
 pub use event::{Event, What};
@@ -60,4 +69,5 @@ pub use graph::{Graph, PlanError, PlanErrors, TaskId};
 pub use outcome::{Cause, Ending, Outcome, TaskError};
 pub use plan::{Edge, Plan, Task};
 pub use run::{Failure, NoThreads, Panicked, Run, RunOptions};
+pub use simulate::Timing;
 pub use trace::{Held, TaskTrace, Trace};

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cancel::{Interrupt, OnCancel, Token};
+use crate::clock::Clock;
 use crate::context::{Context, Message, Told};
 use crate::event::{Event, What};
 use crate::graph::{Graph, TaskId};
@@ -83,6 +84,16 @@ impl<A: Sync> Graph<A> {
     pub fn run<E: Into<TaskError>>(
         &self,
         options: &RunOptions,
+        observer: impl FnMut(&Event),
+        action: impl Fn(&Context, &A) -> Result<Ending, E> + Sync,
+    ) -> Result<Run, NoThreads> {
+        self.run_by(&Clock::start(), options, observer, action)
+    }
+
+    pub(crate) fn run_by<E: Into<TaskError>>(
+        &self,
+        clock: &Clock,
+        options: &RunOptions,
         mut observer: impl FnMut(&Event),
         action: impl Fn(&Context, &A) -> Result<Ending, E> + Sync,
     ) -> Result<Run, NoThreads> {
@@ -96,20 +107,20 @@ impl<A: Sync> Graph<A> {
             .build()
             .map_err(|source| NoThreads { threads, source })?;
         let (sender, receiver) = channel();
-        let origin = Instant::now();
-        let _interrupts = forward_interrupts(&options.interrupt, &sender, origin);
+        let _interrupts = forward_interrupts(&options.interrupt, &sender, clock);
         let mut conductor = Conductor {
             scheduler: Scheduler::new(&self.shape, options.keep_going, threads),
             tokens: std::iter::repeat_with(Token::default).take(self.len()).collect(),
             interrupt: &options.interrupt,
-            origin,
+            clock,
+            latest: Duration::ZERO,
             observer: &mut observer,
             failures: Vec::new(),
         };
         pool.in_place_scope(|scope| {
             let action = &action;
             conductor.conduct(&receiver, |id, token, outcomes| {
-                let context = self.context(id, token.clone(), origin, sender.clone(), outcomes);
+                let context = self.context(id, token.clone(), clock.clone(), sender.clone(), outcomes);
                 scope.spawn(move |_| perform(self, id, &context, &token, action));
             });
         });
@@ -133,24 +144,24 @@ impl<A: Sync> Graph<A> {
         &self,
         id: usize,
         token: Token,
-        origin: Instant,
+        clock: Clock,
         sender: Sender<Message>,
         outcomes: Vec<(String, Outcome)>,
     ) -> Context {
         let task = self.task(TaskId(id));
         let milestones = task.milestones.keys().cloned().collect();
-        Context::new(id, task.name.clone(), milestones, token, origin, sender, outcomes)
+        Context::new(id, task.name.clone(), milestones, token, clock, sender, outcomes)
     }
 }
 
 /// An interrupt is a message like any other: one thread decides.
-fn forward_interrupts(interrupt: &Interrupt, sender: &Sender<Message>, origin: Instant) -> [OnCancel; 2] {
+fn forward_interrupts(interrupt: &Interrupt, sender: &Sender<Message>, clock: &Clock) -> [OnCancel; 2] {
     let (work, always) = interrupt.tokens();
     [work, always].map(|token| {
-        let sender = sender.clone();
+        let (sender, clock) = (sender.clone(), clock.clone());
         token.on_cancel(Box::new(move || {
             let _ = sender.send(Message {
-                at: origin.elapsed(),
+                at: clock.now(),
                 id: 0,
                 what: Told::Interrupted,
             });
@@ -185,12 +196,28 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
+/// If the observer panics, the panic goes on to the caller, but only when the tasks have ended: they are told to.
+struct StopOnUnwind(Vec<Token>);
+
+impl Drop for StopOnUnwind {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cause = Cause::Interrupted {
+                reason: "the run's observer panicked".to_owned(),
+            };
+            self.0.iter().for_each(|token| token.cancel(cause.clone()));
+        }
+    }
+}
+
 /// The one thread that decides: takes messages, asks the scheduler, does what it orders.
 struct Conductor<'r> {
     scheduler: Scheduler<'r>,
     tokens: Vec<Token>,
     interrupt: &'r Interrupt,
-    origin: Instant,
+    clock: &'r Clock,
+    /// When the last message was told.
+    latest: Duration,
     observer: &'r mut dyn FnMut(&Event),
     failures: Vec<(usize, TaskError)>,
 }
@@ -201,6 +228,7 @@ impl Conductor<'_> {
         receiver: &Receiver<Message>,
         mut start: impl FnMut(usize, Token, Vec<(String, Outcome)>),
     ) {
+        let _unwinding = StopOnUnwind(self.tokens.clone());
         // Cancelled before it began: nothing starts.
         let mut orders = self.interrupted();
         orders.extend(self.scheduler.begin());
@@ -230,6 +258,9 @@ impl Conductor<'_> {
     }
 
     fn take(&mut self, Message { at, id, what }: Message) -> Vec<Order> {
+        // Two tasks that look at the clock and then tell may tell in the other order: time must not go back.
+        let at = at.max(self.latest);
+        self.latest = at;
         match what {
             Told::Reached(milestone) => self.scheduler.reached(id, &milestone, at),
             Told::Progress(line) => vec![self.event(at, id, What::Progress(line))],
@@ -258,7 +289,8 @@ impl Conductor<'_> {
     }
 
     fn interrupted(&mut self) -> Vec<Order> {
-        let now = self.origin.elapsed();
+        let now = self.clock.now().max(self.latest);
+        self.latest = now;
         let (work, always) = self.interrupt.tokens();
         match (always.cause(), work.cause()) {
             (Some(cause), _) => self.scheduler.interrupt(cause, true, now),

@@ -23,6 +23,8 @@ pub(crate) struct Scheduler<'g> {
     /// Tasks with all edges satisfied: longest remaining chain first, then the order of the plan.
     ready: BTreeSet<(Reverse<Duration>, usize)>,
     running: usize,
+    /// Tasks that have not ended.
+    left: usize,
     orders: Vec<Order>,
 }
 
@@ -66,6 +68,7 @@ impl<'g> Scheduler<'g> {
             free: shape.capacities.clone(),
             ready: BTreeSet::new(),
             running: 0,
+            left: shape.nodes.len(),
             orders: Vec::new(),
         }
     }
@@ -128,7 +131,7 @@ impl<'g> Scheduler<'g> {
 
     /// Whether every task has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.tasks.iter().all(|task| task.status == Status::Ended)
+        self.left == 0
     }
 
     pub(crate) fn is_always(&self, id: usize) -> bool {
@@ -227,6 +230,7 @@ impl<'g> Scheduler<'g> {
     }
 
     fn end(&mut self, id: usize, outcome: Outcome, now: Duration) {
+        self.left -= 1;
         let task = &mut self.tasks[id];
         task.status = Status::Ended;
         task.record.end = now;
