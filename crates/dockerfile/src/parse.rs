@@ -1,0 +1,418 @@
+//! From text to instructions. Errors are collected and reading goes on: a linter must see what can be seen.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::directive::{self, Directive, Repeated};
+use crate::heredoc::{self, Heredoc, Opening};
+use crate::logical::{Line, Lines, Logical};
+use crate::split::{self, Flag, Pieces};
+
+/// The longest physical line, in bytes, that the reference front end reads.
+const LONGEST_LINE: usize = 65_535;
+
+/// A Dockerfile that was read.
+#[derive(Debug, Clone)]
+pub struct Dockerfile<'a> {
+    /// The text that was read.
+    pub source: &'a str,
+    /// The escape character: a backslash or a backtick.
+    pub escape: char,
+    /// Parser directives in the order of the file.
+    pub directives: Vec<Directive>,
+    /// The front end image that the file names, with the part before the first space only.
+    pub syntax: Option<Directive>,
+    /// Instructions in the order of the file, unknown ones too.
+    pub instructions: Vec<Instruction<'a>>,
+    /// Why the reference front end refuses to read the file. Empty for a file that it reads.
+    pub problems: Vec<Problem>,
+}
+
+/// What an instruction does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the keywords")]
+pub enum Keyword {
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Onbuild,
+    Run,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+    /// None that the front end knows.
+    Unknown,
+}
+
+const KEYWORDS: [(&str, Keyword); 18] = [
+    ("ADD", Keyword::Add),
+    ("ARG", Keyword::Arg),
+    ("CMD", Keyword::Cmd),
+    ("COPY", Keyword::Copy),
+    ("ENTRYPOINT", Keyword::Entrypoint),
+    ("ENV", Keyword::Env),
+    ("EXPOSE", Keyword::Expose),
+    ("FROM", Keyword::From),
+    ("HEALTHCHECK", Keyword::Healthcheck),
+    ("LABEL", Keyword::Label),
+    ("MAINTAINER", Keyword::Maintainer),
+    ("ONBUILD", Keyword::Onbuild),
+    ("RUN", Keyword::Run),
+    ("SHELL", Keyword::Shell),
+    ("STOPSIGNAL", Keyword::Stopsignal),
+    ("USER", Keyword::User),
+    ("VOLUME", Keyword::Volume),
+    ("WORKDIR", Keyword::Workdir),
+];
+
+impl Keyword {
+    fn of(text: &str) -> Keyword {
+        KEYWORDS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map_or(Keyword::Unknown, |(_, it)| *it)
+    }
+
+    fn may_be_json(self) -> bool {
+        use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
+        matches!(self, Add | Cmd | Copy | Entrypoint | Run | Shell | Volume)
+    }
+
+    fn takes_heredocs(self) -> bool {
+        matches!(self, Keyword::Add | Keyword::Copy | Keyword::Run)
+    }
+}
+
+/// One instruction with its place in the source.
+#[derive(Debug, Clone)]
+pub struct Instruction<'a> {
+    pub(crate) logical: Logical<'a>,
+    pub(crate) body: Body,
+    /// The instruction that `ONBUILD` keeps for later.
+    pub(crate) trigger: Option<Body>,
+    /// 1-based line on which it begins.
+    pub line: usize,
+    /// 1-based line on which it ends, here-documents included.
+    pub end_line: usize,
+    /// Its here-documents.
+    pub heredocs: Vec<Heredoc>,
+}
+
+/// Keyword, flags and arguments of an instruction or of a trigger within one.
+#[derive(Debug, Clone)]
+pub(crate) struct Body {
+    pub(crate) keyword: Keyword,
+    pub(crate) pieces: Pieces,
+    /// The arguments are a JSON array of strings.
+    pub(crate) json: bool,
+}
+
+impl Instruction<'_> {
+    /// What it does.
+    pub fn keyword(&self) -> Keyword {
+        self.body.keyword
+    }
+
+    /// The keyword as written.
+    pub fn keyword_text(&self) -> &str {
+        &self.logical.text()[self.body.pieces.keyword.clone()]
+    }
+
+    /// What `ONBUILD` keeps for later: keyword, flags and arguments.
+    pub fn trigger(&self) -> Option<(Keyword, &[Flag], &str)> {
+        let trigger = self.trigger.as_ref()?;
+        let arguments = &self.logical.text()[trigger.pieces.arguments.clone()];
+        Some((trigger.keyword, &trigger.pieces.flags, arguments))
+    }
+
+    /// Flags in front of the arguments.
+    pub fn flags(&self) -> &[Flag] {
+        &self.body.pieces.flags
+    }
+
+    /// What follows keyword and flags, with the lines joined and without the blanks around.
+    pub fn arguments(&self) -> &str {
+        &self.logical.text()[self.body.pieces.arguments.clone()]
+    }
+
+    /// Whether the arguments are a JSON array of strings ("exec form").
+    pub fn is_json(&self) -> bool {
+        self.body.json
+    }
+
+    /// Words of the arguments (`ARG`, `ENV`, `LABEL`), blanks within quotes kept, quotes and escapes too.
+    pub fn quoted_words(&self, escape: char) -> Vec<String> {
+        split::quoted_words(self.logical.text(), self.body.pieces.arguments.clone(), escape)
+    }
+
+    /// Bytes of the instruction in the source: from its keyword to the end of its arguments.
+    pub fn span(&self) -> Range<usize> {
+        let text = self.logical.text();
+        let start = text.len() - text.trim_start().len();
+        self.logical.source(&(start..text.trim_end().len().max(start)))
+    }
+
+    /// Bytes of the keyword in the source.
+    pub fn keyword_span(&self) -> Range<usize> {
+        self.logical.source(&self.body.pieces.keyword)
+    }
+}
+
+/// Where and why the reference front end refuses a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// 1-based line.
+    pub line: usize,
+    /// Bytes in the source that it is about.
+    pub span: Range<usize>,
+    /// What is wrong, one line.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}: {}", self.line, self.message)
+    }
+}
+
+/// Reads a Dockerfile. Never fails: what is wrong is in `problems`, what can be read is read.
+///
+/// ```
+/// let file = dockerfile::parse("FROM alpine:3 AS base\nRUN <<EOF\nFROM busybox\nEOF\n");
+/// assert_eq!(file.instructions.len(), 2);
+/// assert!(file.problems.is_empty());
+/// ```
+pub fn parse(source: &str) -> Dockerfile<'_> {
+    Parser::new(source).run()
+}
+
+struct Parser<'a> {
+    file: Dockerfile<'a>,
+    lines: Lines<'a>,
+    directives: directive::Reader,
+}
+
+impl<'a> Parser<'a> {
+    fn new(source: &'a str) -> Self {
+        let file = Dockerfile {
+            source,
+            escape: '\\',
+            directives: Vec::new(),
+            syntax: directive::detect_syntax(source),
+            instructions: Vec::new(),
+            problems: Vec::new(),
+        };
+        Parser {
+            file,
+            lines: Lines::new(source),
+            directives: directive::Reader::default(),
+        }
+    }
+
+    fn run(mut self) -> Dockerfile<'a> {
+        while let Some(line) = self.next_line() {
+            let text = match self.lines.number {
+                1 => line.text.strip_prefix('\u{feff}').unwrap_or(line.text),
+                _ => line.text,
+            };
+            let text = text.trim_start();
+            let start = line.start + (text.as_ptr() as usize - line.text.as_ptr() as usize);
+            self.directive(text, start);
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            self.instruction(text, start);
+        }
+        if self.file.instructions.is_empty() && self.file.problems.is_empty() {
+            self.problem(self.lines.number.max(1), 0..0, "file with no instructions");
+        }
+        self.file
+    }
+
+    fn next_line(&mut self) -> Option<Line<'a>> {
+        let line = self.lines.next()?;
+        if line.next - line.start > LONGEST_LINE + 1 {
+            let message = format!("dockerfile line greater than max allowed size of {LONGEST_LINE}");
+            self.problem(
+                self.lines.number,
+                line.start..line.start + line.text.len(),
+                &message,
+            );
+        }
+        Some(line)
+    }
+
+    fn problem(&mut self, line: usize, span: Range<usize>, message: &str) {
+        self.file.problems.push(Problem {
+            line,
+            span,
+            message: message.to_owned(),
+        });
+    }
+
+    fn directive(&mut self, text: &str, start: usize) {
+        if self.directives.done {
+            return;
+        }
+        let number = self.lines.number;
+        match self.directives.line(text, "#", start, number) {
+            Ok(None) => {}
+            Err(Repeated(name)) => {
+                let message = format!("only one {name} parser directive can be used");
+                self.problem(number, start..start + text.len(), &message);
+            }
+            Ok(Some(directive)) => {
+                if directive.name == "escape" {
+                    match directive.value.as_str() {
+                        "`" => self.file.escape = '`',
+                        "\\" => self.file.escape = '\\',
+                        other => {
+                            let message = format!("invalid escape token '{other}' does not match ` or \\");
+                            self.problem(number, directive.span.clone(), &message);
+                        }
+                    }
+                }
+                self.file.directives.push(directive);
+            }
+        }
+    }
+
+    /// Reads the instruction that begins with `text`, its continuation lines and its here-documents.
+    fn instruction(&mut self, text: &'a str, start: usize) {
+        let line = self.lines.number;
+        let (first, mut continues) = without_escape(text, self.file.escape);
+        let mut logical = Logical::new(first, start);
+        while continues {
+            let Some(next) = self.next_line() else { break };
+            let visible = next.text.trim_start();
+            if visible.is_empty() || visible.starts_with('#') {
+                continue;
+            }
+            let (more, goes_on) = without_escape(next.text, self.file.escape);
+            logical.push(more, next.start);
+            continues = goes_on;
+        }
+        let mut instruction = self.split(logical, line);
+        self.read_heredocs(&mut instruction);
+        instruction.end_line = self.lines.number;
+        self.file.instructions.push(instruction);
+    }
+
+    fn split(&mut self, logical: Logical<'a>, line: usize) -> Instruction<'a> {
+        let whole = 0..logical.text().len();
+        let body = self.body(&logical, whole, line);
+        let arguments = body.pieces.arguments.clone();
+        let trigger = (body.keyword == Keyword::Onbuild && !arguments.is_empty())
+            .then(|| self.body(&logical, arguments, line));
+        Instruction {
+            logical,
+            body,
+            trigger,
+            line,
+            end_line: line,
+            heredocs: Vec::new(),
+        }
+    }
+
+    fn body(&mut self, logical: &Logical<'a>, range: Range<usize>, line: usize) -> Body {
+        let pieces = split::split(logical.text(), range, self.file.escape);
+        let keyword = Keyword::of(&logical.text()[pieces.keyword.clone()]);
+        let arguments = &logical.text()[pieces.arguments.clone()];
+        let json = match (keyword, arguments) {
+            (Keyword::Healthcheck, arguments) => {
+                let command = arguments
+                    .split_once(char::is_whitespace)
+                    .map_or("", |(_, command)| command);
+                json_strings(command)
+            }
+            (keyword, arguments) if keyword.may_be_json() => json_strings(arguments),
+            _ => Json::No,
+        };
+        if json == Json::OtherValues {
+            let message = "when using JSON array syntax, arrays must be comprised of strings only";
+            self.problem(line, logical.source(&pieces.arguments), message);
+        }
+        Body {
+            keyword,
+            pieces,
+            json: json == Json::Strings,
+        }
+    }
+
+    fn read_heredocs(&mut self, instruction: &mut Instruction<'a>) {
+        let body = instruction.trigger.as_ref().unwrap_or(&instruction.body);
+        if !body.keyword.takes_heredocs() || body.json {
+            return;
+        }
+        match heredoc::openings(instruction.logical.text()) {
+            Err(error) => self.problem(instruction.line, instruction.span(), &error.to_string()),
+            Ok(openings) => {
+                for opening in openings {
+                    let heredoc = self.heredoc(opening);
+                    if !heredoc.terminated {
+                        let message = format!("unterminated heredoc: no line with just {:?}", heredoc.name);
+                        self.problem(instruction.line, instruction.span(), &message);
+                    }
+                    instruction.heredocs.push(heredoc);
+                }
+            }
+        }
+    }
+
+    fn heredoc(&mut self, opening: Opening) -> Heredoc {
+        let start = self.lines.position();
+        let mut end = start;
+        let mut terminated = false;
+        while let Some(line) = self.next_line() {
+            if opening.is_end(line.text) {
+                terminated = true;
+                break;
+            }
+            end = line.next;
+        }
+        Heredoc {
+            name: opening.name,
+            chomp: opening.chomp,
+            span: start..end,
+            terminated,
+        }
+    }
+}
+
+/// A physical line without the escape character that continues it, and whether one did: a single one, blanks behind
+/// it allowed. Two in a row are text.
+fn without_escape(line: &str, escape: char) -> (&str, bool) {
+    let visible = line.trim_end_matches([' ', '\t']);
+    match visible.strip_suffix(escape) {
+        Some(before) if !before.ends_with(escape) => (before, true),
+        _ => (line, false),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Json {
+    No,
+    Strings,
+    OtherValues,
+}
+
+fn json_strings(arguments: &str) -> Json {
+    if !arguments.trim_start().starts_with('[') {
+        return Json::No;
+    }
+    match serde_json::from_str::<Vec<serde_json::Value>>(arguments.trim_start()) {
+        Ok(values) if values.iter().all(serde_json::Value::is_string) => Json::Strings,
+        Ok(_) => Json::OtherValues,
+        Err(_) => Json::No,
+    }
+}

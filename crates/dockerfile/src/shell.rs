@@ -1,0 +1,532 @@
+//! Shell words: quotes, escapes and `${…}` substitution as the reference front end does them.
+//!
+//! Only the substitutions that it knows: `$V`, `${V}`, `${V-w}`, `${V:-w}`, `${V+w}`, `${V:+w}`, `${V?m}`, `${V:?m}`,
+//! `${V#p}`, `${V##p}`, `${V%p}`, `${V%%p}`, `${V/p/r}`, `${V//p/r}`; words nest.
+
+use std::fmt;
+
+use crate::pattern::{Pattern, Replace};
+
+/// Values of variables by name.
+pub trait Environment {
+    /// The value of `name`, or None where it is not set. An empty value is set.
+    fn value(&self, name: &str) -> Option<&str>;
+}
+
+impl Environment for () {
+    fn value(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}
+
+impl Environment for std::collections::BTreeMap<String, String> {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).map(String::as_str)
+    }
+}
+
+/// A word after expansion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded {
+    /// The text that the front end would use; a variable without a value is the empty text in it.
+    pub text: String,
+    /// Variables without a value that the text depends on, in order, each once.
+    pub missing: Vec<String>,
+}
+
+/// Why a word can't be expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpansionError(pub(crate) String);
+
+impl fmt::Display for ExpansionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ExpansionError {}
+
+/// Expands one word, where `escape` is the file's escape character.
+///
+/// ```
+/// let mut values = std::collections::BTreeMap::new();
+/// values.insert("V".to_string(), "v1.2.3".to_string());
+/// let word = dockerfile::expand("alpine:${V#v}", '\\', &values).unwrap();
+/// assert_eq!(word.text, "alpine:1.2.3");
+/// ```
+///
+/// # Errors
+/// Quotes or braces without an end, an operator that does not exist, `${V?message}` without a value, or a text that
+/// grows beyond 64 KiB.
+pub fn expand(word: &str, escape: char, values: &dyn Environment) -> Result<Expanded, ExpansionError> {
+    if !word.contains(['$', '\'', '"', escape]) {
+        return Ok(Expanded {
+            text: strip_mark(word).to_owned(),
+            missing: Vec::new(),
+        });
+    }
+    let mut lexer = Lexer::new(word, escape, values, Mode::default());
+    let (text, _) = lexer.run()?;
+    let mut missing = std::mem::take(&mut lexer.missing);
+    let mut seen = std::collections::BTreeSet::new();
+    missing.retain(|name| seen.insert(name.clone()));
+    Ok(Expanded { text, missing })
+}
+
+/// How a lexer treats what it reads, beside the escape character.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Quotes stay in the text.
+    pub(crate) raw_quotes: bool,
+    /// Escape characters stay in the text.
+    pub(crate) raw_escapes: bool,
+    /// A variable without a value stays as it is written.
+    pub(crate) keep_unset: bool,
+}
+
+/// Splits a text into its words (for here-documents). An error is what makes the front end see no words at all.
+pub(crate) fn words(text: &str, mode: Mode) -> Result<Vec<String>, ExpansionError> {
+    let mut lexer = Lexer::new(text, '\\', &(), mode);
+    lexer.run().map(|(_, words)| words)
+}
+
+/// The front end's scanner drops a byte order mark at the start of a word.
+fn strip_mark(word: &str) -> &str {
+    word.strip_prefix('\u{feff}').unwrap_or(word)
+}
+
+/// What one expansion may cost: without a limit `ARG A=$A$A` forty times over is a terabyte.
+const LONGEST_TEXT: usize = 64 * 1024;
+const DEEPEST_NESTING: usize = 100;
+const MOST_STEPS: usize = 4_000_000;
+
+struct Lexer<'a> {
+    rest: &'a str,
+    escape: char,
+    mode: Mode,
+    values: &'a dyn Environment,
+    missing: Vec<String>,
+    /// The word under construction. The front end shares one buffer between nested substitutions, so does this one.
+    word: String,
+    depth: usize,
+    steps: usize,
+}
+
+/// The state of one nesting level's splitting into words.
+#[derive(Default)]
+struct Words {
+    done: Vec<String>,
+    inside: bool,
+}
+
+impl<'a> Lexer<'a> {
+    fn new(text: &'a str, escape: char, values: &'a dyn Environment, mode: Mode) -> Self {
+        let rest = strip_mark(text);
+        Lexer {
+            rest,
+            escape,
+            mode,
+            values,
+            missing: Vec::new(),
+            word: String::new(),
+            depth: 0,
+            steps: 0,
+        }
+    }
+
+    fn run(&mut self) -> Result<(String, Vec<String>), ExpansionError> {
+        self.until(None, self.mode.raw_escapes, false)
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let next = chars.next();
+        self.rest = chars.as_str();
+        next
+    }
+
+    fn grow(&self, text: &mut String, more: &str) -> Result<(), ExpansionError> {
+        if text.len() + more.len() > LONGEST_TEXT.max(self.rest.len()) + LONGEST_TEXT {
+            return fail("the expanded text is longer than 64 KiB");
+        }
+        text.push_str(more);
+        Ok(())
+    }
+
+    /// Reads to `stop` (consumed) or, without one, to the end.
+    fn until(
+        &mut self,
+        stop: Option<char>,
+        raw_escapes: bool,
+        pattern: bool,
+    ) -> Result<(String, Vec<String>), ExpansionError> {
+        if self.depth >= DEEPEST_NESTING {
+            return fail("substitutions nest too deeply");
+        }
+        let before = std::mem::replace(&mut self.mode.raw_escapes, raw_escapes);
+        self.depth += 1;
+        let result = self.read_until(stop, pattern);
+        self.depth -= 1;
+        self.mode.raw_escapes = before;
+        result
+    }
+
+    fn read_until(
+        &mut self,
+        stop: Option<char>,
+        pattern: bool,
+    ) -> Result<(String, Vec<String>), ExpansionError> {
+        self.word.clear();
+        let mut text = String::new();
+        let mut words = Words::default();
+        while let Some(next) = self.peek() {
+            if Some(next) == stop {
+                self.next();
+                return Ok((text, self.finish(words)));
+            }
+            match next {
+                '$' => {
+                    let value = self.dollar()?;
+                    self.grow(&mut text, &value)?;
+                    value.chars().for_each(|each| self.add(&mut words, each));
+                }
+                '\'' | '"' | '<' => {
+                    let value = match next {
+                        '\'' => self.single_quoted(pattern)?,
+                        '"' => self.double_quoted(pattern)?,
+                        _ => self.less_than(),
+                    };
+                    self.grow(&mut text, &value)?;
+                    self.word.push_str(&value);
+                    words.inside = true;
+                }
+                _ => {
+                    self.next();
+                    if next != self.escape {
+                        self.add(&mut words, next);
+                        text.push(next);
+                        continue;
+                    }
+                    if self.mode.raw_escapes {
+                        self.add_raw(&mut words, next);
+                        text.push(next);
+                    }
+                    let Some(escaped) = self.next() else { break };
+                    self.add_raw(&mut words, escaped);
+                    text.push(escaped);
+                }
+            }
+        }
+        match stop {
+            Some(stop) => fail(format!(
+                "unexpected end of statement while looking for matching {stop}"
+            )),
+            None => Ok((text, self.finish(words))),
+        }
+    }
+
+    fn add(&mut self, words: &mut Words, next: char) {
+        if !next.is_whitespace() {
+            self.add_raw(words, next);
+        } else if words.inside && !self.word.is_empty() {
+            words.done.push(std::mem::take(&mut self.word));
+            words.inside = false;
+        }
+    }
+
+    fn add_raw(&mut self, words: &mut Words, next: char) {
+        self.word.push(next);
+        words.inside = true;
+    }
+
+    fn finish(&mut self, mut words: Words) -> Vec<String> {
+        if !self.word.is_empty() {
+            words.done.push(std::mem::take(&mut self.word));
+        }
+        words.done
+    }
+
+    fn single_quoted(&mut self, pattern: bool) -> Result<String, ExpansionError> {
+        let mut text = String::new();
+        self.next();
+        if self.mode.raw_quotes {
+            text.push('\'');
+        }
+        loop {
+            match self.next() {
+                None => return fail("unexpected end of statement while looking for matching single-quote"),
+                Some('\'') => {
+                    if self.mode.raw_quotes {
+                        text.push('\'');
+                    }
+                    return Ok(text);
+                }
+                Some(next) => {
+                    if pattern && next == self.escape {
+                        text.push(next);
+                    }
+                    text.push(next);
+                }
+            }
+        }
+    }
+
+    fn double_quoted(&mut self, pattern: bool) -> Result<String, ExpansionError> {
+        let mut text = String::new();
+        self.next();
+        if self.mode.raw_quotes {
+            text.push('"');
+        }
+        loop {
+            match self.peek() {
+                None => return fail("unexpected end of statement while looking for matching double-quote"),
+                Some('"') => {
+                    self.next();
+                    if self.mode.raw_quotes {
+                        text.push('"');
+                    }
+                    return Ok(text);
+                }
+                Some('$') => {
+                    let value = self.dollar()?;
+                    self.grow(&mut text, &value)?;
+                }
+                Some(next) if next == self.escape => {
+                    self.next();
+                    self.escape_in_quotes(&mut text, pattern);
+                }
+                Some(next) => {
+                    self.next();
+                    text.push(next);
+                }
+            }
+        }
+    }
+
+    /// After an escape character within double quotes: it escapes `"`, `$` and itself, and is text before all else.
+    fn escape_in_quotes(&mut self, text: &mut String, pattern: bool) {
+        match self.peek() {
+            None => {}
+            Some(next) if next == '"' || next == '$' || next == self.escape => {
+                if self.mode.raw_escapes {
+                    text.push(self.escape);
+                }
+                self.next();
+                text.push(next);
+            }
+            Some(_) => {
+                if self.mode.raw_escapes && (!self.mode.raw_quotes || pattern) {
+                    text.push(self.escape);
+                }
+                text.push(self.escape);
+            }
+        }
+    }
+
+    /// `<<` takes the blanks behind it into its word: `<< EOF` is one word.
+    fn less_than(&mut self) -> String {
+        self.next();
+        if self.peek() != Some('<') {
+            return "<".to_owned();
+        }
+        self.next();
+        let mut text = "<<".to_owned();
+        while let Some(blank @ ('\t' | '\r' | ' ')) = self.peek() {
+            self.next();
+            text.push(blank);
+        }
+        text
+    }
+
+    fn dollar(&mut self) -> Result<String, ExpansionError> {
+        self.next();
+        if self.peek() != Some('{') {
+            let name = self.name();
+            return Ok(match name.as_str() {
+                "" => "$".to_owned(),
+                _ => self.plain(&name, || format!("${name}")),
+            });
+        }
+        self.next();
+        match self.peek() {
+            None => return fail("syntax error: missing '}'"),
+            Some('{' | '}' | ':') => return fail("syntax error: bad substitution"),
+            Some(_) => {}
+        }
+        let name = self.name();
+        match self.next() {
+            Some('}') => Ok(self.plain(&name, || format!("${{{name}}}"))),
+            Some('/') => self.replaced(&name),
+            Some(':') => {
+                let operator = self.next();
+                self.operated(&name, operator, true)
+            }
+            operator @ Some('+' | '-' | '?' | '#' | '%') => self.operated(&name, operator, false),
+            operator => fail(unsupported(false, operator)),
+        }
+    }
+
+    fn plain(&mut self, name: &str, written: impl Fn() -> String) -> String {
+        match self.values.value(name) {
+            Some(value) => value.to_owned(),
+            None if self.mode.keep_unset => written(),
+            None => {
+                self.missing.push(name.to_owned());
+                String::new()
+            }
+        }
+    }
+
+    /// `${name:OPERATOR…}` (`colon`: an empty value counts as none) after the operator was read.
+    fn operated(
+        &mut self,
+        name: &str,
+        operator: Option<char>,
+        colon: bool,
+    ) -> Result<String, ExpansionError> {
+        let trims = matches!(operator, Some('#' | '%'));
+        if colon && trims {
+            return fail(unsupported(colon, operator));
+        }
+        let missing_before = self.missing.len();
+        let word = match self.until(Some('}'), trims, trims) {
+            Ok((word, _)) => word,
+            Err(_) if self.rest.is_empty() => return fail("syntax error: missing '}'"),
+            Err(error) => return Err(error),
+        };
+        let value = self.values.value(name);
+        if self.mode.keep_unset && value.is_none() {
+            let mut written = format!("${{{name}{}", if colon { ":" } else { "" });
+            written.extend(operator);
+            return Ok(written + &word + "}");
+        }
+        let present = value.filter(|value| !(colon && value.is_empty()));
+        match operator {
+            Some('-') => Ok(match present {
+                Some(value) => {
+                    self.missing.truncate(missing_before);
+                    value.to_owned()
+                }
+                None => word,
+            }),
+            Some('+') => Ok(match present {
+                Some(_) => word,
+                None => {
+                    self.missing.truncate(missing_before);
+                    String::new()
+                }
+            }),
+            Some('?') => {
+                self.missing.truncate(missing_before);
+                present
+                    .map(str::to_owned)
+                    .ok_or_else(|| required(name, &word, value.is_some()))
+            }
+            Some(operator @ ('#' | '%')) => self.trimmed(name, operator, &word),
+            operator => fail(unsupported(colon, operator)),
+        }
+    }
+
+    fn trimmed(&mut self, name: &str, operator: char, word: &str) -> Result<String, ExpansionError> {
+        let (greedy, word) = match word.strip_prefix(operator) {
+            Some(rest) => (true, rest),
+            None => (false, word),
+        };
+        let value = self.plain(name, String::new);
+        let pattern = self.pattern(word)?;
+        let kept = match operator {
+            '#' => pattern.without_prefix(&value, greedy, &mut self.steps),
+            _ => pattern.without_suffix(&value, greedy, &mut self.steps),
+        };
+        self.affordable(kept)
+    }
+
+    /// `${name/pattern/replacement}` after the first slash.
+    fn replaced(&mut self, name: &str) -> Result<String, ExpansionError> {
+        let all = self.peek() == Some('/');
+        if all {
+            self.next();
+        }
+        let (pattern, _) = self
+            .until(Some('/'), true, true)
+            .map_err(|error| match self.rest {
+                "" => ExpansionError("syntax error: missing '/' in ${}".to_owned()),
+                _ => error,
+            })?;
+        let (replacement, _) = self
+            .until(Some('}'), true, false)
+            .map_err(|error| match self.rest {
+                "" => ExpansionError("syntax error: missing '}'".to_owned()),
+                _ => error,
+            })?;
+        if self.mode.keep_unset && self.values.value(name).is_none() {
+            return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
+        }
+        let value = self.plain(name, String::new);
+        let compiled = self.pattern(&pattern)?;
+        let which = if all { Replace::All } else { Replace::First };
+        let replaced = compiled.replace(&value, &replacement, which, &mut self.steps);
+        self.affordable(replaced)
+    }
+
+    fn pattern(&self, text: &str) -> Result<Pattern, ExpansionError> {
+        Pattern::new(text)
+            .map_err(|reason| ExpansionError(format!("invalid pattern ({text}) in substitution: {reason}")))
+    }
+
+    fn affordable(&self, text: String) -> Result<String, ExpansionError> {
+        if self.steps > MOST_STEPS {
+            return fail("the pattern takes too long to match");
+        }
+        Ok(text)
+    }
+
+    /// A variable's name: digits, one special character, or letters, digits and underscores.
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        while let Some(next) = self.peek() {
+            if name.is_empty() && next.is_numeric() {
+                while let Some(digit) = self.peek().filter(|digit| digit.is_numeric()) {
+                    self.next();
+                    name.push(digit);
+                }
+                return name;
+            }
+            if name.is_empty() && matches!(next, '@' | '*' | '#' | '?' | '-' | '$' | '!') {
+                self.next();
+                return next.to_string();
+            }
+            if !(next.is_alphanumeric() || next == '_') {
+                break;
+            }
+            self.next();
+            name.push(next);
+        }
+        name
+    }
+}
+
+fn fail<T>(reason: impl Into<String>) -> Result<T, ExpansionError> {
+    Err(ExpansionError(reason.into()))
+}
+
+fn unsupported(colon: bool, operator: Option<char>) -> String {
+    let operator = operator.map(String::from).unwrap_or_default();
+    format!(
+        "unsupported modifier ({}{operator}) in substitution",
+        if colon { ":" } else { "" }
+    )
+}
+
+fn required(name: &str, message: &str, set: bool) -> ExpansionError {
+    let message = match (message, set) {
+        ("", true) => "is not allowed to be empty",
+        ("", false) => "is not allowed to be unset",
+        (message, _) => message,
+    };
+    ExpansionError(format!("{name}: {message}"))
+}

@@ -1,0 +1,189 @@
+//! Splits a logical line into keyword, flags and arguments, and arguments into words.
+
+use std::ops::Range;
+
+/// What separates words, in the front end's own notion: no Unicode blanks.
+pub(crate) const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
+
+/// A flag of an instruction: `--from=builder`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag with its dashes, quotes and escapes removed.
+    pub text: String,
+    /// Bytes of the flag in the logical line, later in the source.
+    pub(crate) range: Range<usize>,
+}
+
+impl Flag {
+    /// Name without dashes, and the value if there is a `=`.
+    pub fn name_and_value(&self) -> (&str, Option<&str>) {
+        let text = self.text.strip_prefix("--").unwrap_or(&self.text);
+        match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        }
+    }
+}
+
+/// Where the pieces of an instruction are in its logical line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pieces {
+    pub(crate) keyword: Range<usize>,
+    pub(crate) flags: Vec<Flag>,
+    pub(crate) arguments: Range<usize>,
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let slice = &text[range.clone()];
+    let start = range.start + (slice.len() - slice.trim_start().len());
+    start..start + slice.trim().len()
+}
+
+/// Splits the part of `text` in `range`.
+pub(crate) fn split(text: &str, range: Range<usize>, escape: char) -> Pieces {
+    let range = trimmed(text, range);
+    let line = &text[range.clone()];
+    let Some(length) = line.find(BLANKS) else {
+        return Pieces {
+            keyword: range.clone(),
+            flags: Vec::new(),
+            arguments: range.end..range.end,
+        };
+    };
+    let keyword = range.start..range.start + length;
+    let after = line.len() - line[length..].trim_start_matches(BLANKS).len();
+    let (flags, rest) = flags(line, after, escape);
+    let flags = flags
+        .into_iter()
+        .map(|Flag { text, range: at }| Flag {
+            text,
+            range: range.start + at.start..range.start + at.end,
+        })
+        .collect();
+    Pieces {
+        keyword,
+        flags,
+        arguments: trimmed(text, range.start + rest..range.end),
+    }
+}
+
+/// Whether a byte ends a flag. The front end looks at bytes as if they were characters, so the second halves of some
+/// multi-byte characters (0x85, 0xA0) are blanks to it.
+fn is_blank_byte(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0x85 | 0xa0)
+}
+
+/// The flags from `start` on, and where what follows them begins.
+fn flags(line: &str, start: usize, escape: char) -> (Vec<Flag>, usize) {
+    let bytes = line.as_bytes();
+    let mut flags = Vec::new();
+    let mut at = start;
+    loop {
+        while bytes.get(at).copied().is_some_and(is_blank_byte) {
+            at += 1;
+        }
+        if !bytes[at.min(bytes.len())..].starts_with(b"--") {
+            return (flags, on_boundary(line, at));
+        }
+        let (text, quoted, end) = flag(bytes, at, escape);
+        if text == "--" {
+            return (flags, on_boundary(line, end));
+        }
+        if quoted || !text.is_empty() {
+            flags.push(Flag {
+                text,
+                range: at..on_boundary(line, end),
+            });
+        }
+        at = end;
+    }
+}
+
+fn on_boundary(line: &str, at: usize) -> usize {
+    (at..=line.len())
+        .find(|at| line.is_char_boundary(*at))
+        .unwrap_or(line.len())
+}
+
+/// One flag from `start`: its text, whether it had quotes, where it ends.
+fn flag(bytes: &[u8], start: usize, escape: char) -> (String, bool, usize) {
+    let mut text = Vec::new();
+    let mut quote = None;
+    let mut quoted = false;
+    let mut at = start;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match quote {
+            None if is_blank_byte(byte) => {
+                at -= 1;
+                break;
+            }
+            None if byte == b'\'' || byte == b'"' => {
+                quote = Some(byte);
+                quoted = true;
+            }
+            Some(end) if byte == end => quote = None,
+            _ if char::from(byte) == escape => {
+                if let Some(&escaped) = bytes.get(at) {
+                    text.push(escaped);
+                    at += 1;
+                }
+            }
+            _ => text.push(byte),
+        }
+    }
+    let text = String::from_utf8(text)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
+    (text, quoted, at)
+}
+
+/// Words between blanks, as ranges of `text`.
+pub(crate) fn words(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let slice = &text[range.clone()];
+    slice
+        .split(BLANKS)
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let start = range.start + (word.as_ptr() as usize - slice.as_ptr() as usize);
+            start..start + word.len()
+        })
+        .collect()
+}
+
+/// Words of `ARG`, `LABEL` and the like: blanks within quotes are text, quotes and escapes stay.
+pub(crate) fn quoted_words(text: &str, range: Range<usize>, escape: char) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut blank_counts = false;
+    let mut chars = text[range].chars().peekable();
+    while let Some(next) = chars.next() {
+        if quote.is_none() && next.is_whitespace() {
+            if blank_counts || !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            blank_counts = false;
+            continue;
+        }
+        match quote {
+            None if next == '\'' || next == '"' => {
+                quote = Some(next);
+                blank_counts = true;
+            }
+            Some(end) if next == end => quote = None,
+            _ => {}
+        }
+        if next == escape && quote != Some('\'') {
+            // At the end of the line it is dropped, else it takes the next character with it.
+            let Some(escaped) = chars.next() else { break };
+            word.push(next);
+            word.push(escaped);
+            continue;
+        }
+        word.push(next);
+    }
+    if blank_counts || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
