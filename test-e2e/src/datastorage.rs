@@ -1,0 +1,229 @@
+//! DataStorage as the services see it: audit events written, and read again.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::context::Context;
+use crate::http::{Answer, Request};
+use crate::metrics::Metrics;
+use crate::wait::{Seen, until};
+
+/// Where single events are written and queried.
+pub(crate) const EVENTS: &str = "/api/v1/audit/events";
+/// Where notifications are recorded.
+pub(crate) const NOTIFICATIONS: &str = "/api/v1/audit/notifications";
+/// The most that one page holds.
+const LARGEST_PAGE: usize = 1_000;
+
+/// DataStorage of the stack.
+#[derive(Clone, Copy)]
+pub(crate) struct DataStorage<'a> {
+    context: &'a Context,
+}
+
+impl<'a> DataStorage<'a> {
+    pub(crate) fn new(context: &'a Context) -> Self {
+        Self { context }
+    }
+
+    /// A URL of its API.
+    pub(crate) fn url(&self, path: &str) -> Result<String> {
+        Ok(format!(
+            "{}{path}",
+            self.context.stack.service("datastorage", "api")?
+        ))
+    }
+
+    /// Writes one event.
+    pub(crate) async fn write(&self, event: &Value) -> Result<Answer> {
+        self.context.http.post(self.url(EVENTS)?, event).send().await
+    }
+
+    /// Writes several as one.
+    pub(crate) async fn write_batch(&self, events: &[Value]) -> Result<Answer> {
+        self.context
+            .http
+            .post(self.url("/api/v1/audit/events/batch")?, &json!(events))
+            .send()
+            .await
+    }
+
+    /// A POST to another route.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.context.http.post(self.url(path)?, body).send().await
+    }
+
+    /// Has the chain of a correlation verified.
+    pub(crate) async fn verify_chain(&self, correlation_id: &str) -> Result<Answer> {
+        let body = json!({"correlation_id": correlation_id});
+        self.post("/api/v1/audit/verify-chain", &body).await?.expect(200)
+    }
+
+    /// A query; filters are added to it.
+    pub(crate) fn query(&self) -> Result<Request> {
+        Ok(self.context.http.get(self.url(EVENTS)?))
+    }
+
+    /// All events of a correlation, newest first, over as many pages as it takes.
+    pub(crate) async fn events(&self, correlation_id: &str) -> Result<Vec<Value>> {
+        let mut events = Vec::new();
+        loop {
+            let page = self
+                .query()?
+                .query("correlation_id", correlation_id)
+                .query("limit", LARGEST_PAGE);
+            let page = page.query("offset", events.len()).send().await?.expect(200)?;
+            let Value::Array(found) = page.at("/data")? else {
+                bail!(page.wrong("expected a list at /data"));
+            };
+            let last = found.len() < LARGEST_PAGE;
+            events.extend(found);
+            if last {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Waits until a correlation has exactly this many events; more than that is an error at once.
+    pub(crate) async fn events_when(
+        &self,
+        count: usize,
+        correlation_id: &str,
+        deadline: Duration,
+    ) -> Result<Vec<Value>> {
+        until(
+            deadline,
+            &format!("{count} events of {correlation_id}"),
+            async || {
+                let events = self.events(correlation_id).await?;
+                Ok(match events.len() {
+                    found if found == count => Seen::Yes(events),
+                    found if found > count => Seen::Never(format!("{found} events")),
+                    found => Seen::NotYet(format!("{found} events")),
+                })
+            },
+        )
+        .await
+    }
+
+    /// `/healthz` or `/readyz`.
+    pub(crate) async fn health(&self, path: &str) -> Result<Answer> {
+        let base = self.context.stack.service("datastorage", "health")?;
+        self.context.http.get(format!("{base}{path}")).send().await
+    }
+
+    /// The metrics as they are now.
+    pub(crate) async fn metrics(&self) -> Result<Metrics> {
+        let base = self.context.stack.service("datastorage", "metrics")?;
+        Ok(Metrics::read(
+            &self
+                .context
+                .http
+                .get(format!("{base}/metrics"))
+                .send()
+                .await?
+                .expect(200)?
+                .text(),
+        ))
+    }
+}
+
+/// An event with every field that a service can send, of this correlation, that happened `ago`.
+pub(crate) fn event(correlation_id: &str, event_type: &str, ago: Duration) -> Value {
+    json!({
+        "event_id": Uuid::now_v7().to_string(),
+        "version": "1.0",
+        "event_type": event_type,
+        "event_timestamp": before_now(ago),
+        "event_category": "gateway",
+        "event_action": "received",
+        "event_outcome": "success",
+        "correlation_id": correlation_id,
+        "actor_type": "service",
+        "actor_id": "gateway",
+        "resource_type": "Pod",
+        "resource_id": "payment-api-789",
+        "namespace": "payments",
+        "cluster_name": "production",
+        "severity": "warning",
+        "duration_ms": 12,
+        "retention_days": 30,
+        "event_data": {"reason": "memory", "nested": {"list": [1, 2.5, "three", null, true]}, "text": "grüße ✓"},
+    })
+}
+
+/// The record of a message that was sent just now.
+pub(crate) fn notification(notification_id: &str) -> Value {
+    json!({
+        "notification_id": notification_id,
+        "remediation_id": "rr-payment-api",
+        "recipient": "operators@payments.example",
+        "channel": "email",
+        "message_summary": "payment-api was restarted",
+        "status": "sent",
+        "sent_at": before_now(Duration::from_secs(1)),
+        "delivery_status": "250 OK",
+        "escalation_level": 1,
+    })
+}
+
+/// A time before now, to the millisecond.
+pub(crate) fn before_now(ago: Duration) -> String {
+    format!("{:.3}", Timestamp::now() - ago)
+}
+
+/// Fails unless every field that was sent is in the stored event with the same value; times may be written
+/// otherwise.
+pub(crate) fn stored_whole(sent: &Value, stored: &Value) -> Result<()> {
+    let Some(fields) = sent.as_object() else {
+        bail!("an event is an object, not {sent}")
+    };
+    for (name, value) in fields {
+        let found = &stored[name.as_str()];
+        let same = match (name.as_str(), value.as_str(), found.as_str()) {
+            ("event_timestamp", Some(sent), Some(found)) => {
+                sent.parse::<Timestamp>()?.as_microsecond() == found.parse::<Timestamp>()?.as_microsecond()
+            }
+            _ => value == found,
+        };
+        if !same {
+            bail!("{name} was sent as {value} and is stored as {found}, in {stored}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_lost_or_changed_a_field_is_not_whole() {
+        let mut sent = event("c", "gateway.signal.received", Duration::from_secs(1));
+        sent["event_timestamp"] = json!("2026-01-02T03:04:05.120Z");
+        let mut stored = sent.clone();
+        stored["event_timestamp"] = json!("2026-01-02T03:04:05.12+00:00");
+        stored["sequence"] = json!(1);
+        stored_whole(&sent, &stored).unwrap();
+        for (field, other) in [
+            ("cluster_name", Value::Null),
+            ("duration_ms", json!(13)),
+            ("event_data", json!({})),
+            ("event_timestamp", json!("2026-01-02T03:04:05Z")),
+        ] {
+            let mut changed = stored.clone();
+            changed[field] = other;
+            assert!(
+                stored_whole(&sent, &changed)
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with(field),
+                "{field}"
+            );
+        }
+    }
+}

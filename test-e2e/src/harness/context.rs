@@ -1,0 +1,122 @@
+//! What a running scenario has in its hands: the stack, and names that are its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::control::Control;
+use super::scenario::Scenario;
+use crate::cluster::Cluster;
+use crate::datastorage::DataStorage;
+use crate::gateway::Gateway;
+use crate::http::Http;
+use crate::sql;
+use crate::stack::Stack;
+
+/// One scenario's view of the deployment. Everything that it makes carries its [`Self::token`].
+pub(crate) struct Context {
+    /// The deployment.
+    pub(crate) stack: Arc<Stack>,
+    /// Sends requests and remembers what belongs to this scenario.
+    pub(crate) http: Http,
+    token: String,
+    control: Option<Control>,
+    cluster: OnceCell<Cluster>,
+    namespaces: Mutex<Vec<String>>,
+}
+
+impl Context {
+    pub(crate) fn new(stack: Arc<Stack>, scenario: &Scenario) -> Result<Self> {
+        let unique = Uuid::new_v4().simple().to_string();
+        let control = (!stack.control.is_empty()).then(|| Control::new(&stack.control));
+        Ok(Self {
+            stack,
+            http: Http::new()?,
+            token: format!("e2e-{}-{}", scenario.id(), &unique[..8]),
+            control,
+            cluster: OnceCell::new(),
+            namespaces: Mutex::default(),
+        })
+    }
+
+    /// A name that no other scenario and no other run uses, legal as a namespace and a label's value.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// An own name for one of several things.
+    pub(crate) fn named(&self, what: &str) -> String {
+        format!("{}-{what}", self.token)
+    }
+
+    /// The command that stops and starts parts.
+    pub(crate) fn control(&self) -> Result<&Control> {
+        self.control
+            .as_ref()
+            .ok_or_else(|| anyhow!("the stack file has no control; require it in the table"))
+    }
+
+    /// The same, where it is not what the scenario is about.
+    pub(crate) fn control_if_any(&self) -> Option<&Control> {
+        self.control.as_ref()
+    }
+
+    /// The Gateway.
+    pub(crate) fn gateway(&self) -> Gateway<'_> {
+        Gateway::new(self)
+    }
+
+    /// DataStorage.
+    pub(crate) fn datastorage(&self) -> DataStorage<'_> {
+        DataStorage::new(self)
+    }
+
+    /// The Kubernetes API.
+    pub(crate) async fn cluster(&self) -> Result<&Cluster> {
+        let connect = async || {
+            let kubeconfig = self.stack.kubeconfig.as_deref();
+            Cluster::connect(kubeconfig.context("the stack file has no kubeconfig; require it in the table")?)
+                .await
+        };
+        self.cluster.get_or_try_init(connect).await
+    }
+
+    /// Makes a namespace of the scenario's own; it is deleted at the scenario's end, however that comes.
+    pub(crate) async fn namespace(&self) -> Result<String> {
+        self.namespace_named("n").await
+    }
+
+    /// One of several.
+    pub(crate) async fn namespace_named(&self, what: &str) -> Result<String> {
+        let name = self.named(what);
+        self.namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
+        self.cluster().await?.create_namespace(&name).await?;
+        Ok(name)
+    }
+
+    /// PostgreSQL as a superuser.
+    pub(crate) async fn sql_admin(&self) -> Result<tokio_postgres::Client> {
+        sql::connect(self.stack.component("postgresql", "admin")?).await
+    }
+
+    /// Starts again what is stopped and deletes what was made. A part that does not come back is an error; what
+    /// could not be deleted is only told, since it harms nobody.
+    pub(crate) async fn clean_up(&self) -> Result<()> {
+        if let Some(control) = &self.control {
+            control.restore().await?;
+        }
+        let namespaces = std::mem::take(&mut *self.namespaces.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in namespaces {
+            let deleted = async { self.cluster().await?.delete_namespace(&name).await };
+            if let Err(error) = deleted.await {
+                eprintln!("namespace {name} was not deleted: {error:#}");
+            }
+        }
+        Ok(())
+    }
+}

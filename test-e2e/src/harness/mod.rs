@@ -1,0 +1,13 @@
+//! Runs scenarios beside each other where their parts allow it, and reports what they found.
+
+pub(crate) mod context;
+pub(crate) mod control;
+mod failure;
+pub(crate) mod readiness;
+pub(crate) mod report;
+pub(crate) mod runner;
+pub(crate) mod scenario;
+mod schedule;
+pub(crate) mod selection;
+
+pub(crate) use failure::silence_panics;

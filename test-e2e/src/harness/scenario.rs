@@ -1,0 +1,169 @@
+//! What a scenario says of itself: what it proves, which parts it needs, and how long it takes.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
+
+use super::context::Context;
+use crate::stack::Stack;
+
+/// A part of the deployment that scenarios share or hold alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// The Gateway service.
+    Gateway,
+    /// The DataStorage service.
+    DataStorage,
+    /// DataStorage's database.
+    PostgreSql,
+    /// DataStorage's stream.
+    Redis,
+    /// The Kubernetes API as the Gateway sees it.
+    Kubernetes,
+}
+
+impl Part {
+    /// The name in stack.toml, by which the control command knows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::DataStorage => "datastorage",
+            Self::PostgreSql => "postgresql",
+            Self::Redis => "redis",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    /// Whether it is one of our services, with health endpoints and logs.
+    pub(crate) fn is_service(self) -> bool {
+        matches!(self, Self::Gateway | Self::DataStorage)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// What a scenario needs from the stack file beyond the services' URLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// The command that stops and starts parts.
+    Control,
+    /// The Kubernetes API, to see what the Gateway made.
+    Kubeconfig,
+    /// PostgreSQL as a superuser.
+    SqlAdmin,
+    /// Redis itself.
+    Redis,
+    /// The runner and its sources.
+    Runner,
+}
+
+impl Requirement {
+    /// Why the stack does not meet it, or nothing if it does.
+    pub(crate) fn unmet(self, stack: &Stack) -> Option<String> {
+        let (met, missing) = match self {
+            Self::Control => (
+                !stack.control.is_empty(),
+                "control, by which parts are stopped and started",
+            ),
+            Self::Kubeconfig => (stack.kubeconfig.is_some(), "kubeconfig"),
+            Self::SqlAdmin => (
+                stack.component("postgresql", "admin").is_ok(),
+                "components.postgresql.admin",
+            ),
+            Self::Redis => (
+                stack.component("redis", "redis").is_ok(),
+                "components.redis.redis",
+            ),
+            Self::Runner => (
+                !stack.runner.is_empty() && stack.workspace.is_some(),
+                "runner and workspace",
+            ),
+        };
+        (!met).then(|| format!("the stack file has no {missing}"))
+    }
+}
+
+/// The body of a scenario.
+pub(crate) type Body = for<'a> fn(&'a Context) -> LocalBoxFuture<'a, Result<()>>;
+
+/// One scenario of the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    /// Id and what it proves, for instance `g01_identical_alerts_make_one_request`.
+    pub(crate) name: &'static str,
+    /// Parts that it needs whole, beside others that need them whole.
+    pub(crate) shares: &'static [Part],
+    /// Parts that it breaks or measures, and therefore holds alone.
+    pub(crate) alone: &'static [Part],
+    /// What the stack file must have; otherwise the scenario is skipped with the reason.
+    pub(crate) requires: &'static [Requirement],
+    /// Recorded duration on two cores: the longest start first.
+    pub(crate) estimate: Duration,
+    /// After this it has failed.
+    pub(crate) deadline: Duration,
+    /// What it does.
+    pub(crate) body: Body,
+}
+
+impl Scenario {
+    /// A scenario that takes about a second and needs nothing.
+    pub(crate) const fn new(name: &'static str, body: Body) -> Self {
+        Self {
+            name,
+            shares: &[],
+            alone: &[],
+            requires: &[],
+            estimate: Duration::from_secs(1),
+            deadline: Duration::from_secs(60),
+            body,
+        }
+    }
+
+    /// Parts needed whole.
+    pub(crate) const fn shares(mut self, parts: &'static [Part]) -> Self {
+        self.shares = parts;
+        self
+    }
+
+    /// Parts held alone.
+    pub(crate) const fn alone(mut self, parts: &'static [Part]) -> Self {
+        self.alone = parts;
+        self
+    }
+
+    /// What the stack file must have.
+    pub(crate) const fn requires(mut self, requirements: &'static [Requirement]) -> Self {
+        self.requires = requirements;
+        self
+    }
+
+    /// The recorded duration and the deadline, in seconds.
+    pub(crate) const fn takes(mut self, estimate: u64, deadline: u64) -> Self {
+        self.estimate = Duration::from_secs(estimate);
+        self.deadline = Duration::from_secs(deadline);
+        self
+    }
+
+    /// The name's first word, for instance `g01`.
+    pub(crate) fn id(&self) -> &'static str {
+        self.name.split('_').next().unwrap_or(self.name)
+    }
+
+    /// All parts that it touches.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
+        self.shares.iter().chain(self.alone).copied()
+    }
+
+    /// Why it can't run against this stack, if so.
+    pub(crate) fn unmet(&self, stack: &Stack) -> Option<String> {
+        self.requires
+            .iter()
+            .find_map(|requirement| requirement.unmet(stack))
+    }
+}

@@ -1,0 +1,191 @@
+//! Which scenario starts next: the longest that disturbs nobody, as soon as its parts are free.
+//!
+//! One place decides instead of a lock for each part: a scenario that waits for its parts holds none of them and no
+//! job slot, so that there is no order of locks to get wrong and nothing to deadlock. Those that hold parts alone go
+//! first, else they would wait for a moment at which nobody shares, which comes at the very end.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::scenario::{Part, Scenario};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Shared(usize),
+    Alone,
+}
+
+/// What waits, and which parts are held.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    waiting: Vec<Scenario>,
+    held: BTreeMap<Part, Hold>,
+    running: usize,
+    jobs: usize,
+}
+
+impl Schedule {
+    /// Lines up the scenarios for at most `jobs` at once.
+    pub(crate) fn new(mut scenarios: Vec<Scenario>, jobs: usize) -> Self {
+        scenarios.sort_by_key(|scenario| {
+            (
+                scenario.alone.is_empty(),
+                Reverse(scenario.estimate),
+                scenario.name,
+            )
+        });
+        Self {
+            waiting: scenarios,
+            held: BTreeMap::new(),
+            running: 0,
+            jobs: jobs.max(1),
+        }
+    }
+
+    /// Takes the next scenario that may start now, and holds its parts for it until [`Self::release`].
+    pub(crate) fn next(&mut self) -> Option<Scenario> {
+        if self.running >= self.jobs {
+            return None;
+        }
+        let next = self.waiting.iter().position(|scenario| self.is_free(scenario))?;
+        let scenario = self.waiting.remove(next);
+        self.running += 1;
+        for part in scenario.alone {
+            self.held.insert(*part, Hold::Alone);
+        }
+        for part in scenario
+            .shares
+            .iter()
+            .filter(|part| !scenario.alone.contains(part))
+        {
+            let sharing = match self.held.get(part) {
+                Some(Hold::Shared(sharing)) => *sharing,
+                _ => 0,
+            };
+            self.held.insert(*part, Hold::Shared(sharing + 1));
+        }
+        Some(scenario)
+    }
+
+    /// Gives the parts of an ended scenario free.
+    pub(crate) fn release(&mut self, scenario: &Scenario) {
+        self.running = self.running.saturating_sub(1);
+        for part in scenario.parts() {
+            match self.held.get(&part) {
+                Some(Hold::Shared(sharing)) if *sharing > 1 => {
+                    self.held.insert(part, Hold::Shared(sharing - 1));
+                }
+                _ => {
+                    self.held.remove(&part);
+                }
+            }
+        }
+    }
+
+    /// Takes everything that has not started.
+    pub(crate) fn drain(&mut self) -> Vec<Scenario> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn is_free(&self, scenario: &Scenario) -> bool {
+        scenario.alone.iter().all(|part| !self.held.contains_key(part))
+            && scenario
+                .shares
+                .iter()
+                .all(|part| self.held.get(part) != Some(&Hold::Alone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::scenario::Part::{DataStorage, Gateway, PostgreSql, Redis};
+
+    fn scenario(name: &'static str, estimate: u64) -> Scenario {
+        Scenario::new(name, |_| Box::pin(async { Ok(()) })).takes(estimate, 60)
+    }
+
+    fn started(schedule: &mut Schedule) -> Vec<&'static str> {
+        std::iter::from_fn(|| schedule.next())
+            .map(|scenario| scenario.name)
+            .collect()
+    }
+
+    #[test]
+    fn those_that_share_run_beside_each_other_longest_first() {
+        let mut schedule = Schedule::new(
+            vec![
+                scenario("a", 1).shares(&[Gateway]),
+                scenario("b", 9).shares(&[Gateway]),
+                scenario("c", 5),
+            ],
+            8,
+        );
+        assert_eq!(started(&mut schedule), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_part_held_alone_is_shared_with_nobody() {
+        let fault = scenario("fault", 30).shares(&[DataStorage]).alone(&[PostgreSql]);
+        let reader = scenario("reader", 1).shares(&[DataStorage, PostgreSql]);
+        let gateway = scenario("gateway", 1).shares(&[Gateway]);
+        let mut schedule = Schedule::new(vec![reader, gateway, fault], 8);
+        assert_eq!(started(&mut schedule), ["fault", "gateway"]);
+        schedule.release(&fault);
+        assert_eq!(started(&mut schedule), ["reader"]);
+    }
+
+    #[test]
+    fn a_part_is_held_alone_only_after_the_last_that_shares_it() {
+        let (first, second) = (
+            scenario("a", 2).shares(&[Redis]),
+            scenario("b", 1).shares(&[Redis]),
+        );
+        let mut schedule = Schedule::new(vec![first, second], 8);
+        assert_eq!(started(&mut schedule).len(), 2);
+        schedule.waiting.push(scenario("fault", 1).alone(&[Redis]));
+        assert!(started(&mut schedule).is_empty());
+        schedule.release(&first);
+        assert!(started(&mut schedule).is_empty(), "the second still shares it");
+        schedule.release(&second);
+        assert_eq!(started(&mut schedule), ["fault"]);
+    }
+
+    #[test]
+    fn two_faults_on_one_part_follow_each_other_and_two_on_different_parts_do_not() {
+        let faults = [
+            scenario("p1", 9).alone(&[PostgreSql]),
+            scenario("p2", 8).alone(&[PostgreSql, Redis]),
+        ];
+        let mut schedule = Schedule::new(vec![faults[0], faults[1], scenario("g", 1).alone(&[Gateway])], 8);
+        assert_eq!(started(&mut schedule), ["p1", "g"]);
+        schedule.release(&faults[0]);
+        assert_eq!(started(&mut schedule), ["p2"]);
+    }
+
+    #[test]
+    fn never_more_than_the_jobs_and_everything_runs_once() {
+        let names = ["a", "b", "c", "d", "e"];
+        let mut schedule = Schedule::new(names.iter().map(|name| scenario(name, 1)).collect(), 2);
+        let mut ended = Vec::new();
+        let mut running = Vec::new();
+        loop {
+            running.extend(std::iter::from_fn(|| schedule.next()));
+            assert!(running.len() <= 2);
+            let Some(one) = running.pop() else { break };
+            schedule.release(&one);
+            ended.push(one.name);
+        }
+        ended.sort_unstable();
+        assert_eq!(ended, names);
+    }
+
+    #[test]
+    fn a_scenario_that_both_shares_and_holds_a_part_frees_it() {
+        let both = scenario("both", 1).shares(&[Gateway]).alone(&[Gateway]);
+        let mut schedule = Schedule::new(vec![both], 8);
+        assert_eq!(started(&mut schedule), ["both"]);
+        schedule.release(&both);
+        assert!(schedule.held.is_empty());
+    }
+}

@@ -1,0 +1,393 @@
+//! Requests and answers that print well when an expectation about them fails.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use reqwest::Method;
+use serde_json::Value;
+
+/// How long a single answer may take before it counts as none.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// How much of a body a failure shows.
+const SHOWN: usize = 2_000;
+
+/// Sends requests and remembers the request ids of the answers, by which the services' log lines are found.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    request_ids: Arc<Mutex<Vec<String>>>,
+}
+
+impl Http {
+    /// A client with connections of its own.
+    pub(crate) fn new() -> Result<Self> {
+        // Services are restarted under test: what counts is the answer, not which connection it came over.
+        let client = reqwest::Client::builder()
+            .timeout(ANSWER_DEADLINE)
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            client,
+            request_ids: Arc::default(),
+        })
+    }
+
+    /// Begins a request.
+    pub(crate) fn request(&self, method: Method, url: impl Into<String>) -> Request {
+        Request {
+            http: self.clone(),
+            method,
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Begins a GET.
+    pub(crate) fn get(&self, url: impl Into<String>) -> Request {
+        self.request(Method::GET, url)
+    }
+
+    /// Begins a POST of a JSON document.
+    pub(crate) fn post(&self, url: impl Into<String>, body: &Value) -> Request {
+        self.request(Method::POST, url).json(body)
+    }
+
+    /// The request ids of the latest answers, at most `count`.
+    pub(crate) fn latest_request_ids(&self, count: usize) -> Vec<String> {
+        let ids = self.request_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().rev().take(count).cloned().collect()
+    }
+}
+
+/// A request about to be sent.
+#[derive(Clone)]
+pub(crate) struct Request {
+    http: Http,
+    method: Method,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Request {
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds a parameter to the URL's query.
+    pub(crate) fn query(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.url.push(if self.url.contains('?') { '&' } else { '?' });
+        self.url.push_str(&encode(name));
+        self.url.push('=');
+        self.url.push_str(&encode(&value.to_string()));
+        self
+    }
+
+    /// The body as JSON, with its Content-Type.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    /// The body as it is, without a Content-Type.
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// Sends, and gives any answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no whole answer: refused, reset, too late.
+    pub(crate) async fn send(self) -> Result<Answer> {
+        let Self {
+            http,
+            method,
+            url,
+            headers,
+            body,
+        } = self;
+        let began = Instant::now();
+        let asked = shown(body.as_deref().unwrap_or_default());
+        let mut request = http.client.request(method.clone(), &url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let whole = async {
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            let headers = response.headers().clone();
+            Ok::<_, reqwest::Error>((status, headers, response.bytes().await?))
+        };
+        let (status, headers, body) = whole.await.with_context(|| {
+            format!(
+                "no answer within {:.0?}\n  {method} {url}\n  request: {asked}",
+                began.elapsed()
+            )
+        })?;
+        let headers: BTreeMap<String, String> = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
+            .collect();
+        if let Some(id) = headers.get("x-request-id") {
+            http.request_ids
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(id.clone());
+        }
+        Ok(Answer {
+            method,
+            url,
+            asked,
+            status,
+            headers,
+            body: body.to_vec(),
+            took: began.elapsed(),
+        })
+    }
+}
+
+/// An answer, with what was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    method: Method,
+    url: String,
+    asked: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    headers: BTreeMap<String, String>,
+    /// The body's bytes.
+    pub(crate) body: Vec<u8>,
+    /// From sending to the last byte.
+    pub(crate) took: Duration,
+}
+
+impl Answer {
+    /// The answer itself if it has this status, else a failure that shows it whole.
+    pub(crate) fn expect(self, status: u16) -> Result<Self> {
+        if self.status == status {
+            Ok(self)
+        } else {
+            Err(self.wrong(format!("expected status {status}")))
+        }
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).map_err(|error| self.wrong(format!("expected JSON: {error}")))
+    }
+
+    /// The body as text; bytes that are none are replaced.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A value of the JSON body by its pointer, for instance `/summary/total`.
+    pub(crate) fn at(&self, pointer: &str) -> Result<Value> {
+        let body = self.json()?;
+        body.pointer(pointer)
+            .cloned()
+            .ok_or_else(|| self.wrong(format!("expected a value at {pointer}")))
+    }
+
+    /// A text of the JSON body by its pointer.
+    pub(crate) fn text_at(&self, pointer: &str) -> Result<String> {
+        match self.at(pointer)? {
+            Value::String(text) => Ok(text),
+            other => Err(self.wrong(format!("expected a text at {pointer}, found {other}"))),
+        }
+    }
+
+    /// Fails unless the value at the pointer is this one.
+    pub(crate) fn has(&self, pointer: &str, expected: impl Into<Value>) -> Result<&Self> {
+        let (expected, found) = (expected.into(), self.at(pointer)?);
+        if found == expected {
+            Ok(self)
+        } else {
+            Err(self.wrong(format!("expected {expected} at {pointer}, found {found}")))
+        }
+    }
+
+    /// A header by its lower-case name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// Fails unless the header is there with this value.
+    pub(crate) fn has_header(&self, name: &str, expected: &str) -> Result<&Self> {
+        match self.header(name) {
+            Some(found) if found == expected => Ok(self),
+            found => Err(self.wrong(format!("expected the header {name}: {expected}, found {found:?}"))),
+        }
+    }
+
+    /// Fails unless this is an RFC 9457 problem of this status, whose detail mentions each of the words.
+    pub(crate) fn is_problem(&self, status: u16, mentions: &[&str]) -> Result<&Self> {
+        if self.status != status {
+            return Err(self.wrong(format!("expected status {status}")));
+        }
+        self.has_header("content-type", "application/problem+json")?
+            .has("/status", status)?;
+        for field in ["/type", "/title", "/detail", "/instance"] {
+            if self.text_at(field)?.is_empty() {
+                bail!(self.wrong(format!("expected a text at {field}")));
+            }
+        }
+        let id = self
+            .header("x-request-id")
+            .ok_or_else(|| self.wrong("expected a header x-request-id"))?;
+        self.has("/request_id", id)?;
+        let whole = self.text();
+        let missing: Vec<_> = mentions.iter().filter(|word| !whole.contains(**word)).collect();
+        if !missing.is_empty() {
+            bail!(self.wrong(format!("expected the problem to mention {missing:?}")));
+        }
+        Ok(self)
+    }
+
+    /// A failure about this answer, shown with it.
+    pub(crate) fn wrong(&self, expectation: impl fmt::Display) -> anyhow::Error {
+        anyhow!("{expectation}\n{self}")
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "  {} {}", self.method, self.url)?;
+        if !self.asked.is_empty() {
+            writeln!(out, "  request: {}", self.asked)?;
+        }
+        writeln!(out, "  answer: {} in {:.0?}", self.status, self.took)?;
+        for name in ["content-type", "retry-after", "x-request-id"] {
+            if let Some(value) = self.header(name) {
+                writeln!(out, "    {name}: {value}")?;
+            }
+        }
+        write!(out, "    {}", shown(&self.body))
+    }
+}
+
+/// The beginning of a body, and how much there is of it.
+fn shown(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.char_indices().nth(SHOWN) {
+        None => text.into_owned(),
+        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], body.len()),
+    }
+}
+
+/// Percent-encodes all but what a query may hold bare.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            method: Method::POST,
+            url: "http://gateway/api".into(),
+            asked: r#"{"alerts":[]}"#.into(),
+            status,
+            headers: BTreeMap::from([
+                ("x-request-id".into(), "7".into()),
+                ("content-type".into(), "application/problem+json".into()),
+            ]),
+            body: body.into(),
+            took: Duration::from_millis(3),
+        }
+    }
+
+    #[test]
+    fn a_failed_expectation_shows_request_and_answer() {
+        let text = answer(503, "no way").expect(201).unwrap_err().to_string();
+        for part in [
+            "expected status 201",
+            "POST http://gateway/api",
+            r#"{"alerts":[]}"#,
+            "503",
+            "no way",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_problem_must_be_whole_and_name_the_field() {
+        let whole = r#"{"type":"t","title":"t","detail":"alerts: none","status":400,"instance":"/x","request_id":"7"}"#;
+        answer(400, whole).is_problem(400, &["alerts"]).unwrap();
+        assert!(answer(400, whole).is_problem(400, &["labels"]).is_err());
+        assert!(answer(422, whole).is_problem(400, &[]).is_err());
+        assert!(
+            answer(400, &whole.replace("\"7\"", "\"8\""))
+                .is_problem(400, &[])
+                .is_err()
+        );
+        assert!(
+            answer(400, &whole.replace("/x", ""))
+                .is_problem(400, &[])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn values_are_compared_by_pointer() {
+        let answer = answer(201, r#"{"metadata":{"count":5}}"#);
+        answer.has("/metadata/count", 5).unwrap();
+        assert!(
+            answer
+                .has("/metadata/count", 4)
+                .unwrap_err()
+                .to_string()
+                .contains("found 5")
+        );
+        assert!(answer.has("/count", 5).is_err());
+    }
+
+    #[test]
+    fn query_values_are_encoded() {
+        let request = Http::new()
+            .unwrap()
+            .get("http://d/e")
+            .query("since", "2026-01-01T00:00:00+01:00")
+            .query("a", 1);
+        assert_eq!(
+            request.url,
+            "http://d/e?since=2026-01-01T00%3A00%3A00%2B01%3A00&a=1"
+        );
+    }
+
+    #[test]
+    fn a_long_body_is_cut_at_a_character() {
+        let text = shown("ü".repeat(SHOWN + 1).as_bytes());
+        assert!(
+            text.ends_with(&format!("… ({} bytes in all)", 2 * (SHOWN + 1))),
+            "{text}"
+        );
+    }
+}

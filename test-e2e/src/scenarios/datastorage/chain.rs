@@ -1,0 +1,183 @@
+//! A history that can prove that it was not altered.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::datastorage::event;
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::scenario::Requirement::SqlAdmin;
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "s11_an_altered_a_deleted_and_an_inserted_row_are_each_named",
+        |c| Box::pin(tampering(c)),
+    )
+    .shares(&[DataStorage, PostgreSql])
+    .requires(&[SqlAdmin])
+    .takes(2, 60),
+    Scenario::new("s12_events_that_arrive_out_of_order_keep_the_chain_valid", |c| {
+        Box::pin(out_of_order(c))
+    })
+    .shares(&[DataStorage, PostgreSql]),
+];
+
+const EVENTS: usize = 6;
+
+/// Makes a chain and gives the ids of its events in the order of the chain.
+async fn chain(context: &Context, correlation: &str) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for number in 0..EVENTS {
+        let mut event = event(correlation, "execution.step.completed", Duration::from_secs(60));
+        event["event_data"] = json!({"step": number, "amount": 100 + number});
+        context.datastorage().write(&event).await?.expect(201)?;
+        ids.push(event["event_id"].as_str().unwrap_or_default().to_owned());
+    }
+    let verified = context.datastorage().verify_chain(correlation).await?;
+    verified
+        .has("/is_valid", true)?
+        .has("/total_events", EVENTS)?
+        .has("/verified_events", EVENTS)?;
+    verified.has("/tampered_events", json!([]))?;
+    Ok(ids)
+}
+
+async fn tampering(context: &Context) -> Result<()> {
+    let sql = context.sql_admin().await?;
+    let run = async |statement: &str| {
+        sql.batch_execute(statement)
+            .await
+            .with_context(|| format!("as superuser: {statement}"))
+    };
+    let (altered, deleted, inserted) = (
+        context.named("altered"),
+        context.named("deleted"),
+        context.named("inserted"),
+    );
+    let ids = [
+        chain(context, &altered).await?,
+        chain(context, &deleted).await?,
+        chain(context, &inserted).await?,
+    ];
+
+    let update = format!(
+        "UPDATE audit_events SET event_data = jsonb_set(event_data, '{{amount}}', '1') WHERE event_id = '{}'",
+        ids[0][2]
+    );
+    let refused = sql.batch_execute(&update).await;
+    ensure!(refused.is_err(), "a row was altered by a plain UPDATE");
+    // Only a superuser can set the triggers aside, and such a one is who must be found out.
+    run("SET session_replication_role = replica").await?;
+    run(&update).await?;
+    run(&format!(
+        "DELETE FROM audit_events WHERE event_id = '{}'",
+        ids[1][3]
+    ))
+    .await?;
+    let forged =
+        "0190b0a0-0000-7000-8000-".to_owned() + &context.token()[context.token().len() - 8..] + "0000";
+    run(&format!(
+        "CREATE TEMPORARY TABLE forged AS SELECT * FROM audit_events WHERE event_id = '{last}';
+         UPDATE forged SET event_id = '{forged}', sequence = sequence + 1, previous_hash = event_hash;
+         INSERT INTO audit_events SELECT * FROM forged;",
+        last = ids[2][EVENTS - 1],
+    ))
+    .await?;
+
+    for (correlation, kind, named) in [
+        (&altered, "altered", &ids[0][2]),
+        (&deleted, "missing", &ids[1][3]),
+        (&inserted, "inserted", &forged),
+    ] {
+        let verified = context.datastorage().verify_chain(correlation).await?;
+        verified.has("/is_valid", false)?;
+        let tampered = verified.at("/tampered_events")?;
+        let tampered = tampered.as_array().map(Vec::as_slice).unwrap_or_default();
+        ensure!(
+            tampered.len() == 1,
+            "{}",
+            verified.wrong(format!("expected one event to be {kind}"))
+        );
+        let said = tampered[0].to_string();
+        ensure!(
+            said.contains(kind),
+            "{}",
+            verified.wrong(format!("expected the event to be {kind}"))
+        );
+        // Of a deleted row only its place in the chain is left.
+        let place = if kind == "missing" {
+            json!(4)
+        } else {
+            tampered[0]["sequence"].clone()
+        };
+        ensure!(
+            tampered[0]["sequence"] == place,
+            "{}",
+            verified.wrong("expected the fourth event")
+        );
+        ensure!(
+            kind == "missing" || said.contains(named),
+            "{}",
+            verified.wrong(format!("expected {named} to be named"))
+        );
+    }
+    Ok(())
+}
+
+async fn out_of_order(context: &Context) -> Result<()> {
+    const AT_ONCE: u64 = 30;
+    let correlation = context.named("late");
+    let datastorage = context.datastorage();
+    let write = async |number: u64| {
+        // Later ones happened earlier, by up to six days.
+        let event = event(
+            &correlation,
+            "execution.step.completed",
+            Duration::from_secs(number * 17_000),
+        );
+        datastorage.write(&event).await?.expect(201)
+    };
+    try_join_all((0..AT_ONCE).map(write)).await?;
+    write(AT_ONCE).await?;
+    let verified = datastorage.verify_chain(&correlation).await?;
+    verified
+        .has("/is_valid", true)?
+        .has("/total_events", AT_ONCE + 1)?
+        .has("/verified_events", AT_ONCE + 1)?;
+
+    let stored = datastorage.events(&correlation).await?;
+    let mut places: Vec<_> = stored
+        .iter()
+        .filter_map(|event| event["sequence"].as_u64())
+        .collect();
+    let times: Vec<_> = stored
+        .iter()
+        .map(|event| event["event_timestamp"].to_string())
+        .collect();
+    ensure!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "expected the newest first, found {times:?}"
+    );
+    ensure!(
+        !places.is_sorted(),
+        "all arrived in the order of their times, so that nothing was tried: {places:?}"
+    );
+    places.sort_unstable();
+    ensure!(
+        places == (1..=AT_ONCE + 1).collect::<Vec<_>>(),
+        "expected each place of the chain once: {places:?}"
+    );
+    let newest = stored
+        .iter()
+        .find(|event| event["sequence"] == json!(AT_ONCE + 1));
+    let last: &Value = stored.last().context("no events")?;
+    ensure!(
+        newest == Some(last),
+        "expected the one that was written last to be the oldest by its own time"
+    );
+    Ok(())
+}

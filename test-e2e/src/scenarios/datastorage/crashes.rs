@@ -1,0 +1,154 @@
+//! Processes that are killed or replaced, and both stores away at once.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::datastorage::event;
+use crate::harness::context::Context;
+use crate::harness::readiness;
+use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
+use crate::harness::scenario::Requirement::Control;
+use crate::harness::scenario::Scenario;
+use crate::load::Load;
+use crate::wait::{Seen, until};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("s06_eighty_writers_at_once_are_all_served", |c| {
+        Box::pin(eighty_writers(c))
+    })
+    .shares(&[DataStorage, PostgreSql])
+    .takes(5, 120),
+    Scenario::new(
+        "s14_every_acknowledged_event_survives_a_kill_of_datastorage",
+        |c| Box::pin(killed(c)),
+    )
+    .shares(&[PostgreSql, Redis])
+    .alone(&[DataStorage])
+    .requires(&[Control])
+    .takes(20, 240),
+    Scenario::new("s15_with_both_stores_away_nothing_is_acknowledged", |c| {
+        Box::pin(both_stores_away(c))
+    })
+    .shares(&[DataStorage])
+    .alone(&[PostgreSql, Redis])
+    .requires(&[Control])
+    .takes(20, 240),
+    Scenario::new("s16_the_stream_survives_a_kill_of_redis", |c| {
+        Box::pin(redis_killed(c))
+    })
+    .shares(&[DataStorage])
+    .alone(&[PostgreSql, Redis])
+    .requires(&[Control])
+    .takes(25, 300),
+    Scenario::new(
+        "s23_a_rolling_restart_under_writes_fails_none_and_loses_none",
+        |c| Box::pin(rolling_restart(c)),
+    )
+    .shares(&[PostgreSql, Redis])
+    .alone(&[DataStorage])
+    .requires(&[Control])
+    .takes(15, 240),
+];
+
+/// From the last fault's end to the last row.
+const STORED: Duration = Duration::from_secs(30);
+
+async fn eighty_writers(context: &Context) -> Result<()> {
+    let load = Load::new(context, 80, 1_600);
+    load.during(load.more(1_600)).await?;
+    load.none_refused()?;
+    load.is_stored(STORED).await
+}
+
+async fn killed(context: &Context) -> Result<()> {
+    let load = Load::new(context, 16, 500);
+    let fault = async {
+        load.more(500).await?;
+        context.control()?.kill(DataStorage).await?;
+        context.control()?.start(DataStorage).await?;
+        load.more(500).await
+    };
+    load.during(fault).await?;
+    ensure!(
+        load.refused() > 0,
+        "no write met the kill, so that nothing was tried"
+    );
+    load.is_stored(STORED).await
+}
+
+async fn both_stores_away(context: &Context) -> Result<()> {
+    let (datastorage, correlation) = (context.datastorage(), context.named("away"));
+    context.control()?.stop(Redis).await?;
+    context.control()?.stop(PostgreSql).await?;
+    for _ in 0..10 {
+        let write = event(&correlation, "gateway.signal.received", Duration::ZERO);
+        for answer in [
+            datastorage.write(&write).await?,
+            datastorage.write_batch(&[write]).await?,
+        ] {
+            answer.is_problem(503, &[])?;
+            let seconds: Option<u64> = answer
+                .header("retry-after")
+                .and_then(|seconds| seconds.parse().ok());
+            ensure!(
+                seconds.is_some_and(|seconds| seconds > 0),
+                "{}",
+                answer.wrong("expected Retry-After in seconds")
+            );
+        }
+    }
+    until(Duration::from_secs(30), "readiness to end", async || {
+        let ready = datastorage.health("/readyz").await?;
+        Ok(if ready.status == 503 {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(ready.to_string())
+        })
+    })
+    .await?;
+    datastorage.health("/healthz").await?.expect(200)?;
+
+    context.control()?.start(PostgreSql).await?;
+    context.control()?.start(Redis).await?;
+    readiness::wait_for(&context.stack, [PostgreSql, Redis, DataStorage]).await?;
+    let stored = datastorage.events(&correlation).await?;
+    ensure!(
+        stored.is_empty(),
+        "nothing was acknowledged, and {} events are stored",
+        stored.len()
+    );
+    datastorage
+        .write(&event(&correlation, "gateway.signal.received", Duration::ZERO))
+        .await?
+        .expect(201)?;
+    Ok(())
+}
+
+async fn redis_killed(context: &Context) -> Result<()> {
+    let load = Load::new(context, 4, 20);
+    let faults = async {
+        load.more(10).await?;
+        context.control()?.stop(PostgreSql).await?;
+        load.more(40).await?;
+        context.control()?.kill(Redis).await?;
+        context.control()?.start(Redis).await?;
+        load.more(20).await?;
+        context.control()?.start(PostgreSql).await?;
+        load.more(10).await
+    };
+    load.during(faults).await?;
+    load.is_stored(STORED).await
+}
+
+async fn rolling_restart(context: &Context) -> Result<()> {
+    let load = Load::new(context, 8, 100);
+    let restart = async {
+        load.more(50).await?;
+        context.control()?.restart(DataStorage).await?;
+        load.more(50).await
+    };
+    load.during(restart).await?;
+    load.none_refused()?;
+    load.is_stored(STORED).await
+}

@@ -1,0 +1,27 @@
+//! What DataStorage promises to the services that write events and to those who read them.
+
+mod batches;
+mod chain;
+mod crashes;
+mod health;
+mod idempotence;
+mod notifications;
+mod outages;
+mod poison;
+mod refusals;
+mod timeline;
+
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[&[Scenario]] = &[
+    batches::SCENARIOS,
+    chain::SCENARIOS,
+    crashes::SCENARIOS,
+    health::SCENARIOS,
+    idempotence::SCENARIOS,
+    notifications::SCENARIOS,
+    outages::SCENARIOS,
+    poison::SCENARIOS,
+    refusals::SCENARIOS,
+    timeline::SCENARIOS,
+];

@@ -1,0 +1,79 @@
+//! The record of messages to people.
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::datastorage::{NOTIFICATIONS, notification};
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[
+        Scenario::new("s08_a_notification_is_recorded_once_and_a_wrong_one_never", |c| {
+            Box::pin(notifications(c))
+        })
+        .shares(&[DataStorage, PostgreSql]),
+    ];
+
+async fn notifications(context: &Context) -> Result<()> {
+    const AT_ONCE: usize = 10;
+    let datastorage = context.datastorage();
+    let good = notification(&context.named("first"));
+    datastorage.post(NOTIFICATIONS, &good).await?.expect(201)?;
+    datastorage
+        .post(NOTIFICATIONS, &good)
+        .await?
+        .is_problem(409, &[&context.named("first")])?;
+
+    let contended = notification(&context.named("contended"));
+    let answers = try_join_all((0..AT_ONCE).map(|_| datastorage.post(NOTIFICATIONS, &contended))).await?;
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    let expected: Vec<u16> = std::iter::once(201)
+        .chain(std::iter::repeat_n(409, AT_ONCE - 1))
+        .collect();
+    ensure!(
+        statuses == expected,
+        "expected one 201 and else 409, found {statuses:?}: {}",
+        answers[0]
+    );
+
+    let refused = context.named("refused");
+    let with = |field: &str, value: Value| {
+        let mut body = notification(&refused);
+        body[field] = value;
+        body
+    };
+    let cases = [
+        ("no recipient", with("recipient", Value::Null), "recipient"),
+        ("no channel", with("channel", json!("")), "channel"),
+        (
+            "channel too long",
+            with("channel", json!("x".repeat(51))),
+            "channel",
+        ),
+        ("unknown status", with("status", json!("lost")), "status"),
+        ("no time", with("sent_at", json!("now")), "sent_at"),
+        (
+            "escalation a text",
+            with("escalation_level", json!("high")),
+            "escalation_level",
+        ),
+        ("an unknown field", with("colour", json!("red")), "colour"),
+    ];
+    for (wrong, body, field) in cases {
+        let answer = datastorage.post(NOTIFICATIONS, &body).await?;
+        answer
+            .is_problem(400, &[field])?
+            .has("/errors/0/field", field)
+            .with_context(|| wrong.to_owned())?;
+    }
+    // Nothing of the refused ones stands in the way.
+    datastorage
+        .post(NOTIFICATIONS, &notification(&refused))
+        .await?
+        .expect(201)?;
+    Ok(())
+}

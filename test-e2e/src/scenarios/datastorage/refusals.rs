@@ -1,0 +1,142 @@
+//! What is not stored, and how that is said.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::datastorage::{before_now, event};
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "s05_a_malformed_event_is_refused_with_every_error_and_not_stored",
+    |c| Box::pin(malformed(c)),
+)
+.shares(&[DataStorage, PostgreSql])];
+
+async fn malformed(context: &Context) -> Result<()> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let correlation = context.named("malformed");
+    let good = || event(&correlation, "gateway.signal.received", Duration::from_secs(1));
+    let with = |changes: &[(&str, Value)]| {
+        let mut event = good();
+        for (field, value) in changes {
+            event[*field] = value.clone();
+        }
+        event
+    };
+    let deep = (0..11).fold(json!(1), |inner, _| json!({"deeper": inner}));
+    let without_required = json!({"correlation_id": correlation, "event_data": {}});
+    // What is wrong with the event, and the fields that the answer has to name: all of them.
+    let cases: Vec<(&str, Value, &[&str])> = vec![
+        (
+            "nearly empty",
+            without_required,
+            &[
+                "version",
+                "event_type",
+                "event_timestamp",
+                "event_category",
+                "event_action",
+                "event_outcome",
+            ],
+        ),
+        (
+            "unknown category",
+            with(&[("event_category", json!("billing"))]),
+            &["event_category"],
+        ),
+        (
+            "unknown outcome",
+            with(&[("event_outcome", json!("perhaps"))]),
+            &["event_outcome"],
+        ),
+        (
+            "event_type too long",
+            with(&[("event_type", json!("x".repeat(101)))]),
+            &["event_type"],
+        ),
+        (
+            "event_action too long",
+            with(&[("event_action", json!("x".repeat(51)))]),
+            &["event_action"],
+        ),
+        (
+            "no time",
+            with(&[("event_timestamp", json!("yesterday"))]),
+            &["event_timestamp"],
+        ),
+        (
+            "too old",
+            with(&[("event_timestamp", json!(before_now(8 * DAY)))]),
+            &["event_timestamp"],
+        ),
+        (
+            "in the future",
+            with(&[("event_timestamp", json!("2199-01-01T00:00:00Z"))]),
+            &["event_timestamp"],
+        ),
+        (
+            "event_data a list",
+            with(&[("event_data", json!([1]))]),
+            &["event_data"],
+        ),
+        (
+            "event_data too deep",
+            with(&[("event_data", deep)]),
+            &["event_data"],
+        ),
+        (
+            "event_data too large",
+            with(&[("event_data", json!({"x": "x".repeat(256 * 1024)}))]),
+            &["event_data"],
+        ),
+        (
+            "event_id no UUID",
+            with(&[("event_id", json!("one"))]),
+            &["event_id"],
+        ),
+        (
+            "unknown field",
+            with(&[("event_kind", json!("x"))]),
+            &["event_kind"],
+        ),
+        (
+            "three at once",
+            with(&[
+                ("event_outcome", json!(1)),
+                ("retention_days", json!(0)),
+                ("duration_ms", json!(-1)),
+            ]),
+            &["event_outcome", "retention_days", "duration_ms"],
+        ),
+    ];
+    for (wrong, body, fields) in cases {
+        let answer = context.datastorage().write(&body).await?;
+        answer.is_problem(400, fields).with_context(|| wrong.to_owned())?;
+        names_exactly(&answer.at("/errors")?, fields).map_err(|error| answer.wrong(error))?;
+    }
+    let stored = context.datastorage().events(&correlation).await?;
+    ensure!(stored.is_empty(), "what was refused has been stored: {stored:#?}");
+    context.datastorage().write(&good()).await?.expect(201)?;
+    Ok(())
+}
+
+/// Every wrong field is named and no other.
+fn names_exactly(errors: &Value, fields: &[&str]) -> Result<()> {
+    let errors = errors.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut named: Vec<_> = errors
+        .iter()
+        .filter_map(|error| error["field"].as_str())
+        .collect();
+    let mut expected = fields.to_vec();
+    named.sort_unstable();
+    expected.sort_unstable();
+    ensure!(
+        named == expected,
+        "expected errors about {expected:?}, found them about {named:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! One active request for each problem, and a true count of its repeats.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use serde_json::json;
+
+use crate::gateway::Alert;
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::scenario::Requirement::{Control, Kubeconfig};
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "g01_five_identical_alerts_make_one_request_with_count_five",
+        |c| Box::pin(five_identical(c)),
+    )
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig]),
+    Scenario::new(
+        "g05_a_hundred_distinct_alerts_at_once_make_a_hundred_requests",
+        |c| Box::pin(hundred_distinct(c)),
+    )
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig])
+    .takes(2, 60),
+    Scenario::new("g12_a_restarted_gateway_still_knows_its_duplicates", |c| {
+        Box::pin(restarted(c))
+    })
+    .shares(&[Kubernetes])
+    .alone(&[Gateway])
+    .requires(&[Kubeconfig, Control])
+    .takes(5, 180),
+    Scenario::new("g23_only_an_ended_request_is_followed_by_a_new_one", |c| {
+        Box::pin(phases(c))
+    })
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig])
+    .takes(2, 60),
+];
+
+async fn five_identical(context: &Context) -> Result<()> {
+    let namespace = context.namespace().await?;
+    let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
+
+    let first = context.gateway().alert(&alert).await?.expect(201)?;
+    first.has("/duplicate", false)?.has("/metadata/count", 1)?;
+    let name = first.text_at("/remediationRequestName")?;
+    for count in 2..=5 {
+        let repeat = context.gateway().alert(&alert).await?.expect(202)?;
+        repeat
+            .has("/duplicate", true)?
+            .has("/remediationRequestName", name.as_str())?;
+        repeat
+            .has("/fingerprint", first.at("/fingerprint")?)?
+            .has("/metadata/count", count)?;
+    }
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    ensure!(requests.len() == 1, "expected one request, found {requests:#?}");
+    let count = &requests[0]["status"]["deduplication"]["occurrenceCount"];
+    ensure!(
+        *count == json!(5),
+        "expected occurrenceCount 5 when the fifth was answered, found {count}"
+    );
+
+    let other = Alert::new("HighMemoryUsage", &namespace, "payment-api-790");
+    let other = context.gateway().alert(&other).await?.expect(201)?;
+    ensure!(
+        other.text_at("/remediationRequestName")? != name,
+        "{}",
+        other.wrong("another pod is another problem")
+    );
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    ensure!(
+        requests.len() == 2,
+        "expected a second request, found {requests:#?}"
+    );
+    Ok(())
+}
+
+async fn hundred_distinct(context: &Context) -> Result<()> {
+    const ALERTS: usize = 100;
+    let namespace = context.namespace().await?;
+    let answers = try_join_all((0..ALERTS).map(|number| {
+        let alert = Alert::new("HighMemoryUsage", &namespace, &format!("worker-{number}"));
+        async move { context.gateway().alert(&alert).await?.expect(201) }
+    }))
+    .await?;
+    let answered = answers
+        .iter()
+        .map(|answer| answer.text_at("/remediationRequestName"));
+    let answered: BTreeSet<_> = answered.collect::<Result<_>>()?;
+    ensure!(
+        answered.len() == ALERTS,
+        "expected {ALERTS} different names in the answers, found {}",
+        answered.len()
+    );
+
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    let made: BTreeSet<_> = requests
+        .iter()
+        .filter_map(|request| request["metadata"]["name"].as_str())
+        .map(str::to_owned)
+        .collect();
+    ensure!(
+        made == answered,
+        "the requests in the cluster are {made:?}, those in the answers {answered:?}"
+    );
+    let pods: BTreeSet<_> = requests
+        .iter()
+        .map(|request| request["spec"]["targetResource"]["name"].to_string())
+        .collect();
+    ensure!(
+        pods.len() == ALERTS,
+        "expected a request for each of {ALERTS} pods, found {}: {pods:?}",
+        pods.len()
+    );
+    Ok(())
+}
+
+async fn restarted(context: &Context) -> Result<()> {
+    let namespace = context.namespace().await?;
+    let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
+    let first = context.gateway().alert(&alert).await?.expect(201)?;
+
+    context.control()?.restart(Gateway).await?;
+    crate::harness::readiness::wait_for(&context.stack, [Gateway]).await?;
+
+    let repeat = context.gateway().alert(&alert).await?.expect(202)?;
+    repeat
+        .has("/remediationRequestName", first.at("/remediationRequestName")?)?
+        .has("/metadata/count", 2)?;
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    ensure!(requests.len() == 1, "expected one request, found {requests:#?}");
+    Ok(())
+}
+
+async fn phases(context: &Context) -> Result<()> {
+    let namespace = context.namespace().await?;
+    let (gateway, cluster) = (context.gateway(), context.cluster().await?);
+    let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
+    let first = gateway.alert(&alert).await?.expect(201)?;
+    let mut current = first.text_at("/remediationRequestName")?;
+
+    for active in ["Pending", "Processing", "APhaseThatNobodyKnowsYet"] {
+        cluster.set_phase(&namespace, &current, active).await?;
+        let repeat = gateway.alert(&alert).await?.expect(202)?;
+        repeat.has("/remediationRequestName", current.as_str())?;
+    }
+    for (ended, phase) in ["Completed", "Failed", "TimedOut", "Skipped", "Cancelled"]
+        .into_iter()
+        .enumerate()
+    {
+        cluster.set_phase(&namespace, &current, phase).await?;
+        // At once, and not when the Gateway's index has heard of it: an ended request takes no more counts.
+        let again = gateway.alert(&alert).await?.expect(201)?;
+        again.has("/duplicate", false)?.has("/metadata/count", 1)?;
+        let new = again.text_at("/remediationRequestName")?;
+        ensure!(
+            new != current,
+            "{}",
+            again.wrong(format!("expected a request other than the one that is {phase}"))
+        );
+        let requests = cluster.requests(&namespace).await?;
+        ensure!(
+            requests.len() == ended + 2,
+            "expected {} requests after {phase}, found {requests:#?}",
+            ended + 2
+        );
+        current = new;
+    }
+    let repeat = gateway.alert(&alert).await?.expect(202)?;
+    repeat
+        .has("/remediationRequestName", current.as_str())?
+        .has("/metadata/count", 2)?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What probes and load balancers see.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::gateway::Alert;
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes};
+use crate::harness::scenario::Requirement::Kubeconfig;
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[
+        Scenario::new("g07_the_gateway_is_alive_and_ready_also_under_load", |c| {
+            Box::pin(alive_and_ready(c))
+        })
+        .shares(&[Gateway, Kubernetes, DataStorage])
+        .requires(&[Kubeconfig])
+        .takes(2, 60),
+    ];
+
+async fn alive_and_ready(context: &Context) -> Result<()> {
+    const ALERTS: usize = 400;
+    const AT_ONCE: usize = 32;
+    /// Kubelet's own default for a probe.
+    const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+    let gateway = context.gateway();
+    let alive = gateway.health("/healthz").await?.expect(200)?;
+    alive.has("/status", "ok")?.has("/service", "gateway")?;
+    ensure!(
+        !alive.text_at("/version")?.is_empty(),
+        "{}",
+        alive.wrong("expected a version")
+    );
+    let ready = gateway.health("/readyz").await?.expect(200)?;
+    ready.has("/status", "ready")?.has("/service", "gateway")?;
+    let dependencies = ready.at("/dependencies")?;
+    let count = dependencies.as_object().map_or(0, serde_json::Map::len);
+    ensure!(
+        count > 0,
+        "{}",
+        ready.wrong("expected the state of each dependency")
+    );
+
+    let namespace = context.namespace().await?;
+    let load = stream::iter(0..ALERTS)
+        .map(|number| {
+            let alert = Alert::new("Load", &namespace, &format!("worker-{}", number % 10));
+            async move { gateway.alert(&alert).await }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|answer| async move {
+            ensure!(
+                [201, 202].contains(&answer.status),
+                "{}",
+                answer.wrong("expected each alert to be taken")
+            );
+            Ok(())
+        });
+    let mut load = std::pin::pin!(load);
+    let mut probes = 0;
+    loop {
+        let probe = async {
+            for path in ["/healthz", "/readyz"] {
+                let answer = gateway.health(path).await?.expect(200)?;
+                ensure!(
+                    answer.took < PROBE_TIMEOUT,
+                    "{}",
+                    answer.wrong("expected an answer before a probe gives up")
+                );
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            biased;
+            done = &mut load => {
+                done?;
+                break;
+            }
+            probed = probe => {
+                probed?;
+                probes += 1;
+            }
+        }
+    }
+    ensure!(probes > 0, "the load was over before a single probe");
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The stack file: where the deployment under test is, and what may be done to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::Deserialize;
+
+/// What the runner writes about a deployment. URLs are enough; what is absent narrows which scenarios can run.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Stack {
+    /// `kind`, `local` or `cluster`.
+    pub(crate) provider: String,
+    /// The namespace that the services live in; requests of namespaces that don't exist land here.
+    pub(crate) namespace: String,
+    /// How to reach the Kubernetes API, with a right to make namespaces.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Base URLs by service and port name.
+    pub(crate) services: BTreeMap<String, BTreeMap<String, String>>,
+    /// Connection URLs by component and port name.
+    #[serde(default)]
+    pub(crate) components: BTreeMap<String, BTreeMap<String, String>>,
+    /// The command that stops, starts and shows parts; a verb and a name are appended.
+    #[serde(default)]
+    pub(crate) control: Vec<String>,
+    /// The runner itself, for the scenarios about it.
+    #[serde(default)]
+    pub(crate) runner: Vec<String>,
+    /// The root of the sources that the deployment was built from.
+    pub(crate) workspace: Option<PathBuf>,
+}
+
+impl Stack {
+    /// Reads a stack file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("the stack file {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("the stack file {}", path.display()))
+    }
+
+    /// The base URL of a service's port, for instance `gateway` and `api`.
+    pub(crate) fn service(&self, service: &str, port: &str) -> Result<&str> {
+        find(&self.services, "services", service, port)
+    }
+
+    /// The connection URL of a component's port, for instance `postgresql` and `sql`.
+    pub(crate) fn component(&self, component: &str, port: &str) -> Result<&str> {
+        find(&self.components, "components", component, port)
+    }
+}
+
+fn find<'a>(
+    table: &'a BTreeMap<String, BTreeMap<String, String>>,
+    kind: &str,
+    name: &str,
+    port: &str,
+) -> Result<&'a str> {
+    table
+        .get(name)
+        .and_then(|ports| ports.get(port))
+        .map(|url| url.trim_end_matches('/'))
+        .ok_or_else(|| anyhow!("the stack file has no {kind}.{name}.{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_alone_are_a_stack() {
+        let stack: Stack = serde_json::from_str(
+            r#"{"provider":"cluster","namespace":"n","services":{"gateway":{"api":"http://gateway.example/"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(stack.service("gateway", "api").unwrap(), "http://gateway.example");
+        assert!(stack.control.is_empty() && stack.kubeconfig.is_none() && stack.workspace.is_none());
+        let missing = stack.component("postgresql", "sql").unwrap_err().to_string();
+        assert_eq!(missing, "the stack file has no components.postgresql.sql");
+    }
+}

@@ -1,0 +1,114 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// What a look at a condition saw.
+pub(crate) enum Seen<T> {
+    /// It holds.
+    Yes(T),
+    /// Not so far; the text is the state seen.
+    NotYet(String),
+    /// It can't come to hold any more: waiting on would only hide that.
+    Never(String),
+}
+
+/// Looks until the condition holds, and gives what it gave. An error of a look counts as a state seen, since what is
+/// waited for is often that something answers at all.
+///
+/// # Errors
+/// After `deadline`, or at once on [`Seen::Never`], with `what` was waited for and the last state seen.
+pub(crate) async fn until<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Seen<T>>,
+) -> Result<T> {
+    const FIRST_INTERVAL: Duration = Duration::from_millis(20);
+    const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
+    let began = Instant::now();
+    let mut interval = FIRST_INTERVAL;
+    let mut last = String::from("nothing: the first look did not end");
+    while began.elapsed() < deadline {
+        let left = deadline.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, look()).await {
+            Ok(Ok(Seen::Yes(value))) => return Ok(value),
+            Ok(Ok(Seen::NotYet(state))) => last = state,
+            Ok(Ok(Seen::Never(state))) => bail!("waited for {what}, but it can't come any more: {state}"),
+            Ok(Err(error)) => last = format!("{error:#}"),
+            Err(_) => break,
+        }
+        tokio::time::sleep(interval.min(deadline.saturating_sub(began.elapsed()))).await;
+        interval = (interval * 3 / 2).min(LONGEST_INTERVAL);
+    }
+    bail!("waited {:.0?} for {what}; last seen: {last}", began.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_value_comes_as_soon_as_the_condition_holds() {
+        let mut looks = 0;
+        let value = until(Duration::from_secs(5), "three looks", async || {
+            looks += 1;
+            Ok(if looks < 3 {
+                Seen::NotYet(format!("{looks} looks"))
+            } else {
+                Seen::Yes(looks)
+            })
+        })
+        .await
+        .unwrap();
+        assert_eq!(value, 3);
+    }
+
+    #[tokio::test]
+    async fn the_deadline_names_the_last_state_and_the_last_error() {
+        let none: Result<()> = until(Duration::from_millis(50), "the moon", async || {
+            Ok(Seen::NotYet("clouds".into()))
+        })
+        .await;
+        let text = none.unwrap_err().to_string();
+        assert!(
+            text.contains("the moon") && text.contains("last seen: clouds"),
+            "{text}"
+        );
+
+        let none: Result<()> = until(Duration::from_millis(50), "the moon", async || {
+            bail!("connection refused")
+        })
+        .await;
+        assert!(
+            none.unwrap_err()
+                .to_string()
+                .contains("last seen: connection refused")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_given_up_at_the_deadline() {
+        let none: Result<()> = until(Duration::from_millis(50), "an answer", async || {
+            std::future::pending::<()>().await;
+            Ok(Seen::Yes(()))
+        })
+        .await;
+        assert!(
+            none.unwrap_err()
+                .to_string()
+                .contains("the first look did not end")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_can_not_come_any_more_ends_the_wait_at_once() {
+        let began = Instant::now();
+        let none: Result<()> = until(Duration::from_secs(60), "one row", async || {
+            Ok(Seen::Never("two rows".into()))
+        })
+        .await;
+        assert!(none.unwrap_err().to_string().contains("two rows"));
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
