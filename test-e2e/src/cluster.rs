@@ -1,9 +1,12 @@
 //! The Kubernetes API: what the Gateway made, read as plain JSON.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::Namespace;
+use http::Request;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
 };
@@ -11,6 +14,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::{Value, json};
+
+use crate::wait::{Seen, until};
+
+/// A pod that goes has up to 40 s, and may be the only one for a while that a slow machine starts.
+const SCALED: Duration = Duration::from_secs(120);
 
 /// A client of the cluster in a kubeconfig.
 pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
@@ -97,6 +105,77 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => Ok(deleted.map(drop)?),
         }
+    }
+
+    /// Has a service's Deployment run so many replicas, waits until these and no others are there, and gives how many
+    /// there were.
+    pub(crate) async fn scale(&self, namespace: &str, name: &str, replicas: u32) -> Result<u32> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let before = deployments
+            .get_scale(name)
+            .await
+            .with_context(|| format!("Deployment {namespace}/{name}"))?;
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        deployments
+            .patch_scale(name, &PatchParams::default(), &patch)
+            .await?;
+        let selector = ListParams::default().labels(&format!("app.kubernetes.io/name={name}"));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        until(SCALED, &format!("{replicas} replicas of {name}"), async || {
+            let status = deployments.get_status(name).await?.status.unwrap_or_default();
+            let (ready, all) = (
+                status.ready_replicas.unwrap_or(0),
+                pods.list(&selector).await?.items.len(),
+            );
+            let done = ready.unsigned_abs() == replicas && all as u32 == replicas;
+            Ok(if done {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(format!("{ready} of {all} pods are ready"))
+            })
+        })
+        .await?;
+        Ok(before
+            .spec
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1)
+            .unsigned_abs())
+    }
+
+    /// Adds a fault to the embedded Kubernetes API.
+    pub(crate) async fn add_fault(&self, fault: &Value) -> Result<u64> {
+        let request = Request::post("/faults").body(fault.to_string().into_bytes())?;
+        let added: Value = self
+            .client
+            .request(request)
+            .await
+            .with_context(|| format!("the fault {fault}"))?;
+        added["id"]
+            .as_u64()
+            .with_context(|| format!("no id of a fault in {added}"))
+    }
+
+    /// Takes a fault away.
+    pub(crate) async fn remove_fault(&self, number: u64) -> Result<()> {
+        let request = Request::delete(format!("/faults/{number}")).body(Vec::new())?;
+        self.client
+            .request::<Value>(request)
+            .await
+            .with_context(|| format!("the fault {number}"))?;
+        Ok(())
+    }
+
+    /// How often a fault has struck.
+    pub(crate) async fn struck(&self, number: u64) -> Result<u64> {
+        let list: Value = self
+            .client
+            .request(Request::get("/faults").body(Vec::new())?)
+            .await?;
+        let faults = list["faults"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let fault = faults.iter().find(|fault| fault["id"] == number);
+        fault
+            .and_then(|fault| fault["struck"].as_u64())
+            .with_context(|| format!("no fault {number} in {list}"))
     }
 
     fn api(&self, namespace: &str) -> Api<DynamicObject> {

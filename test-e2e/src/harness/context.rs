@@ -1,13 +1,16 @@
 //! What a running scenario has in its hands: the stack, and names that are its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::control::Control;
-use super::scenario::Scenario;
+use super::scenario::{Part, Scenario};
 use crate::cluster::Cluster;
 use crate::datastorage::DataStorage;
 use crate::gateway::Gateway;
@@ -24,7 +27,9 @@ pub(crate) struct Context {
     token: String,
     control: Option<Control>,
     cluster: OnceCell<Cluster>,
-    namespaces: Mutex<Vec<String>>,
+    namespaces: RefCell<Vec<String>>,
+    faults: RefCell<Vec<u64>>,
+    scaled: RefCell<BTreeMap<Part, u32>>,
 }
 
 impl Context {
@@ -37,7 +42,9 @@ impl Context {
             token: format!("e2e-{}-{}", scenario.id(), &unique[..8]),
             control,
             cluster: OnceCell::new(),
-            namespaces: Mutex::default(),
+            namespaces: RefCell::default(),
+            faults: RefCell::default(),
+            scaled: RefCell::default(),
         })
     }
 
@@ -91,12 +98,31 @@ impl Context {
     /// One of several.
     pub(crate) async fn namespace_named(&self, what: &str) -> Result<String> {
         let name = self.named(what);
-        self.namespaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name.clone());
+        self.namespaces.borrow_mut().push(name.clone());
         self.cluster().await?.create_namespace(&name).await?;
         Ok(name)
+    }
+
+    /// Makes the Kubernetes API misbehave; that ends with the scenario. Gives the fault's number.
+    pub(crate) async fn fault(&self, fault: Value) -> Result<u64> {
+        let number = self.cluster().await?.add_fault(&fault).await?;
+        self.faults.borrow_mut().push(number);
+        Ok(number)
+    }
+
+    /// Runs so many replicas of a service where it runs in pods, and says how many there are now: one where it is a
+    /// process. Ends with the scenario.
+    pub(crate) async fn scale(&self, service: Part, replicas: u32) -> Result<u32> {
+        if self.stack.provider == "local" {
+            return Ok(1);
+        }
+        let before = self
+            .cluster()
+            .await?
+            .scale(&self.stack.namespace, service.name(), replicas)
+            .await?;
+        self.scaled.borrow_mut().entry(service).or_insert(before);
+        Ok(replicas)
     }
 
     /// PostgreSQL as a superuser.
@@ -110,7 +136,17 @@ impl Context {
         if let Some(control) = &self.control {
             control.restore().await?;
         }
-        let namespaces = std::mem::take(&mut *self.namespaces.lock().unwrap_or_else(PoisonError::into_inner));
+        for fault in self.faults.take() {
+            self.cluster().await?.remove_fault(fault).await?;
+        }
+        let scaled = self.scaled.take();
+        for (service, before) in scaled {
+            self.cluster()
+                .await?
+                .scale(&self.stack.namespace, service.name(), before)
+                .await?;
+        }
+        let namespaces = self.namespaces.take();
         for name in namespaces {
             let deleted = async { self.cluster().await?.delete_namespace(&name).await };
             if let Err(error) = deleted.await {

@@ -59,6 +59,8 @@ pub(crate) enum Requirement {
     SqlAdmin,
     /// Redis itself.
     Redis,
+    /// Faults of the Kubernetes API on demand.
+    Faults,
     /// The runner and its sources.
     Runner,
 }
@@ -80,6 +82,12 @@ impl Requirement {
                 stack.component("redis", "redis").is_ok(),
                 "components.redis.redis",
             ),
+            // A real API server has no such thing, and to disturb it would disturb everybody.
+            Self::Faults => {
+                let embedded = stack.provider == "local";
+                return (!embedded)
+                    .then(|| "only the embedded Kubernetes API makes faults on demand".to_owned());
+            }
             Self::Runner => (
                 !stack.runner.is_empty() && stack.workspace.is_some(),
                 "runner and workspace",

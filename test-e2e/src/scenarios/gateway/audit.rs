@@ -1,8 +1,10 @@
 //! What the Gateway did, told to DataStorage.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -15,13 +17,21 @@ use crate::harness::scenario::Scenario;
 /// Events go out in batches: after this they are there.
 const DELIVERED: Duration = Duration::from_secs(20);
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "g14_a_new_signal_leaves_two_audit_events_under_the_requests_name",
-    |c| Box::pin(new_signal(c)),
-)
-.shares(&[Gateway, Kubernetes, DataStorage, PostgreSql])
-.requires(&[Kubeconfig])
-.takes(2, 60)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "g14_a_new_signal_leaves_two_audit_events_under_the_requests_name",
+        |c| Box::pin(new_signal(c)),
+    )
+    .shares(&[Gateway, Kubernetes, DataStorage, PostgreSql])
+    .requires(&[Kubeconfig])
+    .takes(2, 60),
+    Scenario::new("g20_every_duplicate_leaves_its_own_audit_event", |c| {
+        Box::pin(duplicates(c))
+    })
+    .shares(&[Gateway, Kubernetes, DataStorage, PostgreSql])
+    .requires(&[Kubeconfig])
+    .takes(2, 60),
+];
 
 async fn new_signal(context: &Context) -> Result<()> {
     let namespace = context.namespace().await?;
@@ -33,11 +43,49 @@ async fn new_signal(context: &Context) -> Result<()> {
     );
 
     let events = context.datastorage().events_when(2, &name, DELIVERED).await?;
-    for event_type in ["gateway.signal.received", "gateway.crd.created"] {
+    let named = |event_type: &str| {
         let event = events.iter().find(|event| event["event_type"] == event_type);
-        let event = event.with_context(|| format!("no {event_type} among {events:#?}"))?;
-        check_event(event, &name, &namespace, &fingerprint).with_context(|| event_type.to_owned())?;
+        event.with_context(|| format!("no {event_type} among {events:#?}"))
+    };
+    let (received, created) = (named("gateway.signal.received")?, named("gateway.crd.created")?);
+    check_event(received, &name, &namespace, &fingerprint).context("gateway.signal.received")?;
+    check_event(created, &name, &namespace, &fingerprint).context("gateway.crd.created")?;
+    let (parent, id) = (&created["parent_event_id"], &received["event_id"]);
+    ensure!(
+        parent == id,
+        "expected the request's event to name the signal's as its parent: {parent}, not {id}"
+    );
+    Ok(())
+}
+
+async fn duplicates(context: &Context) -> Result<()> {
+    const REPEATS: usize = 20;
+    let namespace = context.namespace().await?;
+    let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
+    let first = context.gateway().alert(&alert).await?.expect(201)?;
+    let repeat = async || context.gateway().alert(&alert).await?.expect(202);
+    try_join_all((0..REPEATS).map(|_| repeat())).await?;
+
+    let name = first.text_at("/remediationRequestName")?;
+    let events = context
+        .datastorage()
+        .events_when(REPEATS + 2, &name, DELIVERED)
+        .await?;
+    let mut types = BTreeMap::new();
+    for event in &events {
+        *types
+            .entry(event["event_type"].as_str().unwrap_or_default())
+            .or_insert(0) += 1;
     }
+    let expected = BTreeMap::from([
+        ("gateway.signal.received", 1),
+        ("gateway.crd.created", 1),
+        ("gateway.signal.deduplicated", REPEATS),
+    ]);
+    ensure!(
+        types == expected,
+        "expected the events {expected:?}, found {types:?}"
+    );
     Ok(())
 }
 
@@ -49,6 +97,8 @@ fn check_event(event: &Value, request: &str, namespace: &str, fingerprint: &str)
         ("actor_id", json!("gateway")),
         ("namespace", json!(namespace)),
         ("severity", json!("critical")),
+        ("resource_type", json!("Pod")),
+        ("resource_id", json!("payment-api-789")),
     ] {
         ensure!(
             event[field] == expected,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::gateway::Alert;
@@ -26,6 +27,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig])
     .takes(2, 60),
+    Scenario::new(
+        "g06_a_thousand_identical_alerts_at_once_are_one_request_with_count_a_thousand",
+        |c| Box::pin(thousand_identical(c)),
+    )
+    .shares(&[Kubernetes])
+    .alone(&[Gateway])
+    .requires(&[Kubeconfig])
+    .takes(15, 300),
     Scenario::new("g12_a_restarted_gateway_still_knows_its_duplicates", |c| {
         Box::pin(restarted(c))
     })
@@ -116,6 +125,42 @@ async fn hundred_distinct(context: &Context) -> Result<()> {
         pods.len() == ALERTS,
         "expected a request for each of {ALERTS} pods, found {}: {pods:?}",
         pods.len()
+    );
+    Ok(())
+}
+
+async fn thousand_identical(context: &Context) -> Result<()> {
+    const ALERTS: usize = 1_000;
+    /// Fewer than the files that a process may have open where that is bounded tightly.
+    const AT_ONCE: usize = 500;
+    let namespace = context.namespace().await?;
+    context.scale(Gateway, 3).await?;
+    let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
+    let gateway = context.gateway();
+    let answers: Vec<_> = stream::iter(0..ALERTS)
+        .map(|_| gateway.alert(&alert))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let with = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    let other = answers.iter().find(|answer| ![201, 202].contains(&answer.status));
+    ensure!(
+        other.is_none(),
+        "expected 201 or 202, found {}",
+        other.map(ToString::to_string).unwrap_or_default()
+    );
+    ensure!(
+        with(201) == 1,
+        "expected one of {ALERTS} to be the first, {} were",
+        with(201)
+    );
+
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    ensure!(requests.len() == 1, "expected one request, found {requests:#?}");
+    let count = &requests[0]["status"]["deduplication"]["occurrenceCount"];
+    ensure!(
+        *count == json!(ALERTS),
+        "expected the count {ALERTS} when the last was answered, found {count}"
     );
     Ok(())
 }

@@ -2,16 +2,28 @@
 
 mod audit;
 mod deduplication;
+mod faults;
+mod headers;
 mod health;
+mod logs;
+mod metrics;
+mod outages;
 mod refusals;
 mod requests;
+mod webhooks;
 
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     audit::SCENARIOS,
     deduplication::SCENARIOS,
+    faults::SCENARIOS,
+    headers::SCENARIOS,
     health::SCENARIOS,
+    logs::SCENARIOS,
+    metrics::SCENARIOS,
+    outages::SCENARIOS,
     refusals::SCENARIOS,
     requests::SCENARIOS,
+    webhooks::SCENARIOS,
 ];

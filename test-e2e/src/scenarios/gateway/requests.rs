@@ -106,10 +106,7 @@ async fn fields(context: &Context) -> Result<()> {
         ),
         ("/spec/signalLabels", labels),
         ("/spec/signalAnnotations", annotations),
-        (
-            "/metadata/labels/app.kubernetes.io~1managed-by",
-            json!("gateway-service"),
-        ),
+        ("/metadata/labels/app.kubernetes.io~1managed-by", json!("gateway")),
         (
             "/metadata/labels/app.kubernetes.io~1component",
             json!("remediation"),

@@ -1,0 +1,135 @@
+//! What every answer carries, and how much a request may.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
+use uuid::Uuid;
+
+use crate::gateway::{ALERTS, Alert, webhook};
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::scenario::Requirement::Kubeconfig;
+use crate::harness::scenario::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "g19_every_answer_has_the_security_headers_and_a_request_id_of_its_own",
+        |c| Box::pin(headers(c)),
+    )
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig]),
+    Scenario::new("g21_a_body_at_the_limit_is_taken_and_one_byte_more_is_not", |c| {
+        Box::pin(body_limit(c))
+    })
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig]),
+];
+
+async fn headers(context: &Context) -> Result<()> {
+    let namespace = context.namespace().await?;
+    let gateway = context.gateway();
+    let url = gateway.url(ALERTS)?;
+    let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
+    let given = Uuid::new_v4().to_string();
+    let large = "x".repeat(300 * 1024);
+    let requests = [
+        (201, gateway.webhook(&alert)?),
+        (
+            202,
+            gateway.webhook(&alert)?.header("x-request-id", given.clone()),
+        ),
+        (400, gateway.webhook(&webhook(&[]))?),
+        (404, context.http.get(gateway.url("/none")?)),
+        (405, context.http.get(&url)),
+        (
+            413,
+            context
+                .http
+                .request(Method::POST, &url)
+                .header("content-type", "application/json")
+                .body(large),
+        ),
+        (
+            415,
+            context
+                .http
+                .request(Method::POST, &url)
+                .header("content-type", "text/xml")
+                .body("<a/>"),
+        ),
+    ];
+    let mut ids = BTreeSet::from([given]);
+    for (status, request) in requests {
+        let answer = request.send().await?.expect(status)?;
+        answer
+            .has_header("x-content-type-options", "nosniff")?
+            .has_header("x-frame-options", "DENY")?
+            .has_header("content-security-policy", "default-src 'none'")?
+            .has_header("referrer-policy", "no-referrer")?;
+        let strict = answer.header("strict-transport-security").unwrap_or_default();
+        ensure!(
+            strict.contains("max-age="),
+            "{}",
+            answer.wrong("expected strict-transport-security")
+        );
+        ensure!(
+            answer.header("access-control-allow-origin").is_none(),
+            "{}",
+            answer.wrong("expected no origin to be let in")
+        );
+        let id = answer.header("x-request-id").unwrap_or_default();
+        id.parse::<Uuid>()
+            .with_context(|| answer.wrong("expected a UUID as x-request-id").to_string())?;
+        ensure!(
+            ids.insert(id.to_owned()),
+            "{}",
+            answer.wrong("expected a request id that was not seen before")
+        );
+    }
+    Ok(())
+}
+
+async fn body_limit(context: &Context) -> Result<()> {
+    const LIMIT: usize = 256 * 1024;
+    let namespace = context.namespace().await?;
+    let body = |size: usize| {
+        let empty = webhook(&[Alert::new("Large", &namespace, "pod").annotation("padding", "")]).to_string();
+        let padding = "x".repeat(size - empty.len());
+        let body = webhook(&[Alert::new("Large", &namespace, "pod").annotation("padding", &padding)]);
+        // Times of the same length were written twice.
+        ensure!(
+            body.to_string().len() == size,
+            "the body has {} bytes and not {size}",
+            body.to_string().len()
+        );
+        Ok(body)
+    };
+    context
+        .gateway()
+        .webhook(&body(LIMIT + 1)?)?
+        .send()
+        .await?
+        .is_problem(413, &["262144"])?;
+    let requests = context.cluster().await?.requests(&namespace).await?;
+    ensure!(requests.is_empty(), "what was too large has made {requests:#?}");
+    let answer = context
+        .gateway()
+        .webhook(&body(LIMIT)?)?
+        .send()
+        .await?
+        .expect(201)?;
+    let request = context
+        .cluster()
+        .await?
+        .request(&namespace, &answer.text_at("/remediationRequestName")?)
+        .await?;
+    let padding = request["spec"]["signalAnnotations"]["padding"]
+        .as_str()
+        .map_or(0, str::len);
+    ensure!(
+        padding > LIMIT - 2_000,
+        "expected the whole annotation in the request, found {padding} bytes of it"
+    );
+    Ok(())
+}
