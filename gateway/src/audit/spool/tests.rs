@@ -1,0 +1,181 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn settings(directory: &Path) -> Settings {
+    Settings {
+        directory: directory.to_owned(),
+        segment_bytes: 100,
+        ..Settings::default()
+    }
+}
+
+fn texts(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    numbers
+        .map(|number| format!("event-{number:04}").into_bytes())
+        .collect()
+}
+
+/// What a process would find that starts after this one was killed: the files as they are now.
+fn killed(spool: &Spool) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(spool.directory()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Takes and acknowledges all that waits, `most` at a time.
+async fn drain(spool: &Spool, most: usize) -> Vec<Vec<u8>> {
+    let mut drained = Vec::new();
+    while spool.pending().borrow().events > 0 {
+        let batch = spool.next(most, 1 << 20).await.unwrap();
+        drained.extend(batch.events.iter().map(|event| event.text.clone()));
+        spool.delivered(&batch);
+    }
+    drained
+}
+
+#[tokio::test]
+async fn what_was_kept_survives_a_kill_in_its_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    for start in (0..50).step_by(5) {
+        spool.append(texts(start..start + 5)).await;
+    }
+    let copy = killed(&spool);
+    let next = Spool::open(settings(copy.path())).unwrap();
+    assert_eq!(next.pending().borrow().events, 50);
+    next.append(texts(50..60)).await;
+    assert_eq!(drain(&next, 7).await, texts(0..60));
+    assert_eq!(drain(&spool, 1_000).await, texts(0..50));
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_not_handed_out_again_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    spool.append(texts(0..20)).await;
+    let mut delivered = 0;
+    while delivered < 20 {
+        let batch = spool.next(3, 1 << 20).await.unwrap();
+        delivered += batch.events.len();
+        spool.delivered(&batch);
+        let copy = killed(&spool);
+        let next = Spool::open(settings(copy.path())).unwrap();
+        assert_eq!(next.pending().borrow().events, 20 - delivered as u64);
+        assert_eq!(drain(&next, 100).await, texts(delivered..20), "after {delivered}");
+        next.append(texts(90..91)).await;
+        assert_eq!(
+            drain(&next, 100).await,
+            texts(90..91),
+            "after {delivered}, appended"
+        );
+    }
+    assert_eq!(
+        *spool.pending().borrow(),
+        Pending {
+            bytes: spool.pending().borrow().bytes,
+            ..Pending::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_was_not_written_whole_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    spool.append(texts(0..3)).await;
+    let copy = killed(&spool);
+    let last = segment::path(copy.path(), *segment::list(copy.path()).unwrap().last().unwrap());
+    let length = fs::metadata(&last).unwrap().len();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&last)
+        .unwrap()
+        .set_len(length - 1)
+        .unwrap();
+    let next = Spool::open(settings(copy.path())).unwrap();
+    next.append(texts(3..5)).await;
+    let expected: Vec<_> = texts(0..2).into_iter().chain(texts(3..5)).collect();
+    assert_eq!(drain(&next, 100).await, expected);
+}
+
+#[tokio::test]
+async fn an_altered_segment_is_kept_aside_and_the_rest_is_delivered() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    for start in 0..8 {
+        spool.append(texts(start..start + 1)).await;
+    }
+    let copy = killed(&spool);
+    let first = segment::path(copy.path(), segment::list(copy.path()).unwrap()[0]);
+    let mut bytes = fs::read(&first).unwrap();
+    let in_second_record = segment::HEADER + 10 + segment::HEADER + 2;
+    bytes[in_second_record] ^= 1;
+    fs::write(&first, &bytes).unwrap();
+    let next = Spool::open(settings(copy.path())).unwrap();
+    let drained = drain(&next, 100).await;
+    assert_eq!(
+        (drained.first(), drained.last()),
+        (texts(0..1).first(), texts(7..8).first())
+    );
+    assert!(first.with_extension("corrupt").exists());
+}
+
+#[tokio::test]
+async fn without_room_events_wait_in_memory_and_then_are_lost_with_a_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = Settings {
+        max_bytes: 260,
+        memory_events: 5,
+        ..settings(directory.path())
+    };
+    let spool = Spool::open(small).unwrap();
+    spool.append(texts(0..20)).await;
+    let pending = spool.pending().borrow().clone();
+    assert_eq!((pending.events, pending.in_memory, pending.lost), (10, 5, 5));
+    assert!(pending.trouble.unwrap().contains("spool.max_bytes = 260"));
+    let batch = spool.next(100, 1 << 20).await.unwrap();
+    spool.delivered(&batch);
+    let mut waits = spool.pending();
+    let roomy = waits.wait_for(|pending| pending.in_memory == 0 && pending.trouble.is_none());
+    tokio::time::timeout(Duration::from_secs(10), roomy)
+        .await
+        .unwrap()
+        .unwrap();
+    let taken = batch.events.len();
+    assert_eq!(
+        drain(&spool, 100).await,
+        texts(taken..15),
+        "the oldest are kept, in order"
+    );
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    let refused = Spool::open(settings(directory.path())).err().unwrap().to_string();
+    assert!(refused.contains("another process has it"), "{refused}");
+    drop(spool);
+    Spool::open(settings(directory.path())).unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_is_woken() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Arc::new(Spool::open(settings(directory.path())).unwrap());
+    let reader = Arc::clone(&spool);
+    let read = tokio::spawn(async move { reader.next(10, 1 << 20).await.unwrap().events });
+    tokio::task::yield_now().await;
+    spool.append(texts(0..1)).await;
+    let events = tokio::time::timeout(Duration::from_secs(10), read)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(events[0].text, texts(0..1)[0]);
+}

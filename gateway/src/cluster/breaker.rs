@@ -1,0 +1,255 @@
+//! Stops calling an API that does not answer, so that senders are told at once and the API can recover.
+//!
+//! Closed: calls pass and are counted. When enough of the latest failed: open, no call passes for a while. Then a few
+//! probes pass; all well closes it, one failure opens it again.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// When to open and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Fewer calls than this in the window say nothing.
+    pub calls: usize,
+    /// The share of them, 0 to 1, that opens when failed.
+    pub failed_share: f64,
+    /// How far back calls count.
+    pub window_ms: u64,
+    /// For how long no call passes.
+    pub open_ms: u64,
+    /// How many calls must succeed then.
+    pub probes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            calls: 10,
+            failed_share: 0.5,
+            window_ms: 10_000,
+            open_ms: 30_000,
+            probes: 3,
+        }
+    }
+}
+
+/// What a breaker does with calls now; the numbers are those of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They pass.
+    Closed = 0,
+    /// A few pass, to see.
+    HalfOpen = 1,
+    /// None passes.
+    Open = 2,
+}
+
+/// One breaker, shared by all who call the same API.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Closed { calls: VecDeque<(Instant, bool)> },
+    Open { until: Instant },
+    HalfOpen { running: u32, succeeded: u32 },
+}
+
+/// Leave to make one call; what became of it is told with [`Permit::done`]. Dropped untold, it counts for nothing.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped untold counts for nothing"]
+pub struct Permit<'a> {
+    breaker: &'a Breaker,
+    probe: bool,
+    told: bool,
+}
+
+impl Breaker {
+    /// A closed one.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            inner: Mutex::new(Inner::Closed {
+                calls: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Leave to make a call.
+    ///
+    /// # Errors
+    /// Not now; how long to wait.
+    pub fn admit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Inner::Open { until } = *inner {
+            match until.checked_duration_since(now) {
+                Some(wait) if !wait.is_zero() => return Err(wait),
+                _ => {
+                    *inner = Inner::HalfOpen {
+                        running: 0,
+                        succeeded: 0,
+                    }
+                }
+            }
+        }
+        let probe = match &mut *inner {
+            Inner::HalfOpen { running, succeeded } if *running + *succeeded >= self.settings.probes => {
+                return Err(Duration::from_secs(1));
+            }
+            Inner::HalfOpen { running, .. } => {
+                *running += 1;
+                true
+            }
+            _ => false,
+        };
+        Ok(Permit {
+            breaker: self,
+            probe,
+            told: false,
+        })
+    }
+
+    /// What it does with calls now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match &*self.inner.lock().unwrap_or_else(PoisonError::into_inner) {
+            Inner::Closed { .. } => State::Closed,
+            Inner::HalfOpen { .. } => State::HalfOpen,
+            Inner::Open { .. } => State::Open,
+        }
+    }
+
+    fn told(&self, probe: bool, outcome: Option<bool>, now: Instant) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = match &mut *inner {
+            Inner::Closed { calls } => outcome.and_then(|success| self.counted(calls, success, now)),
+            Inner::HalfOpen { running, succeeded } if probe => {
+                *running = running.saturating_sub(1);
+                match outcome {
+                    Some(false) => Some(self.opened(now)),
+                    Some(true) => {
+                        *succeeded += 1;
+                        (*succeeded >= self.settings.probes).then(|| Inner::Closed {
+                            calls: VecDeque::new(),
+                        })
+                    }
+                    None => None,
+                }
+            }
+            // What was called before it opened says nothing of now.
+            Inner::HalfOpen { .. } | Inner::Open { .. } => None,
+        };
+        if let Some(next) = next {
+            *inner = next;
+        }
+    }
+
+    fn counted(&self, calls: &mut VecDeque<(Instant, bool)>, success: bool, now: Instant) -> Option<Inner> {
+        calls.push_back((now, success));
+        let window = Duration::from_millis(self.settings.window_ms);
+        while calls
+            .front()
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) > window)
+        {
+            calls.pop_front();
+        }
+        // Under load the latest thousand say as much as all of the window.
+        while calls.len() > 1_000.max(self.settings.calls) {
+            calls.pop_front();
+        }
+        if success || calls.len() < self.settings.calls {
+            return None;
+        }
+        let failed = calls.iter().filter(|(_, success)| !success).count();
+        (failed as f64 >= self.settings.failed_share * calls.len() as f64).then(|| self.opened(now))
+    }
+
+    fn opened(&self, now: Instant) -> Inner {
+        Inner::Open {
+            until: now + Duration::from_millis(self.settings.open_ms),
+        }
+    }
+}
+
+impl Permit<'_> {
+    /// Tells whether the API worked. An API that refuses a call works; one that asks for patience does, too.
+    pub fn done(mut self, success: bool, now: Instant) {
+        self.told = true;
+        self.breaker.told(self.probe, Some(success), now);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.breaker.told(self.probe, None, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(breaker: &Breaker, success: bool, now: Instant) -> bool {
+        breaker.admit(now).map(|permit| permit.done(success, now)).is_ok()
+    }
+
+    #[test]
+    fn it_opens_when_half_of_ten_fail_and_closes_after_three_probes() {
+        let breaker = Breaker::new(Settings::default());
+        let start = Instant::now();
+        for turn in 0..9 {
+            assert!(call(&breaker, turn % 2 == 0, start));
+        }
+        assert_eq!(breaker.state(), State::Closed, "nine calls say nothing");
+        assert!(call(&breaker, false, start));
+        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.admit(start).unwrap_err(), Duration::from_secs(30));
+
+        let later = start + Duration::from_secs(30);
+        let probes: Vec<_> = (0..3).map(|_| breaker.admit(later).unwrap()).collect();
+        assert_eq!(breaker.state(), State::HalfOpen);
+        assert!(breaker.admit(later).is_err(), "three probes are enough");
+        for probe in probes {
+            probe.done(true, later);
+        }
+        assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[test]
+    fn one_failed_probe_opens_it_again_and_an_abandoned_one_frees_its_place() {
+        let breaker = Breaker::new(Settings {
+            calls: 1,
+            ..Settings::default()
+        });
+        let start = Instant::now();
+        assert!(call(&breaker, false, start));
+        let later = start + Duration::from_secs(31);
+        for _ in 0..10 {
+            drop(breaker.admit(later).unwrap());
+        }
+        assert!(call(&breaker, true, later));
+        assert!(call(&breaker, false, later));
+        assert_eq!(breaker.state(), State::Open);
+    }
+
+    #[test]
+    fn failures_long_past_do_not_count() {
+        let breaker = Breaker::new(Settings::default());
+        let start = Instant::now();
+        for _ in 0..9 {
+            call(&breaker, false, start);
+        }
+        call(&breaker, false, start + Duration::from_secs(11));
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}

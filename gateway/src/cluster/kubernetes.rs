@@ -1,0 +1,270 @@
+//! The real Kubernetes API: every call with a time limit, tried again where that can help, behind a breaker.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::RETRY_AFTER;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use kube::Resource;
+use kube::api::{GetParams, Patch, PatchParams, PostParams};
+use kube::client::{Body, Client};
+use kube::core::Status;
+use kube::core::request::Request as RequestBuilder;
+use serde::de::DeserializeOwned;
+use wire::remediation_request::{Deduplication, RemediationRequest};
+
+use super::breaker::Breaker;
+use super::retry::Policy;
+use super::slim::SlimRequest;
+use super::{Cause, Error, Requests};
+use crate::domain::index::Record;
+
+/// Who the API server notes as the writer.
+const FIELD_MANAGER: &str = "gateway";
+/// The API server itself refuses objects above 3 MiB.
+const LARGEST_ANSWER: usize = 8 << 20;
+/// What senders are told to wait when the API does not say.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The API of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+    policy: Policy,
+    breaker: Arc<Breaker>,
+}
+
+/// What became of one try.
+struct Failed {
+    error: Error,
+    /// Whether another try may help, and what the server asked for.
+    again: Option<Option<Duration>>,
+    /// Whether the API itself worked.
+    api_works: bool,
+}
+
+impl Kubernetes {
+    /// Calls through `client`, which must not try again itself.
+    #[must_use]
+    pub fn new(client: Client, policy: Policy, breaker: Arc<Breaker>) -> Self {
+        Self {
+            client,
+            policy,
+            breaker,
+        }
+    }
+
+    /// Makes a call until it works, is refused, or was tried often enough.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn call<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let permit = self
+                .breaker
+                .admit(Instant::now())
+                .map_err(|wait| Error::Unavailable {
+                    cause: Cause::CircuitOpen,
+                    retry_after: wait,
+                    detail: "too many calls failed lately".to_owned(),
+                })?;
+            let result = self.try_once(request.clone()).await;
+            let api_works = result.as_ref().map_or_else(|failed| failed.api_works, |_| true);
+            permit.done(api_works, Instant::now());
+            let failed = match result {
+                Ok(answer) => return parse(&answer),
+                Err(failed) => failed,
+            };
+            let delay = failed
+                .again
+                .and_then(|asked| self.policy.delay(tried, asked, fastrand::f64()));
+            let Some(delay) = delay else {
+                return Err(failed.error);
+            };
+            tracing::debug!(error = %failed.error, tried, ?delay, "a call of the Kubernetes API is tried again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
+        let limit = Duration::from_millis(self.policy.timeout_ms);
+        match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failed::hindered(
+                Cause::Timeout,
+                format!("no answer in {limit:?}"),
+            )),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
+        let response = self
+            .client
+            .send(request.map(Body::from))
+            .await
+            .map_err(|error| match error {
+                kube::Error::Auth(_) | kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Failed {
+                    error: Error::Refused {
+                        status: 0,
+                        detail: error.to_string(),
+                    },
+                    again: None,
+                    api_works: true,
+                },
+                other => Failed::hindered(Cause::Unreachable, root_cause(&other)),
+            })?;
+        let status = response.status();
+        let asked = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| Failed::hindered(Cause::Unreachable, format!("the answer broke off: {error}")))?
+            .to_bytes();
+        if status.is_success() {
+            return Ok(body.to_vec());
+        }
+        Err(Failed::from_answer(status, asked.map(Duration::from_secs), &body))
+    }
+}
+
+impl Failed {
+    fn hindered(cause: Cause, detail: String) -> Self {
+        Self {
+            error: Error::Unavailable {
+                cause,
+                retry_after: DEFAULT_RETRY_AFTER,
+                detail,
+            },
+            again: Some(None),
+            api_works: false,
+        }
+    }
+
+    fn from_answer(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> Self {
+        // Overloaded, the API answers in plain text, and a proxy before it in HTML.
+        let answer: Status = serde_json::from_slice(body).unwrap_or_default();
+        let details = answer.details.as_ref();
+        let seconds = details.map_or(0, |details| details.retry_after_seconds);
+        let asked = asked.or_else(|| (seconds > 0).then(|| Duration::from_secs(seconds.into())));
+        let kind = details.map_or("", |details| details.kind.as_str());
+        let detail = format!("{status} {}: {}", answer.reason, answer.message);
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            let throttled = status == StatusCode::TOO_MANY_REQUESTS;
+            let cause = if throttled {
+                Cause::Throttled
+            } else {
+                Cause::Failing
+            };
+            return Self {
+                error: Error::Unavailable {
+                    cause,
+                    retry_after: asked.unwrap_or(DEFAULT_RETRY_AFTER),
+                    detail,
+                },
+                again: Some(asked),
+                api_works: throttled,
+            };
+        }
+        let mut causes = details.iter().flat_map(|details| &details.causes);
+        let terminating = causes.any(|cause| cause.reason == "NamespaceTerminating");
+        let error = match status {
+            StatusCode::CONFLICT if answer.is_already_exists() => Error::AlreadyExists,
+            StatusCode::CONFLICT => Error::Conflict,
+            StatusCode::NOT_FOUND if kind == "namespaces" => Error::NoNamespace,
+            StatusCode::NOT_FOUND if kind == "remediationrequests" => Error::NotFound,
+            StatusCode::FORBIDDEN if terminating => Error::NoNamespace,
+            _ => Error::Refused {
+                status: status.as_u16(),
+                detail,
+            },
+        };
+        Self {
+            error,
+            again: None,
+            api_works: true,
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(answer).map_err(|error| Error::Refused {
+        status: 200,
+        detail: format!("the answer is not of the expected form: {error}"),
+    })
+}
+
+/// The innermost reason: the outer ones say only that a service failed.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn requests_of(namespace: &str) -> RequestBuilder {
+    RequestBuilder::new(RemediationRequest::url_path(&(), Some(namespace)))
+}
+
+fn unbuildable(error: impl std::fmt::Display) -> Error {
+    Error::Refused {
+        status: 0,
+        detail: format!("the call can't be built: {error}"),
+    }
+}
+
+fn to_record(request: SlimRequest) -> Result<Record, Error> {
+    request.into_record().ok_or_else(|| Error::Refused {
+        status: 200,
+        detail: "the object in the answer has no fingerprint, uid or version".to_owned(),
+    })
+}
+
+impl Requests for Kubernetes {
+    async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
+        let body = serde_json::to_vec(request).map_err(unbuildable)?;
+        let call = requests_of(namespace)
+            .create(&parameters, body)
+            .map_err(unbuildable)?;
+        to_record(self.call(call).await?)
+    }
+
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {
+        let call = requests_of(namespace)
+            .get(name, &GetParams::default())
+            .map_err(unbuildable)?;
+        match self.call(call).await {
+            Ok(request) => to_record(request).map(Some),
+            Err(Error::NotFound | Error::NoNamespace) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        // A merge patch leaves alone what others write into the status; with the version in it, it is refused where
+        // anybody wrote since.
+        let patch = serde_json::json!({
+            "metadata": { "resourceVersion": record.resource_version, "uid": record.uid },
+            "status": { "deduplication": count },
+        });
+        let call = requests_of(&record.namespace)
+            .patch_subresource("status", &record.name, &parameters, &Patch::Merge(patch))
+            .map_err(unbuildable)?;
+        to_record(self.call(call).await?)
+    }
+}

@@ -1,0 +1,275 @@
+//! What senders are told.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use service::http::Failure;
+use wire::problem::FieldError;
+
+use crate::cluster;
+use crate::domain::fingerprint::Fingerprint;
+use crate::gateway::Taken;
+
+/// What became of one signal of a request.
+#[derive(Debug)]
+pub enum Entry {
+    /// It could not be read.
+    Rejected(Vec<FieldError>),
+    /// It says that its problem is over; nothing is made of it.
+    Resolved(Fingerprint),
+    /// It was worked on.
+    Taken(Taken),
+}
+
+/// The answer to one signal that was taken.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Single {
+    status: &'static str,
+    message: String,
+    fingerprint: String,
+    duplicate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation_request_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remediation_request_namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
+}
+
+/// How often the signal came.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    count: i64,
+    first_occurrence: Timestamp,
+    last_occurrence: Timestamp,
+    remediation_request_ref: String,
+}
+
+/// The answer to several signals.
+#[derive(Debug, Serialize)]
+struct Multi {
+    results: Vec<Line>,
+    summary: Summary,
+}
+
+/// One signal of several.
+#[derive(Debug, Serialize)]
+struct Line {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The signals by what became of them.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    total: usize,
+    created: usize,
+    deduplicated: usize,
+    resolved: usize,
+    rejected: usize,
+    failed: usize,
+}
+
+/// 400 with every mistake.
+#[must_use]
+pub fn invalid(errors: Vec<FieldError>) -> Failure {
+    let detail: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.field, error.message))
+        .collect();
+    Failure::invalid(detail.join("; "), errors)
+}
+
+/// The answer to a webhook: as to a single signal where it has one alert, else 207; 503 where the sender should send
+/// all of it again.
+///
+/// # Errors
+/// 400 where no alert could be read, 503, 500.
+pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
+    if entries.len() == 1
+        && let Some(entry) = entries.pop()
+    {
+        return single(entry);
+    }
+    let passing = entries.iter().find_map(|entry| match entry {
+        Entry::Taken(Taken {
+            result: Err(error), ..
+        }) if error.is_passing() => Some(error),
+        _ => None,
+    });
+    if let Some(error) = passing {
+        return Err(failure(error));
+    }
+    if entries.iter().all(|entry| matches!(entry, Entry::Rejected(_))) {
+        let all = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Rejected(mistakes) => Some(mistakes),
+            Entry::Resolved(_) | Entry::Taken(_) => None,
+        });
+        return Err(invalid(all.flatten().collect()));
+    }
+    let mut summary = Summary {
+        total: entries.len(),
+        ..Summary::default()
+    };
+    let results = entries
+        .into_iter()
+        .map(|entry| line(entry, &mut summary))
+        .collect();
+    Ok((StatusCode::MULTI_STATUS, Json(Multi { results, summary })).into_response())
+}
+
+/// The answer to one signal.
+///
+/// # Errors
+/// 400, 503, 500.
+pub fn single(entry: Entry) -> Result<Response, Failure> {
+    let (status, body) = match entry {
+        Entry::Rejected(mistakes) => return Err(invalid(mistakes)),
+        Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(fingerprint)),
+        Entry::Taken(Taken { fingerprint, result }) => {
+            let outcome = result.map_err(|error| failure(&error))?;
+            let status = if outcome.duplicate {
+                StatusCode::ACCEPTED
+            } else {
+                StatusCode::CREATED
+            };
+            let body = Single {
+                status: if outcome.duplicate {
+                    "deduplicated"
+                } else {
+                    "created"
+                },
+                message: message(outcome.duplicate, outcome.count),
+                fingerprint: fingerprint.to_string(),
+                duplicate: outcome.duplicate,
+                metadata: Some(Metadata {
+                    count: outcome.count,
+                    first_occurrence: outcome.first_seen,
+                    last_occurrence: outcome.last_seen,
+                    remediation_request_ref: format!("{}/{}", outcome.namespace, outcome.name),
+                }),
+                remediation_request_name: Some(outcome.name),
+                remediation_request_namespace: Some(outcome.namespace),
+            };
+            (status, body)
+        }
+    };
+    Ok((status, Json(body)).into_response())
+}
+
+fn resolved(fingerprint: Fingerprint) -> Single {
+    Single {
+        status: "resolved",
+        message: "the alert is resolved; nothing is made of it".to_owned(),
+        fingerprint: fingerprint.to_string(),
+        duplicate: false,
+        remediation_request_name: None,
+        remediation_request_namespace: None,
+        metadata: None,
+    }
+}
+
+fn message(duplicate: bool, count: i64) -> String {
+    if duplicate {
+        format!("counted as occurrence {count} of an active RemediationRequest")
+    } else {
+        "a RemediationRequest was created".to_owned()
+    }
+}
+
+fn line(entry: Entry, summary: &mut Summary) -> Line {
+    match entry {
+        Entry::Rejected(mistakes) => {
+            summary.rejected += 1;
+            let error: Vec<String> = mistakes
+                .iter()
+                .map(|mistake| format!("{}: {}", mistake.field, mistake.message))
+                .collect();
+            Line {
+                status: "rejected",
+                fingerprint: None,
+                message: "the alert is not valid".to_owned(),
+                error: Some(error.join("; ")),
+            }
+        }
+        Entry::Resolved(fingerprint) => {
+            summary.resolved += 1;
+            let Single {
+                status,
+                message,
+                fingerprint,
+                ..
+            } = resolved(fingerprint);
+            Line {
+                status,
+                fingerprint: Some(fingerprint),
+                message,
+                error: None,
+            }
+        }
+        Entry::Taken(Taken {
+            fingerprint,
+            result: Ok(outcome),
+        }) => {
+            let counter = if outcome.duplicate {
+                &mut summary.deduplicated
+            } else {
+                &mut summary.created
+            };
+            *counter += 1;
+            Line {
+                status: if outcome.duplicate {
+                    "deduplicated"
+                } else {
+                    "created"
+                },
+                fingerprint: Some(fingerprint.to_string()),
+                message: message(outcome.duplicate, outcome.count),
+                error: None,
+            }
+        }
+        Entry::Taken(Taken {
+            fingerprint,
+            result: Err(error),
+        }) => {
+            summary.failed += 1;
+            Line {
+                status: "failed",
+                fingerprint: Some(fingerprint.to_string()),
+                message: "no RemediationRequest could be made".to_owned(),
+                error: Some(told(&error)),
+            }
+        }
+    }
+}
+
+/// 503 for what passes, 500 for what does not.
+fn failure(error: &cluster::Error) -> Failure {
+    match error {
+        cluster::Error::Unavailable { retry_after, .. } => {
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            Failure::unavailable(
+                format!("{}; send it again, repeats are harmless", told(error)),
+                seconds.max(1),
+            )
+        }
+        other => Failure::internal(other),
+    }
+}
+
+/// What a sender is told of an error: the API's own words may name internal things, and are in the log.
+fn told(error: &cluster::Error) -> String {
+    let kind = error.kind();
+    match error {
+        cluster::Error::Unavailable { .. } => format!("the Kubernetes API can't be used now ({kind})"),
+        _ => format!("the Kubernetes API refused the RemediationRequest ({kind})"),
+    }
+}

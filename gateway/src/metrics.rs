@@ -1,0 +1,227 @@
+//! What the Gateway counts. Every label has a handful of values, whatever is sent.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use wire::remediation_request::{Severity, SignalType};
+
+use crate::audit::delivery::Observer;
+use crate::audit::spool::{Pending, now_ms};
+use crate::cluster::breaker::Breaker;
+
+/// Bounds of the request histogram, in seconds: a duplicate takes milliseconds, the deadline is 15 s.
+const SECONDS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0,
+];
+
+/// The counters; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    received: Family<SignalLabels, Counter>,
+    rejected: Family<SourceLabels, Counter>,
+    deduplicated: Counter,
+    created: Counter,
+    creation_errors: Family<ErrorLabels, Counter>,
+    http: Family<HttpLabels, Histogram, fn() -> Histogram>,
+    audit_stored: Counter,
+    audit_refused: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignalLabels {
+    source_type: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    endpoint: String,
+    method: &'static str,
+    status: u16,
+}
+
+impl Metrics {
+    /// New counters, shown by `registry`.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            received: Family::default(),
+            rejected: Family::default(),
+            deduplicated: Counter::default(),
+            created: Counter::default(),
+            creation_errors: Family::default(),
+            http: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            audit_stored: Counter::default(),
+            audit_refused: Counter::default(),
+        };
+        let Self {
+            received,
+            rejected,
+            deduplicated,
+            created,
+            creation_errors,
+            http,
+            audit_stored,
+            audit_refused,
+        } = metrics.clone();
+        registry.register("gateway_signals_received", "Signals that were read", received);
+        registry.register(
+            "gateway_signals_rejected",
+            "Signals that were refused for what is in them",
+            rejected,
+        );
+        registry.register(
+            "gateway_signals_deduplicated",
+            "Signals counted on an active request",
+            deduplicated,
+        );
+        registry.register("gateway_crds_created", "RemediationRequests made", created);
+        registry.register(
+            "gateway_crd_creation_errors",
+            "Signals whose request was not made",
+            creation_errors,
+        );
+        registry.register("gateway_http_request_duration_seconds", "Time to answer", http);
+        registry.register(
+            "gateway_audit_events_stored",
+            "Audit events that DataStorage took",
+            audit_stored,
+        );
+        registry.register(
+            "gateway_audit_events_refused",
+            "Audit events that DataStorage refused",
+            audit_refused,
+        );
+        metrics
+    }
+
+    /// A signal was read.
+    pub fn received(&self, signal_type: SignalType, severity: Severity) {
+        let labels = SignalLabels {
+            source_type: signal_type.as_str(),
+            severity: severity.as_str(),
+        };
+        self.received.get_or_create(&labels).inc();
+    }
+
+    /// A signal was refused.
+    pub fn rejected(&self, signal_type: SignalType) {
+        self.rejected
+            .get_or_create(&SourceLabels {
+                source_type: signal_type.as_str(),
+            })
+            .inc();
+    }
+
+    /// A signal was counted on an active request.
+    pub fn deduplicated(&self) {
+        self.deduplicated.inc();
+    }
+
+    /// A request was made.
+    pub fn created(&self) {
+        self.created.inc();
+    }
+
+    /// A request could not be made.
+    pub fn creation_failed(&self, error_type: &'static str) {
+        self.creation_errors
+            .get_or_create(&ErrorLabels { error_type })
+            .inc();
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
+        let method = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+            .into_iter()
+            .find(|known| *known == method)
+            .unwrap_or("other");
+        let labels = HttpLabels {
+            endpoint: endpoint.to_owned(),
+            method,
+            status,
+        };
+        self.http.get_or_create(&labels).observe(seconds);
+    }
+}
+
+impl Observer for Metrics {
+    fn stored(&self, events: usize) {
+        self.audit_stored.inc_by(events as u64);
+    }
+
+    fn refused(&self) {
+        self.audit_refused.inc();
+    }
+}
+
+/// What is looked up when metrics are read.
+#[derive(Debug)]
+pub struct Gauges {
+    /// What waits in the spool.
+    pub spool: tokio::sync::watch::Receiver<Pending>,
+    /// The Kubernetes API's breaker.
+    pub breaker: Arc<Breaker>,
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Pending {
+            events,
+            bytes,
+            oldest_ms,
+            in_memory,
+            lost,
+            ..
+        } = self.spool.borrow().clone();
+        let oldest = oldest_ms.map_or(0.0, |oldest| now_ms().saturating_sub(oldest) as f64 / 1e3);
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        };
+        gauge(
+            "gateway_audit_spool_events",
+            "Audit events that wait",
+            (events + in_memory) as f64,
+        )?;
+        gauge(
+            "gateway_audit_spool_bytes",
+            "Bytes of the spool on disk",
+            bytes as f64,
+        )?;
+        gauge(
+            "gateway_audit_spool_oldest_seconds",
+            "Age of the oldest audit event that waits",
+            oldest,
+        )?;
+        let lost = ConstCounter::new(lost);
+        let help = "Audit events lost because there was room nowhere";
+        lost.encode(encoder.encode_descriptor(
+            "gateway_audit_events_lost",
+            help,
+            None,
+            lost.metric_type(),
+        )?)?;
+        let state = ConstGauge::new(self.breaker.state() as i64);
+        let help = "0 closed, 1 half open, 2 open";
+        let mut family =
+            encoder.encode_descriptor("gateway_circuit_breaker_state", help, None, state.metric_type())?;
+        state.encode(family.encode_family(&[("name", "kubernetes")])?)
+    }
+}
