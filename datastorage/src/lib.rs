@@ -1,1 +1,16 @@
-//! The DataStorage service.
+//! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that can
+//! prove that it was not altered. docs/datastorage.md is its manual.
+
+mod availability;
+mod cli;
+mod config;
+mod domain;
+mod drain;
+mod http;
+mod metrics;
+mod monitor;
+mod serve;
+mod store;
+mod writer;
+
+pub use cli::main;

@@ -1,3 +1,7 @@
-//! The DataStorage service.
+//! The DataStorage service's program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datastorage::main()
+}

@@ -1,0 +1,75 @@
+//! Which stores answer, as those who use them last saw it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use service::health::{ReadinessCell, Status};
+
+/// A store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dependency {
+    Postgresql,
+    Redis,
+}
+
+impl Dependency {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgresql => "postgresql",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Written by whoever learns something, read by the readiness probe. The service is ready while at least one store
+/// takes writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Availability {
+    readiness: ReadinessCell,
+    up: Arc<Mutex<BTreeMap<Dependency, bool>>>,
+}
+
+impl Availability {
+    pub(crate) fn new(readiness: ReadinessCell) -> Self {
+        Self {
+            readiness,
+            up: Arc::default(),
+        }
+    }
+
+    /// The store answers.
+    pub(crate) fn up(&self, dependency: Dependency) {
+        if self.set(dependency, true) {
+            tracing::info!(dependency = dependency.as_str(), "the store answers");
+        }
+        self.readiness.dependency(dependency.as_str(), Status::Ok, "");
+    }
+
+    /// The store does not answer, or can't work.
+    pub(crate) fn down(&self, dependency: Dependency, reason: String) {
+        if self.set(dependency, false) {
+            tracing::warn!(dependency = dependency.as_str(), reason, "the store is away");
+        }
+        self.readiness
+            .dependency(dependency.as_str(), Status::Down, reason);
+    }
+
+    /// Whether the store answered when it was last asked.
+    pub(crate) fn is_up(&self, dependency: Dependency) -> bool {
+        self.up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&dependency)
+            .copied()
+            .unwrap_or(false)
+    }
+
+    /// Whether that is news.
+    fn set(&self, dependency: Dependency, is_up: bool) -> bool {
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = up.insert(dependency, is_up);
+        let any = up.values().any(|up| *up);
+        self.readiness.update(|readiness| readiness.ready = any);
+        before != Some(is_up)
+    }
+}

@@ -1,0 +1,83 @@
+//! Secrets, which stand in files of their own and never in the configuration.
+
+use std::path::Path;
+
+use service::config::Mistake;
+
+use super::Config;
+use crate::domain::chain::{Key, Keys};
+
+/// What the secret files hold.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets {
+    pub(crate) postgresql_password: Option<String>,
+    pub(crate) redis_password: Option<String>,
+    pub(crate) chain_keys: Keys,
+}
+
+impl Secrets {
+    /// Reads every file that the configuration names; every file that can't be read is a mistake.
+    pub(crate) fn read(config: &Config) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut read = |field: &str, path: Option<&Path>| {
+            let path = path?;
+            match std::fs::read_to_string(path) {
+                Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+                    mistakes.push(Mistake::new(field, path.display(), "the file is empty"));
+                    None
+                }
+                // Editors end a file with a line break; no secret does.
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    mistakes.push(Mistake::new(
+                        field,
+                        path.display(),
+                        format!("the file can't be read: {error}"),
+                    ));
+                    None
+                }
+            }
+        };
+        let postgresql_password = read(
+            "postgresql.password_file",
+            config.postgresql.password_file.as_deref(),
+        );
+        let redis_password = read("redis.password_file", config.redis.password_file.as_deref());
+        let current = read("chain.hmac_key_file", config.chain.hmac_key_file.as_deref());
+        let previous: Vec<String> = config
+            .chain
+            .previous_hmac_key_files
+            .iter()
+            .filter_map(|path| read("chain.previous_hmac_key_files", Some(path)))
+            .collect();
+        for (field, key) in current
+            .iter()
+            .map(|key| ("chain.hmac_key_file", key))
+            .chain(previous.iter().map(|key| ("chain.previous_hmac_key_files", key)))
+        {
+            if key.len() < 32 {
+                mistakes.push(Mistake {
+                    field: field.to_owned(),
+                    value: None,
+                    reason: format!(
+                        "the key has {} bytes; write at least 32 (openssl rand -hex 32)",
+                        key.len()
+                    ),
+                });
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let key = |text: String| Key::new(text.into_bytes());
+        let chain_keys = Keys {
+            current: current.map(key),
+            previous: previous.into_iter().map(key).collect(),
+        };
+        Ok(Self {
+            postgresql_password,
+            redis_password,
+            chain_keys,
+        })
+    }
+}

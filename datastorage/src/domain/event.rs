@@ -1,0 +1,484 @@
+//! An audit event: what is valid, and its canonical content.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use wire::audit::{EventCategory, EventOutcome};
+
+use super::canonical::{self, Canonical};
+use super::fields::{Fields, Invalid, Reason};
+
+/// 32 bytes of SHA-256.
+pub(crate) type Hash = [u8; 32];
+
+/// Limits of single fields, the same in the database (migrations/V1).
+pub(crate) const MOST_DATA_BYTES: usize = 256 * 1024;
+pub(crate) const MOST_DATA_DEPTH: usize = 10;
+pub(crate) const MOST_RETENTION_DAYS: i32 = 2555;
+pub(crate) const MOST_ERROR_MESSAGE: usize = 10_000;
+
+/// How far an event's own time may be from now when it arrives.
+const MOST_AHEAD: Micros = Micros(5 * 60 * 1_000_000);
+const MOST_AGE: Micros = Micros(7 * 24 * 3600 * 1_000_000);
+
+/// Microseconds since 1970 in UTC: what PostgreSQL keeps of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Micros(pub(crate) i64);
+
+impl Micros {
+    pub(crate) fn now() -> Self {
+        Self(Timestamp::now().as_microsecond())
+    }
+
+    /// Reads RFC 3339; what is finer than a microsecond is cut off.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        text.parse::<Timestamp>()
+            .ok()
+            .map(|time| Self(time.as_microsecond()))
+    }
+
+    /// As a time of the `jiff` crate; the ends of what it can say stand for what is beyond them.
+    pub(crate) fn to_timestamp(self) -> Timestamp {
+        Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
+            Timestamp::MIN
+        } else {
+            Timestamp::MAX
+        })
+    }
+}
+
+/// A valid event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) event_id: Uuid,
+    pub(crate) version: String,
+    pub(crate) event_type: String,
+    pub(crate) event_timestamp: Micros,
+    pub(crate) event_category: EventCategory,
+    pub(crate) event_action: String,
+    pub(crate) event_outcome: EventOutcome,
+    pub(crate) correlation_id: String,
+    /// Canonical JSON of an object.
+    pub(crate) event_data: String,
+    pub(crate) actor_type: Option<String>,
+    pub(crate) actor_id: Option<String>,
+    pub(crate) resource_type: Option<String>,
+    pub(crate) resource_id: Option<String>,
+    pub(crate) parent_event_id: Option<Uuid>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) cluster_name: Option<String>,
+    pub(crate) severity: Option<String>,
+    pub(crate) duration_ms: Option<i32>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) retention_days: Option<i32>,
+}
+
+/// An event with the hash of its content, which is computed once, where the event arrives.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sealed {
+    pub(crate) event: Event,
+    pub(crate) content_hash: Hash,
+}
+
+impl Sealed {
+    pub(crate) fn new(event: Event) -> Self {
+        let content_hash = Sha256::digest(event.content().as_bytes()).into();
+        Self { event, content_hash }
+    }
+
+    /// Bytes of memory that it takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        1024 + self.event.event_data.len() + self.event.error_message.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Who sent an event, where callers are authenticated: it goes before what the event says of its actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) name: String,
+}
+
+impl Event {
+    /// Reads an event that just arrived. Everything that is wrong with it is returned at once.
+    pub(crate) fn read(value: Value, now: Micros, caller: Option<&Caller>) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let event = Self::take(&mut fields, caller, Some(now));
+        fields.finish()?;
+        event.ok_or_else(Vec::new)
+    }
+
+    /// Reads an event that was checked when it arrived, and may have waited for long since: its content as
+    /// [`Event::content`] wrote it.
+    pub(crate) fn read_again(content: &str) -> Result<Self, Vec<Invalid>> {
+        let value = serde_json::from_str(content).map_err(|error| {
+            vec![Invalid::new(
+                "body",
+                Reason::Format,
+                format!("is not JSON: {error}"),
+            )]
+        })?;
+        let mut fields = Fields::of(value)?;
+        let event = Self::take(&mut fields, None, None);
+        fields.finish()?;
+        event.ok_or_else(Vec::new)
+    }
+
+    /// Takes every field, so that every mistake is noted; `None` if a field without a default is among them.
+    /// `now` is when the event arrived, if it just did.
+    fn take(fields: &mut Fields, caller: Option<&Caller>, now: Option<Micros>) -> Option<Self> {
+        let event_id = fields.optional_uuid("event_id");
+        let version = fields.required_text("version", 10);
+        let event_type = fields.required_text("event_type", 100);
+        let event_timestamp = fields.required_time("event_timestamp");
+        if let (Some(time), Some(now)) = (event_timestamp, now) {
+            check_age(fields, time, now);
+        }
+        let event_category = fields.choice("event_category", &EventCategory::ALL, EventCategory::as_str);
+        let event_action = fields.required_text("event_action", 50);
+        let event_outcome = fields.choice("event_outcome", &EventOutcome::ALL, EventOutcome::as_str);
+        let correlation_id = fields.required_text("correlation_id", 255);
+        let event_data = take_data(fields);
+        let actor_type = fields.optional_text("actor_type", 50);
+        let actor_id = fields.optional_text("actor_id", 255);
+        let resource_type = fields.optional_text("resource_type", 100);
+        let resource_id = fields.optional_text("resource_id", 255);
+        let parent_event_id = fields.optional_uuid("parent_event_id");
+        let namespace = fields.optional_text("namespace", 253);
+        let cluster_name = fields.optional_text("cluster_name", 255);
+        let severity = fields.optional_text("severity", 20);
+        let duration_ms = fields.optional_integer("duration_ms", 0, i32::MAX);
+        let error_code = fields.optional_text("error_code", 100);
+        let error_message = fields.optional_text("error_message", MOST_ERROR_MESSAGE);
+        let retention_days = fields.optional_integer("retention_days", 1, MOST_RETENTION_DAYS);
+        Some(Self {
+            event_id: event_id.unwrap_or_else(Uuid::now_v7),
+            version,
+            event_type,
+            event_timestamp: event_timestamp?,
+            event_category: event_category?,
+            event_action,
+            event_outcome: event_outcome?,
+            correlation_id,
+            event_data: event_data?,
+            actor_type,
+            actor_id: caller.map(|caller| caller.name.clone()).or(actor_id),
+            resource_type,
+            resource_id,
+            parent_event_id,
+            namespace,
+            cluster_name,
+            severity,
+            duration_ms,
+            error_code,
+            error_message,
+            retention_days,
+        })
+    }
+
+    /// The canonical JSON of everything that was sent: what the chain protects, and what two events with one id must
+    /// agree in.
+    pub(crate) fn content(&self) -> String {
+        let mut object = ObjectWriter::new(self.event_data.len() + 700);
+        // In the order of the names, which are ASCII.
+        object.text("actor_id", self.actor_id.as_deref());
+        object.text("actor_type", self.actor_type.as_deref());
+        object.text("cluster_name", self.cluster_name.as_deref());
+        object.text("correlation_id", Some(&self.correlation_id));
+        object.integer("duration_ms", self.duration_ms);
+        object.text("error_code", self.error_code.as_deref());
+        object.text("error_message", self.error_message.as_deref());
+        object.text("event_action", Some(&self.event_action));
+        object.text("event_category", Some(self.event_category.as_str()));
+        object.json("event_data", &self.event_data);
+        object.uuid("event_id", Some(self.event_id));
+        object.text("event_outcome", Some(self.event_outcome.as_str()));
+        object.time("event_timestamp", self.event_timestamp);
+        object.text("event_type", Some(&self.event_type));
+        object.text("namespace", self.namespace.as_deref());
+        object.uuid("parent_event_id", self.parent_event_id);
+        object.text("resource_id", self.resource_id.as_deref());
+        object.text("resource_type", self.resource_type.as_deref());
+        object.integer("retention_days", self.retention_days);
+        object.text("severity", self.severity.as_deref());
+        object.text("version", Some(&self.version));
+        object.finish()
+    }
+}
+
+/// A time that is far from now is a wrong clock or a replay.
+fn check_age(fields: &mut Fields, time: Micros, now: Micros) {
+    if time.0 > now.0.saturating_add(MOST_AHEAD.0) {
+        let message = format!(
+            "is {}, more than 5 minutes ahead of {}; set the sender's clock",
+            time.to_timestamp(),
+            now.to_timestamp()
+        );
+        fields.refuse("event_timestamp", Reason::Range, message);
+    } else if time.0 < now.0.saturating_sub(MOST_AGE.0) {
+        let message = format!(
+            "is {}, more than 7 days before {}",
+            time.to_timestamp(),
+            now.to_timestamp()
+        );
+        fields.refuse("event_timestamp", Reason::Range, message);
+    }
+}
+
+fn take_data(fields: &mut Fields) -> Option<String> {
+    let value = fields.required_object("event_data")?;
+    let Canonical {
+        text,
+        stored_bytes,
+        depth,
+        holds_nul,
+    } = canonical::canonical(&value);
+    let mut fine = true;
+    if stored_bytes > MOST_DATA_BYTES {
+        let message = format!("has {stored_bytes} bytes as JSON; expected at most {MOST_DATA_BYTES}");
+        fields.refuse("event_data", Reason::Length, message);
+        fine = false;
+    }
+    if depth > MOST_DATA_DEPTH {
+        let message = format!("is {depth} levels deep; expected at most {MOST_DATA_DEPTH}");
+        fields.refuse("event_data", Reason::Range, message);
+        fine = false;
+    }
+    if holds_nul {
+        fields.refuse(
+            "event_data",
+            Reason::Format,
+            "holds U+0000, which can't be stored",
+        );
+        fine = false;
+    }
+    fine.then_some(text)
+}
+
+/// Writes a canonical object; the names must come in their order and need no escapes.
+struct ObjectWriter(String);
+
+impl ObjectWriter {
+    fn new(capacity: usize) -> Self {
+        let mut text = String::with_capacity(capacity);
+        text.push('{');
+        Self(text)
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    fn json(&mut self, name: &str, canonical: &str) {
+        self.name(name);
+        self.0.push_str(canonical);
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.name(name);
+            canonical::string(&mut self.0, value);
+        }
+    }
+
+    fn integer(&mut self, name: &str, value: Option<i32>) {
+        if let Some(value) = value {
+            self.name(name);
+            let _ = write!(self.0, "{value}");
+        }
+    }
+
+    fn uuid(&mut self, name: &str, value: Option<Uuid>) {
+        if let Some(value) = value {
+            self.name(name);
+            let _ = write!(self.0, "\"{}\"", value.hyphenated());
+        }
+    }
+
+    fn time(&mut self, name: &str, value: Micros) {
+        self.name(name);
+        let _ = write!(self.0, "\"{:.6}\"", value.to_timestamp());
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    pub(crate) const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    pub(crate) fn valid() -> Value {
+        json!({
+            "event_id": "0198c0de-0000-7000-8000-000000000001",
+            "version": "1.0",
+            "event_type": "gateway.signal.received",
+            "event_timestamp": NOW.to_timestamp().to_string(),
+            "event_category": "gateway",
+            "event_action": "received",
+            "event_outcome": "success",
+            "correlation_id": "rr-1",
+            "event_data": {"b": 1.0, "a": "x"},
+        })
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut event = valid();
+        event[field] = value;
+        event
+    }
+
+    fn wrong(value: Value) -> Vec<(String, Reason)> {
+        let invalid = Event::read(value, NOW, None).unwrap_err();
+        invalid
+            .into_iter()
+            .map(|invalid| (invalid.field, invalid.reason))
+            .collect()
+    }
+
+    #[test]
+    fn a_valid_event_is_read_and_its_content_is_canonical() {
+        let event = Event::read(valid(), NOW, None).unwrap();
+        assert_eq!(
+            event.content(),
+            "{\"correlation_id\":\"rr-1\",\"event_action\":\"received\",\"event_category\":\"gateway\",\
+             \"event_data\":{\"a\":\"x\",\"b\":1.0},\"event_id\":\"0198c0de-0000-7000-8000-000000000001\",\
+             \"event_outcome\":\"success\",\"event_timestamp\":\"2027-01-15T08:00:00.000000Z\",\
+             \"event_type\":\"gateway.signal.received\",\"version\":\"1.0\"}"
+        );
+        assert_eq!(Event::read_again(&event.content()).unwrap(), event);
+    }
+
+    #[test]
+    fn every_field_survives_being_written_and_read_again() {
+        let mut value = valid();
+        for (field, set) in [
+            ("actor_type", json!("service")),
+            ("actor_id", json!("system:\"x\"\n")),
+            ("resource_type", json!("Pod")),
+            ("resource_id", json!("ü")),
+            ("parent_event_id", json!("0198c0de-0000-7000-8000-000000000002")),
+            ("namespace", json!("n")),
+            ("cluster_name", json!("c")),
+            ("severity", json!("critical")),
+            ("duration_ms", json!(17)),
+            ("error_code", json!("E")),
+            ("error_message", json!("m")),
+            ("retention_days", json!(2555)),
+            ("event_timestamp", json!("2027-01-15T08:00:00.1234567Z")),
+        ] {
+            value[field] = set;
+        }
+        let event = Event::read(value.clone(), NOW, None).unwrap();
+        assert_eq!(event.event_timestamp, Micros(NOW.0 + 123_456));
+        let content: Value = serde_json::from_str(&event.content()).unwrap();
+        assert_eq!(
+            content.as_object().unwrap().len(),
+            value.as_object().unwrap().len()
+        );
+        assert_eq!(Event::read_again(&event.content()).unwrap(), event);
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        assert_eq!(
+            wrong(json!({
+                "event_type": "x".repeat(101), "event_timestamp": "yesterday", "event_category": "kitchen",
+                "event_action": "", "event_outcome": 1, "event_data": [], "event_id": "1", "duration_ms": -1,
+                "retention_days": 2556, "namespace": "a\u{0}b", "colour": "blue",
+            })),
+            [
+                ("event_id", Reason::Format),
+                ("version", Reason::Required),
+                ("event_type", Reason::Length),
+                ("event_timestamp", Reason::Format),
+                ("event_category", Reason::Choice),
+                ("event_action", Reason::Required),
+                ("event_outcome", Reason::Type),
+                ("correlation_id", Reason::Required),
+                ("event_data", Reason::Type),
+                ("namespace", Reason::Format),
+                ("duration_ms", Reason::Range),
+                ("retention_days", Reason::Range),
+                ("colour", Reason::Unknown),
+            ]
+            .map(|(field, reason)| (field.to_owned(), reason))
+        );
+    }
+
+    #[test]
+    fn limits_hold_at_their_edges() {
+        let minute = 60 * 1_000_000;
+        let day = 24 * 60 * minute;
+        for (field, fits, over, reason) in [
+            (
+                "event_type",
+                json!("ü".repeat(100)),
+                json!("ü".repeat(101)),
+                Reason::Length,
+            ),
+            (
+                "correlation_id",
+                json!("x".repeat(255)),
+                json!("x".repeat(256)),
+                Reason::Length,
+            ),
+            (
+                "event_timestamp",
+                at(NOW.0 + 5 * minute),
+                at(NOW.0 + 5 * minute + 1),
+                Reason::Range,
+            ),
+            (
+                "event_timestamp",
+                at(NOW.0 - 7 * day),
+                at(NOW.0 - 7 * day - 1),
+                Reason::Range,
+            ),
+            (
+                "event_data",
+                of_bytes(MOST_DATA_BYTES),
+                of_bytes(MOST_DATA_BYTES + 1),
+                Reason::Length,
+            ),
+            ("event_data", of_depth(10), of_depth(11), Reason::Range),
+        ] {
+            assert!(Event::read(with(field, fits), NOW, None).is_ok(), "{field}");
+            assert_eq!(wrong(with(field, over)), [(field.to_owned(), reason)]);
+        }
+    }
+
+    fn at(micros: i64) -> Value {
+        json!(Micros(micros).to_timestamp().to_string())
+    }
+
+    fn of_bytes(bytes: usize) -> Value {
+        json!({"a": "x".repeat(bytes - r#"{"a": ""}"#.len())})
+    }
+
+    fn of_depth(depth: usize) -> Value {
+        (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }))
+    }
+
+    #[test]
+    fn the_authenticated_caller_is_the_actor() {
+        let caller = Caller {
+            name: "system:serviceaccount:a:b".to_owned(),
+        };
+        let event = Event::read(with("actor_id", json!("somebody else")), NOW, Some(&caller)).unwrap();
+        assert_eq!(event.actor_id.as_deref(), Some("system:serviceaccount:a:b"));
+    }
+}

@@ -1,0 +1,336 @@
+//! Reads the fields of a JSON object and collects everything that is wrong with them.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+use wire::problem::FieldError;
+
+use super::event::Micros;
+
+/// Why a field is refused; the label of a metric, so few and fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reason {
+    Required,
+    Type,
+    Length,
+    Range,
+    Choice,
+    Format,
+    Unknown,
+    Missing,
+}
+
+impl Reason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Type => "type",
+            Self::Length => "length",
+            Self::Range => "range",
+            Self::Choice => "choice",
+            Self::Format => "format",
+            Self::Unknown => "unknown",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// One wrong field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Invalid {
+    /// Its name; for one that nobody knows, as it was sent.
+    pub(crate) field: String,
+    pub(crate) reason: Reason,
+    /// What was expected.
+    pub(crate) message: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(field: &str, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// As the answer says it.
+    pub(crate) fn to_wire(&self) -> FieldError {
+        FieldError {
+            field: self.field.clone(),
+            message: self.message.clone(),
+        }
+    }
+}
+
+/// An object whose fields are taken out one by one; what is left over is unknown.
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    invalid: Vec<Invalid>,
+}
+
+impl Fields {
+    /// The fields of `value`, which must be an object.
+    pub(crate) fn of(value: Value) -> Result<Self, Vec<Invalid>> {
+        match value {
+            Value::Object(object) => Ok(Self {
+                object,
+                invalid: Vec::new(),
+            }),
+            other => Err(vec![Invalid::new(
+                "body",
+                Reason::Type,
+                format!("is {}; expected an object", kind_of(&other)),
+            )]),
+        }
+    }
+
+    /// Notes that a field is wrong.
+    pub(crate) fn refuse(&mut self, field: &str, reason: Reason, message: impl Into<String>) {
+        self.invalid.push(Invalid::new(field, reason, message));
+    }
+
+    /// A string of 1 to `most` characters that must be there.
+    pub(crate) fn required_text(&mut self, field: &str, most: usize) -> String {
+        match self.text(field, most) {
+            Taken::Value(text) if text.is_empty() => {
+                self.refuse(field, Reason::Required, "is empty; expected 1 or more characters");
+                text
+            }
+            Taken::Value(text) => text,
+            Taken::Absent => {
+                self.refuse(field, Reason::Required, "is required");
+                String::new()
+            }
+            Taken::Refused => String::new(),
+        }
+    }
+
+    /// A string of at most `most` characters; null and the empty string are absence.
+    pub(crate) fn optional_text(&mut self, field: &str, most: usize) -> Option<String> {
+        match self.text(field, most) {
+            Taken::Value(text) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self, field: &str, most: usize) -> Taken<String> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => Taken::Absent,
+            Some(Value::String(text)) => {
+                // Bytes are at least as many as characters: counting is needed near the limit only.
+                let characters = if text.len() > most {
+                    text.chars().count()
+                } else {
+                    text.len()
+                };
+                if characters > most {
+                    let message = format!("has {characters} characters; expected at most {most}");
+                    self.refuse(field, Reason::Length, message);
+                    Taken::Refused
+                } else if text.contains('\0') {
+                    self.refuse(field, Reason::Format, "holds U+0000, which can't be stored");
+                    Taken::Refused
+                } else {
+                    Taken::Value(text)
+                }
+            }
+            Some(other) => {
+                self.refuse(
+                    field,
+                    Reason::Type,
+                    format!("is {}; expected a string", kind_of(&other)),
+                );
+                Taken::Refused
+            }
+        }
+    }
+
+    /// A string that is one of a few.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        field: &str,
+        choices: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let names = || {
+            choices
+                .iter()
+                .map(|choice| name(*choice))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match self.object.remove(field) {
+            None | Some(Value::Null) => {
+                self.refuse(
+                    field,
+                    Reason::Required,
+                    format!("is required; one of {}", names()),
+                );
+                None
+            }
+            Some(Value::String(text)) => {
+                let found = choices.iter().copied().find(|choice| name(*choice) == text);
+                if found.is_none() {
+                    self.refuse(
+                        field,
+                        Reason::Choice,
+                        format!("is {}; expected one of {}", shown(&text), names()),
+                    );
+                }
+                found
+            }
+            Some(other) => {
+                let message = format!("is {}; expected one of {}", kind_of(&other), names());
+                self.refuse(field, Reason::Type, message);
+                None
+            }
+        }
+    }
+
+    /// A UUID.
+    pub(crate) fn optional_uuid(&mut self, field: &str) -> Option<Uuid> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => {
+                let id = Uuid::parse_str(&text).ok();
+                if id.is_none() {
+                    self.refuse(
+                        field,
+                        Reason::Format,
+                        format!("is {}; expected a UUID", shown(&text)),
+                    );
+                }
+                id
+            }
+            Some(other) => {
+                self.refuse(
+                    field,
+                    Reason::Type,
+                    format!("is {}; expected a UUID", kind_of(&other)),
+                );
+                None
+            }
+        }
+    }
+
+    /// A time in RFC 3339 that must be there.
+    pub(crate) fn required_time(&mut self, field: &str) -> Option<Micros> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => {
+                self.refuse(field, Reason::Required, "is required; a time in RFC 3339");
+                None
+            }
+            Some(Value::String(text)) => {
+                let time = Micros::parse(&text);
+                if time.is_none() {
+                    let message = format!(
+                        "is {}; expected a time in RFC 3339 such as 2026-01-31T12:00:00Z",
+                        shown(&text)
+                    );
+                    self.refuse(field, Reason::Format, message);
+                }
+                time
+            }
+            Some(other) => {
+                self.refuse(
+                    field,
+                    Reason::Type,
+                    format!("is {}; expected a time in RFC 3339", kind_of(&other)),
+                );
+                None
+            }
+        }
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(crate) fn optional_integer(&mut self, field: &str, least: i32, most: i32) -> Option<i32> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => None,
+            Some(Value::Number(number)) => {
+                let integer = number
+                    .as_i64()
+                    .and_then(|integer| i32::try_from(integer).ok())
+                    .filter(|integer| (least..=most).contains(integer));
+                if integer.is_none() {
+                    let message = format!("is {number}; expected a whole number from {least} to {most}");
+                    self.refuse(field, Reason::Range, message);
+                }
+                integer
+            }
+            Some(other) => {
+                self.refuse(
+                    field,
+                    Reason::Type,
+                    format!("is {}; expected a whole number", kind_of(&other)),
+                );
+                None
+            }
+        }
+    }
+
+    /// An object that must be there.
+    pub(crate) fn required_object(&mut self, field: &str) -> Option<Value> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => {
+                self.refuse(field, Reason::Required, "is required; an object");
+                None
+            }
+            Some(value @ Value::Object(_)) => Some(value),
+            Some(other) => {
+                self.refuse(
+                    field,
+                    Reason::Type,
+                    format!("is {}; expected an object", kind_of(&other)),
+                );
+                None
+            }
+        }
+    }
+
+    /// A value of any kind, as it is.
+    pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
+        self.object.remove(field)
+    }
+
+    /// What nobody took is refused; then all that is wrong, if anything is.
+    pub(crate) fn finish(mut self) -> Result<(), Vec<Invalid>> {
+        for field in self.object.keys() {
+            self.invalid.push(Invalid::new(
+                field,
+                Reason::Unknown,
+                "is no field of this; remove it",
+            ));
+        }
+        if self.invalid.is_empty() {
+            Ok(())
+        } else {
+            Err(self.invalid)
+        }
+    }
+}
+
+enum Taken<T> {
+    Value(T),
+    Absent,
+    Refused,
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The beginning of what was sent, quoted; a long text is of no use in a message.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}

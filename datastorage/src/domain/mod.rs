@@ -1,0 +1,8 @@
+//! The rules of the audit trail: what an event is, what is valid, how chains are hashed. No I/O.
+
+pub(crate) mod canonical;
+pub(crate) mod chain;
+pub(crate) mod event;
+pub(crate) mod fields;
+pub(crate) mod notification;
+pub(crate) mod query;

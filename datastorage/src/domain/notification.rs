@@ -1,0 +1,175 @@
+//! The record of a message that was sent to somebody.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::event::Micros;
+use super::fields::{Fields, Invalid, Reason};
+
+/// How a notification stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Sent,
+    Failed,
+    Acknowledged,
+    Escalated,
+}
+
+impl Status {
+    const ALL: [Self; 4] = [Self::Sent, Self::Failed, Self::Acknowledged, Self::Escalated];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Acknowledged => "acknowledged",
+            Self::Escalated => "escalated",
+        }
+    }
+}
+
+/// A valid record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Notification {
+    pub(crate) notification_id: String,
+    pub(crate) remediation_id: String,
+    pub(crate) recipient: String,
+    pub(crate) channel: String,
+    pub(crate) message_summary: String,
+    pub(crate) status: Status,
+    pub(crate) sent_at: Micros,
+    pub(crate) delivery_status: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) escalation_level: i32,
+}
+
+impl Notification {
+    /// Reads a record that just arrived. Everything that is wrong with it is returned at once.
+    pub(crate) fn read(value: Value, now: Micros) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let notification = Self::take(&mut fields, Some(now));
+        fields.finish()?;
+        notification.ok_or_else(Vec::new)
+    }
+
+    /// Reads a record that was checked when it arrived: [`Notification::to_json`] wrote it.
+    pub(crate) fn read_again(text: &str) -> Result<Self, Vec<Invalid>> {
+        let value = serde_json::from_str(text).map_err(|error| {
+            vec![Invalid::new(
+                "body",
+                Reason::Format,
+                format!("is not JSON: {error}"),
+            )]
+        })?;
+        let mut fields = Fields::of(value)?;
+        let notification = Self::take(&mut fields, None);
+        fields.finish()?;
+        notification.ok_or_else(Vec::new)
+    }
+
+    /// `now` is when the record arrived, if it just did.
+    fn take(fields: &mut Fields, now: Option<Micros>) -> Option<Self> {
+        let notification_id = fields.required_text("notification_id", 255);
+        let remediation_id = fields.required_text("remediation_id", 255);
+        let recipient = fields.required_text("recipient", 255);
+        let channel = fields.required_text("channel", 50);
+        let message_summary = fields.required_text("message_summary", 10_000);
+        let status = fields.choice("status", &Status::ALL, Status::as_str);
+        let sent_at = fields.required_time("sent_at");
+        if let (Some(time), Some(now)) = (sent_at, now)
+            && time.0 > now.0.saturating_add(5 * 60 * 1_000_000)
+        {
+            fields.refuse(
+                "sent_at",
+                Reason::Range,
+                "is more than 5 minutes ahead; set the sender's clock",
+            );
+        }
+        let delivery_status = fields.optional_text("delivery_status", 255);
+        let error_message = fields.optional_text("error_message", 10_000);
+        let escalation_level = fields.optional_integer("escalation_level", 0, 100).unwrap_or(0);
+        Some(Self {
+            notification_id,
+            remediation_id,
+            recipient,
+            channel,
+            message_summary,
+            status: status?,
+            sent_at: sent_at?,
+            delivery_status,
+            error_message,
+            escalation_level,
+        })
+    }
+
+    /// The whole record, as it was sent.
+    pub(crate) fn to_json(&self) -> Value {
+        let Self {
+            notification_id,
+            remediation_id,
+            recipient,
+            channel,
+            message_summary,
+            status,
+            sent_at,
+            delivery_status,
+            error_message,
+            escalation_level,
+        } = self;
+        serde_json::json!({
+            "notification_id": notification_id,
+            "remediation_id": remediation_id,
+            "recipient": recipient,
+            "channel": channel,
+            "message_summary": message_summary,
+            "status": status,
+            "sent_at": sent_at.to_timestamp().to_string(),
+            "delivery_status": delivery_status,
+            "error_message": error_message,
+            "escalation_level": escalation_level,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn valid() -> Value {
+        json!({
+            "notification_id": "n-1", "remediation_id": "rr-1", "recipient": "ops@example.com", "channel": "email",
+            "message_summary": "restarted", "status": "sent", "sent_at": "2027-01-15T07:59:59.5Z",
+            "delivery_status": "250 OK", "escalation_level": 2,
+        })
+    }
+
+    #[test]
+    fn a_record_survives_being_written_and_read_again() {
+        let notification = Notification::read(valid(), NOW).unwrap();
+        assert_eq!(
+            Notification::read_again(&notification.to_json().to_string()).unwrap(),
+            notification
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let mut value = valid();
+        value["status"] = json!("lost");
+        value["channel"] = json!("x".repeat(51));
+        value["sent_at"] = json!("2027-01-15T08:05:01Z");
+        value.as_object_mut().unwrap().remove("recipient");
+        let fields = |value| {
+            let invalid = Notification::read(value, NOW).unwrap_err();
+            invalid
+                .into_iter()
+                .map(|invalid| invalid.field)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fields(value), ["recipient", "channel", "status", "sent_at"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Many events, stored together or not at all.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::Value;
+use service::http::{Failure, JsonBody};
+use uuid::Uuid;
+use wire::audit::BatchAccepted;
+
+use super::{Service, answers};
+use crate::domain::event::{Event, Micros, Sealed};
+use crate::domain::fields::{Invalid, Reason};
+
+const MOST_EVENTS: usize = 1000;
+
+pub(super) async fn create(
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<(StatusCode, Json<BatchAccepted>), Failure> {
+    let begin = Instant::now();
+    let now = Micros::now();
+    let events = read(&service, body, now)?;
+    let event_ids: Vec<Uuid> = events.iter().map(|sealed| sealed.event.event_id).collect();
+    let times: Vec<Micros> = events.iter().map(|sealed| sealed.event.event_timestamp).collect();
+    let outcome = service.writer.write(events).await;
+    let status = answers::written(outcome, |index, field| format!("[{index}].{field}"))?;
+    for time in times {
+        service.shared.metrics.lag(now.0 - time.0);
+    }
+    service.shared.metrics.write("audit_events", begin.elapsed());
+    let message = if status == StatusCode::CREATED {
+        format!("{} audit events stored", event_ids.len())
+    } else {
+        format!(
+            "{} audit events accepted; they are stored as soon as the database is back",
+            event_ids.len()
+        )
+    };
+    Ok((status, Json(BatchAccepted { event_ids, message })))
+}
+
+/// All events of the body, or everything that is wrong with any of them.
+fn read(service: &Service, body: Value, now: Micros) -> Result<Vec<Sealed>, Failure> {
+    let refuse = |reason, message: String| service.invalid(&[Invalid::new("body", reason, message)]);
+    let Value::Array(values) = body else {
+        return Err(refuse(
+            Reason::Type,
+            "is no array; expected an array of events".to_owned(),
+        ));
+    };
+    if values.is_empty() || values.len() > MOST_EVENTS {
+        let message = format!("has {} events; expected 1 to {MOST_EVENTS}", values.len());
+        return Err(refuse(Reason::Length, message));
+    }
+    let mut events = Vec::with_capacity(values.len());
+    let mut wrong: Vec<(usize, Vec<Invalid>)> = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
+        match Event::read(value, now, None) {
+            Ok(event) => events.push(Sealed::new(event)),
+            Err(invalid) => wrong.push((index, invalid)),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(events)
+    } else {
+        Err(all_wrong(service, &wrong))
+    }
+}
+
+fn all_wrong(service: &Service, wrong: &[(usize, Vec<Invalid>)]) -> Failure {
+    let mut told = Vec::new();
+    let mut errors = Vec::new();
+    for (index, invalid) in wrong {
+        service.shared.metrics.invalid(invalid);
+        let fields: Vec<String> = invalid
+            .iter()
+            .map(|invalid| format!("{} {}", invalid.field, invalid.message))
+            .collect();
+        told.push(format!("event at index {index}: {}", fields.join("; ")));
+        errors.extend(invalid.iter().map(|invalid| {
+            let mut error = invalid.to_wire();
+            error.field = format!("[{index}].{}", error.field);
+            error
+        }));
+    }
+    Failure::invalid(told.join("\n"), errors)
+}

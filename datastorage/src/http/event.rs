@@ -1,0 +1,64 @@
+//! One event: written, and read.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use service::http::{Failure, JsonBody};
+use uuid::Uuid;
+use wire::audit::EventAccepted;
+
+use super::json::EventJson;
+use super::{Service, answers};
+use crate::domain::event::{Event, Micros, Sealed};
+use crate::store::events;
+
+pub(super) async fn create(
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<serde_json::Value>,
+) -> Result<(StatusCode, Json<EventAccepted>), Failure> {
+    let begin = Instant::now();
+    let now = Micros::now();
+    let event = Event::read(body, now, None).map_err(|invalid| service.invalid(&invalid))?;
+    let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
+    let outcome = service.writer.write(vec![Sealed::new(event)]).await;
+    let status = answers::written(outcome, |_, field| field.to_owned())?;
+    service.shared.metrics.lag(now.0 - event_timestamp.0);
+    service.shared.metrics.write("audit_events", begin.elapsed());
+    let message = if status == StatusCode::CREATED {
+        "audit event stored"
+    } else {
+        "audit event accepted; it is stored as soon as the database is back"
+    };
+    let accepted = EventAccepted {
+        event_id,
+        event_timestamp: event_timestamp.to_timestamp(),
+        message: message.to_owned(),
+    };
+    Ok((status, Json(accepted)))
+}
+
+pub(super) async fn get(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+) -> Result<Json<EventJson>, Failure> {
+    let begin = Instant::now();
+    let event_id =
+        Uuid::parse_str(&id).map_err(|_| Failure::not_found(format!("{id:?} is not an event's UUID")))?;
+    let client = service
+        .shared
+        .database
+        .pool()
+        .get()
+        .await
+        .map_err(|error| answers::no_connection(&error))?;
+    let found = events::get(&client, event_id)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    service.queried("event", begin);
+    let stored = found.ok_or_else(|| Failure::not_found(format!("there is no event {event_id}")))?;
+    EventJson::of(stored)
+        .map(Json)
+        .map_err(|error| Failure::internal(&error))
+}

@@ -1,0 +1,60 @@
+//! A list of events.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Serialize;
+use service::http::Failure;
+use wire::audit::Pagination;
+
+use super::json::EventJson;
+use super::{Service, answers};
+use crate::domain::event::Micros;
+use crate::domain::query::{PageRequest, Start};
+use crate::store::events;
+
+/// As [`wire::audit::EventPage`].
+#[derive(Serialize)]
+pub(super) struct PageJson {
+    data: Vec<EventJson>,
+    pagination: Pagination,
+}
+
+pub(super) async fn list(
+    State(service): State<Service>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<PageJson>, Failure> {
+    let begin = Instant::now();
+    let request = PageRequest::read(pairs, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
+    let client = service
+        .shared
+        .database
+        .pool()
+        .get()
+        .await
+        .map_err(|error| answers::no_connection(&error))?;
+    let page = events::page(&client, &request, service.count_limit)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    drop(client);
+    service.queried("events", begin);
+    let pagination = Pagination {
+        limit: request.limit,
+        offset: match request.start {
+            Start::Offset(offset) => offset,
+            Start::After(_) => 0,
+        },
+        total: page.total,
+        total_is_exact: page.total_is_exact,
+        has_more: page.next.is_some(),
+        next_cursor: page.next.map(crate::domain::query::Cursor::encode),
+    };
+    let data = page
+        .events
+        .into_iter()
+        .map(EventJson::of)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::internal(&error))?;
+    Ok(Json(PageJson { data, pagination }))
+}

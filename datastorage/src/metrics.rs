@@ -1,0 +1,287 @@
+//! What the service counts and measures of itself. docs/datastorage.md tells what each is good for.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::domain::fields::Invalid;
+use crate::store::stream::Kind;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Table {
+    table: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stream {
+    stream: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    field: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Query {
+    query: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    endpoint: String,
+    method: String,
+    status: u16,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Every metric of the service.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    write_duration: Histograms<Table>,
+    audit_lag: Histogram,
+    validation_failures: Family<Failure, Counter>,
+    depth: Family<Stream, Gauge>,
+    oldest: Family<Stream, Gauge>,
+    spilled: Family<Stream, Counter>,
+    drained: Family<Stream, Counter>,
+    buried: Family<Stream, Counter>,
+    dead: Family<Stream, Gauge>,
+    group_size: Histogram,
+    commit_duration: Histogram,
+    query_duration: Histograms<Query>,
+    requests: Histograms<Answer>,
+}
+
+/// From half a millisecond to ten seconds.
+fn seconds() -> Histogram {
+    Histogram::new([
+        0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        10.0,
+    ])
+}
+
+impl Metrics {
+    /// Makes them, registered.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            write_duration: Family::new_with_constructor(seconds),
+            audit_lag: Histogram::new([
+                0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0, 604_800.0,
+            ]),
+            validation_failures: Family::default(),
+            depth: Family::default(),
+            oldest: Family::default(),
+            spilled: Family::default(),
+            drained: Family::default(),
+            buried: Family::default(),
+            dead: Family::default(),
+            group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
+            commit_duration: seconds(),
+            query_duration: Family::new_with_constructor(seconds),
+            requests: Family::new_with_constructor(seconds),
+        };
+        metrics.register(registry);
+        // A counter that is absent until something goes wrong can't be alerted on.
+        for kind in Kind::ALL {
+            let stream = Stream {
+                stream: kind.as_str(),
+            };
+            drop(metrics.spilled.get_or_create(&stream));
+            drop(metrics.drained.get_or_create(&stream));
+            drop(metrics.buried.get_or_create(&stream));
+            drop(metrics.depth.get_or_create(&stream));
+            drop(metrics.oldest.get_or_create(&stream));
+            drop(metrics.dead.get_or_create(&stream));
+        }
+        for table in ["audit_events", "audit_notifications"] {
+            drop(metrics.write_duration.get_or_create(&Table { table }));
+        }
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let mut add = |name: &str, help: &str, metric: Registered<'_>| match metric {
+            Registered::Histogram(metric) => registry.register(name, help, metric.clone()),
+            Registered::Gauges(metric) => registry.register(name, help, metric.clone()),
+            Registered::Counters(metric) => registry.register(name, help, metric.clone()),
+        };
+        use Registered::{Counters, Gauges, Histogram as One};
+        add(
+            "datastorage_audit_lag_seconds",
+            "From an event's own time to its arrival",
+            One(&self.audit_lag),
+        );
+        add(
+            "datastorage_commit_group_size",
+            "Events of one transaction",
+            One(&self.group_size),
+        );
+        add(
+            "datastorage_commit_duration_seconds",
+            "One transaction of a group",
+            One(&self.commit_duration),
+        );
+        add(
+            "datastorage_dlq_depth",
+            "Entries that wait in a stream for PostgreSQL",
+            Gauges(&self.depth),
+        );
+        add(
+            "datastorage_dlq_oldest_seconds",
+            "How long the oldest of them has waited",
+            Gauges(&self.oldest),
+        );
+        add(
+            "datastorage_dlq_spilled",
+            "Entries put into a stream",
+            Counters(&self.spilled),
+        );
+        add(
+            "datastorage_dlq_drained",
+            "Entries of a stream that were stored",
+            Counters(&self.drained),
+        );
+        add(
+            "datastorage_dlq_dead",
+            "Entries that became dead letters",
+            Counters(&self.buried),
+        );
+        add(
+            "datastorage_dlq_dead_letters",
+            "Dead letters that nobody has dealt with",
+            Gauges(&self.dead),
+        );
+        registry.register(
+            "datastorage_validation_failures",
+            "Fields that were refused",
+            self.validation_failures.clone(),
+        );
+        registry.register(
+            "datastorage_write_duration_seconds",
+            "A write from its arrival to its answer",
+            self.write_duration.clone(),
+        );
+        registry.register(
+            "datastorage_query_duration_seconds",
+            "A query from its arrival to its answer",
+            self.query_duration.clone(),
+        );
+        registry.register(
+            "datastorage_http_request_duration_seconds",
+            "Each answer of the API, once",
+            self.requests.clone(),
+        );
+    }
+
+    /// A group was committed.
+    pub(crate) fn group(&self, events: usize, duration: Duration) {
+        self.group_size.observe(events as f64);
+        self.commit_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Entries went into a stream.
+    pub(crate) fn spilled(&self, kind: Kind, entries: usize) {
+        self.spilled
+            .get_or_create(&Stream {
+                stream: kind.as_str(),
+            })
+            .inc_by(entries as u64);
+    }
+
+    /// Entries of a stream were stored.
+    pub(crate) fn drained(&self, kind: Kind, entries: usize) {
+        self.drained
+            .get_or_create(&Stream {
+                stream: kind.as_str(),
+            })
+            .inc_by(entries as u64);
+    }
+
+    /// An entry became a dead letter.
+    pub(crate) fn buried(&self, kind: Kind) {
+        self.buried
+            .get_or_create(&Stream {
+                stream: kind.as_str(),
+            })
+            .inc();
+    }
+
+    /// How a stream stands.
+    pub(crate) fn stream(&self, kind: Kind, depth: u64, oldest: Duration, dead: u64) {
+        let stream = Stream {
+            stream: kind.as_str(),
+        };
+        self.depth
+            .get_or_create(&stream)
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
+        self.oldest
+            .get_or_create(&stream)
+            .set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
+        self.dead
+            .get_or_create(&stream)
+            .set(i64::try_from(dead).unwrap_or(i64::MAX));
+    }
+
+    /// A write was answered well.
+    pub(crate) fn write(&self, table: &'static str, duration: Duration) {
+        self.write_duration
+            .get_or_create(&Table { table })
+            .observe(duration.as_secs_f64());
+    }
+
+    /// An event arrived so long after its own time.
+    pub(crate) fn lag(&self, micros: i64) {
+        self.audit_lag.observe(micros.max(0) as f64 / 1e6);
+    }
+
+    /// A query was answered.
+    pub(crate) fn query(&self, query: &'static str, duration: Duration) {
+        self.query_duration
+            .get_or_create(&Query { query })
+            .observe(duration.as_secs_f64());
+    }
+
+    /// Fields were refused.
+    pub(crate) fn invalid(&self, invalid: &[Invalid]) {
+        for Invalid { field, reason, .. } in invalid {
+            // The names of unknown fields are the callers' and have no bound.
+            let known = *reason != crate::domain::fields::Reason::Unknown;
+            let field = if known { field.clone() } else { "other".to_owned() };
+            self.validation_failures
+                .get_or_create(&Failure {
+                    field,
+                    reason: reason.as_str(),
+                })
+                .inc();
+        }
+    }
+
+    /// An answer went out.
+    pub(crate) fn answer(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
+        // A method is whatever a caller writes.
+        let method = match method {
+            known @ ("GET" | "POST" | "PATCH" | "DELETE" | "PUT" | "HEAD" | "OPTIONS") => known,
+            _ => "other",
+        };
+        let answer = Answer {
+            endpoint: endpoint.to_owned(),
+            method: method.to_owned(),
+            status,
+        };
+        self.requests.get_or_create(&answer).observe(seconds);
+    }
+}
+
+enum Registered<'a> {
+    Histogram(&'a Histogram),
+    Gauges(&'a Family<Stream, Gauge>),
+    Counters(&'a Family<Stream, Counter>),
+}

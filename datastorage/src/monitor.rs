@@ -1,0 +1,69 @@
+//! What is looked at again and again: whether the stores answer, how the streams stand, whether next month has its
+//! partition.
+
+use std::time::Duration;
+
+use redis::RedisError;
+use service::server::Lifecycle;
+
+use crate::availability::Dependency;
+use crate::domain::event::Micros;
+use crate::store::partitions;
+use crate::store::stream::Kind;
+use crate::writer::Shared;
+
+const STREAMS_EVERY: Duration = Duration::from_secs(1);
+const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// After a failure.
+const PARTITIONS_AGAIN: Duration = Duration::from_secs(60);
+
+/// Looks at the streams until the service stops.
+pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
+    let mut ticks = tokio::time::interval(STREAMS_EVERY);
+    loop {
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            _ = ticks.tick() => {}
+        }
+        match look_at_streams(&shared).await {
+            Ok(()) => shared.availability.up(Dependency::Redis),
+            Err(error) => shared.availability.down(Dependency::Redis, error.to_string()),
+        }
+    }
+}
+
+async fn look_at_streams(shared: &Shared) -> Result<(), RedisError> {
+    shared.streams.ping().await?;
+    for kind in Kind::ALL {
+        let (depth, oldest) = shared.streams.depth(kind).await?;
+        let now = u64::try_from(Micros::now().0 / 1000).unwrap_or(0);
+        let oldest = Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)));
+        let dead = shared.streams.dead(kind).await?;
+        shared.metrics.stream(kind, depth, oldest, dead);
+    }
+    Ok(())
+}
+
+/// Makes the partitions around now, daily, until the service stops. A month that a write needs before is made by the
+/// write.
+pub(crate) async fn partitions(shared: Shared, lifecycle: Lifecycle) {
+    loop {
+        let wait = match make_partitions(&shared).await {
+            Ok(()) => PARTITIONS_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "partitions can't be made now");
+                PARTITIONS_AGAIN
+            }
+        };
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn make_partitions(shared: &Shared) -> anyhow::Result<()> {
+    let client = shared.database.pool().get().await?;
+    partitions::ensure(&client, &partitions::months_around(Micros::now())).await?;
+    Ok(())
+}

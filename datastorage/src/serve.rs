@@ -1,0 +1,110 @@
+//! `datastorage serve`: wiring, and the ordered stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use prometheus_client::registry::Registry;
+use service::health::ReadinessCell;
+use service::server::{Addresses, Lifecycle, Listeners, Stop};
+use tokio::task::JoinSet;
+
+use crate::availability::Availability;
+use crate::config::{Config, Secrets};
+use crate::drain::Drain;
+use crate::http::{self, Service};
+use crate::metrics::Metrics;
+use crate::monitor;
+use crate::store::database::Database;
+use crate::store::migrations::{self, State};
+use crate::store::stream::Streams;
+use crate::writer::{Shared, Writer};
+
+/// How long the queue may take to empty after the last request was answered.
+const FINISH: Duration = Duration::from_secs(8);
+
+/// Serves until the process is told to end.
+pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()> {
+    let lifecycle = Lifecycle::default();
+    tokio::spawn(service::server::stop_on_signal(&lifecycle)?);
+    let listeners = Listeners::bind(Addresses {
+        api: config.http.api,
+        health: config.http.health,
+        metrics: config.http.metrics,
+    })
+    .await?;
+    let readiness = ReadinessCell::default();
+    let mut registry = Registry::default();
+    let shared = Shared {
+        database: Database::new(&config, &secrets)?,
+        streams: Streams::new(&config, &secrets)?,
+        keys: Arc::new(secrets.chain_keys),
+        availability: Availability::new(readiness.clone()),
+        metrics: Arc::new(Metrics::new(&mut registry)),
+    };
+    check_schema(&shared.database).await?;
+    let addresses = listeners.addresses()?;
+    let served = listeners.serve_health(
+        service::health::router("datastorage", version(), lifecycle.clone(), readiness),
+        service::health::metrics(Arc::new(registry)),
+    );
+    let (writer, mut committers) = Writer::start(&config, &shared);
+    let mut helpers = JoinSet::new();
+    helpers.spawn(monitor::streams(shared.clone(), lifecycle.clone()));
+    helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
+    helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
+    tracing::info!(api = %addresses.api, health = %addresses.health, metrics = %addresses.metrics, "serving");
+    let api = http::router(Service {
+        writer,
+        shared,
+        count_limit: config.query.count_limit,
+    });
+    let stop = Stop {
+        announce: Duration::from_millis(config.http.announce_ms),
+        drain: Duration::from_secs(config.http.drain_seconds),
+    };
+    let side = served.serve_api(api, lifecycle, stop).await;
+    // The routes held the last clone of the writer: the committers end when their queues are empty.
+    let finish = async {
+        while committers.join_next().await.is_some() {}
+        while helpers.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(FINISH, finish).await.is_err() {
+        tracing::warn!("the last writes did not finish in time; they were not acknowledged");
+    }
+    drop(side);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The version that is answered and logged.
+pub(crate) fn version() -> String {
+    service::version(env!("CARGO_PKG_VERSION"))
+}
+
+/// Refuses a schema that this program does not know. A database that is away is no reason not to start: the stream
+/// takes writes meanwhile.
+async fn check_schema(database: &Database) -> anyhow::Result<()> {
+    let session = match database.session().await {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::warn!(%error, "starting without PostgreSQL: writes go to the stream");
+            return Ok(());
+        }
+    };
+    match migrations::state(&session.client)
+        .await
+        .context("the schema can't be checked")?
+    {
+        State::Current => Ok(()),
+        State::Behind(missing) => anyhow::bail!(
+            "the database's schema is older than this program: {} not applied; run `datastorage migrate` first",
+            missing.join(", ")
+        ),
+        State::Unknown(versions) => anyhow::bail!(
+            "the database's schema has {}, which this program (schema {}) does not know; run the newer version",
+            versions.join(", "),
+            migrations::latest()
+        ),
+    }
+}

@@ -1,0 +1,234 @@
+//! Reading events.
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::domain::event::{Event, Hash, Micros};
+use crate::domain::query::{Cursor, Filter, PageRequest, Start};
+use crate::store::types::HashColumn;
+use wire::audit::{EventCategory, EventOutcome};
+
+/// An event and its place in its chain.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// Its data is the text that PostgreSQL makes of it, which is not canonical.
+    pub(crate) event: Event,
+    pub(crate) sequence: i64,
+    pub(crate) recorded_at: Micros,
+    pub(crate) previous_hash: Hash,
+    pub(crate) event_hash: Hash,
+    pub(crate) chain_key: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) events: Vec<Stored>,
+    pub(crate) total: i64,
+    pub(crate) total_is_exact: bool,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// The columns, in the order in which [`read`] takes them.
+pub(crate) const COLUMNS: &str = "event_id, event_timestamp, version, event_type, event_category, event_action, \
+     event_outcome, correlation_id, event_data::text, actor_type, actor_id, resource_type, resource_id, \
+     parent_event_id, namespace, cluster_name, severity, duration_ms, error_code, error_message, retention_days, \
+     sequence, recorded_at, previous_hash, event_hash, chain_key";
+
+/// Reads a row of [`COLUMNS`].
+pub(crate) fn read(row: &Row) -> Result<Stored, tokio_postgres::Error> {
+    // Constraints of the table keep other names out; a row that slipped by them is shown, not hidden.
+    let category = EventCategory::from_name(row.try_get(4)?).unwrap_or(EventCategory::Orchestration);
+    let outcome = EventOutcome::from_name(row.try_get(6)?).unwrap_or(EventOutcome::Pending);
+    Ok(Stored {
+        event: Event {
+            event_id: row.try_get(0)?,
+            event_timestamp: row.try_get(1)?,
+            version: row.try_get(2)?,
+            event_type: row.try_get(3)?,
+            event_category: category,
+            event_action: row.try_get(5)?,
+            event_outcome: outcome,
+            correlation_id: row.try_get(7)?,
+            event_data: row.try_get(8)?,
+            actor_type: row.try_get(9)?,
+            actor_id: row.try_get(10)?,
+            resource_type: row.try_get(11)?,
+            resource_id: row.try_get(12)?,
+            parent_event_id: row.try_get(13)?,
+            namespace: row.try_get(14)?,
+            cluster_name: row.try_get(15)?,
+            severity: row.try_get(16)?,
+            duration_ms: row.try_get(17)?,
+            error_code: row.try_get(18)?,
+            error_message: row.try_get(19)?,
+            retention_days: row.try_get(20)?,
+        },
+        sequence: row.try_get(21)?,
+        recorded_at: row.try_get(22)?,
+        previous_hash: row.try_get::<_, HashColumn>(23)?.0,
+        event_hash: row.try_get::<_, HashColumn>(24)?.0,
+        chain_key: row.try_get(25)?,
+    })
+}
+
+type Parameter = Box<dyn ToSql + Sync + Send>;
+
+/// Conditions with their bound parameters.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    sql: Vec<String>,
+    parameters: Vec<Parameter>,
+}
+
+impl Conditions {
+    pub(crate) fn of(filter: &Filter) -> Self {
+        let mut conditions = Self::default();
+        let Filter {
+            correlation_id,
+            event_type,
+            event_category,
+            event_outcome,
+            severity,
+            since,
+            until,
+            detail,
+        } = filter;
+        for (column, value) in [
+            ("correlation_id", correlation_id.clone()),
+            ("event_type", event_type.clone()),
+            (
+                "event_category",
+                event_category.map(|category| category.as_str().to_owned()),
+            ),
+            (
+                "event_outcome",
+                event_outcome.map(|outcome| outcome.as_str().to_owned()),
+            ),
+            ("severity", severity.clone()),
+        ] {
+            if let Some(value) = value {
+                let number = conditions.bind(value);
+                conditions.sql.push(format!("{column} = ${number}"));
+            }
+        }
+        if let Some(since) = since {
+            let number = conditions.bind(*since);
+            conditions.sql.push(format!("event_timestamp >= ${number}"));
+        }
+        if let Some(until) = until {
+            let number = conditions.bind(*until);
+            conditions.sql.push(format!("event_timestamp <= ${number}"));
+        }
+        if let Some(detail) = detail {
+            let number = conditions.bind(detail.documents());
+            conditions
+                .sql
+                .push(format!("event_data @> ANY (${number}::text[]::jsonb[])"));
+        }
+        conditions
+    }
+
+    pub(crate) fn bind(&mut self, value: impl ToSql + Sync + Send + 'static) -> usize {
+        self.parameters.push(Box::new(value));
+        self.parameters.len()
+    }
+
+    fn after(&mut self, cursor: Cursor) {
+        let time = self.bind(cursor.time);
+        let id = self.bind(cursor.event_id);
+        self.sql
+            .push(format!("(event_timestamp, event_id) < (${time}, ${id})"));
+    }
+
+    pub(crate) fn to_sql(&self) -> String {
+        if self.sql.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.sql.join(" AND "))
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.parameters
+            .iter()
+            .map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync))
+            .collect()
+    }
+}
+
+/// A page, newest first, and how many there are in all (counted up to `count_limit`).
+pub(crate) async fn page(
+    client: &deadpool_postgres::Client,
+    request: &PageRequest,
+    count_limit: i64,
+) -> Result<Page, tokio_postgres::Error> {
+    let PageRequest { filter, limit, start } = request;
+    let mut counted = Conditions::of(filter);
+    let most = counted.bind(count_limit + 1);
+    let count_sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM audit_events{} LIMIT ${most}) AS found",
+        counted.to_sql()
+    );
+    let mut chosen = Conditions::of(filter);
+    let offset = match start {
+        Start::Offset(offset) => *offset,
+        Start::After(cursor) => {
+            chosen.after(*cursor);
+            0
+        }
+    };
+    let conditions = chosen.to_sql();
+    // One more than asked tells whether there is a next page.
+    let limit_number = chosen.bind(limit + 1);
+    let offset_number = chosen.bind(offset);
+    let page_sql = format!(
+        "SELECT {COLUMNS} FROM audit_events{conditions} ORDER BY event_timestamp DESC, event_id DESC \
+         LIMIT ${limit_number} OFFSET ${offset_number}"
+    );
+    let (count_statement, page_statement) = futures::try_join!(
+        client.prepare_cached(&count_sql),
+        client.prepare_cached(&page_sql)
+    )?;
+    let (count_parameters, page_parameters) = (counted.parameters(), chosen.parameters());
+    let (count, rows) = futures::try_join!(
+        client.query_one(&count_statement, &count_parameters),
+        client.query(&page_statement, &page_parameters),
+    )?;
+    let counted: i64 = count.get(0);
+    let wanted = usize::try_from(*limit).unwrap_or(usize::MAX);
+    let events = rows
+        .iter()
+        .take(wanted)
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let next = (rows.len() > wanted)
+        .then(|| events.last())
+        .flatten()
+        .map(|last| Cursor {
+            time: last.event.event_timestamp,
+            event_id: last.event.event_id,
+        });
+    Ok(Page {
+        events,
+        total: counted.min(count_limit),
+        total_is_exact: counted <= count_limit,
+        next,
+    })
+}
+
+/// One event.
+pub(crate) async fn get(client: &Client, event_id: Uuid) -> Result<Option<Stored>, tokio_postgres::Error> {
+    // The time from the table of ids names the partition.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_events WHERE event_id = $1 \
+         AND event_timestamp = (SELECT event_timestamp FROM audit_event_ids WHERE event_id = $1)"
+    );
+    client
+        .query_opt(&sql, &[&event_id])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}

@@ -1,0 +1,141 @@
+//! The schema's versions, embedded in the program.
+
+use anyhow::Context as _;
+use tokio_postgres::Client;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The advisory lock that lets one migration run at a time.
+const LOCK: i64 = 0x6175_6469_745f_6d69;
+
+/// How the database's schema stands to this program's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Current,
+    /// These are missing.
+    Behind(Vec<String>),
+    /// The database has versions that this program does not know.
+    Unknown(Vec<String>),
+}
+
+/// The schema's version that this program needs.
+pub(crate) fn latest() -> i32 {
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
+}
+
+/// Compares the database's schema with this program's. Changes nothing.
+pub(crate) async fn state(client: &Client) -> anyhow::Result<State> {
+    let exists: bool = client
+        .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
+        .await
+        .context("the schema's history can't be looked for")?
+        .get(0);
+    let applied: Vec<(i32, String, String)> = if exists {
+        let rows = client
+            .query(
+                "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version",
+                &[],
+            )
+            .await
+            .context("the schema's history can't be read")?;
+        rows.iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2)))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let runner = embedded::migrations::runner();
+    let known = runner.get_migrations();
+    let unknown: Vec<String> = applied
+        .iter()
+        .filter(|(version, _, checksum)| {
+            !known.iter().any(|migration| {
+                migration.version() == *version && migration.checksum().to_string() == *checksum
+            })
+        })
+        .map(|(version, name, _)| format!("V{version}__{name}"))
+        .collect();
+    if !unknown.is_empty() {
+        return Ok(State::Unknown(unknown));
+    }
+    let mut missing: Vec<&refinery::Migration> = known
+        .iter()
+        .filter(|migration| {
+            !applied
+                .iter()
+                .any(|(version, _, _)| *version == migration.version())
+        })
+        .collect();
+    missing.sort_by_key(|migration| migration.version());
+    if missing.is_empty() {
+        Ok(State::Current)
+    } else {
+        Ok(State::Behind(
+            missing.into_iter().map(ToString::to_string).collect(),
+        ))
+    }
+}
+
+/// Brings the schema to this program's version; two at once wait for each other. Returns what was applied.
+pub(crate) async fn migrate(client: &mut Client) -> anyhow::Result<Vec<String>> {
+    // A migration may take longer than a statement of the service is allowed to.
+    client
+        .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
+        .await?;
+    // Held by the session on which the migrations run: if it breaks, so does the lock, and with it the migration.
+    client
+        .query_one("SELECT pg_advisory_lock($1)", &[&LOCK])
+        .await
+        .context("the migration lock can't be taken")?;
+    let result = migrate_locked(client).await;
+    // After a failure the session ends, and the lock with it.
+    if result.is_ok() {
+        client
+            .query_one("SELECT pg_advisory_unlock($1)", &[&LOCK])
+            .await?;
+    }
+    result
+}
+
+async fn migrate_locked(client: &mut Client) -> anyhow::Result<Vec<String>> {
+    if let State::Unknown(versions) = state(client).await? {
+        anyhow::bail!(
+            "the database has {}, which this version of datastorage (schema {}) does not know: use the version that \
+             made it, or a newer one",
+            versions.join(", "),
+            latest()
+        );
+    }
+    let report = embedded::migrations::runner()
+        .run_async(client)
+        .await
+        .map_err(|error| {
+            anyhow::anyhow!(
+                "a migration failed; what it changed was undone: {}",
+                chain(&error)
+            )
+        })?;
+    Ok(report
+        .applied_migrations()
+        .iter()
+        .map(ToString::to_string)
+        .collect())
+}
+
+/// The error with its causes: the outer ones say only that something failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,44 @@
+//! What the connections to PostgreSQL and Redis trust.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A client that trusts the certificates of `ca_file`, or the system's where there is none.
+pub(crate) fn client(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca_file)?)
+        .with_no_client_auth())
+}
+
+fn roots(ca_file: Option<&Path>) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let shown = path.display();
+            for certificate in CertificateDer::pem_file_iter(path)
+                .with_context(|| format!("{shown} can't be read as PEM"))?
+            {
+                let certificate = certificate.with_context(|| format!("{shown} can't be read as PEM"))?;
+                roots
+                    .add(certificate)
+                    .with_context(|| format!("a certificate of {shown} can't be used"))?;
+            }
+            anyhow::ensure!(!roots.is_empty(), "{shown} holds no certificate");
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            for certificate in found.certs {
+                // One certificate of a system that can't be read must not keep the others from being trusted.
+                let _ = roots.add(certificate);
+            }
+        }
+    }
+    Ok(roots)
+}

@@ -1,0 +1,302 @@
+//! The group committer: what arrives while a transaction is under way is the next transaction.
+//!
+//! A write that arrives while nothing is under way is committed at once, so that a quiet service answers as fast as
+//! the disk; under load groups grow by themselves. The committers own what they took: a client that hangs up changes
+//! nothing. When PostgreSQL is away they put the group into the stream, in the same order.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::availability::{Availability, Dependency};
+use crate::config::Config;
+use crate::domain::chain::Keys;
+use crate::domain::event::Sealed;
+use crate::metrics::Metrics;
+use crate::store::append::{Appender, Away, Verdict};
+use crate::store::database::Database;
+use crate::store::stream::{Kind, StreamError, Streams};
+
+/// What a caller is told of what it wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// PostgreSQL answered.
+    Answered(Verdict),
+    /// It waits in the stream.
+    Queued,
+    /// Neither store took it, or too much waits already; the text is for the caller.
+    Unavailable(&'static str),
+}
+
+/// Events that are stored together or not at all, and who waits for them.
+struct Submission {
+    events: Vec<Sealed>,
+    reply: oneshot::Sender<Outcome>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Hands events to the committers; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    queues: Arc<[mpsc::UnboundedSender<Submission>]>,
+    room: Arc<Semaphore>,
+}
+
+/// The unit of the queue's room.
+const ROOM_BYTES: usize = 1024;
+
+impl Writer {
+    /// Starts the committers. They end when every clone of the writer is dropped and the queue is empty.
+    pub(crate) fn start(config: &Config, shared: &Shared) -> (Self, JoinSet<()>) {
+        let mut tasks = JoinSet::new();
+        let queues = (0..config.writer.committers)
+            .map(|_| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                let committer = Committer {
+                    shared: shared.clone(),
+                    receiver,
+                    waiting: VecDeque::new(),
+                    most_events: config.writer.group_events,
+                    timeout: Duration::from_millis(config.writer.commit_timeout_ms),
+                    appender: None,
+                    retry_at: None,
+                };
+                tasks.spawn(committer.run());
+                sender
+            })
+            .collect();
+        let room = Arc::new(Semaphore::new(config.writer.queue_mib * 1024 * 1024 / ROOM_BYTES));
+        (Self { queues, room }, tasks)
+    }
+
+    /// Stores events together or not at all. Dropping the future changes nothing of that.
+    pub(crate) async fn write(&self, events: Vec<Sealed>) -> Outcome {
+        let needed = events
+            .iter()
+            .map(Sealed::bytes)
+            .sum::<usize>()
+            .div_ceil(ROOM_BYTES);
+        let Some(room) = u32::try_from(needed)
+            .ok()
+            .and_then(|needed| Arc::clone(&self.room).try_acquire_many_owned(needed).ok())
+        else {
+            return Outcome::Unavailable("too many writes are waiting already");
+        };
+        let Some(queue) = self.queue_of(&events) else {
+            return Outcome::Answered(Verdict::Stored);
+        };
+        let (reply, answer) = oneshot::channel();
+        if queue
+            .send(Submission {
+                events,
+                reply,
+                _room: room,
+            })
+            .is_err()
+        {
+            return Outcome::Unavailable("the service is stopping");
+        }
+        answer
+            .await
+            .unwrap_or(Outcome::Unavailable("the service is stopping"))
+    }
+
+    /// Events of one correlation go to one committer, so that committers don't wait for each other's locks.
+    fn queue_of(&self, events: &[Sealed]) -> Option<&mpsc::UnboundedSender<Submission>> {
+        let mut hasher = DefaultHasher::new();
+        events.first()?.event.correlation_id.hash(&mut hasher);
+        let count = self.queues.len() as u64;
+        self.queues
+            .get(usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0))
+    }
+}
+
+/// What the committers share with the rest of the service.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) streams: Streams,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) availability: Availability,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+struct Committer {
+    shared: Shared,
+    receiver: mpsc::UnboundedReceiver<Submission>,
+    /// Taken from the queue and too much for the last group.
+    waiting: VecDeque<Submission>,
+    most_events: usize,
+    timeout: Duration,
+    appender: Option<Appender>,
+    /// While PostgreSQL is away: when to try it again. Until then groups go to the stream without waiting for it.
+    retry_at: Option<Instant>,
+}
+
+/// How long PostgreSQL is left alone after it failed.
+const RETRY: Duration = Duration::from_millis(250);
+/// A group is not made larger than this.
+const MOST_GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+impl Committer {
+    async fn run(mut self) {
+        self.connect().await;
+        loop {
+            let group = if self.waiting.is_empty() {
+                match self.next_or_reconnect().await {
+                    Next::Group(group) => group,
+                    Next::Reconnect => {
+                        self.connect().await;
+                        continue;
+                    }
+                    Next::End => return,
+                }
+            } else {
+                self.gather()
+            };
+            self.commit(group).await;
+        }
+    }
+
+    /// Waits for something to write; while PostgreSQL is away also for the time to try it again, so that it is found
+    /// to be back without a write that has to wait.
+    async fn next_or_reconnect(&mut self) -> Next {
+        let mut taken = Vec::new();
+        let received = match self.retry_at {
+            None => self.receiver.recv_many(&mut taken, self.most_events).await,
+            Some(at) => {
+                tokio::select! {
+                    received = self.receiver.recv_many(&mut taken, self.most_events) => received,
+                    () = tokio::time::sleep_until(at.into()) => return Next::Reconnect,
+                }
+            }
+        };
+        if received == 0 {
+            return Next::End;
+        }
+        self.waiting.extend(taken);
+        Next::Group(self.gather())
+    }
+
+    /// Takes what waits, up to the limits of a group; at least one submission.
+    fn gather(&mut self) -> Vec<Submission> {
+        while let Ok(submission) = self.receiver.try_recv() {
+            self.waiting.push_back(submission);
+            if self.waiting.len() >= self.most_events {
+                break;
+            }
+        }
+        let mut group: Vec<Submission> = Vec::new();
+        let (mut events, mut bytes) = (0, 0);
+        while let Some(next) = self.waiting.front() {
+            events += next.events.len();
+            bytes += next.events.iter().map(Sealed::bytes).sum::<usize>();
+            if !group.is_empty() && (events > self.most_events || bytes > MOST_GROUP_BYTES) {
+                break;
+            }
+            group.extend(self.waiting.pop_front());
+        }
+        group
+    }
+
+    async fn connect(&mut self) {
+        match Appender::open(&self.shared.database).await {
+            Ok(appender) => {
+                self.appender = Some(appender);
+                self.retry_at = None;
+                self.shared.availability.up(Dependency::Postgresql);
+            }
+            Err(error) => self.postgresql_failed(&error),
+        }
+    }
+
+    fn postgresql_failed(&mut self, error: &Away) {
+        self.appender = None;
+        self.retry_at = Some(Instant::now() + RETRY);
+        self.shared
+            .availability
+            .down(Dependency::Postgresql, error.to_string());
+    }
+
+    async fn commit(&mut self, group: Vec<Submission>) {
+        if self.appender.as_ref().is_some_and(Appender::is_closed) {
+            self.appender = None;
+            self.retry_at = None;
+        }
+        let due = self.retry_at.is_none_or(|at| Instant::now() >= at);
+        if self.appender.is_none() && due {
+            self.connect().await;
+        }
+        let begin = Instant::now();
+        let mut verdicts = vec![None; group.len()];
+        if let Some(appender) = &mut self.appender {
+            let units: Vec<&[Sealed]> = group
+                .iter()
+                .map(|submission| submission.events.as_slice())
+                .collect();
+            let append = appender.append(&units, &self.shared.keys, &mut verdicts);
+            let result = match tokio::time::timeout(self.timeout, append).await {
+                Ok(result) => result,
+                Err(_) => Err(Away::TimedOut(self.timeout)),
+            };
+            if let Err(error) = result {
+                self.postgresql_failed(&error);
+            } else {
+                let events = group.iter().map(|submission| submission.events.len()).sum();
+                self.shared.metrics.group(events, begin.elapsed());
+            }
+        }
+        self.answer(group, verdicts).await;
+    }
+
+    /// Tells everyone what PostgreSQL said, and puts what it did not answer into the stream.
+    async fn answer(&self, group: Vec<Submission>, verdicts: Vec<Option<Verdict>>) {
+        let mut unanswered = Vec::new();
+        for (submission, verdict) in group.into_iter().zip(verdicts) {
+            match verdict {
+                // A caller that hung up is not there to be told.
+                Some(verdict) => drop(submission.reply.send(Outcome::Answered(verdict))),
+                None => unanswered.push(submission),
+            }
+        }
+        for submission in unanswered {
+            let outcome = self.spill(&submission.events).await;
+            drop(submission.reply.send(outcome));
+        }
+    }
+
+    async fn spill(&self, events: &[Sealed]) -> Outcome {
+        let contents: Vec<String> = events.iter().map(|sealed| sealed.event.content()).collect();
+        let bodies: Vec<&str> = contents.iter().map(String::as_str).collect();
+        match self.shared.streams.add(Kind::Events, &bodies).await {
+            Ok(()) => {
+                self.shared.metrics.spilled(Kind::Events, events.len());
+                Outcome::Queued
+            }
+            Err(StreamError::Full(stream)) => {
+                tracing::warn!(
+                    stream,
+                    "a write is refused: PostgreSQL is away and the stream is full"
+                );
+                Outcome::Unavailable("the database is away and the stream is full")
+            }
+            Err(StreamError::Away(error)) => {
+                tracing::warn!(%error, "a write is refused: neither PostgreSQL nor Redis takes it");
+                self.shared
+                    .availability
+                    .down(Dependency::Redis, error.to_string());
+                Outcome::Unavailable("neither the database nor the stream takes writes")
+            }
+        }
+    }
+}
+
+enum Next {
+    Group(Vec<Submission>),
+    Reconnect,
+    End,
+}
