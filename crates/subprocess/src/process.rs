@@ -53,10 +53,34 @@ impl Process {
             .collect()
     }
 
+    /// The running processes of these programs that work in `folder` or below it. For servers that write their title
+    /// over their environment, and a mark with it. Linux only; elsewhere none are found.
+    #[must_use]
+    pub fn working_in(folder: &Path, programs: &[&str]) -> Vec<Self> {
+        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        numbers
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let program = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+                let place = std::fs::read_link(entry.path().join("cwd")).ok()?;
+                let is_one = programs.contains(&program.trim_end()) && place.starts_with(folder);
+                is_one.then(|| Self::find(pid)).flatten()
+            })
+            .collect()
+    }
+
     /// Whether this very process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         start_time(self.pid).is_some_and(|started| started == self.started)
+    }
+
+    /// Kills the process group that it leads, or it alone if it leads none.
+    pub fn kill_group(&self) {
+        if self.is_alive() {
+            signal_group(self.pid, Signal::KILL);
+            signal_process(self.pid, Signal::KILL);
+        }
     }
 
     /// Waits until it has ended; false if it still runs after `limit`.

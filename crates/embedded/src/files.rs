@@ -1,0 +1,195 @@
+//! Whole trees of files copied and linked, and things that are made once under a lock.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::Context;
+
+use crate::folders::make_open;
+use crate::user::User;
+
+/// How a file of a tree gets to its new place.
+#[derive(Clone, Copy)]
+pub(crate) enum How {
+    /// Copied, and given to a user.
+    Copy(Option<User>),
+    /// The same file under another name where the file system allows it, else copied.
+    Link,
+}
+
+/// Brings the tree at `from` to `to`, which must not exist yet. Folders are closed to others when files are copied,
+/// as PostgreSQL wants them, and open when they are linked.
+pub(crate) fn bring_tree(from: &Path, to: &Path, how: How) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    make_folders(from, to, how, &mut files)
+        .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+    // The work is in the kernel, file by file: a few threads halve it.
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    let files = Mutex::new(files);
+    let next = || files.lock().ok().and_then(|mut files| files.pop());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| -> anyhow::Result<()> {
+                    while let Some((from, to)) = next() {
+                        bring_file(&from, &to, how)
+                            .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that copies files panicked")))
+        })
+    })
+}
+
+fn make_folders(from: &Path, to: &Path, how: How, files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {
+    fs::create_dir(to)?;
+    match how {
+        How::Copy(user) => {
+            fs::set_permissions(to, fs::Permissions::from_mode(0o700))?;
+            give(to, user)?;
+        }
+        How::Link => fs::set_permissions(to, fs::Permissions::from_mode(0o755))?,
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            make_folders(&from, &to, how, files)?;
+        } else {
+            files.push((from, to));
+        }
+    }
+    Ok(())
+}
+
+fn bring_file(from: &Path, to: &Path, how: How) -> io::Result<()> {
+    match how {
+        How::Copy(user) => {
+            fs::copy(from, to)?;
+            give(to, user)
+        }
+        How::Link => fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop)),
+    }
+}
+
+/// Makes the file or folder a user's, if one is given.
+pub(crate) fn give(path: &Path, user: Option<User>) -> io::Result<()> {
+    match user {
+        Some(user) => chown(path, Some(user.id), Some(user.group)),
+        None => Ok(()),
+    }
+}
+
+/// Makes the folder `place` with `make`, which is given an empty folder beside it, unless it is there already.
+/// However many processes ask for it at once, it is made once, and seen by all only when it is whole.
+pub(crate) fn once(
+    place: &Path,
+    what: &str,
+    make: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if place.is_dir() {
+        return Ok(());
+    }
+    let folder = place.parent().unwrap_or(place);
+    make_open(folder).with_context(|| format!("make {}", folder.display()))?;
+    let lock_path = place.with_added_extension("lock");
+    let lock = File::create(&lock_path).with_context(|| format!("make {}", lock_path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!(
+                "embedded: waiting for another process to make {what} ({})",
+                place.display()
+            );
+            lock.lock()?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock {}", lock_path.display()));
+        }
+    }
+    if place.is_dir() {
+        return Ok(());
+    }
+    let unfinished = tempfile::Builder::new()
+        .prefix("unfinished-")
+        .tempdir_in(folder)?;
+    let content = unfinished.path().join("content");
+    make_open(&content)?;
+    make(&content)?;
+    // The lock's file stays: removed, it could be held by one process and made anew by another.
+    fs::rename(&content, place).with_context(|| format!("move {what} to {}", place.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn made_once_however_many_ask() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("deep/thing");
+        let made = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    once(&place, "the thing", |folder| {
+                        made.fetch_add(1, Ordering::SeqCst);
+                        fs::write(folder.join("part"), "whole")?;
+                        Ok(())
+                    })
+                    .unwrap();
+                    assert_eq!(fs::read_to_string(place.join("part")).unwrap(), "whole");
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        let mut left: Vec<_> = fs::read_dir(root.path().join("deep"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["thing", "thing.lock"]);
+    }
+
+    #[test]
+    fn what_failed_leaves_nothing_and_is_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("thing");
+        let failed = once(&place, "the thing", |folder| {
+            fs::write(folder.join("part"), "half")?;
+            anyhow::bail!("no space left")
+        });
+        assert!(failed.unwrap_err().to_string().contains("no space left"));
+        assert!(!place.exists());
+        once(&place, "the thing", |_| Ok(())).unwrap();
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn trees_are_copied_whole_and_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let from = root.path().join("from");
+        fs::create_dir_all(from.join("a/b")).unwrap();
+        for number in 0..100 {
+            fs::write(from.join(format!("a/b/{number}")), number.to_string()).unwrap();
+        }
+        let to = root.path().join("to");
+        bring_tree(&from, &to, How::Copy(None)).unwrap();
+        fs::write(to.join("a/b/7"), "changed").unwrap();
+        assert_eq!(fs::read_to_string(from.join("a/b/7")).unwrap(), "7");
+        assert_eq!(fs::read_dir(to.join("a/b")).unwrap().count(), 100);
+    }
+}

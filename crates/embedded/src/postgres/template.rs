@@ -1,0 +1,112 @@
+//! A cluster as initdb makes it, made once for each PostgreSQL and copied for each instance: initdb takes a second, a
+//! copy a fraction of one.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use subprocess::Cancel;
+
+use super::{SUPERUSER, Setup};
+use crate::files::{How, bring_tree, give, once};
+use crate::folders::cache;
+
+/// The role in the template, and what it owns; renamed in the copy.
+pub(super) const ROLE: &str = "embedded";
+pub(super) const DATABASE: &str = "embedded";
+/// The file of an instance's own settings in its data folder.
+pub(super) const SETTINGS: &str = "embedded.conf";
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The template of these programs, made in a folder inside `work` if there is none yet.
+pub(super) fn get(setup: &Setup, work: &Path) -> anyhow::Result<PathBuf> {
+    let place = cache().join("templates").join(name(setup)?);
+    once(&place, "the template of a PostgreSQL cluster", |folder| {
+        // The server's user may not be able to reach the cache.
+        let cluster = work.join("template");
+        initialize(setup, &cluster)?;
+        fs::remove_dir(folder)?;
+        bring_tree(&cluster, folder, How::Copy(None))?;
+        Ok(fs::remove_dir_all(&cluster)?)
+    })?;
+    Ok(place)
+}
+
+/// Another build of the same version may write another format of its own.
+fn name(setup: &Setup) -> anyhow::Result<String> {
+    let server = &setup.programs.server;
+    let file = fs::metadata(server).with_context(|| format!("look at {}", server.display()))?;
+    let mut hasher = DefaultHasher::new();
+    (file.len(), file.mtime(), SETTINGS, 2).hash(&mut hasher);
+    Ok(format!(
+        "postgresql-{}-{:016x}",
+        setup.programs.version,
+        hasher.finish()
+    ))
+}
+
+fn initialize(setup: &Setup, cluster: &Path) -> anyhow::Result<()> {
+    // Replaced in every copy, so it need not be secret; initdb wants it in a file.
+    let mut password = tempfile::NamedTempFile::new_in(cluster.parent().unwrap_or(cluster))?;
+    password.write_all(b"replaced in every copy\n")?;
+    give(password.path(), setup.user)?;
+    fs::create_dir(cluster)?;
+    give(cluster, setup.user)?;
+
+    let mut password_file = std::ffi::OsString::from("--pwfile=");
+    password_file.push(password.path());
+    let username = format!("--username={SUPERUSER}");
+    let arguments: [&std::ffi::OsStr; 8] = [
+        "-D".as_ref(),
+        cluster.as_ref(),
+        username.as_ref(),
+        password_file.as_ref(),
+        "--auth=scram-sha-256".as_ref(),
+        "--encoding=UTF8".as_ref(),
+        "--no-locale".as_ref(),
+        "--no-sync".as_ref(),
+    ];
+    setup
+        .command("initdb", &arguments)
+        .name("make a PostgreSQL cluster")
+        .deadline(DEADLINE)
+        .run(&Cancel::never())?;
+    single_user(
+        setup,
+        cluster,
+        &format!("CREATE ROLE {ROLE} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"),
+    )?;
+
+    let settings = cluster.join("postgresql.conf");
+    let mut text = fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    text.push_str(&format!("\ninclude_if_exists '{SETTINGS}'\n"));
+    fs::write(&settings, text).with_context(|| format!("write {}", settings.display()))
+}
+
+/// Runs statements, one a line, in a cluster that is not served.
+pub(super) fn single_user(setup: &Setup, cluster: &Path, statements: &str) -> anyhow::Result<()> {
+    let arguments: [&std::ffi::OsStr; 9] = [
+        "--single".as_ref(),
+        "-F".as_ref(),
+        "-D".as_ref(),
+        cluster.as_ref(),
+        // Otherwise a statement that fails is passed over.
+        "-c".as_ref(),
+        "exit_on_error=on".as_ref(),
+        "-c".as_ref(),
+        "log_checkpoints=off".as_ref(),
+        SUPERUSER.as_ref(),
+    ];
+    setup
+        .command("postgres", &arguments)
+        .name("prepare a PostgreSQL cluster")
+        .input(statements)
+        .deadline(DEADLINE)
+        .run(&Cancel::never())?;
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! A private Redis (or Valkey).
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::builder::Builder;
+use crate::fetch;
+use crate::find::{Programs, Wanted};
+use crate::instance::{Instance, NewInstance, remove_folder};
+use crate::postgres::percent;
+use crate::server::{Server, on_port, secret};
+
+const WANTED: Wanted = Wanted {
+    name: "Redis or Valkey server",
+    servers: &["valkey-server", "redis-server"],
+    beside: &[],
+    folders: &[
+        "/usr/sbin",
+        "/usr/local/bin",
+        "/opt/homebrew/bin",
+        "/opt/local/bin",
+    ],
+    // Streams whose pending entries are claimed automatically.
+    oldest: (6, 2),
+    wheel: &fetch::VALKEY,
+    packages: &[
+        ("apt-get", "redis-server"),
+        ("dnf", "redis"),
+        ("zypper", "redis"),
+        ("pacman", "valkey"),
+        ("apk", "valkey"),
+        ("brew", "valkey"),
+    ],
+};
+
+/// What can be asked of a Redis before it starts.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    password: Option<String>,
+    append_only: bool,
+    settings: Vec<(String, String)>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            password: None,
+            append_only: true,
+            settings: Vec::new(),
+        }
+    }
+}
+
+impl Builder<RedisOptions> {
+    /// The password: a random one unless given.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.own.password = Some(password.into());
+        self
+    }
+
+    /// Whether what is written survives a kill (the append-only file): yes unless told otherwise.
+    pub fn append_only(mut self, append_only: bool) -> Self {
+        self.own.append_only = append_only;
+        self
+    }
+
+    /// A line of redis.conf.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.own.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// If there is no Redis and none can be fetched, a setting is not one, the port asked for is taken, or the server
+    /// does not start; with its last lines.
+    pub fn start(self) -> anyhow::Result<Redis> {
+        let Self {
+            port,
+            record,
+            log,
+            belongs_to,
+            own,
+        } = self;
+        let password = own.password.clone().map_or_else(secret, Ok)?;
+        let programs = redis_programs()?;
+        let instance = NewInstance::make("redis", None)?.register(record, belongs_to)?;
+        let data = instance.folder().join("data");
+        let file = instance.folder().join("redis.conf");
+
+        let start = |port| {
+            let settings = settings(&own, &data, port, &password)?;
+            fs::create_dir_all(&data)?;
+            // It holds the password, which a command line would show to everybody.
+            subprocess::write_atomically(&file, settings.as_bytes())?;
+            let (server, file, secret) = (programs.server.clone(), file.clone(), password.clone());
+            let server = Server::new(
+                "Redis",
+                instance.clone(),
+                log.clone(),
+                Box::new(move || {
+                    let mut command = process::Command::new(&server);
+                    command.arg(&file).current_dir("/");
+                    subprocess::Command::new(command)
+                }),
+                Box::new(move || answers(port, &secret)),
+            );
+            Ok((server.launch()?, port))
+        };
+        let (server, port) =
+            on_port("Redis", port, start).inspect_err(|_| drop(remove_folder(instance.folder())))?;
+        Ok(Redis {
+            server,
+            programs,
+            port,
+            password,
+        })
+    }
+}
+
+/// A private Redis, ended when this is dropped.
+pub struct Redis {
+    server: Server,
+    programs: Programs,
+    port: u16,
+    password: String,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Redis")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// What can be asked of it before it starts.
+    pub fn builder() -> Builder<RedisOptions> {
+        Builder::default()
+    }
+
+    /// Starts one with nothing asked of it.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub fn start() -> anyhow::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// `redis://:PASSWORD@127.0.0.1:PORT/0`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://:{}@127.0.0.1:{}/0", percent(&self.password), self.port)
+    }
+
+    /// Its port of 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its programs.
+    #[must_use]
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// What it prints.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.server.log.clone()
+    }
+
+    /// Its folder and owner.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.server.instance
+    }
+
+    /// Whether its process runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.server.is_running()
+    }
+
+    /// Ends it in order and returns when it is gone. What was written stays, if it is append-only.
+    ///
+    /// # Errors
+    /// If its process does not end.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.server.stop()
+    }
+
+    /// Starts it again on the same port with the same data, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not start; with its last lines.
+    pub fn start_again(&self) -> anyhow::Result<()> {
+        self.server.start()
+    }
+
+    /// Stops and starts it.
+    ///
+    /// # Errors
+    /// As [`Redis::stop`] and [`Redis::start_again`].
+    pub fn restart(&self) -> anyhow::Result<()> {
+        self.server.restart()
+    }
+
+    /// Kills it and returns when it is gone.
+    ///
+    /// # Errors
+    /// If its process does not end.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        self.server.kill()
+    }
+
+    /// Lets it run on when this process ends; give it a run with [`Builder::belongs_to`], or the next sweep ends it.
+    pub fn keep(mut self) {
+        self.server.keep();
+    }
+}
+
+/// The programs that instances run, found or fetched.
+///
+/// # Errors
+/// If there are none and none can be fetched.
+pub fn redis_programs() -> anyhow::Result<Programs> {
+    WANTED.programs()
+}
+
+fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyhow::Result<String> {
+    let data = data.to_str().context("the cache folder's path is not UTF-8")?;
+    let port = port.to_string();
+    let fixed = [
+        ("bind", "127.0.0.1"),
+        ("port", &port),
+        ("requirepass", password),
+        ("dir", data),
+        ("appendonly", if own.append_only { "yes" } else { "no" }),
+        // No snapshots beside it: they fork, and nothing reads them.
+        ("save", ""),
+    ];
+    let own = own
+        .settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut lines = String::new();
+    for (name, value) in fixed.into_iter().chain(own) {
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+        {
+            bail!("{name:?} is not the name of a Redis setting");
+        }
+        if value.chars().any(char::is_control) {
+            bail!("the value of {name} may not hold control characters");
+        }
+        lines.push_str(&format!(
+            "{name} \"{}\"\n",
+            value.replace('\\', "\\\\").replace('"', "\\\"")
+        ));
+    }
+    Ok(lines)
+}
+
+/// Whether the server on `port` takes the password and answers a ping; else what it says.
+fn answers(port: u16, password: &str) -> Result<(), String> {
+    let told = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(told)?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .map_err(told)?;
+    let question = format!(
+        "*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n*1\r\n$4\r\nPING\r\n",
+        password.len()
+    );
+    stream.write_all(question.as_bytes()).map_err(told)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 256];
+    while !answer.ends_with(b"+PONG\r\n") {
+        match stream.read(&mut buffer).map_err(told)? {
+            count if count > 0 && !answer.contains(&b'-') => answer.extend_from_slice(&buffer[..count]),
+            _ => return Err(String::from_utf8_lossy(&answer).trim().to_owned()),
+        }
+        if answer.starts_with(b"-") || answer.windows(3).any(|part| part == b"\r\n-") {
+            return Err(String::from_utf8_lossy(&answer).trim().to_owned());
+        }
+    }
+    Ok(())
+}

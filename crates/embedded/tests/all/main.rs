@@ -1,0 +1,9 @@
+//! Real servers started, used, stopped, killed, fetched and found again.
+
+#![cfg(test)]
+
+mod common;
+mod fetched;
+mod owners;
+mod postgres;
+mod redis;

@@ -1,0 +1,82 @@
+//! Whose an instance is, and what becomes of it when its owner is killed.
+
+use std::fs;
+
+use embedded::{Instance, Redis, instances};
+use subprocess::Record;
+
+use crate::common::{helper, serving, sql};
+
+fn instance_in(folder: &std::path::Path) -> Option<Instance> {
+    instances()
+        .into_iter()
+        .find(|instance| instance.folder() == folder)
+}
+
+#[test]
+fn what_a_killed_owner_leaves_is_removed_by_the_next_start() {
+    let (mut owner, url, folder) = serving(helper(&["postgresql"]));
+    let instance = instance_in(&folder).expect("a live instance is listed");
+    assert!(!instance.is_abandoned());
+    let record = Record::read(&instance.record).unwrap();
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    // Another test's start may have removed it by now.
+    if let Some(left) = instance_in(&folder) {
+        assert!(left.is_abandoned());
+    }
+    let next = Redis::start().unwrap();
+    assert!(!folder.exists() && !record.is_alive());
+    assert!(sql(&url, "select 1").is_err());
+    assert!(next.is_running());
+}
+
+#[test]
+fn a_live_owners_instance_is_left_alone() {
+    let (mut owner, url, folder) = serving(helper(&["postgresql"]));
+    drop(Redis::start().unwrap());
+    assert_eq!(sql(&url, "select 1").unwrap(), "1");
+    drop(owner.stdin.take());
+    assert!(owner.wait().unwrap().success());
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_kept_one_lives_as_long_as_the_run_that_it_belongs_to() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let (mut owner, url, folder) = serving(helper(&["postgresql", run.to_str().unwrap()]));
+    assert!(owner.wait().unwrap().success());
+
+    drop(Redis::start().unwrap());
+    let kept = instance_in(&folder).expect("it is kept");
+    assert!(!kept.is_abandoned());
+    assert_eq!(sql(&url, "select 1").unwrap(), "1");
+
+    let record = Record::read(&kept.record).unwrap();
+    record.stop(std::time::Duration::from_secs(30)).unwrap();
+    assert!(sql(&url, "select 1").is_err());
+    record.start(&kept.record).unwrap();
+
+    fs::remove_dir(&run).unwrap();
+    assert!(kept.is_abandoned());
+    kept.remove().unwrap();
+    assert!(!folder.exists());
+    assert!(sql(&url, "select 1").is_err());
+}
+
+#[test]
+fn a_server_whose_owner_was_killed_before_it_was_recorded_is_ended_too() {
+    for kind in ["redis", "postgresql"] {
+        let (mut owner, url, folder) = serving(helper(&[kind]));
+        let instance = instance_in(&folder).unwrap();
+        let record = Record::read(&instance.record).unwrap();
+        fs::remove_file(&instance.record).unwrap();
+        instance.remove().unwrap();
+        assert!(!record.is_alive(), "{url} still runs");
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+    }
+}

@@ -1,0 +1,158 @@
+//! A private PostgreSQL: what is asked for is there, faults are real, nothing is left.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use embedded::Postgres;
+
+use crate::common::sql;
+
+#[test]
+fn the_role_owns_its_database_and_needs_its_password() {
+    let postgres = Postgres::builder()
+        .user("kubernaut")
+        .database("audit")
+        .start()
+        .unwrap();
+    let url = postgres.url();
+    assert!(
+        url.starts_with("postgres://kubernaut:") && url.ends_with("/audit"),
+        "{url}"
+    );
+    assert_eq!(
+        sql(&url, "select current_user || ' ' || current_database()").unwrap(),
+        "kubernaut audit"
+    );
+    sql(&url, "create table events (id int)").unwrap();
+    assert_eq!(sql(&url, "show is_superuser").unwrap(), "off");
+    assert_eq!(sql(&postgres.superuser_url(), "show is_superuser").unwrap(), "on");
+
+    let (before, after) = url.split_once('@').unwrap();
+    let (start, _) = before.rsplit_once(':').unwrap();
+    let wrong = sql(&format!("{start}:wrong@{after}"), "select 1").unwrap_err();
+    assert!(wrong.contains("password authentication failed"), "{wrong}");
+}
+
+#[test]
+fn names_and_passwords_may_be_odd() {
+    let postgres = Postgres::builder()
+        .user("o'neill \"the\" äñ")
+        .password("a:b/c@d?e#f'g\"h\\i %j")
+        .superuser_password("; drop table x; --")
+        .database("select")
+        .durable(false)
+        .start()
+        .unwrap();
+    assert_eq!(
+        sql(&postgres.url(), "select current_user").unwrap(),
+        "o'neill \"the\" äñ"
+    );
+    assert_eq!(sql(&postgres.superuser_url(), "select 1").unwrap(), "1");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_starts() {
+    let refused =
+        |builder: embedded::Builder<embedded::PostgresOptions>| builder.start().unwrap_err().to_string();
+    assert!(refused(Postgres::builder().user("postgres")).contains("choose other names"));
+    assert!(refused(Postgres::builder().database("template1")).contains("choose other names"));
+    assert!(refused(Postgres::builder().user("x".repeat(64))).contains("1 to 63 bytes"));
+    assert!(refused(Postgres::builder().password("a\nb")).contains("control characters"));
+    assert!(
+        refused(Postgres::builder().setting("fsync = off\nport", "1"))
+            .contains("is not the name of a PostgreSQL setting")
+    );
+}
+
+#[test]
+fn a_setting_that_postgresql_does_not_know_is_told_in_its_words() {
+    let error = Postgres::builder()
+        .setting("no_such_setting", "1")
+        .start()
+        .unwrap_err();
+    assert!(
+        format!("{error:#}").contains("unrecognized configuration parameter \"no_such_setting\""),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn durable_unless_told_otherwise_and_settings_hold() {
+    let durable = Postgres::builder().setting("work_mem", "5MB").start().unwrap();
+    assert_eq!(sql(&durable.url(), "show fsync").unwrap(), "on");
+    assert_eq!(sql(&durable.url(), "show synchronous_commit").unwrap(), "on");
+    assert_eq!(sql(&durable.url(), "show work_mem").unwrap(), "5MB");
+    let careless = Postgres::builder().durable(false).start().unwrap();
+    assert_eq!(sql(&careless.url(), "show fsync").unwrap(), "off");
+}
+
+#[test]
+fn it_can_be_stopped_started_restarted_and_killed_and_what_was_committed_stays() {
+    let postgres = Postgres::start().unwrap();
+    let url = postgres.url();
+    sql(&url, "create table kept (n int)").unwrap();
+    let insert = || sql(&url, "insert into kept values (1)").unwrap();
+    insert();
+
+    postgres.stop().unwrap();
+    assert!(!postgres.is_running());
+    let away = sql(&url, "select 1").unwrap_err();
+    assert!(away.contains("Connection refused"), "{away}");
+    postgres.stop().unwrap();
+    postgres.start_again().unwrap();
+    insert();
+
+    postgres.kill().unwrap();
+    assert!(!postgres.is_running());
+    assert!(sql(&url, "select 1").is_err());
+    postgres.start_again().unwrap();
+    insert();
+
+    postgres.restart().unwrap();
+    assert_eq!(sql(&url, "select count(*) from kept").unwrap(), "3");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_a_free_one_is_found_without_being_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let error = Postgres::builder().port(port).start().unwrap_err();
+    assert!(
+        format!("{error:#}").contains(&format!("port {port} of 127.0.0.1")),
+        "{error:#}"
+    );
+    drop(listener);
+    let postgres = Postgres::builder().port(port).durable(false).start().unwrap();
+    assert_eq!(postgres.port(), port);
+    assert_eq!(sql(&postgres.url(), "show port").unwrap(), port.to_string());
+}
+
+#[test]
+fn dropped_it_leaves_no_process_and_no_file() {
+    let postgres = Postgres::builder().durable(false).start().unwrap();
+    let folder = postgres.instance().folder().to_owned();
+    let record = subprocess::Record::read(&postgres.instance().record).unwrap();
+    assert!(folder.is_dir() && record.is_alive());
+    assert!(subprocess::Process::working_in(&folder, &["postgres"]).len() > 3);
+    drop(postgres);
+    assert!(!folder.exists() && !record.is_alive());
+    assert!(
+        subprocess::Process::marked(&folder).is_empty(),
+        "some of its processes run on"
+    );
+}
+
+#[test]
+fn the_shared_one_is_one_and_ends_with_its_last_holder() {
+    let first = Postgres::shared().unwrap();
+    let second = Postgres::shared().unwrap();
+    assert_eq!(first.port(), second.port());
+    let folder = first.instance().folder().to_owned();
+    drop(first);
+    assert_eq!(sql(&second.url(), "select 1").unwrap(), "1");
+    // Other tests of this program may hold it too.
+    if Arc::strong_count(&second) == 1 {
+        drop(second);
+        assert!(!folder.exists());
+    }
+}

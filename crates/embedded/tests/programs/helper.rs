@@ -1,0 +1,43 @@
+//! What the tests run to be killed: starts a server, tells its URL and folder, and waits until its input ends.
+//!
+//! `embedded-helper postgresql|redis [RUN]`: with RUN the server belongs to that run and is kept.
+
+use std::env;
+use std::io::{self, Read, Write};
+
+fn main() -> anyhow::Result<()> {
+    let kind = env::args().nth(1).unwrap_or_default();
+    let run = env::args().nth(2);
+    match kind.as_str() {
+        "postgresql" => {
+            let mut builder = embedded::Postgres::builder().durable(false);
+            if let Some(run) = &run {
+                builder = builder.belongs_to(run);
+            }
+            let server = builder.start()?;
+            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            if run.is_some() {
+                server.keep();
+            } else {
+                wait()?;
+            }
+        }
+        "redis" => {
+            let server = embedded::Redis::start()?;
+            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            wait()?;
+        }
+        _ => anyhow::bail!("usage: embedded-helper postgresql|redis [RUN]"),
+    }
+    Ok(())
+}
+
+fn tell(url: &str, folder: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{url} {folder}")?;
+    stdout.flush()
+}
+
+fn wait() -> io::Result<()> {
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
