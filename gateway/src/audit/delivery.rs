@@ -199,12 +199,17 @@ impl<O: Observer> Delivery<O> {
     fn away(&self, detail: String) {
         self.health.send_if_modified(|health| {
             let next = Health::Away { detail };
-            let changed = *health != next;
-            if changed {
-                tracing::warn!(detail = ?next, "DataStorage takes no audit events; they wait in the spool");
+            if *health == next {
+                return false;
+            }
+            if let Health::Away { detail } = &next {
+                tracing::warn!(
+                    detail,
+                    "DataStorage takes no audit events; they wait in the spool"
+                );
             }
             *health = next;
-            changed
+            true
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Reading JSON so that a mistake names its field, and checking lengths before the API server does.
 
 use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use wire::problem::FieldError;
 use wire::remediation_request::{MAX_NAME_LENGTH, MAX_TERM_LENGTH};
@@ -21,15 +22,15 @@ pub(super) fn json<'a, T: Deserialize<'a>>(text: &'a [u8], prefix: &str) -> Resu
         // What is not JSON at all is at no field, and its place shows as a question mark.
         let path = error.path().to_string();
         let field = path.trim_end_matches(['?', '.']);
-        mistake(
-            prefix,
-            if field.is_empty() { BODY } else { field },
-            error.inner().to_string(),
-        )
+        let field = if field.is_empty() { BODY } else { field };
+        match error.inner().classify() {
+            Category::Data => mistake(prefix, field, error.inner().to_string()),
+            _ => mistake(prefix, BODY, format!("is not JSON: {}", error.inner())),
+        }
     })?;
     match deserializer.end() {
         Ok(()) => Ok(value),
-        Err(error) => Err(mistake(prefix, BODY, error.to_string())),
+        Err(error) => Err(mistake(prefix, BODY, format!("is not JSON: {error}"))),
     }
 }
 

@@ -14,6 +14,17 @@ use super::App;
 /// Held for as long as anything of a request is worked on, also after its client hung up.
 pub type InFlight = Arc<OwnedSemaphorePermit>;
 
+/// Tells senders of a body that is too long how long it may be.
+pub async fn name_body_limit(State(bytes): State<usize>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE
+        && let Some(failure) = response.extensions_mut().get_mut::<Failure>()
+    {
+        failure.problem.detail = format!("the body is longer than {bytes} bytes");
+    }
+    response
+}
+
 /// Refuses what is too much with 429, and what takes too long with 504.
 ///
 /// # Errors

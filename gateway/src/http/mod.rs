@@ -36,6 +36,7 @@ pub fn router(app: App, body_bytes: usize) -> Router {
             post(signals::kubernetes_event),
         )
         .layer(DefaultBodyLimit::max(body_bytes))
+        .route_layer(from_fn_with_state(body_bytes, limits::name_body_limit))
         .route_layer(from_fn_with_state(app.clone(), limits::limit))
         .with_state(app);
     service::http::edge(routes, move |endpoint, method, status, seconds| {
