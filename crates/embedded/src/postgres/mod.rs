@@ -300,6 +300,14 @@ impl Postgres {
     }
 }
 
+/// The programs that instances run if they are here already, found or fetched earlier.
+///
+/// # Errors
+/// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or what was fetched does not run here.
+pub fn postgresql_at_hand() -> anyhow::Result<Option<Programs>> {
+    WANTED.at_hand()
+}
+
 /// The programs that instances run, found or fetched.
 ///
 /// # Errors
