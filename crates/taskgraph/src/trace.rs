@@ -73,7 +73,8 @@ pub struct Held {
     /// The resources of which too little was free, or was kept for a more urgent task. Empty: all threads
     /// were taken.
     pub resources: Vec<String>,
-    /// The task whose end let it start.
+    /// The task whose end let it start. Rarely none: it was held back for a more urgent task, and something else
+    /// that happened made room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freed_by: Option<String>,
 }
