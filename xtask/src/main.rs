@@ -4,7 +4,6 @@
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod e2e;
-mod lint_images;
 mod run_folder;
 
 use std::process::ExitCode;

@@ -1,0 +1,123 @@
+//! `--init`: a starting policy from the images that a repository uses, to be read and cut down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use rayon::prelude::*;
+
+use crate::model::Role;
+use crate::policy::{self, Policy};
+use crate::sources;
+
+/// Writes the policy, unless there is one.
+pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let target = path.map_or_else(|| root.join(".image-policy.toml"), Path::to_path_buf);
+    if let Some(existing) = Some(target.clone())
+        .filter(|path| path.exists())
+        .or_else(|| policy::find(root))
+    {
+        eprintln!("there is a policy: {}", existing.display());
+        return Ok(ExitCode::from(2));
+    }
+    let text = starting_policy(root);
+    std::fs::write(&target, text).with_context(|| format!("can't write {}", target.display()))?;
+    eprintln!(
+        "wrote {}: read it, take away what is not to be allowed, and run lint-images",
+        target.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Images by repository, with where they are and what for.
+type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
+
+fn starting_policy(root: &Path) -> String {
+    let empty = Policy::empty();
+    let files: Vec<_> = sources::from_tree(root, &empty)
+        .into_par_iter()
+        .map(|input| sources::read(input, &empty))
+        .collect();
+    let mut found = Found::new();
+    for file in &files {
+        for each in &file.uses {
+            if let Ok(image) = &each.image {
+                let entry = found.entry(image.repository()).or_default();
+                entry.0.insert(each.role);
+                entry.1.insert(format!("{}:{}", file.path, each.place.line));
+            }
+        }
+    }
+    write_policy(&found)
+}
+
+fn write_policy(found: &Found) -> String {
+    let mut out = String::from(HEAD);
+    let registries: BTreeSet<&str> = found
+        .iter()
+        .filter(|(_, (roles, _))| roles.iter().any(|role| *role != Role::Workload))
+        .filter_map(|(repository, _)| Some(repository.split_once('/')?.0))
+        .collect();
+    for registry in registries {
+        // Writing to a String can't fail.
+        let _ = write!(
+            out,
+            "\n[[registries]]\ntier = \"approved\"\nregistry = \"{registry}\"\n"
+        );
+    }
+    for (repository, (roles, places)) in found {
+        let stages = roles
+            .iter()
+            .filter(|role| **role != Role::Workload)
+            .collect::<Vec<_>>();
+        if stages.is_empty() {
+            continue;
+        }
+        let _ = write!(
+            out,
+            "\n{}[[images]]\nmatch = [\"{repository}\"]\n",
+            comment(places)
+        );
+        for role in stages {
+            let _ = writeln!(out, "{} = {{ tag = \"any\" }}", role.name());
+        }
+    }
+    for (repository, (roles, places)) in found
+        .iter()
+        .filter(|(_, (roles, _))| roles.contains(&Role::Workload))
+    {
+        let _ = roles;
+        let reason = "reason = \"in use when this policy was begun\"";
+        let _ = write!(
+            out,
+            "\n{}[[workloads]]\nmatch = [\"{repository}\"]\n{reason}\n",
+            comment(places)
+        );
+    }
+    out
+}
+
+/// The first places of an image.
+fn comment(places: &BTreeSet<String>) -> String {
+    let more = if places.len() > 3 {
+        format!(" and {} more", places.len() - 3)
+    } else {
+        String::new()
+    };
+    let first: Vec<&str> = places.iter().take(3).map(String::as_str).collect();
+    format!("# {}{more}\n", first.join(", "))
+}
+
+const HEAD: &str = "\
+# Which images this repository may build on and run. Begun from the images that it uses: what is here is what is, not
+# what should be. The format is described in docs/lint-images.md of the linter; `lint-images --explain` lists the rules.
+version = 1
+
+[policy]
+name = \"image policy\"
+
+[levels]
+hygiene = \"off\"
+";

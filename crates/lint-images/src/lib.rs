@@ -1,0 +1,93 @@
+//! Checks every image that a repository builds on or runs against its registry policy.
+//!
+//! The verb `cargo xtask lint-images` and the program `lint-images` (which hooks run) are this crate's [`run`] with
+//! [`Options`]; docs/lint-images.md is the manual.
+
+mod date;
+mod fix;
+mod init;
+mod model;
+mod options;
+mod output;
+mod policy;
+mod rules;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use options::{Options, run};
+pub use output::Format;
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::date::Date;
+use crate::model::{File, Level, Rule};
+use crate::policy::Policy;
+use crate::sources::Input;
+
+/// What a run found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Files read.
+    pub(crate) read: usize,
+    /// Files with what was found in them, in the order of their paths; those about which nothing is to be said too.
+    pub(crate) files: Vec<File>,
+    citations: BTreeMap<Rule, String>,
+}
+
+impl Report {
+    pub(crate) fn citation(&self, rule: Rule) -> &str {
+        self.citations.get(&rule).map_or("", String::as_str)
+    }
+
+    pub(crate) fn count(&self, level: Level) -> usize {
+        self.files
+            .iter()
+            .flat_map(|file| &file.findings)
+            .filter(|finding| finding.level == level)
+            .count()
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.files
+            .iter()
+            .any(|file| file.not_judged.iter().any(|each| each.unreadable))
+    }
+}
+
+/// Reads and judges. `whole_tree`: all files of the repository are there, so that what is missing can be told.
+pub(crate) fn judge(inputs: Vec<Input>, policy: &Policy, today: Date, whole_tree: bool) -> Report {
+    let read = inputs.len();
+    let mut files: Vec<File> = inputs
+        .into_par_iter()
+        .map(|input| {
+            let mut file = sources::read(input, policy);
+            rules::check_images(&mut file, policy);
+            // The text is for showing findings and for nothing else: thousands of clean files need not stay in memory.
+            if file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty() {
+                file.text = String::new();
+            }
+            file
+        })
+        .collect();
+    if whole_tree {
+        rules::check_consistency(&mut files, policy);
+    }
+    rules::apply_exceptions(&mut files, policy, today, whole_tree);
+    for file in &mut files {
+        file.findings.retain(|finding| finding.level != Level::Off);
+        file.findings
+            .sort_by_key(|finding| (finding.place.line, finding.place.column, finding.rule));
+    }
+    let citations = Rule::ALL
+        .iter()
+        .map(|rule| (*rule, policy.citation(*rule)))
+        .collect();
+    Report {
+        read,
+        files,
+        citations,
+    }
+}

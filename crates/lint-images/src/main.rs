@@ -1,0 +1,20 @@
+//! `lint-images`: the linter by itself, for hooks of other repositories. `cargo xtask lint-images` is the same.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Checks every image that a repository builds on or runs against its registry policy.
+#[derive(Parser)]
+#[command(version)]
+struct Program {
+    #[command(flatten)]
+    options: lint_images::Options,
+}
+
+fn main() -> ExitCode {
+    lint_images::run(Program::parse().options).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(3)
+    })
+}

@@ -1,0 +1,43 @@
+//! Workflow commands: `::error file=…,line=…,col=…,title=…::message`.
+
+use std::fmt::Write;
+
+use crate::Report;
+use crate::model::Level;
+
+pub(crate) fn render(report: &Report) -> String {
+    let mut out = String::new();
+    for file in &report.files {
+        for each in &file.findings {
+            let command = if each.level == Level::Error {
+                "error"
+            } else {
+                "warning"
+            };
+            let message = std::iter::once(&each.message)
+                .chain(&each.help)
+                .map(String::as_str)
+                .collect::<Vec<_>>();
+            // Writing to a String can't fail.
+            let _ = writeln!(
+                out,
+                "::{command} file={},line={},col={},title=lint-images {}::{}",
+                property(&file.path),
+                each.place.line.max(1),
+                each.place.column.max(1),
+                each.rule,
+                data(&message.join("\n")),
+            );
+        }
+    }
+    out
+}
+
+/// What ends a command's text is written as its code.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,44 @@
+//! What is printed: findings for people, tools and services.
+
+mod github;
+mod json;
+mod junit;
+mod sarif;
+pub(crate) mod text;
+
+use clap::ValueEnum;
+
+use crate::Report;
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: each finding with its line, what is allowed and the edit to make.
+    Text,
+    /// One JSON document with all references and findings (docs/lint-images.md).
+    Json,
+    /// SARIF 2.1.0, for code scanning services.
+    Sarif,
+    /// Workflow commands that annotate a pull request's lines.
+    Github,
+    /// `JUnit` XML: a test suite with a case a file.
+    Junit,
+}
+
+pub(crate) fn render(report: &Report, format: Format, colour: bool) -> String {
+    match format {
+        Format::Text => text::render(report, colour),
+        Format::Json => json::render(report),
+        Format::Sarif => sarif::render(report),
+        Format::Github => github::render(report),
+        Format::Junit => junit::render(report),
+    }
+}
+
+/// Pretty JSON with a line feed at its end.
+pub(crate) fn pretty(value: &impl serde::Serialize) -> String {
+    // Strings and numbers in maps with text keys: there is nothing in it that can't be written.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

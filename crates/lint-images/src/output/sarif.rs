@@ -1,0 +1,128 @@
+//! SARIF 2.1.0.
+
+use serde_json::{Value, json};
+
+use crate::Report;
+use crate::model::{File, Finding, Level, Rule};
+
+pub(crate) fn render(report: &Report) -> String {
+    let rules: Vec<Value> = Rule::ALL.iter().map(|rule| rule_of(*rule, report)).collect();
+    let results: Vec<Value> = report
+        .files
+        .iter()
+        .flat_map(|file| file.findings.iter().map(move |each| result(file, each)))
+        .collect();
+    let notifications: Vec<Value> = report.files.iter().flat_map(notifications).collect();
+    let complete = !report
+        .files
+        .iter()
+        .any(|file| file.not_judged.iter().any(|each| each.unreadable));
+    super::pretty(&json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "lint-images",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "rules": rules,
+            }},
+            "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": complete,
+                "toolExecutionNotifications": notifications,
+            }],
+            "results": results,
+        }],
+    }))
+}
+
+fn rule_of(rule: Rule, report: &Report) -> Value {
+    json!({
+        "id": rule.id(),
+        "shortDescription": { "text": rule.summary() },
+        "fullDescription": { "text": report.citation(rule) },
+        "help": { "text": rule.page(), "markdown": rule.page() },
+    })
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Off => "none",
+    }
+}
+
+fn location(path: &str, region: Option<Value>) -> Value {
+    let mut physical = json!({ "artifactLocation": { "uri": uri(path), "uriBaseId": "%SRCROOT%" } });
+    if let (Some(region), Some(object)) = (region, physical.as_object_mut()) {
+        object.insert("region".to_owned(), region);
+    }
+    json!({ "physicalLocation": physical })
+}
+
+/// A path as a relative URI.
+fn uri(path: &str) -> String {
+    let mut out = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                out.push(char::from(byte))
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+fn result(file: &File, finding: &Finding) -> Value {
+    // Line 0 is a JSON document's front end, which SARIF has no line for.
+    let (line, column) = (finding.place.line.max(1), finding.place.column.max(1));
+    let shown = file.text.get(finding.place.span.clone()).unwrap_or_default();
+    let one_line = !shown.is_empty() && !shown.contains('\n');
+    let region = match one_line {
+        true => json!({
+            "startLine": line, "startColumn": column, "endLine": line, "endColumn": column + shown.chars().count(),
+        }),
+        false => json!({ "startLine": line, "startColumn": column }),
+    };
+    let text = std::iter::once(&finding.message)
+        .chain(&finding.help)
+        .map(String::as_str)
+        .collect::<Vec<_>>();
+    let mut value = json!({
+        "ruleId": finding.rule.id(),
+        "ruleIndex": Rule::ALL.iter().position(|rule| *rule == finding.rule),
+        "level": level(finding.level),
+        "message": { "text": text.join("\n") },
+        "locations": [location(&file.path, Some(region.clone()))],
+    });
+    if let (Some(edit), true, Some(object)) = (&finding.edit, one_line, value.as_object_mut()) {
+        let fix = json!([{
+            "description": { "text": format!("write {}", edit.text) },
+            "artifactChanges": [{
+                "artifactLocation": { "uri": uri(&file.path), "uriBaseId": "%SRCROOT%" },
+                "replacements": [{ "deletedRegion": region, "insertedContent": { "text": edit.text } }],
+            }],
+        }]);
+        object.insert("fixes".to_owned(), fix);
+    }
+    value
+}
+
+fn notifications(file: &File) -> Vec<Value> {
+    file.not_judged
+        .iter()
+        .map(|each| {
+            let region = each
+                .line
+                .filter(|line| *line > 0)
+                .map(|line| json!({ "startLine": line }));
+            json!({
+                "level": if each.unreadable { "error" } else { "note" },
+                "message": { "text": format!("not judged: {}", each.reason) },
+                "locations": [location(&file.path, region)],
+            })
+        })
+        .collect()
+}

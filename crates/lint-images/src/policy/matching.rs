@@ -1,0 +1,213 @@
+//! Patterns of images and versions in tags.
+
+use std::fmt;
+
+use dockerfile::ImageReference;
+use serde::Deserialize;
+
+/// An image with its registry, or all images below a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImagePattern {
+    domain: String,
+    /// Without a slash at either end; empty only with `below`.
+    path: String,
+    /// All below the path.
+    below: bool,
+}
+
+impl ImagePattern {
+    /// Reads `HOST/PATH` or `HOST/PATH/*`.
+    pub(crate) fn parse(text: &str) -> Result<ImagePattern, String> {
+        let (body, below) = match text.strip_suffix("/*") {
+            Some(body) => (body, true),
+            None => (text, false),
+        };
+        let (domain, path) = body.split_once('/').unwrap_or((body, ""));
+        // One way to write it: a short name here would be the trap that the policy is about.
+        if !(domain == "localhost" || domain.contains(['.', ':'])) {
+            return Err(format!(
+                "{text:?} has no registry: write its host in front, as in docker.io/library/alpine"
+            ));
+        }
+        let sample = if path.is_empty() {
+            format!("{domain}/x")
+        } else {
+            body.to_owned()
+        };
+        let legal: Result<ImageReference, _> = sample.parse();
+        match legal {
+            Err(error) => Err(format!("{text:?} is no image: {error}")),
+            Ok(image) if image.tag().is_some() || image.digest().is_some() => Err(format!(
+                "{text:?} has a tag or digest: say what tags are allowed beside it"
+            )),
+            Ok(_) if path.is_empty() && !below => Err(format!(
+                "{text:?} is a registry, not an image: add /* for all of its images"
+            )),
+            Ok(_) => Ok(ImagePattern {
+                domain: domain.to_owned(),
+                path: path.to_owned(),
+                below,
+            }),
+        }
+    }
+
+    /// Reads a host or a host with the first parts of a path: all below it.
+    pub(crate) fn prefix(text: &str) -> Result<ImagePattern, String> {
+        ImagePattern::parse(&format!(
+            "{}/*",
+            text.trim_end_matches("/*").trim_end_matches('/')
+        ))
+    }
+
+    pub(crate) fn matches(&self, image: &ImageReference) -> bool {
+        match self.below {
+            true => self.rest_of(image).is_some(),
+            false => self.domain.eq_ignore_ascii_case(image.domain()) && self.path == image.path(),
+        }
+    }
+
+    /// What follows the pattern in an image's path, where the pattern covers all below.
+    pub(crate) fn rest_of<'a>(&self, image: &'a ImageReference) -> Option<&'a str> {
+        if !self.below || !self.domain.eq_ignore_ascii_case(image.domain()) {
+            return None;
+        }
+        match self.path.as_str() {
+            "" => Some(image.path()),
+            path => image.path().strip_prefix(path)?.strip_prefix('/'),
+        }
+    }
+
+    /// Host and path without `/*`.
+    pub(crate) fn text(&self) -> String {
+        match self.path.as_str() {
+            "" => self.domain.clone(),
+            path => format!("{}/{path}", self.domain),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn is_one_image(&self) -> bool {
+        !self.below
+    }
+}
+
+impl fmt::Display for ImagePattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text())?;
+        formatter.write_str(if self.below { "/*" } else { "" })
+    }
+}
+
+/// Numbers with dots between them; compared number by number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version(Vec<u64>);
+
+impl Version {
+    /// The numbers at the start of a tag, and what follows them: `1.25.3-9` is 1.25.3 and `-9`.
+    pub(crate) fn leading(tag: &str) -> Option<(Version, &str)> {
+        let mut numbers = Vec::new();
+        let mut rest = tag;
+        loop {
+            let length = rest
+                .find(|next: char| !next.is_ascii_digit())
+                .unwrap_or(rest.len());
+            numbers.push(rest[..length].parse().ok()?);
+            rest = &rest[length..];
+            match rest
+                .strip_prefix('.')
+                .filter(|after| after.starts_with(|next: char| next.is_ascii_digit()))
+            {
+                Some(after) => rest = after,
+                None => return Some((Version(numbers), rest)),
+            }
+        }
+    }
+
+    pub(crate) fn numbers(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// The first two numbers.
+    pub(crate) fn minor(&self) -> Option<String> {
+        match self.0.as_slice() {
+            [major, minor, ..] => Some(format!("{major}.{minor}")),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<_> = self.0.iter().map(u64::to_string).collect();
+        formatter.write_str(&numbers.join("."))
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match Version::leading(&text) {
+            Some((version, "")) => Ok(version),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is no version: write numbers with dots, as in 1.20"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(pattern: &str, image: &str) -> bool {
+        ImagePattern::parse(pattern)
+            .unwrap()
+            .matches(&image.parse().unwrap())
+    }
+
+    #[test]
+    fn a_pattern_is_no_prefix_of_text() {
+        assert!(covers("quay.io/jordigilh/*", "quay.io/jordigilh/x:1"));
+        assert!(covers("quay.io/jordigilh/*", "QUAY.IO/jordigilh/x/y"));
+        assert!(!covers("quay.io/jordigilh/*", "quay.io/jordigilh-evil/x:1"));
+        assert!(!covers("quay.io/jordigilh/*", "quay.io/jordigilh:1"));
+        assert!(!covers("quay.io/a/b", "quay.io/a/b/c"));
+        assert!(!covers(
+            "registry.access.redhat.com/*",
+            "registry.access.redhat.com.evil.example/ubi9/ubi"
+        ));
+        assert!(!covers(
+            "registry.access.redhat.com/*",
+            "registry.access.redhat.com:8443/ubi9/ubi"
+        ));
+    }
+
+    #[test]
+    fn a_pattern_without_a_registry_is_refused() {
+        for wrong in [
+            "alpine",
+            "library/alpine",
+            "docker.io",
+            "docker.io/Alpine",
+            "docker.io/a:1",
+        ] {
+            assert!(ImagePattern::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        let version = |text: &str| Version::leading(text).unwrap().0;
+        assert!(version("10.2") > version("2"));
+        assert!(version("1.20") <= version("1.20.1"));
+        assert_eq!(
+            Version::leading("1.25.3-9.alpine"),
+            Some((Version(vec![1, 25, 3]), "-9.alpine"))
+        );
+        assert_eq!(Version::leading("latest"), None);
+        assert_eq!(version("1.24.6").minor().as_deref(), Some("1.24"));
+    }
+}

@@ -1,0 +1,181 @@
+//! The policy: what its file says, read into what the rules ask.
+
+mod exceptions;
+mod file;
+mod load;
+mod matching;
+
+pub(crate) use exceptions::{Exception, Exceptions};
+#[cfg(test)]
+pub(crate) use file::PolicyFile;
+pub(crate) use file::{DigestRule, RoleRule, TagRule};
+pub(crate) use load::{find, load};
+pub(crate) use matching::{ImagePattern, Version};
+
+use std::collections::BTreeMap;
+
+use dockerfile::ImageReference;
+use globset::GlobSet;
+
+use crate::model::{Level, Role, Rule};
+
+/// A policy, checked.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) name: String,
+    pub(crate) document: Option<String>,
+    pub(crate) sections: BTreeMap<Rule, String>,
+    pub(crate) levels: BTreeMap<Rule, Level>,
+    pub(crate) excluded: GlobSet,
+    pub(crate) build_arguments: BTreeMap<String, String>,
+    pub(crate) registries: Vec<Registry>,
+    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) images: Vec<Approved>,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) roles: Vec<RoleOverride>,
+    pub(crate) inline: Vec<Rule>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) stacks: Vec<Stack>,
+    pub(crate) exceptions: Exceptions,
+}
+
+/// A registry that may be used, or organisations of it.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) tier: String,
+    pub(crate) domain: String,
+    /// Empty: all of it.
+    pub(crate) organisations: Vec<String>,
+}
+
+/// A registry that stands for another.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    pub(crate) mirror: ImagePattern,
+    pub(crate) of: ImagePattern,
+}
+
+/// Images that stages may begin with.
+#[derive(Debug)]
+pub(crate) struct Approved {
+    pub(crate) patterns: Vec<ImagePattern>,
+    pub(crate) replaces: Vec<ImagePattern>,
+    pub(crate) roles: BTreeMap<Role, RoleRule>,
+}
+
+/// Images that may be run without being built.
+#[derive(Debug)]
+pub(crate) struct Workload {
+    pub(crate) patterns: Vec<ImagePattern>,
+    pub(crate) rule: RoleRule,
+}
+
+/// A role that a file's stages have whatever they look like.
+#[derive(Debug)]
+pub(crate) struct RoleOverride {
+    pub(crate) files: GlobSet,
+    pub(crate) stage: Option<String>,
+    pub(crate) role: Role,
+}
+
+/// A TOML file that names images and Dockerfiles.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) file: String,
+    pub(crate) images: Vec<Vec<String>>,
+    pub(crate) dockerfiles: Vec<Vec<String>>,
+}
+
+impl Policy {
+    pub(crate) fn level(&self, rule: Rule) -> Level {
+        self.levels.get(&rule).copied().unwrap_or(match rule {
+            Rule::Hygiene => Level::Warning,
+            _ => Level::Error,
+        })
+    }
+
+    /// How messages cite the policy: its name, the section of the rule, where to read it.
+    pub(crate) fn citation(&self, rule: Rule) -> String {
+        let section = self
+            .sections
+            .get(&rule)
+            .map(|section| format!(", {section}"))
+            .unwrap_or_default();
+        let document = self
+            .document
+            .as_ref()
+            .map(|document| format!(" ({document})"))
+            .unwrap_or_default();
+        format!("{}{section}{document}", self.name)
+    }
+
+    /// The image that a declared mirror stands for, or the image itself.
+    pub(crate) fn unmirrored(&self, image: &ImageReference) -> ImageReference {
+        let found = self.mirrors.iter().find_map(|mirror| {
+            let rest = mirror.mirror.rest_of(image)?;
+            let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+            let digest = image
+                .digest()
+                .map(|digest| format!("@{digest}"))
+                .unwrap_or_default();
+            format!("{}/{rest}{tag}{digest}", mirror.of.text()).parse().ok()
+        });
+        found.unwrap_or_else(|| image.clone())
+    }
+
+    /// The registry entry that covers an image.
+    pub(crate) fn registry_of(&self, image: &ImageReference) -> Option<&Registry> {
+        self.registries.iter().find(|registry| {
+            registry.domain.eq_ignore_ascii_case(image.domain())
+                && (registry.organisations.is_empty()
+                    || image.path().split_once('/').is_some_and(|(organisation, _)| {
+                        registry
+                            .organisations
+                            .iter()
+                            .any(|allowed| allowed == organisation)
+                    }))
+        })
+    }
+
+    pub(crate) fn approved(&self, image: &ImageReference) -> Option<&Approved> {
+        self.images
+            .iter()
+            .find(|approved| approved.patterns.iter().any(|pattern| pattern.matches(image)))
+    }
+
+    pub(crate) fn workload(&self, image: &ImageReference) -> Option<&Workload> {
+        self.workloads
+            .iter()
+            .find(|workload| workload.patterns.iter().any(|pattern| pattern.matches(image)))
+    }
+
+    pub(crate) fn role_override(&self, path: &str, stage: Option<&str>) -> Option<Role> {
+        let covers = |each: &&RoleOverride| {
+            each.files.is_match(path) && each.stage.as_deref().is_none_or(|name| Some(name) == stage)
+        };
+        self.roles.iter().find(covers).map(|each| each.role)
+    }
+}
+
+impl Policy {
+    /// A policy that names nothing, for reading files without judging them.
+    pub(crate) fn empty() -> Policy {
+        Policy {
+            name: String::new(),
+            document: None,
+            sections: BTreeMap::new(),
+            levels: BTreeMap::new(),
+            excluded: GlobSet::empty(),
+            build_arguments: BTreeMap::new(),
+            registries: Vec::new(),
+            mirrors: Vec::new(),
+            images: Vec::new(),
+            workloads: Vec::new(),
+            roles: Vec::new(),
+            inline: Vec::new(),
+            labels: Vec::new(),
+            stacks: Vec::new(),
+            exceptions: Exceptions::default(),
+        }
+    }
+}

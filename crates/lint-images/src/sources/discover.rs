@@ -1,0 +1,172 @@
+//! Which files are read: the tree as git sees it, files given, or what is staged.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ignore::WalkBuilder;
+use subprocess::{Cancel, Command};
+
+use super::{Form, form_of, relative};
+use crate::policy::Policy;
+
+/// A file to read.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// From the repository's root, with forward slashes.
+    pub(crate) path: String,
+    pub(crate) form: Form,
+    pub(crate) content: Content,
+}
+
+/// Where a file's bytes are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Path(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl Content {
+    pub(crate) fn bytes(self) -> io::Result<Vec<u8>> {
+        match self {
+            Content::Path(path) => std::fs::read(path),
+            Content::Bytes(bytes) => Ok(bytes),
+        }
+    }
+}
+
+/// All files of a tree that may name images: ignore files honoured, hidden folders (`.github`) too, `.git` not.
+pub(crate) fn from_tree(root: &Path, policy: &Policy) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let walk = WalkBuilder::new(root)
+        .hidden(false)
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .require_git(false)
+        .build();
+    // What can't be listed is reported where it is read; a folder that may not be entered has no files to judge.
+    for entry in walk.filter_map(Result::ok) {
+        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        let shown = path
+            .strip_prefix(root)
+            .unwrap_or(path)
+            .to_string_lossy()
+            .replace('\\', "/");
+        let Some(form) = form_of(&shown, policy) else {
+            continue;
+        };
+        if !policy.excluded.is_match(&shown) {
+            inputs.push(Input {
+                path: shown,
+                form,
+                content: Content::Path(path.to_owned()),
+            });
+        }
+    }
+    inputs.sort_by(|left, right| left.path.cmp(&right.path));
+    inputs
+}
+
+/// Files given as arguments, folders walked. A file whose name says nothing is read as a Dockerfile. Files that the
+/// policy excludes are left out, as pre-commit and editors give all that changed, unless `all`.
+pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for path in files {
+        if path.is_dir() {
+            let below = from_tree(path, policy);
+            inputs.extend(below.into_iter().map(|input| {
+                let shown = relative(&path.join(&input.path), root);
+                Input { path: shown, ..input }
+            }));
+            continue;
+        }
+        let shown = relative(path, root);
+        let form = form_of(&shown, policy).unwrap_or(Form::Dockerfile);
+        inputs.push(Input {
+            path: shown,
+            form,
+            content: Content::Path(path.clone()),
+        });
+    }
+    inputs
+}
+
+/// What is staged: the index, not the work tree. Deleted files are not read.
+pub(crate) fn from_index(root: &Path, policy: &Policy) -> anyhow::Result<Vec<Input>> {
+    let listed = git(
+        root,
+        &[
+            "diff",
+            "--cached",
+            "--name-only",
+            "--no-renames",
+            "--diff-filter=ACMT",
+            "-z",
+        ],
+        None,
+    )?;
+    let paths: Vec<(String, Form)> = listed
+        .split(|byte| *byte == 0)
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .filter_map(|path| form_of(&path, policy).map(|form| (path, form)))
+        .filter(|(path, _)| !policy.excluded.is_match(path))
+        .collect();
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: String = paths.iter().map(|(path, _)| format!(":{path}\n")).collect();
+    if let Some((path, _)) = paths.iter().find(|(path, _)| path.contains('\n')) {
+        bail!("the staged file {path:?} has a line feed in its name: rename it");
+    }
+    let answer = git(root, &["cat-file", "--batch"], Some(asked))?;
+    let blobs = blobs(&answer).context("git cat-file --batch answered in a form that is not understood")?;
+    Ok(paths
+        .into_iter()
+        .zip(blobs)
+        // A submodule is no blob.
+        .filter_map(|((path, form), blob)| {
+            Some(Input {
+                path,
+                form,
+                content: Content::Bytes(blob?),
+            })
+        })
+        .collect())
+}
+
+/// Splits git's batch answer: `ID TYPE SIZE`, the bytes, a line feed; or `NAME missing`.
+fn blobs(answer: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut rest = answer;
+    let mut blobs = Vec::new();
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest)?;
+        let header = std::str::from_utf8(&rest[..end]).ok()?;
+        rest = &rest[end + 1..];
+        let mut words = header.rsplit(' ');
+        let last = words.next()?;
+        if last == "missing" || last == "ambiguous" {
+            blobs.push(None);
+            continue;
+        }
+        let size: usize = last.parse().ok()?;
+        let is_blob = words.next()? == "blob";
+        let bytes = rest.get(..size)?;
+        blobs.push(is_blob.then(|| bytes.to_vec()));
+        rest = rest.get(size + 1..)?;
+    }
+    Some(blobs)
+}
+
+pub(crate) fn git(folder: &Path, arguments: &[&str], input: Option<String>) -> anyhow::Result<Vec<u8>> {
+    let mut command = process::Command::new("git");
+    command.args(arguments).current_dir(folder);
+    let mut command = Command::new(command).deadline(Duration::from_secs(60));
+    if let Some(input) = input {
+        command = command.input(input);
+    }
+    Ok(command.capture(&Cancel::never())?.stdout)
+}

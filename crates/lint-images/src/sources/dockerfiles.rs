@@ -1,0 +1,101 @@
+//! Images of Dockerfiles, and what the rules about stages need.
+
+use dockerfile::{Images, ReferenceKind, Stage, Unresolved};
+
+use super::{Places, allowances};
+use crate::model::{File, Finding, NoImage, Role, Rule, Use};
+use crate::policy::Policy;
+use crate::rules;
+
+/// Reads a Dockerfile. `bad` is the first byte that is not UTF-8: such a file is judged, and that it is not is said.
+pub(crate) fn read(file: &mut File, policy: &Policy, bad: Option<usize>) {
+    let text = std::mem::take(&mut file.text);
+    let parsed = dockerfile::parse(&text);
+    let images = dockerfile::images(&parsed, &policy.build_arguments);
+    let places = Places::new(&text);
+    file.is_dockerfile = true;
+    file.allowances = allowances(&text);
+    for reference in &images.references {
+        let stage = reference
+            .stage
+            .and_then(|index| images.stages.get(index).map(|stage| (index, stage)));
+        let name = stage.map(|(index, stage)| stage.name.clone().unwrap_or_else(|| index.to_string()));
+        let role = role_of(reference.kind, stage.map(|(_, stage)| stage));
+        let role = policy.role_override(&file.path, name.as_deref()).unwrap_or(role);
+        let image = reference.image.clone().map_err(|reason| no_image(&reason));
+        let missing = matches!(reference.image, Err(Unresolved::Missing(_)));
+        let place = places.place(reference.span.clone());
+        file.uses.push(Use {
+            literal: bad.is_none() && text.get(place.span.clone()) == reference.expanded.as_deref(),
+            place,
+            line: reference.line,
+            kind: reference.kind.name(),
+            role,
+            stage: name,
+            raw: reference.raw.clone(),
+            expanded: reference.expanded.clone().filter(|_| !missing),
+            image,
+        });
+    }
+    refused(file, &parsed, &images, &places, policy);
+    if let Some(at) = bad {
+        let line = text[..text.floor_char_boundary(at)].matches('\n').count() + 1;
+        let message = format!("the file is not UTF-8 from line {line} on; other bytes are read as �");
+        file.findings
+            .push(Finding::new(Rule::Unreadable, policy, places.place(at..at), message).warning());
+    }
+    rules::hygiene::check(file, &parsed, &images, &places, policy);
+    file.text = text;
+}
+
+/// Why the front end would not build the file. References without an image have findings of their own.
+fn refused(
+    file: &mut File,
+    parsed: &dockerfile::Dockerfile<'_>,
+    images: &Images,
+    places: &Places<'_>,
+    policy: &Policy,
+) {
+    for problem in parsed.problems.iter().chain(&images.problems) {
+        let message = format!("the build refuses this: {}", problem.message);
+        let finding = Finding::new(
+            Rule::Unreadable,
+            policy,
+            places.place(problem.span.clone()),
+            message,
+        );
+        file.findings.push(finding);
+    }
+}
+
+fn no_image(reason: &Unresolved) -> NoImage {
+    match reason {
+        Unresolved::Reference(error) => NoImage::Illegal(error.to_string()),
+        other => NoImage::Unresolved(other.to_string()),
+    }
+}
+
+/// Only what a stage begins with can be run; what is copied from, and front ends, are of the build.
+fn role_of(kind: ReferenceKind, stage: Option<&Stage>) -> Role {
+    match (kind, stage) {
+        (ReferenceKind::From, Some(stage)) if stage.is_result => Role::Runtime,
+        _ => Role::Build,
+    }
+}
+
+/// The instructions of a stage and of those that it begins with, the nearest last.
+pub(crate) fn inherited<'a, 'b>(
+    parsed: &'a dockerfile::Dockerfile<'b>,
+    images: &Images,
+    stage: usize,
+) -> Vec<&'a dockerfile::Instruction<'b>> {
+    let mut chain = vec![stage];
+    while let Some(dockerfile::Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
+        chain.push(base);
+    }
+    chain
+        .iter()
+        .rev()
+        .flat_map(|index| &parsed.instructions[images.stages[*index].instructions.clone()])
+        .collect()
+}

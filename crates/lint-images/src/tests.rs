@@ -1,0 +1,161 @@
+//! Each rule's examples on its page, our own tree, and whole runs on trees made for the purpose.
+
+use std::path::{Path, PathBuf};
+
+use crate::date::Date;
+use crate::model::{Level, Rule};
+use crate::policy::{self, Policy};
+use crate::sources::{self, Content, Input};
+use crate::{Report, judge};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// Our own policy, with the exceptions that a text has.
+fn policy_with(exceptions: &str) -> Policy {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        root().join("deploy/image-policy.toml"),
+        folder.path().join("image-policy.toml"),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("image-exceptions.toml"), exceptions).unwrap();
+    policy::load(&folder.path().join("image-policy.toml"), folder.path()).unwrap()
+}
+
+fn day() -> Date {
+    "2026-06-01".parse().unwrap()
+}
+
+/// Judges files given as (path, text); a TOML file is the exceptions.
+fn judged(files: &[(String, String)]) -> Report {
+    let exceptions = files.iter().find(|(path, _)| path == "image-exceptions.toml");
+    let policy = policy_with(exceptions.map_or("", |(_, text)| text));
+    let inputs = files
+        .iter()
+        .filter(|(path, _)| path != "image-exceptions.toml")
+        .map(|(path, text)| Input {
+            path: path.clone(),
+            form: sources::form_of(path, &policy).unwrap(),
+            content: Content::Bytes(text.clone().into_bytes()),
+        })
+        .collect();
+    judge(inputs, &policy, day(), true)
+}
+
+fn rules_of(report: &Report) -> Vec<Rule> {
+    report
+        .files
+        .iter()
+        .flat_map(|file| &file.findings)
+        .map(|finding| finding.rule)
+        .collect()
+}
+
+/// The fenced examples under a heading of a page: (path, text).
+fn examples(page: &str, heading: &str) -> Vec<(String, String)> {
+    let section = page
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_default();
+    section
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| {
+            let (info, text) = block.split_once('\n').unwrap();
+            (info.split(' ').nth(1).unwrap().to_owned(), text.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_failing_example_of_each_page_fails_by_its_rule_and_no_other() {
+    for rule in Rule::ALL {
+        let files = examples(rule.page(), "Fails");
+        assert!(!files.is_empty(), "{rule} has no failing example");
+        let found = rules_of(&judged(&files));
+        let also = match rule {
+            // An expired exception leaves what it was about.
+            Rule::Exception => vec![Rule::Registry],
+            _ => vec![],
+        };
+        assert!(found.contains(&rule), "{rule}: found {found:?}");
+        assert!(
+            found.iter().all(|it| *it == rule || also.contains(it)),
+            "{rule}: found {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_passing_example_of_each_page_passes() {
+    for rule in Rule::ALL {
+        let files = examples(rule.page(), "Passes");
+        assert!(!files.is_empty(), "{rule} has no passing example");
+        let report = judged(&files);
+        assert_eq!(rules_of(&report), [], "{rule}");
+        assert!(
+            report.files.iter().any(|file| !file.uses.is_empty()),
+            "{rule}: the example names no image"
+        );
+    }
+}
+
+#[test]
+fn our_own_tree_has_no_finding_and_no_unused_exception() {
+    let root = root();
+    let policy = policy::load(&policy::find(&root).unwrap(), &root).unwrap();
+    let report = judge(sources::from_tree(&root, &policy), &policy, Date::today(), true);
+    let shown = crate::output::render(&report, crate::Format::Text, false);
+    assert_eq!(
+        report.count(Level::Error) + report.count(Level::Warning),
+        0,
+        "{shown}"
+    );
+    assert!(!report.is_unreadable());
+    assert!(
+        report
+            .files
+            .iter()
+            .any(|file| file.path == "deploy/images/gateway.Dockerfile")
+    );
+    assert!(
+        report
+            .files
+            .iter()
+            .any(|file| file.path == "deploy/stack.toml" && file.uses.len() >= 2)
+    );
+}
+
+/// Compares with a file that is made from code; `UPDATE=1 cargo test -p lint-images` writes it.
+fn is_up_to_date(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is not up to date: run UPDATE=1 cargo test -p lint-images",
+        path.display()
+    );
+}
+
+#[test]
+fn the_schema_for_editors_is_that_of_the_policy_and_accepts_ours() {
+    let schema = schemars::schema_for!(crate::policy::PolicyFile);
+    let text = crate::output::pretty(&schema);
+    is_up_to_date(&root().join("docs/image-policy.schema.json"), &text);
+    let policy = std::fs::read_to_string(root().join("deploy/image-policy.toml")).unwrap();
+    let value: serde_json::Value = toml::from_str(&policy).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::to_value(&schema).unwrap()).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&value)
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+}
