@@ -1,0 +1,513 @@
+//! What is particular to a kind: defaults, checks that no schema has, names that it had before.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::object::{self, text};
+use crate::resources::names::{config_key, quoted};
+use crate::resources::{Resource, definition};
+use crate::schema::{self, Schema};
+use crate::status::Cause;
+use crate::store::NAMESPACES;
+
+/// Defaults of the built-in types, by the name of the type.
+static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../builtin/defaults.json")).unwrap_or_default());
+
+/// Puts in what the real server puts in. `old` is the object before the write.
+pub(super) fn complete(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+    let Some(shape) = &resource.schema else { return };
+    if resource.custom {
+        schema::apply_defaults(shape, object);
+        return;
+    }
+    fill(shape, object);
+    match &*resource.table {
+        NAMESPACES => {
+            let name = object::meta(object, "name").to_owned();
+            let labels = object::metadata_mut(object)
+                .entry("labels")
+                .or_insert_with(|| json!({}));
+            labels["kubernetes.io/metadata.name"] = name.into();
+        }
+        "secrets" => encode_string_data(object),
+        "services" => complete_service(object, old),
+        "jobs.batch" if old.is_none() => complete_job(object),
+        "clusterrolebindings.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
+            complete_subjects(object);
+        }
+        "networkpolicies.networking.k8s.io" => complete_policy(object),
+        _ => {}
+    }
+}
+
+/// Defaults by type, from the outside in.
+fn fill(shape: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let name = shape.node().name.as_str();
+            for (key, default) in DEFAULTS.get(name).into_iter().flatten() {
+                map.entry(key.clone()).or_insert_with(|| default.clone());
+            }
+            fill_computed(name, map);
+            for (key, inner) in map.iter_mut() {
+                if let Some(property) = shape.property(key) {
+                    fill(&property, inner);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = shape.items() {
+                list.iter_mut().for_each(|inner| fill(&items, inner));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Defaults that depend on other fields.
+fn fill_computed(name: &str, map: &mut Map<String, Value>) {
+    let is_rolling = map.get("type").and_then(Value::as_str) == Some("RollingUpdate");
+    match name.rsplit('.').next().unwrap_or_default() {
+        "Container" => {
+            let image = map.get("image").and_then(Value::as_str).unwrap_or_default();
+            let tag = image
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .split_once(':')
+                .map_or("latest", |(_, tag)| tag);
+            let policy = if tag == "latest" && !image.contains('@') {
+                "Always"
+            } else {
+                "IfNotPresent"
+            };
+            map.entry("imagePullPolicy").or_insert_with(|| policy.into());
+        }
+        "ServicePort" => {
+            if let Some(port) = map.get("port").cloned() {
+                map.entry("targetPort").or_insert(port);
+            }
+        }
+        "DeploymentStrategy" | "StatefulSetUpdateStrategy" | "DaemonSetUpdateStrategy" if is_rolling => {
+            map.entry("rollingUpdate").or_insert_with(|| json!({}));
+        }
+        "PodSpec" => {
+            if let Some(account) = map.get("serviceAccountName").cloned() {
+                map.entry("serviceAccount").or_insert(account);
+            }
+        }
+        "JobSpec" => {
+            let indexed = map.get("completions").is_some();
+            let parallelism = map.contains_key("parallelism");
+            if !indexed && !parallelism {
+                map.insert("completions".into(), 1.into());
+            }
+            map.entry("parallelism").or_insert_with(|| 1.into());
+        }
+        _ => {}
+    }
+}
+
+fn encode_string_data(object: &mut Value) {
+    let Some(plain) = object.as_object_mut().and_then(|map| map.remove("stringData")) else {
+        return;
+    };
+    let data = object::child_mut(object, "data");
+    for (key, value) in object::pairs(Some(&plain)) {
+        data.insert(key.to_owned(), STANDARD.encode(value).into());
+    }
+}
+
+/// Gives a service its address: one of its own where that is wanted.
+fn complete_service(object: &mut Value, old: Option<&Value>) {
+    let kind = text(object, "/spec/type").to_owned();
+    let spec = object::child_mut(object, "spec");
+    if kind == "ExternalName" {
+        for key in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+            spec.remove(key);
+        }
+        return;
+    }
+    let before = old
+        .map(|old| text(old, "/spec/clusterIP"))
+        .filter(|address| !address.is_empty());
+    if spec
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty()
+    {
+        let address = before.map_or_else(free_address, ToOwned::to_owned);
+        spec.insert("clusterIP".into(), address.into());
+    }
+    let address = spec["clusterIP"].clone();
+    spec.insert("clusterIPs".into(), json!([address]));
+    if !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        return;
+    }
+    spec.entry("externalTrafficPolicy")
+        .or_insert_with(|| "Cluster".into());
+    if kind == "LoadBalancer" {
+        spec.entry("allocateLoadBalancerNodePorts")
+            .or_insert_with(|| true.into());
+    }
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        port.entry("nodePort")
+            .or_insert_with(|| fastrand::u16(30_000..=32_767).into());
+    }
+}
+
+fn free_address() -> String {
+    format!("10.96.{}.{}", fastrand::u8(1..255), fastrand::u8(1..255))
+}
+
+/// A job selects its pods by a label that it gives them.
+fn complete_job(object: &mut Value) {
+    if object.pointer("/spec/manualSelector") == Some(&true.into()) {
+        return;
+    }
+    let (uid, name) = (
+        object::meta(object, "uid").to_owned(),
+        object::meta(object, "name").to_owned(),
+    );
+    let labels = json!({
+        "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid, "job-name": name,
+    });
+    if let Some(template) = object.pointer_mut("/spec/template") {
+        let own = object::metadata_mut(template)
+            .entry("labels")
+            .or_insert_with(|| json!({}));
+        if let (Some(own), Value::Object(labels)) = (own.as_object_mut(), labels) {
+            own.extend(labels);
+        }
+    }
+    object["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+}
+
+fn complete_subjects(object: &mut Value) {
+    for subject in object
+        .get_mut("subjects")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if matches!(text(subject, "/kind"), "User" | "Group") && text(subject, "/apiGroup").is_empty() {
+            subject["apiGroup"] = "rbac.authorization.k8s.io".into();
+        }
+    }
+}
+
+fn complete_policy(object: &mut Value) {
+    let egress = object.pointer("/spec/egress").is_some();
+    let types = if egress {
+        json!(["Ingress", "Egress"])
+    } else {
+        json!(["Ingress"])
+    };
+    object::child_mut(object, "spec")
+        .entry("policyTypes")
+        .or_insert(types);
+}
+
+/// Whether objects of a built-in kind count their generations.
+pub(super) fn has_generation(resource: &Resource) -> bool {
+    match (resource.group.as_str(), resource.plural.as_str()) {
+        ("apps", plural) => plural != "controllerrevisions",
+        ("batch" | "policy" | "networking.k8s.io" | definition::GROUP, _) => true,
+        ("", plural) => plural == "replicationcontrollers",
+        _ => false,
+    }
+}
+
+/// Seconds that an object has from its deletion until it must be gone; 0 is at once. Only pods are given any.
+pub(super) fn grace(resource: &Resource, object: &Value, asked: Option<i64>) -> i64 {
+    if &*resource.table != "pods" {
+        return 0;
+    }
+    let running = !text(object, "/spec/nodeName").is_empty()
+        && !matches!(text(object, "/status/phase"), "Failed" | "Succeeded");
+    let own = object
+        .pointer("/spec/terminationGracePeriodSeconds")
+        .and_then(Value::as_i64);
+    if running {
+        asked.or(own).unwrap_or(30).max(0)
+    } else {
+        0
+    }
+}
+
+/// Whether an object that is marked, and held by no finalizer, is gone.
+pub(super) fn is_released(resource: &Resource, object: &Value) -> bool {
+    match &*resource.table {
+        NAMESPACES => object
+            .pointer("/spec/finalizers")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty),
+        "pods" => {
+            object
+                .pointer("/metadata/deletionGracePeriodSeconds")
+                .and_then(Value::as_i64)
+                .unwrap_or_default()
+                == 0
+        }
+        _ => true,
+    }
+}
+
+/// Whether a deletion is answered with the object, not with a `Status`.
+pub(super) fn delete_returns_object(resource: &Resource) -> bool {
+    matches!(
+        &*resource.table,
+        "pods"
+            | "services"
+            | "serviceaccounts"
+            | "persistentvolumeclaims"
+            | "persistentvolumes"
+            | "podtemplates"
+            | "resourcequotas"
+            | "replicationcontrollers"
+    )
+}
+
+/// What an object's status says while it is being deleted.
+pub(super) fn mark_terminating(resource: &Resource, object: &mut Value) {
+    if &*resource.table == NAMESPACES {
+        object::child_mut(object, "status").insert("phase".into(), "Terminating".into());
+    }
+    if &*resource.table == definition::TABLE {
+        let condition = json!({
+            "type": "Terminating", "status": "True", "lastTransitionTime": object::now(),
+            "reason": "InstanceDeletionInProgress", "message": "CustomResource deletion is in progress",
+        });
+        let conditions = object::child_mut(object, "status")
+            .entry("conditions")
+            .or_insert_with(|| json!([]));
+        if let Some(list) = conditions.as_array_mut() {
+            list.retain(|condition| condition["type"] != "Terminating");
+            list.push(condition);
+        }
+    }
+}
+
+/// Checks of a built-in object.
+pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    required(shape, object, "", &mut causes);
+    match &*resource.table {
+        "configmaps" | "secrets" => check_data(object, old, &mut causes),
+        "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" => {
+            check_workload(object, old, &mut causes);
+        }
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            immutable(
+                object,
+                old,
+                "/roleRef",
+                "roleRef",
+                "cannot change roleRef",
+                &mut causes,
+            );
+        }
+        "jobs.batch" => {
+            immutable(
+                object,
+                old,
+                "/spec/selector",
+                "spec.selector",
+                "field is immutable",
+                &mut causes,
+            );
+            immutable(
+                object,
+                old,
+                "/spec/template",
+                "spec.template",
+                "field is immutable",
+                &mut causes,
+            );
+        }
+        _ => {}
+    }
+    causes
+}
+
+/// Fields that must be there. A status is written by controllers, and numbers and flags have a zero in Go: both are
+/// not asked for.
+fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let node = shape.node();
+    match value {
+        Value::Object(map) => {
+            for name in &node.required {
+                let place = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                let scalar = shape.property(name).and_then(|property| property.node().kind);
+                let has_zero = matches!(
+                    scalar,
+                    Some(schema::Type::Boolean | schema::Type::Integer | schema::Type::Number)
+                );
+                let empty = match map.get(name) {
+                    None | Some(Value::Null) => !has_zero,
+                    Some(Value::Array(list)) => list.is_empty() && name == "containers",
+                    Some(Value::String(text)) => text.is_empty(),
+                    Some(_) => false,
+                };
+                if empty {
+                    causes.push(Cause::required(place, ""));
+                }
+            }
+            for (key, inner) in map {
+                if path.is_empty() && matches!(key.as_str(), "metadata" | "status") {
+                    continue;
+                }
+                if let Some(property) = shape.property(key) {
+                    let place = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    required(&property, inner, &place, causes);
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = shape.items() else { return };
+            for (index, inner) in list.iter().enumerate() {
+                required(&items, inner, &format!("{path}[{index}]"), causes);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn immutable(
+    object: &Value,
+    old: Option<&Value>,
+    pointer: &str,
+    field: &str,
+    detail: &str,
+    causes: &mut Vec<Cause>,
+) {
+    if let Some(old) = old
+        && old.pointer(pointer) != object.pointer(pointer)
+    {
+        let shown = object.pointer(pointer).cloned().unwrap_or_default().to_string();
+        causes.push(Cause::invalid(field, &shown, detail));
+    }
+}
+
+fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    for field in ["data", "binaryData"] {
+        for (key, value) in object::pairs(object.get(field)) {
+            size += value.len();
+            causes.extend(config_key(field, key));
+        }
+    }
+    if size > 1024 * 1024 {
+        let message = "Too long: may not be more than 1048576 bytes".to_owned();
+        causes.push(Cause {
+            reason: "FieldValueTooLong",
+            message,
+            field: "data".into(),
+        });
+    }
+    let Some(old) = old else { return };
+    if old["immutable"] == true {
+        if object["immutable"] != true {
+            causes.push(Cause::forbidden(
+                "immutable",
+                "field is immutable when `immutable` is set",
+            ));
+        }
+        for field in ["data", "binaryData"] {
+            if old.get(field) != object.get(field) {
+                causes.push(Cause::forbidden(
+                    field,
+                    "field is immutable when `immutable` is set",
+                ));
+            }
+        }
+    }
+    if old["kind"] == "Secret" {
+        immutable(object, Some(old), "/type", "type", "field is immutable", causes);
+    }
+}
+
+/// The selector must choose the template's pods, and never changes.
+fn check_workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    immutable(
+        object,
+        old,
+        "/spec/selector",
+        "spec.selector",
+        "field is immutable",
+        causes,
+    );
+    let labels = object.pointer("/spec/template/metadata/labels");
+    let wanted = object.pointer("/spec/selector/matchLabels");
+    let chosen = object::pairs(wanted)
+        .all(|(key, value)| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value));
+    let selects = object.pointer("/spec/selector").is_some();
+    if !chosen || !selects {
+        let mut shown: Vec<String> = object::pairs(labels)
+            .map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)))
+            .collect();
+        shown.sort();
+        let shown = if labels.is_some() {
+            format!("{{{}}}", shown.join(", "))
+        } else {
+            "(nil)".to_owned()
+        };
+        let detail = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid(
+            "spec.template.metadata.labels",
+            &format!("map[string]string{shown}"),
+            detail,
+        ));
+    }
+}
+
+/// Names of an event's fields in the core group and in its own.
+const EVENT_FIELDS: &[(&str, &str)] = &[
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+];
+
+/// An event of the core group as its own group has it.
+pub(super) fn events_to_new(object: &mut Value) {
+    rename(object, EVENT_FIELDS.iter().copied());
+}
+
+/// The way back.
+pub(crate) fn events_to_old(object: &mut Value) {
+    rename(object, EVENT_FIELDS.iter().map(|(old, new)| (*new, *old)));
+}
+
+fn rename<'a>(object: &mut Value, names: impl Iterator<Item = (&'a str, &'a str)>) {
+    let Some(map) = object.as_object_mut() else { return };
+    for (from, to) in names {
+        if let Some(value) = map.remove(from) {
+            map.insert(to.to_owned(), value);
+        }
+    }
+}

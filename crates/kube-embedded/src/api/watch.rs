@@ -1,0 +1,276 @@
+//! watch: changes of a collection as they happen.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, timeout_at};
+
+use super::read::in_namespace;
+use super::{Answer, Api, Call, Content, present};
+use crate::resources::Resource;
+use crate::selector::Selector;
+use crate::status::Status;
+use crate::store::{Change, ChangeKind, Entry};
+
+/// Changes that are taken from the store at once.
+const BATCH: usize = 500;
+/// How often a silent watch that asked for bookmarks is told the version.
+const BOOKMARK: Duration = Duration::from_secs(10);
+/// The real server ends watches after 30 to 60 minutes when the client gives no time.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// One change as a watch tells it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub kind: &'static str,
+    /// The object as JSON, in the resource's version.
+    pub object: Bytes,
+    /// The whole line, when the change has it ready.
+    pub line: Option<Bytes>,
+}
+
+impl Event {
+    /// The line that is sent.
+    #[must_use]
+    pub fn into_line(self) -> Bytes {
+        self.line.unwrap_or_else(|| line(self.kind, &self.object))
+    }
+}
+
+/// A stream of changes.
+#[derive(Debug)]
+pub struct Watch {
+    resource: Arc<Resource>,
+    namespace: String,
+    selector: Selector,
+    changed: Receiver<u64>,
+    revision: u64,
+    bookmarks: bool,
+    until: Instant,
+    waiting: VecDeque<Event>,
+    ended: bool,
+}
+
+impl Api {
+    /// Begins a watch.
+    ///
+    /// # Errors
+    /// 400 for options that can't be read.
+    pub fn watch(&self, call: &Call) -> Result<Answer, Status> {
+        let query = &call.query;
+        let resource = &call.resource;
+        let mut fields = query.get("fieldSelector").to_owned();
+        if !call.name.is_empty() {
+            fields = format!("metadata.name={}", call.name);
+        }
+        let selector = Selector::parse(query.get("labelSelector"), &fields, resource)?;
+        let seconds = query
+            .number("timeoutSeconds")?
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|&s| s > 0);
+        let initial = query.flag("sendInitialEvents");
+        let bookmarks = query.flag("allowWatchBookmarks");
+        if initial {
+            check_initial(call, bookmarks)?;
+        }
+        // Subscribed before the first look: nothing between is missed.
+        let changed = self.store.subscribe(&resource.table);
+        let wanted = query.resource_version()?;
+        let mut watch = Watch {
+            resource: Arc::clone(resource),
+            namespace: call.namespace.clone(),
+            selector,
+            changed,
+            revision: wanted.unwrap_or_default(),
+            bookmarks,
+            until: Instant::now() + seconds.map_or(LONGEST, Duration::from_secs),
+            waiting: VecDeque::new(),
+            ended: false,
+        };
+        if initial || matches!(wanted, None | Some(0)) {
+            self.begin(&mut watch);
+            if initial && bookmarks {
+                watch.push_bookmark(true);
+            }
+        }
+        Ok(Answer {
+            code: 200,
+            content: Content::Watch(watch),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Tells of what there is.
+    fn begin(&self, watch: &mut Watch) {
+        let snapshot = self.store.snapshot(&watch.resource.table);
+        watch.revision = snapshot.revision;
+        let entries =
+            in_namespace(&snapshot, &watch.namespace, None).filter(|entry| watch.selector.matches(entry));
+        let events = entries.map(|entry| Event {
+            kind: "ADDED",
+            object: present(&watch.resource, entry),
+            line: None,
+        });
+        watch.waiting = events.collect();
+    }
+
+    /// The next changes, waiting for them; `None` when the watch has ended. `stalled` holds them back.
+    pub async fn next_events(&self, watch: &mut Watch) -> Option<Vec<Event>> {
+        let mut bookmark_at = Instant::now() + BOOKMARK;
+        loop {
+            if !watch.waiting.is_empty() {
+                return Some(watch.waiting.drain(..).collect());
+            }
+            if watch.ended || Instant::now() >= watch.until {
+                return None;
+            }
+            watch.changed.mark_unchanged();
+            self.collect(watch);
+            if !watch.waiting.is_empty() || watch.ended {
+                continue;
+            }
+            let until = watch
+                .until
+                .min(if watch.bookmarks { bookmark_at } else { watch.until });
+            match timeout_at(until, watch.changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => watch.ended = true,
+                Err(_) if watch.bookmarks => {
+                    bookmark_at = Instant::now() + BOOKMARK;
+                    watch.push_bookmark(false);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn collect(&self, watch: &mut Watch) {
+        // What is asked before the changes is told by a bookmark only if nothing happened since.
+        let seen = self.store.revision();
+        match self.store.changes(&watch.resource.table, watch.revision, BATCH) {
+            Ok(changes) => {
+                for change in &changes {
+                    watch.revision = change.entry.revision;
+                    if let Some(event) = watch.event(change) {
+                        watch.waiting.push_back(event);
+                    }
+                }
+                if changes.len() < BATCH {
+                    watch.revision = watch.revision.max(seen);
+                }
+            }
+            Err(oldest) => {
+                let status =
+                    Status::expired(format!("too old resource version: {} ({oldest})", watch.revision));
+                watch.waiting.push_back(Event {
+                    kind: "ERROR",
+                    object: status.answer().to_string().into(),
+                    line: None,
+                });
+                watch.ended = true;
+            }
+        }
+    }
+}
+
+fn check_initial(call: &Call, bookmarks: bool) -> Result<(), Status> {
+    use crate::status::Cause;
+    let mut causes = Vec::new();
+    if call.query.get("resourceVersionMatch") != "NotOlderThan" {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        causes.push(Cause::forbidden("resourceVersionMatch", detail));
+    }
+    if !bookmarks {
+        let detail = "sendInitialEvents requires setting allowWatchBookmarks to true";
+        causes.push(Cause::forbidden("allowWatchBookmarks", detail));
+    }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes))
+    }
+}
+
+impl Watch {
+    /// The change as this watch sees it: an object that begins to match is new to it, one that no longer does is gone.
+    fn event(&self, change: &Change) -> Option<Event> {
+        if !self.namespace.is_empty() && *self.namespace != *change.entry.key.namespace {
+            return None;
+        }
+        let is = change.kind != ChangeKind::Deleted && self.selector.matches(&change.entry);
+        let was = change
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.selector.matches(previous));
+        let (kind, entry) = match (was, is) {
+            (false, false) => return None,
+            (false, true) => ("ADDED", &change.entry),
+            (true, true) => ("MODIFIED", &change.entry),
+            (true, false) => ("DELETED", &change.entry),
+        };
+        let shared = super::shown_as_stored(&self.resource) && kind == natural(change.kind);
+        if shared {
+            let line = change.line.get_or_init(|| line(kind, &entry.body)).clone();
+            return Some(Event {
+                kind,
+                object: entry.body.clone(),
+                line: Some(line),
+            });
+        }
+        Some(Event {
+            kind,
+            object: self.gone_or(kind, entry, change),
+            line: None,
+        })
+    }
+
+    /// An object that left the selection is shown as it was when it was last in it, at the version of the change.
+    fn gone_or(&self, kind: &str, entry: &Entry, change: &Change) -> Bytes {
+        match &change.previous {
+            Some(previous) if kind == "DELETED" && change.kind == ChangeKind::Updated => {
+                let mut object = super::presented(&self.resource, previous);
+                object["metadata"]["resourceVersion"] = entry.revision.to_string().into();
+                object.to_string().into()
+            }
+            _ => present(&self.resource, entry),
+        }
+    }
+
+    fn push_bookmark(&mut self, initial: bool) {
+        let mut object = json!({
+            "kind": self.resource.kind, "apiVersion": self.resource.api_version(),
+            "metadata": {"resourceVersion": self.revision.to_string(), "creationTimestamp": Value::Null},
+        });
+        if initial {
+            object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        self.waiting.push_back(Event {
+            kind: "BOOKMARK",
+            object: object.to_string().into(),
+            line: None,
+        });
+    }
+}
+
+fn natural(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Created => "ADDED",
+        ChangeKind::Updated => "MODIFIED",
+        ChangeKind::Deleted => "DELETED",
+    }
+}
+
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(kind.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    line.into()
+}

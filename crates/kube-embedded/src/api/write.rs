@@ -1,0 +1,360 @@
+//! create, update and patch.
+
+use serde_json::Value;
+
+use super::prepare::{self, Decoded};
+use super::{Answer, Api, Call, Content, cleanup, kinds, subresources};
+use crate::object;
+use crate::patch;
+use crate::resources::definition;
+use crate::resources::names;
+use crate::status::{Cause, Status};
+use crate::store::{Entry, Key};
+use std::sync::Arc;
+
+/// Tries of a write whose name was generated and taken.
+const NAME_TRIES: usize = 8;
+
+/// Makes a new object, and warnings, of the current one.
+pub(super) type Edit<'a> = dyn Fn(&Value) -> Result<(Value, Vec<String>), Status> + 'a;
+
+/// What a write was asked for besides its object.
+pub(super) struct WriteOptions {
+    pub(super) dry_run: bool,
+    pub(super) manager: String,
+}
+
+impl WriteOptions {
+    pub(super) fn of(call: &Call, kind: &str) -> Result<Self, Status> {
+        let asked = call.query.get("fieldManager");
+        if asked.len() > 128 {
+            let cause = Cause {
+                reason: "FieldValueTooLong",
+                message: "Too long: may not be more than 128 bytes".into(),
+                field: "fieldManager".into(),
+            };
+            return Err(Status::invalid("meta.k8s.io", kind, "", vec![cause]));
+        }
+        let manager = if asked.is_empty() {
+            call.agent.as_str()
+        } else {
+            asked
+        };
+        Ok(Self {
+            dry_run: call.query.dry_run(kind)?,
+            manager: manager.to_owned(),
+        })
+    }
+}
+
+impl Api {
+    /// Makes an object.
+    ///
+    /// # Errors
+    /// 400, 409, 422 and what else the real server answers.
+    pub fn create(&self, call: &Call) -> Result<Answer, Status> {
+        let Decoded { object, warnings } = prepare::decode(call)?;
+        let answer = self.create_value(call, object)?;
+        Ok(Answer { warnings, ..answer })
+    }
+
+    pub(super) fn create_value(&self, call: &Call, mut object: Value) -> Result<Answer, Status> {
+        let options = WriteOptions::of(call, "CreateOptions")?;
+        if !object::meta(&object, "resourceVersion").is_empty() {
+            return Err(Status::plain(
+                500,
+                "",
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        prepare::new_object(call, &mut object)?;
+        let resource = &call.resource;
+        let generated =
+            object::meta(&object, "name").is_empty() && !object::meta(&object, "generateName").is_empty();
+        for _ in 0..NAME_TRIES {
+            if generated {
+                let name = format!("{}{}", object::meta(&object, "generateName"), names::suffix());
+                object::metadata_mut(&mut object).insert("name".into(), name.into());
+            }
+            let name = object::meta(&object, "name").to_owned();
+            let key = Key::new(&call.namespace, &name);
+            if self.store.get(&resource.table, &key).is_some() {
+                if generated {
+                    continue;
+                }
+                return Err(self.exists_unless_no_namespace(call, &name));
+            }
+            self.check_namespace(call, &name)?;
+            kinds::complete(resource, &mut object, None);
+            prepare::check_new(call, &object)?;
+            if &*resource.table == definition::TABLE {
+                definition::complete(&mut object);
+                definition::resources(&object)?;
+                cleanup::accept_names(&mut object);
+            }
+            patch::managed::record_update(resource, &mut object, None, &options.manager, &call.subresource);
+            if options.dry_run {
+                return Ok(Answer::value(201, object));
+            }
+            match self
+                .store
+                .create(&resource.table, key, object.clone(), &resource.fields)
+            {
+                Ok(entry) => {
+                    self.after_write(call, &entry);
+                    return Ok(Answer::entry(201, entry));
+                }
+                Err(crate::store::Refused::Exists) if generated => {}
+                Err(refused) => return Err(call.refused(refused, &name)),
+            }
+        }
+        let name = object::meta(&object, "name");
+        Err(Status::already_exists(resource.about(), name))
+    }
+
+    fn exists_unless_no_namespace(&self, call: &Call, name: &str) -> Status {
+        match self.check_namespace(call, name) {
+            Err(status) => status,
+            Ok(()) => Status::already_exists(call.resource.about(), name),
+        }
+    }
+
+    /// As the admission of the real server: before the object itself is looked at.
+    fn check_namespace(&self, call: &Call, name: &str) -> Result<(), Status> {
+        use crate::store::{NAMESPACES, Refused};
+        if call.namespace.is_empty() {
+            return Ok(());
+        }
+        match self.store.get(NAMESPACES, &Key::new("", &call.namespace)) {
+            None => Err(call.refused(Refused::NoNamespace, name)),
+            Some(entry) if entry.deleting => Err(call.refused(Refused::NamespaceTerminating, name)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Replaces an object, or its part.
+    ///
+    /// # Errors
+    /// 400, 404, 409, 422.
+    pub fn update(&self, call: &Call) -> Result<Answer, Status> {
+        if call.subresource == "scale" {
+            return subresources::update_scale(self, call);
+        }
+        let Decoded { object, warnings } = prepare::decode(call)?;
+        let sent = object::meta(&object, "resourceVersion");
+        let sent = (!sent.is_empty()).then(|| sent.to_owned());
+        if call.resource.custom
+            && sent.is_none()
+            && self.store.get(&call.resource.table, &call.key()).is_some()
+        {
+            let cause = Cause::invalid(
+                "metadata.resourceVersion",
+                "0x0",
+                "must be specified for an update",
+            );
+            return Err(Status::invalid(
+                &call.resource.group,
+                &call.resource.plural,
+                &call.name,
+                vec![cause],
+            ));
+        }
+        let answer = self.modify(call, false, &|_| Ok((object.clone(), Vec::new())))?;
+        Ok(Answer { warnings, ..answer })
+    }
+
+    /// Changes an object by a patch; an apply patch may also make it.
+    ///
+    /// # Errors
+    /// 400, 404, 409, 415, 422.
+    pub fn patch(&self, call: &Call) -> Result<Answer, Status> {
+        let kind = patch::Kind::of(&call.content_type, &call.resource)?;
+        if call.subresource == "scale" {
+            return subresources::patch_scale(self, call, kind);
+        }
+        let force = call.query.flag("force");
+        if kind != patch::Kind::Apply && !call.query.get("force").is_empty() {
+            let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
+        }
+        let patch = patch::Patch::read(kind, &call.body)?;
+        if kind == patch::Kind::Apply {
+            return self.apply(call, &patch, force);
+        }
+        self.modify(call, false, &|current| {
+            let mut patched = patch.apply(&call.resource, current)?;
+            let warnings = prepare::clean(call, &mut patched)?;
+            Ok((patched, warnings))
+        })
+    }
+
+    fn apply(&self, call: &Call, patch: &patch::Patch, force: bool) -> Result<Answer, Status> {
+        let manager = call.query.get("fieldManager");
+        if manager.is_empty() {
+            let cause = Cause::required("fieldManager", "is required for apply patch");
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
+        }
+        let mut wanted = patch.value().clone();
+        let warnings =
+            patch::managed::check_applied(call.resource.as_ref(), &call.name, &call.namespace, &mut wanted)?;
+        let dropped = prepare::clean(call, &mut wanted)?;
+        loop {
+            if self.store.get(&call.resource.table, &call.key()).is_none() {
+                if !call.subresource.is_empty() {
+                    return Err(call.not_found());
+                }
+                match self.create_applied(call, wanted.clone(), manager) {
+                    // Another made it meanwhile: apply to that.
+                    Err(status) if status.reason == "AlreadyExists" => continue,
+                    other => {
+                        return other.map(|answer| Answer {
+                            warnings: dropped,
+                            ..answer
+                        });
+                    }
+                }
+            }
+            let applied = self.modify(call, true, &|current| {
+                let merged = patch::managed::apply(
+                    &call.resource,
+                    current,
+                    &wanted,
+                    manager,
+                    force,
+                    &call.subresource,
+                )?;
+                Ok((merged, warnings.clone()))
+            });
+            match applied {
+                Err(status) if status.code == 404 && call.subresource.is_empty() => {}
+                other => {
+                    return other.map(|answer| Answer {
+                        warnings: dropped,
+                        ..answer
+                    });
+                }
+            }
+        }
+    }
+
+    fn create_applied(&self, call: &Call, wanted: Value, manager: &str) -> Result<Answer, Status> {
+        let mut object = wanted.clone();
+        patch::managed::record_applied(&call.resource, &mut object, &wanted, manager, "");
+        self.create_value(call, object)
+    }
+
+    /// Changes an object: `edit` makes the new one of the current one. `applied`: `edit` has recorded the fields' managers.
+    pub(super) fn modify(&self, call: &Call, applied: bool, edit: &Edit<'_>) -> Result<Answer, Status> {
+        let options = WriteOptions::of(
+            call,
+            if call.subresource.is_empty() {
+                "UpdateOptions"
+            } else {
+                "PatchOptions"
+            },
+        )?;
+        let key = call.key();
+        let guard = self.lock(&call.resource.table, &key);
+        let entry = self
+            .store
+            .get(&call.resource.table, &key)
+            .ok_or_else(|| call.not_found())?;
+        let current = super::presented(&call.resource, &entry);
+        let (mut object, warnings) = edit(&current)?;
+        self.check_preconditions(call, &entry, &object)?;
+        prepare::replacement(call, &current, &mut object);
+        kinds::complete(&call.resource, &mut object, Some(&current));
+        prepare::check_replacement(call, &current, &object)?;
+        if &*call.resource.table == definition::TABLE {
+            definition::complete(&mut object);
+            definition::resources(&object)?;
+            cleanup::accept_names(&mut object);
+        }
+        if !applied {
+            patch::managed::record_update(
+                &call.resource,
+                &mut object,
+                Some(&current),
+                &options.manager,
+                &call.subresource,
+            );
+        }
+        let gone = object::is_deleting(&object)
+            && object::finalizers(&object).is_empty()
+            && kinds::is_released(&call.resource, &object);
+        if !gone && patch::managed::same(&object, &current) {
+            return Ok(Answer {
+                code: 200,
+                content: Content::Entry(entry),
+                warnings,
+            });
+        }
+        if options.dry_run {
+            return Ok(Answer {
+                warnings,
+                ..Answer::value(200, object)
+            });
+        }
+        let stored = prepare::to_storage(&call.resource, object);
+        let table = &call.resource.table;
+        let written = if gone {
+            self.store.delete(table, &entry, stored, &call.resource.fields)
+        } else {
+            self.store.update(table, &entry, stored, &call.resource.fields)
+        };
+        let written = written.map_err(|refused| call.refused(refused, &call.name))?;
+        drop(guard);
+        if gone {
+            self.after_removal(call, &written)
+        } else {
+            self.after_write(call, &written)
+        }
+        Ok(Answer {
+            warnings,
+            ..Answer::entry(200, written)
+        })
+    }
+
+    fn check_preconditions(&self, call: &Call, entry: &Arc<Entry>, object: &Value) -> Result<(), Status> {
+        let about = call.resource.about();
+        let name = object::meta(object, "name");
+        if !name.is_empty() && name != call.name {
+            let message = format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                call.name
+            );
+            return Err(Status::bad_request(message));
+        }
+        let namespace = object::meta(object, "namespace");
+        if !namespace.is_empty() && namespace != call.namespace {
+            let message = format!(
+                "the namespace of the object ({namespace}) does not match the namespace on the URL ({})",
+                call.namespace
+            );
+            return Err(Status::bad_request(message));
+        }
+        let uid = object::meta(object, "uid");
+        if call.content_type.contains("patch") {
+            if !uid.is_empty() && uid != &*entry.uid {
+                let cause = Cause::invalid("metadata.uid", &names::quoted(uid), "field is immutable");
+                return Err(Status::invalid(
+                    &call.resource.group,
+                    &call.resource.kind,
+                    &call.name,
+                    vec![cause.clone(), cause],
+                ));
+            }
+        } else if !uid.is_empty() && uid != &*entry.uid {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                entry.uid
+            );
+            return Err(Status::conflict(about, &call.name, &why));
+        }
+        let version = object::meta(object, "resourceVersion");
+        if version.is_empty() || version == entry.revision.to_string() {
+            return Ok(());
+        }
+        Err(Status::modified(about, &call.name))
+    }
+}

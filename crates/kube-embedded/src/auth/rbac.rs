@@ -1,0 +1,183 @@
+//! Decisions by the RBAC objects in the store.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::User;
+use crate::object::{strings, text};
+use crate::store::{Entry, Key, Store};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// What someone wants to do.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    /// `get`, `list`, `create` and so on.
+    pub verb: String,
+    /// API group of the resource.
+    pub group: String,
+    /// Plural name.
+    pub resource: String,
+    /// Its part.
+    pub subresource: String,
+    /// Namespace; empty for all, or none.
+    pub namespace: String,
+    /// Name; may be empty.
+    pub name: String,
+    /// Path, when it is about no resource.
+    pub path: Option<String>,
+}
+
+/// Whether someone may; `reason` says by which binding.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Whether.
+    pub allowed: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Decides.
+#[must_use]
+pub fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Decision {
+    if user.groups.iter().any(|group| group == "system:masters") {
+        return Decision {
+            allowed: true,
+            reason: String::new(),
+        };
+    }
+    let mut reason = String::new();
+    let allowed = for_each_rule(store, user, &wanted.namespace, &mut |rule, why| {
+        let covered = covers(rule, wanted);
+        if covered {
+            reason = format!("RBAC: allowed by {why}");
+        }
+        covered
+    });
+    Decision { allowed, reason }
+}
+
+/// Goes over the rules that hold for a user until `visit` is satisfied; whether it was.
+pub fn for_each_rule(
+    store: &Store,
+    user: &User,
+    namespace: &str,
+    visit: &mut dyn FnMut(&Value, &str) -> bool,
+) -> bool {
+    for binding in all(store, "clusterrolebindings") {
+        if visit_binding(store, user, &binding, "ClusterRoleBinding", visit) {
+            return true;
+        }
+    }
+    if namespace.is_empty() {
+        return false;
+    }
+    let bindings = all(store, "rolebindings");
+    bindings
+        .iter()
+        .filter(|binding| &*binding.key.namespace == namespace)
+        .any(|binding| visit_binding(store, user, binding, "RoleBinding", visit))
+}
+
+fn all(store: &Store, plural: &str) -> Vec<Arc<Entry>> {
+    store
+        .snapshot(&format!("{plural}.{GROUP}"))
+        .entries
+        .values()
+        .cloned()
+        .collect()
+}
+
+fn visit_binding(
+    store: &Store,
+    user: &User,
+    entry: &Entry,
+    kind: &str,
+    visit: &mut dyn FnMut(&Value, &str) -> bool,
+) -> bool {
+    let binding = entry.object();
+    let subjects = binding
+        .get("subjects")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let Some(subject) = subjects
+        .into_iter()
+        .find(|subject| is_subject(subject, user, &entry.key.namespace))
+    else {
+        return false;
+    };
+    let (role_kind, role_name) = (text(&binding, "/roleRef/kind"), text(&binding, "/roleRef/name"));
+    let (table, namespace) = match role_kind {
+        "ClusterRole" => ("clusterroles", ""),
+        _ => ("roles", &*entry.key.namespace),
+    };
+    let Some(role) = store.get(&format!("{table}.{GROUP}"), &Key::new(namespace, role_name)) else {
+        return false;
+    };
+    let place = match &*entry.key.namespace {
+        "" => entry.key.name.to_string(),
+        namespace => format!("{}/{namespace}", entry.key.name),
+    };
+    let why = format!(
+        "{kind} \"{place}\" of {role_kind} \"{role_name}\" to {} \"{}\"",
+        text(subject, "/kind"),
+        shown(subject)
+    );
+    let role = role.object();
+    let rules = role.get("rules").and_then(Value::as_array).into_iter().flatten();
+    rules.into_iter().any(|rule| visit(rule, &why))
+}
+
+fn shown(subject: &Value) -> String {
+    match text(subject, "/namespace") {
+        "" => text(subject, "/name").to_owned(),
+        namespace => format!("{}/{namespace}", text(subject, "/name")),
+    }
+}
+
+fn is_subject(subject: &Value, user: &User, namespace: &str) -> bool {
+    let name = text(subject, "/name");
+    match text(subject, "/kind") {
+        "User" => user.name == name,
+        "Group" => user.groups.iter().any(|group| group == name),
+        "ServiceAccount" => {
+            let own = text(subject, "/namespace");
+            let namespace = if own.is_empty() { namespace } else { own };
+            user.name == format!("system:serviceaccount:{namespace}:{name}")
+        }
+        _ => false,
+    }
+}
+
+fn covers(rule: &Value, wanted: &Attributes) -> bool {
+    let has = |field: &str, value: &str| {
+        strings(rule.get(field))
+            .iter()
+            .any(|item| *item == "*" || *item == value)
+    };
+    if !has("verbs", &wanted.verb) {
+        return false;
+    }
+    if let Some(path) = &wanted.path {
+        let matches = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => pattern == path,
+        };
+        return strings(rule.get("nonResourceURLs")).into_iter().any(matches);
+    }
+    let combined = match wanted.subresource.as_str() {
+        "" => wanted.resource.clone(),
+        subresource => format!("{}/{subresource}", wanted.resource),
+    };
+    let any_of_subresource = format!("*/{}", wanted.subresource);
+    let resources = strings(rule.get("resources"));
+    let of_resource = resources.iter().any(|item| {
+        *item == "*" || *item == combined || (!wanted.subresource.is_empty() && *item == any_of_subresource)
+    });
+    let names = strings(rule.get("resourceNames"));
+    has("apiGroups", &wanted.group)
+        && of_resource
+        && (names.is_empty() || names.contains(&wanted.name.as_str()))
+}

@@ -1,0 +1,327 @@
+//! Answers as bodies: JSON, YAML, tables, bare metadata, streams.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{Either, Full};
+use hyper::Response;
+use hyper::body::{Body, Frame};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::service::Shared;
+use crate::api::{Answer, Content, List, Query, Watch, present, presented};
+use crate::resources::Resource;
+use crate::status::Status;
+use crate::table;
+
+/// Chunks that wait for a slow client before its watch waits too.
+const WAITING_CHUNKS: usize = 64;
+
+/// The body of a reply: whole, or a stream.
+pub(super) type ReplyBody = Either<Full<Bytes>, Stream>;
+/// A reply.
+pub(super) type Reply = Response<ReplyBody>;
+
+/// A body that is sent as it is made.
+#[derive(Debug)]
+pub(super) struct Stream(mpsc::Receiver<Bytes>);
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+/// What the client wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    shape: Shape,
+    yaml: bool,
+    include: Include,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Object,
+    Table,
+    Metadata,
+}
+
+/// What a table's rows carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+impl Form {
+    /// The first form of the `Accept` header that is known.
+    pub(super) fn of(accept: &str, query: &Query) -> Result<Self, Status> {
+        let include = match query.get("includeObject") {
+            "None" => Include::None,
+            "Object" => Include::Object,
+            _ => Include::Metadata,
+        };
+        let form = |shape, yaml| Ok(Self { shape, yaml, include });
+        if accept.trim().is_empty() {
+            return form(Shape::Object, false);
+        }
+        for option in accept.split(',') {
+            let mut parts = option.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let asked = parts
+                .find_map(|part| part.strip_prefix("as="))
+                .unwrap_or_default();
+            let shape = match asked {
+                "" => Shape::Object,
+                "Table" => Shape::Table,
+                "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Metadata,
+                _ => continue,
+            };
+            match media {
+                "application/json" | "*/*" | "application/*" => return form(shape, false),
+                "application/yaml" => return form(shape, true),
+                _ => {}
+            }
+        }
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml";
+        Err(Status {
+            details: Some(Box::default()),
+            ..Status::plain(406, "NotAcceptable", message)
+        })
+    }
+}
+
+/// A body with its content type.
+pub(super) fn typed(code: u16, kind: &str, body: Bytes) -> Reply {
+    let mut reply = Reply::new(Either::Left(Full::new(body)));
+    *reply.status_mut() = hyper::StatusCode::from_u16(code).unwrap_or_default();
+    if let Ok(kind) = HeaderValue::from_str(kind) {
+        reply.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    reply
+}
+
+/// A JSON body.
+pub(super) fn json_reply(code: u16, value: &Value) -> Reply {
+    typed(code, "application/json", value.to_string().into())
+}
+
+/// A text.
+pub(super) fn text_reply(code: u16, text: &str) -> Reply {
+    typed(code, "text/plain; charset=utf-8", text.to_owned().into())
+}
+
+/// A failure as a reply.
+pub(super) fn status_reply(status: &Status) -> Reply {
+    let mut reply = json_reply(status.code, &status.answer());
+    let seconds = status
+        .details
+        .as_ref()
+        .and_then(|details| details.retry_after_seconds);
+    if let Some(seconds) = seconds {
+        reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    reply
+}
+
+/// An answer in the form that was asked for.
+pub(super) fn respond(
+    shared: &Arc<Shared>,
+    resource: &Arc<Resource>,
+    form: Form,
+    answer: Answer,
+    path: &str,
+) -> Reply {
+    let Answer {
+        code,
+        content,
+        warnings,
+    } = answer;
+    let mut reply = match content {
+        Content::Watch(watch) => return stream(shared, resource, form, watch, path),
+        Content::Entry(entry) if form.shape == Shape::Object && !form.yaml => {
+            typed(code, "application/json", present(resource, &entry))
+        }
+        Content::List(list) if form.shape == Shape::Object && !form.yaml => {
+            typed(code, "application/json", list_body(resource, &list))
+        }
+        Content::Entry(entry) => shaped(code, resource, form, vec![presented(resource, &entry)], None),
+        Content::List(list) => {
+            let objects = list
+                .entries
+                .iter()
+                .map(|entry| presented(resource, entry))
+                .collect();
+            shaped(code, resource, form, objects, Some(&list))
+        }
+        Content::Value(value) if form.shape == Shape::Object || value["kind"] == "Status" => {
+            rendered(code, form, &value)
+        }
+        Content::Value(value) => shaped(code, resource, form, vec![value], None),
+    };
+    for warning in warnings {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            reply.headers_mut().append(WARNING, value);
+        }
+    }
+    reply
+}
+
+fn rendered(code: u16, form: Form, value: &Value) -> Reply {
+    if !form.yaml {
+        return json_reply(code, value);
+    }
+    match serde_saphyr::to_string(value) {
+        Ok(text) => typed(code, "application/yaml", text.into()),
+        Err(error) => status_reply(&Status::internal(format!("can't write YAML: {error}"))),
+    }
+}
+
+fn shaped(code: u16, resource: &Resource, form: Form, objects: Vec<Value>, list: Option<&List>) -> Reply {
+    let value = match form.shape {
+        Shape::Table => {
+            let mut table = table::table(resource, &objects, form.include);
+            if let Some(list) = list {
+                table["metadata"] = list_metadata(list);
+            }
+            table
+        }
+        Shape::Metadata => {
+            let mut parts: Vec<Value> = objects.iter().map(table::partial).collect();
+            match list {
+                Some(list) => json!({
+                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": list_metadata(list), "items": parts,
+                }),
+                None => parts.pop().unwrap_or_default(),
+            }
+        }
+        Shape::Object => match list {
+            Some(list) => json!({
+                "kind": resource.list_kind, "apiVersion": resource.api_version(),
+                "metadata": list_metadata(list), "items": objects,
+            }),
+            None => objects.into_iter().next().unwrap_or_default(),
+        },
+    };
+    rendered(code, form, &value)
+}
+
+fn list_metadata(list: &List) -> Value {
+    let mut metadata = json!({"resourceVersion": list.revision.to_string()});
+    if !list.next.is_empty() {
+        metadata["continue"] = list.next.as_str().into();
+    }
+    if let Some(remaining) = list.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    metadata
+}
+
+/// Stored bodies one after another: nothing is parsed.
+fn list_body(resource: &Resource, list: &List) -> Bytes {
+    let size: usize = list.entries.iter().map(|entry| entry.body.len() + 1).sum();
+    let mut body = BytesMut::with_capacity(size + 256);
+    let head = json!([resource.list_kind, resource.api_version(), list_metadata(list)]);
+    let head = format!(
+        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
+        head[0], head[1], head[2]
+    );
+    body.extend_from_slice(head.as_bytes());
+    for (index, entry) in list.entries.iter().enumerate() {
+        if index > 0 {
+            body.extend_from_slice(b",");
+        }
+        body.extend_from_slice(&present(resource, entry));
+    }
+    body.extend_from_slice(b"]}");
+    body.freeze()
+}
+
+fn stream(shared: &Arc<Shared>, resource: &Arc<Resource>, form: Form, watch: Watch, path: &str) -> Reply {
+    let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
+    let (shared, resource, path) = (Arc::clone(shared), Arc::clone(resource), path.to_owned());
+    tokio::spawn(async move { pump(&shared, &resource, form, watch, &path, &sender).await });
+    let mut reply = Reply::new(Either::Right(Stream(receiver)));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    reply
+}
+
+/// Sends changes until the watch or the client ends.
+async fn pump(
+    shared: &Shared,
+    resource: &Resource,
+    form: Form,
+    mut watch: Watch,
+    path: &str,
+    sender: &mpsc::Sender<Bytes>,
+) {
+    let mut first = true;
+    loop {
+        let events = tokio::select! {
+            events = shared.api.next_events(&mut watch) => events,
+            () = sender.closed() => None,
+        };
+        let Some(events) = events else { return };
+        wait_while_stalled(shared, path, sender).await;
+        let mut chunk = BytesMut::new();
+        for event in events {
+            if form.shape == Shape::Object || event.kind == "ERROR" {
+                chunk.extend_from_slice(&event.into_line());
+            } else {
+                let object: Value = serde_json::from_slice(&event.object).unwrap_or_default();
+                let object = match form.shape {
+                    Shape::Table => {
+                        table::event_table(resource, &object, form.include, std::mem::take(&mut first))
+                    }
+                    _ => table::partial(&object),
+                };
+                chunk.extend_from_slice(
+                    json!({"type": event.kind, "object": object})
+                        .to_string()
+                        .as_bytes(),
+                );
+                chunk.extend_from_slice(b"\n");
+            }
+        }
+        if sender.send(chunk.freeze()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn wait_while_stalled(shared: &Shared, path: &str, sender: &mpsc::Sender<Bytes>) {
+    let mut changed = shared.faults.subscribe();
+    while shared.faults.is_stalled(path) {
+        tokio::select! {
+            // A stall for a time ends without a change: it is looked at again.
+            _ = tokio::time::timeout(Duration::from_millis(50), changed.changed()) => {}
+            () = sender.closed() => return,
+        }
+    }
+}

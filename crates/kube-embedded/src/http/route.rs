@@ -1,0 +1,145 @@
+//! What a path means.
+
+use percent_encoding::percent_decode_str;
+
+/// A path of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Objects.
+    Resource(Place),
+    /// `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`: its parts below `/apis`.
+    Legacy,
+    /// The list of groups.
+    Groups,
+    /// One group.
+    Group(String),
+    /// One version of a group.
+    Version(String, String),
+    /// `/openapi/v3` with what follows.
+    OpenApi(String),
+    /// `/openapi/v2`.
+    OpenApiV2,
+    /// `/version`.
+    ServerVersion,
+    /// `/healthz`, `/livez`, `/readyz`.
+    Health,
+    /// `/faults` with the number.
+    Faults(Option<String>),
+    /// `/compact`.
+    Compact,
+    /// `/`.
+    Root,
+    /// Anything else.
+    Unknown,
+}
+
+/// Objects in a path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) namespace: String,
+    pub(super) plural: String,
+    pub(super) name: String,
+    pub(super) subresource: String,
+    /// The old form `/watch/` of a watch.
+    pub(super) watch: bool,
+}
+
+pub(super) fn route(path: &str) -> Route {
+    let parts: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        [] => Route::Root,
+        ["api"] => Route::Legacy,
+        ["apis"] => Route::Groups,
+        ["api", version] => Route::Version(String::new(), (*version).into()),
+        ["apis", group] => Route::Group((*group).into()),
+        ["apis", group, version] => Route::Version((*group).into(), (*version).into()),
+        ["api", version, rest @ ..] => place("", version, rest),
+        ["apis", group, version, rest @ ..] => place(group, version, rest),
+        ["openapi", "v2"] => Route::OpenApiV2,
+        ["openapi", "v3", rest @ ..] => Route::OpenApi(rest.join("/")),
+        ["version"] => Route::ServerVersion,
+        ["healthz" | "livez" | "readyz", ..] => Route::Health,
+        ["faults"] => Route::Faults(None),
+        ["faults", id] => Route::Faults(Some((*id).into())),
+        ["compact"] => Route::Compact,
+        _ => Route::Unknown,
+    }
+}
+
+fn place(group: &str, version: &str, rest: &[&str]) -> Route {
+    let (watch, rest) = match rest {
+        ["watch", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let mut place = Place {
+        group: group.into(),
+        version: version.into(),
+        watch,
+        ..Place::default()
+    };
+    let rest = match rest {
+        // `/namespaces/NAME` is a namespace, and `/namespaces/NAME/status` and `finalize` its parts.
+        ["namespaces", namespace, plural, rest @ ..]
+            if !(rest.is_empty() && matches!(*plural, "status" | "finalize")) =>
+        {
+            place.namespace = (*namespace).into();
+            place.plural = (*plural).into();
+            rest
+        }
+        [plural, rest @ ..] => {
+            place.plural = (*plural).into();
+            rest
+        }
+        [] => return Route::Unknown,
+    };
+    if let [name, rest @ ..] = rest {
+        place.name = (*name).into();
+        place.subresource = rest.join("/");
+    }
+    Route::Resource(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_told_from_what_is_in_it() {
+        let Route::Resource(place) = route("/api/v1/namespaces/a%2Db/pods/p/log") else {
+            panic!("no resource")
+        };
+        assert_eq!(
+            (
+                place.namespace.as_str(),
+                place.plural.as_str(),
+                place.subresource.as_str()
+            ),
+            ("a-b", "pods", "log")
+        );
+        let Route::Resource(place) = route("/api/v1/namespaces/a/finalize") else {
+            panic!("no resource")
+        };
+        assert_eq!(
+            (
+                place.plural.as_str(),
+                place.name.as_str(),
+                place.subresource.as_str()
+            ),
+            ("namespaces", "a", "finalize")
+        );
+        let Route::Resource(place) = route("/apis/apps/v1/deployments") else {
+            panic!("no resource")
+        };
+        assert_eq!(
+            (place.group.as_str(), place.plural.as_str(), place.name.as_str()),
+            ("apps", "deployments", "")
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! The listener and its connections.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+
+use super::service::{Shared, serve};
+use crate::api::Api;
+use crate::faults::Faults;
+
+/// How to listen.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// Where to write the kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// A listener that is bound.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Listener {
+    /// Binds the address and writes the kubeconfig.
+    ///
+    /// # Errors
+    /// The address is taken, or the file can't be written.
+    pub async fn bind(options: &Options, api: Arc<Api>) -> Result<Self> {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("can't listen on {}; is another server there?", options.listen))?;
+        let address = listener.local_addr()?;
+        if let Some(path) = &options.kubeconfig {
+            write_kubeconfig(path, address)?;
+        }
+        let shared = Arc::new(Shared {
+            api,
+            faults: Arc::new(Faults::default()),
+            address,
+        });
+        Ok(Self { listener, shared })
+    }
+
+    /// The address with its port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// Serves until `stop` is done; connections are then cut, as no watch ends by itself.
+    ///
+    /// # Errors
+    /// The port can't be opened again after a fault closed it.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let Self { mut listener, shared } = self;
+        let mut closed = shared.faults.closed();
+        let (cut, _) = watch::channel(0_u64);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                Ok(()) = closed.changed() => {
+                    drop(listener);
+                    cut.send_modify(|count| *count += 1);
+                    tokio::select! {
+                        () = &mut stop => return Ok(()),
+                        () = wait_until_open(&mut closed) => {}
+                    }
+                    listener = TcpListener::bind(shared.address).await
+                        .with_context(|| format!("can't open the port {} again", shared.address))?;
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        tokio::spawn(connection(Arc::clone(&shared), stream, cut.subscribe()));
+                    }
+                    Err(error) => tracing::warn!(%error, "can't accept a connection"),
+                },
+            }
+        }
+    }
+}
+
+async fn wait_until_open(closed: &mut watch::Receiver<Option<Instant>>) {
+    loop {
+        let until = *closed.borrow_and_update();
+        let Some(until) = until else { return };
+        tokio::select! {
+            () = sleep_until(until.into()) => return,
+            Ok(()) = closed.changed() => {}
+        }
+    }
+}
+
+async fn connection(shared: Arc<Shared>, stream: TcpStream, mut cut: watch::Receiver<u64>) {
+    let reset = Arc::new(Notify::new());
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    // A connection that is dropped while it is open is reset; one that ends in order has nothing left to lose.
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "no SO_LINGER");
+    }
+    let service = service_fn(|request| serve(Arc::clone(&shared), Arc::clone(&reset), request));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = serving => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        },
+        () = reset.notified() => tracing::info!("a connection was reset by a fault"),
+        _ = cut.changed() => {}
+    }
+}
+
+/// Writes a kubeconfig for an address, whole or not at all.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_kubeconfig(path: &Path, address: SocketAddr) -> Result<()> {
+    let name = "kube-embedded";
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": name, "preferences": {},
+        "clusters": [{"name": name, "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+        "users": [{"name": name, "user": {}}],
+    });
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, format!("{config:#}\n"))
+        .with_context(|| format!("can't write {}", beside.display()))?;
+    std::fs::rename(&beside, path).with_context(|| format!("can't write {}", path.display()))
+}

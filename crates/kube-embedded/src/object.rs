@@ -1,0 +1,93 @@
+//! Reading and writing what every object has: its metadata.
+
+use serde_json::{Map, Value};
+
+/// A JSON object.
+pub type Object = Map<String, Value>;
+
+/// A string in `metadata`; empty when it is absent.
+#[must_use]
+pub fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
+    object
+        .get("metadata")
+        .and_then(|metadata| metadata.get(field))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// `metadata`, made when it is absent or no object.
+pub fn metadata_mut(object: &mut Value) -> &mut Object {
+    child_mut(object, "metadata")
+}
+
+/// The object at a key, made when it is absent or no object.
+pub fn child_mut<'a>(object: &'a mut Value, key: &str) -> &'a mut Object {
+    if !object.is_object() {
+        *object = Value::Object(Object::new());
+    }
+    let map = as_map(object);
+    let child = map.entry(key).or_insert_with(|| Value::Object(Object::new()));
+    if !child.is_object() {
+        *child = Value::Object(Object::new());
+    }
+    as_map(child)
+}
+
+fn as_map(value: &mut Value) -> &mut Object {
+    match value {
+        Value::Object(map) => map,
+        _ => unreachable!("made an object by the caller"),
+    }
+}
+
+/// Whether the object is being deleted.
+#[must_use]
+pub fn is_deleting(object: &Value) -> bool {
+    !meta(object, "deletionTimestamp").is_empty()
+}
+
+/// The names in `metadata.finalizers`.
+#[must_use]
+pub fn finalizers(object: &Value) -> Vec<&str> {
+    strings(object.pointer("/metadata/finalizers"))
+}
+
+/// The strings in a list.
+#[must_use]
+pub fn strings(value: Option<&Value>) -> Vec<&str> {
+    value
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// A string somewhere below.
+#[must_use]
+pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Labels, or the like, as pairs.
+pub fn pairs(value: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+}
+
+/// Now, in whole seconds, as the API writes times.
+#[must_use]
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second)
+        .map_or_else(|_| now.to_string(), |second| floor(now, second).to_string())
+}
+
+/// Rounding goes up in a second's later half; a creation time must not be in the future.
+fn floor(now: jiff::Timestamp, rounded: jiff::Timestamp) -> jiff::Timestamp {
+    if rounded > now {
+        rounded - jiff::SignedDuration::from_secs(1)
+    } else {
+        rounded
+    }
+}

@@ -1,0 +1,152 @@
+//! Patches: JSON, merge, strategic merge, apply.
+
+pub mod managed;
+mod strategic;
+
+use serde_json::Value;
+
+use crate::resources::Resource;
+use crate::status::Status;
+
+/// Operations that one JSON patch may have, as on the real server.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// How a patch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// Kubernetes' own, which merges some lists.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl Kind {
+    /// By the content type.
+    ///
+    /// # Errors
+    /// 415.
+    pub fn of(content_type: &str, resource: &Resource) -> Result<Self, Status> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" if !resource.custom => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            "application/strategic-merge-patch+json" => {
+                let accepted =
+                    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+                Err(Status::unsupported_media_type(accepted))
+            }
+            _ => {
+                let details = Some(Box::default());
+                Err(Status {
+                    details,
+                    ..Status::plain(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+                })
+            }
+        }
+    }
+}
+
+/// A patch that was read.
+#[derive(Debug)]
+pub struct Patch {
+    kind: Kind,
+    value: Value,
+    operations: json_patch::Patch,
+}
+
+impl Patch {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn read(kind: Kind, body: &[u8]) -> Result<Self, Status> {
+        let none = json_patch::Patch(Vec::new());
+        if kind == Kind::Apply {
+            let text = String::from_utf8_lossy(body);
+            let parsed: Result<Value, _> = serde_saphyr::from_str(&text);
+            let value =
+                parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+            return Ok(Self {
+                kind,
+                value,
+                operations: none,
+            });
+        }
+        let wrong = |what: String| Status::bad_request(format!("error decoding patch: {what}"));
+        let value: Value = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+        if kind == Kind::Json {
+            let parsed: json_patch::Patch =
+                serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+            if parsed.0.len() > MAX_OPERATIONS {
+                let message = format!(
+                    "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+                    parsed.0.len()
+                );
+                return Err(Status::plain(413, "RequestEntityTooLarge", message));
+            }
+            return Ok(Self {
+                kind,
+                value: Value::Null,
+                operations: parsed,
+            });
+        }
+        if !value.is_object() {
+            let found = match value {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                _ => "number",
+            };
+            return Err(wrong(format!(
+                "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
+        }
+        Ok(Self {
+            kind,
+            value,
+            operations: none,
+        })
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The object with the patch.
+    ///
+    /// # Errors
+    /// 422 for a JSON patch that does not fit, 400 for a strategic one that can't be understood.
+    pub fn apply(&self, resource: &Resource, current: &Value) -> Result<Value, Status> {
+        match (self.kind, &resource.schema) {
+            (Kind::Strategic, Some(shape)) => strategic::apply(shape, current, &self.value),
+            _ => self.apply_plain(current),
+        }
+    }
+
+    /// The same for what has no shape.
+    ///
+    /// # Errors
+    /// 422 for a JSON patch that does not fit.
+    pub fn apply_plain(&self, current: &Value) -> Result<Value, Status> {
+        let mut patched = current.clone();
+        match self.kind {
+            Kind::Json => json_patch::patch(&mut patched, &self.operations).map_err(|error| {
+                tracing::debug!(%error, "a JSON patch does not fit");
+                let message = "the server rejected our request due to an error in our request";
+                Status {
+                    details: Some(Box::default()),
+                    ..Status::plain(422, "Invalid", message)
+                }
+            })?,
+            _ => json_patch::merge(&mut patched, &self.value),
+        }
+        Ok(patched)
+    }
+}

@@ -1,0 +1,369 @@
+//! From JSON Schema documents to nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::{Additional, Arena, Checks, ListType, Node, NodeId, Schema, Type, join, rules};
+use crate::object::strings;
+
+/// The built-in shapes by name, out of `components.schemas` without its prose.
+#[must_use]
+pub fn compile_builtin(schemas: &Value) -> BTreeMap<String, Schema> {
+    let mut compiler = Compiler {
+        builtin: true,
+        ..Compiler::default()
+    };
+    let all = schemas.as_object();
+    for name in all.into_iter().flatten().map(|(name, _)| name) {
+        let id = compiler.empty();
+        compiler.named.insert(name.clone(), id);
+    }
+    for (name, schema) in all.into_iter().flatten() {
+        let node = Node {
+            name: name.clone(),
+            ..compiler.node(schema, "")
+        };
+        let id = compiler.named[name];
+        compiler.arena.nodes[id] = node;
+    }
+    for (id, target, schema) in std::mem::take(&mut compiler.copies) {
+        compiler.copy(id, target, &schema);
+    }
+    let arena = Arc::new(compiler.arena);
+    compiler
+        .named
+        .into_iter()
+        .map(|(name, root)| {
+            (
+                name,
+                Schema {
+                    arena: Arc::clone(&arena),
+                    root,
+                },
+            )
+        })
+        .collect()
+}
+
+/// The shape of a custom resource.
+///
+/// # Errors
+/// All that is wrong with the schema, as path and complaint, and what this server can't do with it.
+pub fn compile_definition(schema: &Value) -> Result<Schema, Vec<Complaint>> {
+    let mut compiler = Compiler::default();
+    let root = compiler.add(schema, "");
+    if compiler.complaints.is_empty() {
+        return Ok(Schema {
+            arena: Arc::new(compiler.arena),
+            root,
+        });
+    }
+    Err(compiler.complaints)
+}
+
+/// What is wrong with a definition's schema.
+#[derive(Debug, Clone)]
+pub struct Complaint {
+    /// Path below the schema.
+    pub path: String,
+    /// The offending value.
+    pub value: String,
+    /// What is wrong.
+    pub what: String,
+    /// Whether the real server would take it.
+    pub unsupported: bool,
+}
+
+#[derive(Default)]
+struct Compiler {
+    arena: Arena,
+    named: BTreeMap<String, NodeId>,
+    copies: Vec<(NodeId, NodeId, Value)>,
+    complaints: Vec<Complaint>,
+    builtin: bool,
+}
+
+impl Compiler {
+    fn empty(&mut self) -> NodeId {
+        self.arena.nodes.push(Node::default());
+        self.arena.nodes.len() - 1
+    }
+
+    fn add(&mut self, schema: &Value, path: &str) -> NodeId {
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            return self.reference(schema, reference, path);
+        }
+        let id = self.empty();
+        let node = self.node(schema, path);
+        self.arena.nodes[id] = node;
+        id
+    }
+
+    /// A reference may carry a default and a patch strategy of its own: then it becomes a copy with these.
+    fn reference(&mut self, schema: &Value, reference: &str, path: &str) -> NodeId {
+        let Some(&target) = self.named.get(reference) else {
+            self.complain(path, reference, "no such schema");
+            return self.empty();
+        };
+        let own = ["default", "x-kubernetes-patch-strategy", "x-kubernetes-map-type"];
+        if own.iter().all(|key| schema.get(key).is_none()) {
+            return target;
+        }
+        let id = self.empty();
+        self.copies.push((id, target, schema.clone()));
+        id
+    }
+
+    fn copy(&mut self, id: NodeId, target: NodeId, schema: &Value) {
+        let text = |key: &str| schema.get(key).and_then(Value::as_str);
+        let mut node = self.arena.nodes[target].clone();
+        node.default = schema.get("default").cloned().or(node.default);
+        node.patch_strategy = text("x-kubernetes-patch-strategy").map_or(node.patch_strategy, Into::into);
+        node.atomic_map |= text("x-kubernetes-map-type") == Some("atomic");
+        self.arena.nodes[id] = node;
+    }
+
+    fn complain(&mut self, path: &str, value: &str, what: &str) {
+        let (path, value, what) = (path.to_owned(), value.to_owned(), what.to_owned());
+        self.complaints.push(Complaint {
+            path,
+            value,
+            what,
+            unsupported: false,
+        });
+    }
+
+    fn node(&mut self, schema: &Value, path: &str) -> Node {
+        let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
+        let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or_default();
+        let format = text("format").to_owned();
+        let mut node = Node {
+            kind: Type::parse(text("type")),
+            nullable: flag("nullable"),
+            int_or_string: flag("x-kubernetes-int-or-string")
+                || (self.builtin && schema.get("oneOf").is_some()),
+            preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
+            embedded: flag("x-kubernetes-embedded-resource"),
+            required: strings(schema.get("required"))
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
+            default: schema.get("default").cloned(),
+            list_keys: strings(schema.get("x-kubernetes-list-map-keys"))
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
+            list_type: match text("x-kubernetes-list-type") {
+                "set" => ListType::Set,
+                "map" => ListType::Map,
+                _ => ListType::Atomic,
+            },
+            atomic_map: text("x-kubernetes-map-type") == "atomic",
+            patch_key: Some(text("x-kubernetes-patch-merge-key"))
+                .filter(|key| !key.is_empty())
+                .map(Into::into),
+            patch_strategy: text("x-kubernetes-patch-strategy").to_owned(),
+            format,
+            ..Node::default()
+        };
+        self.children(schema, path, &mut node);
+        if self.builtin {
+            // A built-in type that says nothing of what is in it takes anything: RawExtension, FieldsV1, JSON.
+            let says_nothing = matches!(node.kind, None | Some(Type::Object)) && node.properties.is_empty();
+            node.preserve_unknown |=
+                says_nothing && node.additional == Additional::None && !node.int_or_string;
+        } else {
+            node.checks = self.checks(schema, path).map(Box::new);
+            node.rules = self.rules(schema, path);
+            self.structural(schema, path, &node);
+        }
+        node
+    }
+
+    fn children(&mut self, schema: &Value, path: &str, node: &mut Node) {
+        for (name, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let id = self.add(property, &format!("{}[{name}]", join(path, "properties")));
+            node.properties.insert(name.clone(), id);
+        }
+        node.additional = match schema.get("additionalProperties") {
+            Some(Value::Bool(true)) => Additional::Any,
+            Some(schema @ Value::Object(_)) => {
+                Additional::Schema(self.add(schema, &join(path, "additionalProperties")))
+            }
+            _ => Additional::None,
+        };
+        node.items = schema
+            .get("items")
+            .map(|items| self.add(items, &join(path, "items")));
+    }
+
+    fn checks(&mut self, schema: &Value, path: &str) -> Option<Checks> {
+        let number = |key: &str| schema.get(key).and_then(Value::as_f64);
+        let count = |key: &str| schema.get(key).and_then(Value::as_u64);
+        let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or_default();
+        const KEYS: &[&str] = &[
+            "enum",
+            "pattern",
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+            "minProperties",
+            "maxProperties",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
+        ];
+        if KEYS.iter().all(|key| schema.get(key).is_none()) {
+            return None;
+        }
+        let pattern =
+            schema
+                .get("pattern")
+                .and_then(Value::as_str)
+                .and_then(|pattern| match Regex::new(pattern) {
+                    Ok(regex) => Some(regex),
+                    Err(error) => {
+                        self.complain(
+                            &join(path, "pattern"),
+                            pattern,
+                            &format!("must be a valid regular expression, but isn't: {error}"),
+                        );
+                        None
+                    }
+                });
+        Some(Checks {
+            one_of_values: schema
+                .get("enum")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
+            pattern,
+            minimum: number("minimum"),
+            exclusive_minimum: flag("exclusiveMinimum"),
+            maximum: number("maximum"),
+            exclusive_maximum: flag("exclusiveMaximum"),
+            multiple_of: number("multipleOf"),
+            min_length: count("minLength"),
+            max_length: count("maxLength"),
+            min_items: count("minItems"),
+            max_items: count("maxItems"),
+            min_properties: count("minProperties"),
+            max_properties: count("maxProperties"),
+            all_of: self.alternatives(schema, "allOf", path),
+            any_of: self.alternatives(schema, "anyOf", path),
+            one_of: self.alternatives(schema, "oneOf", path),
+            not: schema
+                .get("not")
+                .map(|not| self.alternative(not, &join(path, "not"))),
+        })
+    }
+
+    fn alternatives(&mut self, schema: &Value, key: &str, path: &str) -> Vec<NodeId> {
+        let list = schema
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate();
+        list.map(|(index, inner)| self.alternative(inner, &format!("{}[{index}]", join(path, key))))
+            .collect()
+    }
+
+    /// Inside of allOf and the like only checks stand; the shape is outside.
+    fn alternative(&mut self, schema: &Value, path: &str) -> NodeId {
+        let id = self.empty();
+        let mut node = Node {
+            kind: schema.get("type").and_then(Value::as_str).and_then(Type::parse),
+            required: strings(schema.get("required"))
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
+            ..Node::default()
+        };
+        for (name, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let inner = self.alternative(property, &format!("{}[{name}]", join(path, "properties")));
+            node.properties.insert(name.clone(), inner);
+        }
+        node.items = schema
+            .get("items")
+            .map(|items| self.alternative(items, &join(path, "items")));
+        node.checks = self.checks(schema, path).map(Box::new);
+        self.arena.nodes[id] = node;
+        id
+    }
+
+    fn rules(&mut self, schema: &Value, path: &str) -> Vec<rules::Rule> {
+        let mut compiled = Vec::new();
+        let list = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+        for (index, rule) in list.into_iter().flatten().enumerate() {
+            match rules::Rule::parse(rule) {
+                Ok(rule) => compiled.push(rule),
+                Err(what) => self.complaints.push(Complaint {
+                    path: format!("{}[{index}].rule", join(path, "x-kubernetes-validations")),
+                    value: rule.get("rule").map(ToString::to_string).unwrap_or_default(),
+                    what,
+                    unsupported: true,
+                }),
+            }
+        }
+        compiled
+    }
+
+    /// What makes a schema structural, as far as it is checked: every shape says its type.
+    fn structural(&mut self, schema: &Value, path: &str, node: &Node) {
+        if node.kind.is_none() && !node.int_or_string && !node.preserve_unknown {
+            let what = "must not be empty for specified object fields or array items";
+            let (path, what) = match path {
+                "" => ("type".to_owned(), "must not be empty at the root"),
+                path => (format!("{path}.type"), what),
+            };
+            self.complaints.push(Complaint {
+                path,
+                value: String::new(),
+                what: what.into(),
+                unsupported: false,
+            });
+        }
+        if !node.properties.is_empty() && node.additional != Additional::None {
+            self.complain(
+                &join(path, "additionalProperties"),
+                "",
+                "must not be used together with properties",
+            );
+        }
+        if node.kind == Some(Type::Array) && node.items.is_none() {
+            self.complaints.push(Complaint {
+                path: join(path, "items"),
+                value: String::new(),
+                what: "must be specified".into(),
+                unsupported: false,
+            });
+        }
+        if schema.get("uniqueItems").and_then(Value::as_bool) == Some(true) {
+            self.complain(
+                &join(path, "uniqueItems"),
+                "",
+                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+            );
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `format` of strings: only those are checked that the real server checks.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Whether a text is of the format; true for formats that are not checked.
+pub(super) fn matches(format: &str, text: &str) -> bool {
+    match format {
+        "date-time" => is_date_time(text),
+        "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
+        "uuid" => uuid::Uuid::try_parse(text).is_ok(),
+        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
+        "byte" => is_base64(text),
+        _ => true,
+    }
+}
+
+/// RFC 3339, which jiff reads with more than it allows.
+pub(super) fn is_date_time(text: &str) -> bool {
+    text.get(10..11)
+        .is_some_and(|separator| separator.eq_ignore_ascii_case("t"))
+        && text.parse::<jiff::Timestamp>().is_ok()
+}
+
+fn is_base64(text: &str) -> bool {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+}

@@ -1,0 +1,456 @@
+//! All objects, their versions and their history. Knows no HTTP and no kinds: a table is a name, an object is bytes.
+//!
+//! One number counts all writes; an object's `resourceVersion` is the number of its last one. Objects are kept as
+//! the JSON that is sent, so that listing and watching copy nothing and 100,000 of them fit in memory.
+
+mod history;
+mod journal;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use parking_lot::RwLock;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use history::History;
+pub use history::{Change, ChangeKind};
+use journal::Journal;
+
+use crate::object;
+
+/// Where an object lies in its table. Cluster-scoped objects have an empty namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace, or empty.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// Of these two.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// One version of one object.
+#[derive(Debug)]
+pub struct Entry {
+    /// Where it lies.
+    pub key: Key,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// The write that made this version.
+    pub revision: u64,
+    /// The object as JSON.
+    pub body: Bytes,
+    /// Its labels.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
+    /// The values that field selectors may ask for, by field.
+    pub fields: Box<[(Box<str>, Box<str>)]>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+impl Entry {
+    /// The object, parsed.
+    #[must_use]
+    pub fn object(&self) -> Value {
+        // Bodies are written by this store alone.
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+/// Why a write did not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The key is taken.
+    Exists,
+    /// The object is not (any longer) at the version that the write was based on.
+    Stale,
+    /// The namespace does not exist.
+    NoNamespace,
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// The journal could not be written.
+    Journal(String),
+}
+
+/// A selection of fields to keep beside each object of a table, as paths into it.
+pub type FieldPaths = Arc<[FieldPath]>;
+
+/// One field to keep.
+#[derive(Debug, Clone)]
+pub struct FieldPath {
+    /// As selectors call it.
+    pub label: Box<str>,
+    /// JSON pointer.
+    pub pointer: Box<str>,
+}
+
+#[derive(Debug)]
+struct Table {
+    entries: OrdMap<Key, Arc<Entry>>,
+    history: History,
+    changed: watch::Sender<u64>,
+}
+
+impl Table {
+    fn new(revision: u64) -> Self {
+        Self {
+            entries: OrdMap::new(),
+            history: History::new(revision),
+            changed: watch::Sender::new(revision),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    revision: u64,
+    compacted: u64,
+    tables: HashMap<Arc<str>, Table>,
+    journal: Option<Journal>,
+}
+
+/// The table of namespaces: creating an object asks it.
+pub const NAMESPACES: &str = "namespaces";
+
+/// All objects.
+#[derive(Debug)]
+pub struct Store {
+    state: RwLock<State>,
+    history_limit: usize,
+}
+
+/// A consistent view of a table.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The objects in order.
+    pub entries: OrdMap<Key, Arc<Entry>>,
+    /// The version of the whole.
+    pub revision: u64,
+}
+
+impl Store {
+    /// An empty store that remembers `history_limit` changes a table.
+    #[must_use]
+    pub fn new(history_limit: usize) -> Self {
+        let state = State {
+            revision: 1,
+            compacted: 1,
+            tables: HashMap::new(),
+            journal: None,
+        };
+        Self {
+            state: RwLock::new(state),
+            history_limit,
+        }
+    }
+
+    /// A store that keeps its objects in a file, with what the file holds. A line that was cut off at the end by a
+    /// kill is dropped; anything else that can't be read is an error that names the line.
+    ///
+    /// # Errors
+    /// The file can't be read, written or understood.
+    pub fn open(history_limit: usize, path: &Path) -> anyhow::Result<Self> {
+        let store = Self::new(history_limit);
+        let (journal, records) = Journal::open(path)?;
+        {
+            let mut state = store.state.write();
+            for record in records {
+                state.revision = state.revision.max(record.revision);
+                let table = state.tables.entry(record.table).or_insert_with(|| Table::new(0));
+                match record.entry {
+                    Some(entry) => table.entries.insert(record.key, Arc::new(entry)),
+                    None => table.entries.remove(&record.key),
+                };
+            }
+            let revision = state.revision;
+            state.compacted = revision;
+            for table in state.tables.values_mut() {
+                table.history = History::new(revision);
+                table.changed.send_replace(revision);
+            }
+            state.journal = Some(journal);
+        }
+        Ok(store)
+    }
+
+    /// The number of the last write.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.state.read().revision
+    }
+
+    /// The object at a key.
+    #[must_use]
+    pub fn get(&self, table: &str, key: &Key) -> Option<Arc<Entry>> {
+        self.state.read().tables.get(table)?.entries.get(key).cloned()
+    }
+
+    /// All objects of a table as they are.
+    #[must_use]
+    pub fn snapshot(&self, table: &str) -> Snapshot {
+        let state = self.state.read();
+        let entries = state
+            .tables
+            .get(table)
+            .map(|table| table.entries.clone())
+            .unwrap_or_default();
+        Snapshot {
+            entries,
+            revision: state.revision,
+        }
+    }
+
+    /// All objects of a table as they were after the write of that number; `Err` is the oldest number still known.
+    ///
+    /// # Errors
+    /// The history no longer reaches back so far.
+    pub fn snapshot_at(&self, table: &str, revision: u64) -> Result<Snapshot, u64> {
+        let state = self.state.read();
+        let Some(table) = state.tables.get(table) else {
+            return if revision < state.compacted {
+                Err(state.compacted)
+            } else {
+                Ok(Snapshot {
+                    entries: OrdMap::new(),
+                    revision,
+                })
+            };
+        };
+        let entries = table.history.rewind(table.entries.clone(), revision)?;
+        Ok(Snapshot { entries, revision })
+    }
+
+    /// Forgets the past, as the real server does every few minutes: older versions are gone afterwards.
+    pub fn compact(&self) {
+        let mut state = self.state.write();
+        let revision = state.revision;
+        state.compacted = revision;
+        state
+            .tables
+            .values_mut()
+            .for_each(|table| table.history.forget(revision));
+    }
+
+    /// Changes of a table after a write, at most `limit`; and what tells of the next.
+    ///
+    /// # Errors
+    /// The oldest number still known, when the history no longer reaches back so far.
+    pub fn changes(&self, table: &str, after: u64, limit: usize) -> Result<Vec<Arc<Change>>, u64> {
+        let state = self.state.read();
+        match state.tables.get(table) {
+            Some(table) => table.history.after(after, limit),
+            None if after < state.compacted => Err(state.compacted),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A signal that changes with each write to the table.
+    #[must_use]
+    pub fn subscribe(&self, table: &str) -> watch::Receiver<u64> {
+        if let Some(table) = self.state.read().tables.get(table) {
+            return table.changed.subscribe();
+        }
+        let mut state = self.state.write();
+        let revision = state.compacted;
+        state
+            .tables
+            .entry(table.into())
+            .or_insert_with(|| Table::new(revision))
+            .changed
+            .subscribe()
+    }
+
+    /// Puts in a new object. Its `resourceVersion` is set here.
+    ///
+    /// # Errors
+    /// The key is taken, the namespace is missing or ending, the journal failed.
+    pub fn create(
+        &self,
+        table: &str,
+        key: Key,
+        object: Value,
+        fields: &[FieldPath],
+    ) -> Result<Arc<Entry>, Refused> {
+        let mut state = self.state.write();
+        if !key.namespace.is_empty() {
+            let namespace = Key::new("", &key.namespace);
+            let found = state
+                .tables
+                .get(NAMESPACES)
+                .and_then(|table| table.entries.get(&namespace));
+            match found {
+                None => return Err(Refused::NoNamespace),
+                Some(entry) if entry.deleting => return Err(Refused::NamespaceTerminating),
+                Some(_) => {}
+            }
+        }
+        if state
+            .tables
+            .get(table)
+            .is_some_and(|table| table.entries.contains_key(&key))
+        {
+            return Err(Refused::Exists);
+        }
+        self.commit(&mut state, table, key, None, object, fields, ChangeKind::Created)
+    }
+
+    /// Replaces an object that is still at the version `based_on`.
+    ///
+    /// # Errors
+    /// It is not, or the journal failed.
+    pub fn update(
+        &self,
+        table: &str,
+        based_on: &Arc<Entry>,
+        object: Value,
+        fields: &[FieldPath],
+    ) -> Result<Arc<Entry>, Refused> {
+        self.change(table, based_on, object, fields, ChangeKind::Updated)
+    }
+
+    /// Removes an object that is still at the version `based_on`; `object` is its last state, which watches are told.
+    ///
+    /// # Errors
+    /// It is not, or the journal failed.
+    pub fn delete(
+        &self,
+        table: &str,
+        based_on: &Arc<Entry>,
+        object: Value,
+        fields: &[FieldPath],
+    ) -> Result<Arc<Entry>, Refused> {
+        self.change(table, based_on, object, fields, ChangeKind::Deleted)
+    }
+
+    fn change(
+        &self,
+        table: &str,
+        based_on: &Arc<Entry>,
+        object: Value,
+        fields: &[FieldPath],
+        kind: ChangeKind,
+    ) -> Result<Arc<Entry>, Refused> {
+        let mut state = self.state.write();
+        let current = state
+            .tables
+            .get(table)
+            .and_then(|table| table.entries.get(&based_on.key));
+        let previous = match current {
+            Some(current) if current.revision == based_on.revision => Arc::clone(current),
+            _ => return Err(Refused::Stale),
+        };
+        self.commit(
+            &mut state,
+            table,
+            based_on.key.clone(),
+            Some(previous),
+            object,
+            fields,
+            kind,
+        )
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place where a write happens, called from three"
+    )]
+    fn commit(
+        &self,
+        state: &mut State,
+        table: &str,
+        key: Key,
+        previous: Option<Arc<Entry>>,
+        mut object: Value,
+        fields: &[FieldPath],
+        kind: ChangeKind,
+    ) -> Result<Arc<Entry>, Refused> {
+        let revision = state.revision + 1;
+        object::metadata_mut(&mut object).insert("resourceVersion".into(), revision.to_string().into());
+        let entry = Arc::new(entry_of(key, revision, &object, fields)?);
+        if let Some(journal) = &mut state.journal {
+            journal
+                .append(table, &entry, kind)
+                .map_err(|error| Refused::Journal(error.to_string()))?;
+        }
+        state.revision = revision;
+        let compacted = state.compacted;
+        let table = state
+            .tables
+            .entry(table.into())
+            .or_insert_with(|| Table::new(compacted));
+        match kind {
+            ChangeKind::Deleted => table.entries.remove(&entry.key),
+            _ => table.entries.insert(entry.key.clone(), Arc::clone(&entry)),
+        };
+        let change = Change {
+            kind,
+            entry: Arc::clone(&entry),
+            previous,
+            line: OnceLock::new(),
+        };
+        table.history.push(Arc::new(change), self.history_limit);
+        table.changed.send_replace(revision);
+        Ok(entry)
+    }
+
+    /// Makes the kept fields of a table's objects anew, for instance when a definition names others.
+    pub fn reindex(&self, table: &str, fields: &[FieldPath]) {
+        let mut state = self.state.write();
+        let Some(table) = state.tables.get_mut(table) else {
+            return;
+        };
+        let anew = table.entries.values().filter_map(|old| {
+            let entry = entry_of(old.key.clone(), old.revision, &old.object(), fields).ok()?;
+            Some((old.key.clone(), Arc::new(entry)))
+        });
+        table.entries = anew.collect();
+    }
+
+    /// The names of the tables that hold anything.
+    #[must_use]
+    pub fn tables(&self) -> BTreeSet<Arc<str>> {
+        let state = self.state.read();
+        let filled = state.tables.iter().filter(|(_, table)| !table.entries.is_empty());
+        filled.map(|(name, _)| Arc::clone(name)).collect()
+    }
+}
+
+fn entry_of(key: Key, revision: u64, object: &Value, fields: &[FieldPath]) -> Result<Entry, Refused> {
+    let labels = object::pairs(object.pointer("/metadata/labels"));
+    let kept = fields
+        .iter()
+        .map(|field| (field.label.clone(), shown(object.pointer(&field.pointer)).into()));
+    Ok(Entry {
+        uid: object::meta(object, "uid").into(),
+        revision,
+        labels: labels.map(|(key, value)| (key.into(), value.into())).collect(),
+        fields: kept.collect(),
+        deleting: object::is_deleting(object),
+        body: serde_json::to_vec(object)
+            .map_err(|error| Refused::Journal(error.to_string()))?
+            .into(),
+        key,
+    })
+}
+
+/// A field's value as selectors compare it.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

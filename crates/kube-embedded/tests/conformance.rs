@@ -1,0 +1,309 @@
+//! One suite of requests and expected answers, as data in `tests/conformance/*.toml`, run against kube-embedded and,
+//! when `KUBE_CONFORMANCE_KUBECONFIG` names a kubeconfig, against the API server of that cluster too.
+//!
+//! A case runs in a namespace of its own, `{ns}`. What an answer must hold is a part of it: objects may have more
+//! keys, lists must match item by item. Special texts: `<any>`, `<absent>`, `<save:NAME>` (later `{NAME}`),
+//! `<match:REGEX>`. `contains` lists texts that the body must contain. A step with `differs` is run against
+//! kube-embedded alone and says why the real server answers otherwise; such steps are the known differences.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use support::{Answer, Client, Server};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    case: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// Faults, compaction and the like, which only kube-embedded has.
+    #[serde(default)]
+    embedded_only: Option<String>,
+    step: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// Method and path.
+    request: String,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    status: u16,
+    /// JSON that must be in the answer.
+    #[serde(default)]
+    answer: Option<String>,
+    /// Lines of a watch, each as `answer`.
+    #[serde(default)]
+    lines: Option<Vec<String>>,
+    /// Texts that must be in the body.
+    #[serde(default)]
+    contains: Vec<String>,
+    /// Headers that must be in the answer, with a part of their value.
+    #[serde(default)]
+    answer_headers: BTreeMap<String, String>,
+    /// Why the real server answers otherwise.
+    #[serde(default)]
+    differs: Option<String>,
+    /// The answer comes soon, not at once: asked again until it is there.
+    #[serde(default)]
+    eventually: bool,
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let mut cases = Vec::new();
+    for path in files {
+        let file: File = toml::from_str(&std::fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        cases.extend(
+            file.case
+                .into_iter()
+                .map(|case| (format!("{stem}: {}", case.name), case)),
+        );
+    }
+    assert!(!cases.is_empty(), "no cases in {}", folder.display());
+    cases
+}
+
+struct Run<'a> {
+    client: &'a Client,
+    embedded: bool,
+    saved: BTreeMap<String, String>,
+}
+
+impl Run<'_> {
+    fn fill(&self, text: &str) -> String {
+        self.saved.iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{name}}}"), value)
+        })
+    }
+
+    async fn case(&mut self, case: &Case) -> Result<(), String> {
+        let namespace = format!(r#"{{"metadata":{{"name":"{}"}}}}"#, self.saved["ns"]);
+        let made = self
+            .client
+            .send("POST /api/v1/namespaces", &BTreeMap::new(), Some(&namespace))
+            .await;
+        if made.status != 201 {
+            return Err(format!("can't make the namespace: {made}"));
+        }
+        let mut result = Ok(());
+        for (index, step) in case.step.iter().enumerate() {
+            if step.differs.is_some() && !self.embedded {
+                continue;
+            }
+            result = self
+                .step(step)
+                .await
+                .map_err(|what| format!("step {}: {}: {what}", index + 1, self.fill(&step.request)));
+            if result.is_err() {
+                break;
+            }
+        }
+        self.client
+            .send(
+                &format!("DELETE /api/v1/namespaces/{}", self.saved["ns"]),
+                &BTreeMap::new(),
+                None,
+            )
+            .await;
+        result
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), String> {
+        let request = self.fill(&step.request);
+        let body = step.body.as_deref().map(|body| self.fill(body));
+        let headers: BTreeMap<String, String> = step
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), self.fill(value)))
+            .collect();
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let answer = self.client.send(&request, &headers, body.as_deref()).await;
+            let mut saved = self.saved.clone();
+            match check(step, &answer, &mut saved) {
+                Ok(()) => {
+                    self.saved = saved;
+                    return Ok(());
+                }
+                Err(_) if step.eventually && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(what) => return Err(format!("{what}\n    answered {answer}")),
+            }
+        }
+    }
+}
+
+fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> Result<(), String> {
+    if answer.status != step.status {
+        return Err(format!("expected {}", step.status));
+    }
+    if let Some(expected) = &step.answer {
+        let expected = parse(expected, saved);
+        let found = serde_json::from_str(&answer.body).map_err(|_| "expected JSON".to_owned())?;
+        holds(&expected, Some(&found), "", saved)?;
+    }
+    if let Some(lines) = &step.lines {
+        let found: Vec<&str> = answer.body.lines().filter(|line| !line.is_empty()).collect();
+        if found.len() != lines.len() {
+            return Err(format!("expected {} lines", lines.len()));
+        }
+        for (index, (expected, line)) in lines.iter().zip(found).enumerate() {
+            let expected = parse(expected, saved);
+            let line = serde_json::from_str(line).map_err(|_| "expected lines of JSON".to_owned())?;
+            holds(&expected, Some(&line), &format!("line {index}"), saved)?;
+        }
+    }
+    for text in &step.contains {
+        let text = fill(text, saved);
+        if !answer.body.contains(&text) {
+            return Err(format!("expected the body to contain `{text}`"));
+        }
+    }
+    for (name, part) in &step.answer_headers {
+        let values = answer.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+        let values: Vec<&str> = values.collect();
+        if !values.iter().any(|value| value.contains(part)) {
+            return Err(format!("expected the header {name} to contain `{part}`, found {values:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
+    saved.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{name}}}"), value)
+    })
+}
+
+fn parse(expected: &str, saved: &BTreeMap<String, String>) -> Value {
+    let filled = fill(expected, saved);
+    serde_json::from_str(&filled)
+        .unwrap_or_else(|error| panic!("an expected answer is no JSON: {error}: {filled}"))
+}
+
+/// Whether what is expected is in what was found.
+fn holds(
+    expected: &Value,
+    found: Option<&Value>,
+    path: &str,
+    saved: &mut BTreeMap<String, String>,
+) -> Result<(), String> {
+    let wrong = || {
+        Err(format!(
+            "expected {path} to be {expected}, found {}",
+            found.map_or("nothing".to_owned(), Value::to_string)
+        ))
+    };
+    if let Value::String(text) = expected {
+        if text == "<absent>" {
+            return if found.is_none() { Ok(()) } else { wrong() };
+        }
+        let Some(found) = found else { return wrong() };
+        let shown = found
+            .as_str()
+            .map_or_else(|| found.to_string(), ToOwned::to_owned);
+        if text == "<any>" {
+            return Ok(());
+        }
+        if let Some(name) = text
+            .strip_prefix("<save:")
+            .and_then(|rest| rest.strip_suffix('>'))
+        {
+            saved.insert(name.to_owned(), shown);
+            return Ok(());
+        }
+        if let Some(pattern) = text
+            .strip_prefix("<match:")
+            .and_then(|rest| rest.strip_suffix('>'))
+        {
+            return if regex::Regex::new(pattern).unwrap().is_match(&shown) {
+                Ok(())
+            } else {
+                wrong()
+            };
+        }
+    }
+    match (expected, found) {
+        (Value::Object(expected), Some(Value::Object(found))) => expected
+            .iter()
+            .try_for_each(|(key, value)| holds(value, found.get(key), &format!("{path}.{key}"), saved)),
+        (Value::Array(expected), Some(Value::Array(found))) if expected.len() == found.len() => expected
+            .iter()
+            .zip(found)
+            .enumerate()
+            .try_for_each(|(index, (value, found))| {
+                holds(value, Some(found), &format!("{path}[{index}]"), saved)
+            }),
+        (expected, Some(found)) if !expected.is_array() && expected == found => Ok(()),
+        _ => wrong(),
+    }
+}
+
+/// Runs all cases; a filter by `KUBE_CONFORMANCE_CASE`.
+async fn run(client: &Client, embedded: bool) {
+    let filter = std::env::var("KUBE_CONFORMANCE_CASE").unwrap_or_default();
+    let unique = format!("{:x}", std::process::id());
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for (index, (name, case)) in cases().iter().enumerate() {
+        if !name.contains(&filter) || (case.embedded_only.is_some() && !embedded) {
+            continue;
+        }
+        count += 1;
+        let ns = format!("conformance-{unique}-{index}");
+        let group = format!("g{unique}x{index}.conformance.test");
+        let saved = BTreeMap::from([("ns".to_owned(), ns), ("group".to_owned(), group)]);
+        let mut run = Run {
+            client,
+            embedded,
+            saved,
+        };
+        if let Err(what) = run.case(case).await {
+            failures.push(format!("{name}\n  {what}"));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {count} cases failed:\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
+    println!("{count} cases");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kube_embedded_answers_as_the_suite_says() {
+    let server = Server::start().await;
+    run(&Client::of_kubeconfig(&server.kubeconfig).await, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_server_answers_as_the_suite_says() {
+    let Ok(path) = std::env::var("KUBE_CONFORMANCE_KUBECONFIG") else {
+        println!("skipped: KUBE_CONFORMANCE_KUBECONFIG names no kubeconfig");
+        return;
+    };
+    run(&Client::of_kubeconfig(Path::new(&path)).await, false).await;
+}
