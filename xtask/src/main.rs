@@ -3,8 +3,13 @@
 //! A verb is a file or folder of the same name with its `Options` and `run`. Exit codes: 0 fine, 1 tests or
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
+mod control;
+mod down;
 mod e2e;
+mod logs;
 mod run_folder;
+mod stack;
+mod status;
 
 use std::process::ExitCode;
 
@@ -14,14 +19,22 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
 enum Verb {
+    Control(control::Options),
+    Down(down::Options),
     E2e(e2e::Options),
     LintImages(lint_images::Options),
+    Logs(logs::Options),
+    Status(status::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Verb::parse() {
+        Verb::Control(options) => control::run(options),
+        Verb::Down(options) => down::run(options),
         Verb::E2e(options) => e2e::run(options),
         Verb::LintImages(options) => lint_images::run(options),
+        Verb::Logs(options) => logs::run(options),
+        Verb::Status(options) => status::run(options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,14 +1,168 @@
-//! A verb.
+//! `cargo xtask e2e`: builds the services, brings up the stack, runs the scenarios, reports and tidies up.
+//!
+//! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` runs it; [`execute`] does its steps.
 
-use std::process::ExitCode;
+pub(crate) mod elf;
+mod execute;
+mod hash;
+mod plan;
+mod ports;
+mod screen;
+mod settings;
+mod setup;
+mod template;
+mod variables;
+mod yaml;
 
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
 use clap::Args;
+use taskgraph::{Graph, Interrupt, RunOptions};
 
-/// A verb.
-#[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) use self::{
+    execute::{GRACE, server as kubeconfig_server, stop_processes},
+    plan::remove_cluster,
+    yaml::{Object, objects},
+};
+use self::{
+    execute::{Policy, World},
+    plan::{Format, Plan},
+    settings::{BuildOn, Order},
+};
+use crate::run_folder::{self, Provider, State};
+
+/// Builds both services, brings up a stack with PostgreSQL and Redis, deploys, tests, reports and tidies up.
+///
+/// Everything that can run at the same time does. Results are in target/e2e/RUN/: report, logs, timeline.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Only scenarios whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Where the stack runs [default: kind where it works, else local]
+    #[arg(long, value_enum)]
+    provider: Option<Provider>,
+    /// Which edges join the tasks: for comparing
+    #[arg(long, value_enum, default_value = "graph")]
+    order: Order,
+    /// Leave the stack standing; the same command again then changes only what changed
+    #[arg(long)]
+    keep: bool,
+    /// Only this task and what it waits for (see --plan)
+    #[arg(long, value_name = "TASK")]
+    only: Option<String>,
+    /// Print the tasks and their edges, and do nothing
+    #[arg(long)]
+    plan: bool,
+    /// Print every command exactly as it would run, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How --plan prints, and `json` for a run's report on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Where the services are compiled [default: host, and the builder image where that does not fit the images]
+    #[arg(long, value_enum)]
+    build: Option<BuildOn>,
+    /// Run the I-th of N parts of the scenarios
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Scenarios at a time
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Kind's node image [default: the one that kind pins]
+    #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
+    node_image: Option<String>,
+    /// The stack file
+    #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
+    stack: PathBuf,
+}
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options {} = options;
-    Ok(ExitCode::SUCCESS)
+    let stack = match crate::stack::read(&options.stack) {
+        Ok(stack) => stack,
+        Err(invalid) => return Ok(usage(&invalid)),
+    };
+    let provider = setup::provider(&options);
+    if options.plan || options.dry_run {
+        let (settings, _) = setup::preview(&options, stack, provider.provider)?;
+        let plan = match planned(&options, &settings) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(usage(&error)),
+        };
+        let text = if options.dry_run {
+            plan::commands(&plan)
+        } else {
+            plan::show(&plan, options.format)?
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut folder, settings, reserved) = setup::real(&options, stack, provider.provider)?;
+    let plan = match planned(&options, &settings) {
+        Ok(plan) => plan,
+        Err(error) => {
+            folder.remove()?;
+            return Ok(usage(&error));
+        }
+    };
+    let graph = Graph::new(plan).context("the plan does not hold; this is an error of xtask")?;
+    let interrupt = Interrupt::new();
+    setup::on_signals(&interrupt, &folder, &settings)?;
+    let mut screen = screen::Screen::new(&graph, &settings, &provider.why);
+    let world = World::new(&settings, &folder, reserved, policy(&options))?;
+    let run_options = RunOptions {
+        interrupt: interrupt.clone(),
+        ..RunOptions::default()
+    };
+    let run = graph.run(
+        &run_options,
+        |event| screen.event(event),
+        |context, work| world.perform(context, work),
+    )?;
+    let scenarios = world.into_scenarios();
+    let kept = matches!(
+        run.trace.task("teardown").map(|task| &task.outcome),
+        Some(taskgraph::Outcome::Skipped { .. })
+    );
+    folder.set_state(if kept { State::Kept } else { State::Finished })?;
+    screen.end(&run, &scenarios, &folder, kept);
+    Ok(exit_code(&run, &interrupt))
+}
+
+/// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
+fn planned(options: &Options, settings: &settings::Settings) -> anyhow::Result<Plan> {
+    let mut plan = plan::make(settings);
+    if let Some(task) = &options.only {
+        plan::only(&mut plan, task)?;
+    }
+    setup::try_templates(settings)?;
+    Ok(plan)
+}
+
+fn policy(options: &Options) -> Policy {
+    match (options.keep, std::env::var_os("CI").is_some()) {
+        (true, _) => Policy::Keep,
+        (false, true) => Policy::Remove,
+        (false, false) => Policy::KeepOnFailure,
+    }
+}
+
+fn usage(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(2)
+}
+
+/// 0 fine, 1 scenarios failed, 3 something else did, 130 interrupted.
+fn exit_code(run: &taskgraph::Run, interrupt: &Interrupt) -> ExitCode {
+    let only_scenarios = |failure: &taskgraph::Failure| failure.error.is::<execute::ScenariosFailed>();
+    if interrupt.is_cancelled() {
+        ExitCode::from(130)
+    } else if run.failures.is_empty() && run.trace.is_success() {
+        ExitCode::SUCCESS
+    } else if run.failures.iter().all(only_scenarios) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::from(3)
+    }
 }

@@ -1,0 +1,108 @@
+//! Where the parts are processes: by their records.
+
+use std::{
+    fs::File,
+    io,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use subprocess::Record;
+
+use super::{Verb, stack_file, wait};
+use crate::{e2e::GRACE, run_folder::RunFolder};
+
+pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
+    let path = folder.process(name);
+    if !path.exists() {
+        bail!(
+            "run {} has no {name}; it has: {}",
+            folder.run(),
+            names(folder).join(", ")
+        );
+    }
+    let record = Record::read(&path)?;
+    match verb {
+        Verb::Stop => record.stop(GRACE)?,
+        Verb::Kill => record.kill()?,
+        Verb::Start if record.is_alive() => {}
+        Verb::Start => start(folder, &record, name)?,
+        Verb::Restart => {
+            record.stop(GRACE)?;
+            start(folder, &record, name)?;
+        }
+        Verb::Logs => {
+            let log = record.log.with_context(|| format!("{name} has no log"))?;
+            let mut file = File::open(&log).with_context(|| format!("can't read {}", log.display()))?;
+            io::copy(&mut file, &mut io::stdout().lock())?;
+        }
+    }
+    Ok(())
+}
+
+fn names(folder: &RunFolder) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.processes())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> {
+    let new = record.start(&folder.process(name))?;
+    let address = address(folder, name)?;
+    wait(
+        &format!("{name} listens on {address}"),
+        Duration::from_secs(60),
+        || {
+            if !new.is_alive() {
+                let log = new
+                    .log
+                    .as_ref()
+                    .map(|log| log.display().to_string())
+                    .unwrap_or_default();
+                bail!("{name} ended by itself; its log is {log}");
+            }
+            Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1))
+                .err()
+                .map(|error| error.to_string()))
+        },
+    )
+}
+
+/// Where a part listens: of a service its health port, which is the first to answer.
+fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
+    let stack = stack_file(folder)?;
+    let url = match name {
+        super::KUBERNETES => server(folder)?,
+        _ => {
+            let service = stack["services"][name]["health"].as_str();
+            let component = stack["components"][name]
+                .as_object()
+                .and_then(|urls| urls.values().find_map(Value::as_str));
+            service
+                .or(component)
+                .with_context(|| format!("the stack file has no URL of {name}"))?
+                .to_owned()
+        }
+    };
+    let authority = url
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default();
+    let address = authority.rsplit('@').next().unwrap_or_default();
+    address
+        .parse()
+        .with_context(|| format!("{url} has no address of this machine"))
+}
+
+fn server(folder: &RunFolder) -> anyhow::Result<String> {
+    crate::e2e::kubeconfig_server(&folder.kubeconfig())
+}

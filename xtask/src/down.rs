@@ -1,0 +1,47 @@
+//! `cargo xtask down [RUN]`: removes what a kept run left standing.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use subprocess::Cancel;
+
+use crate::{
+    e2e,
+    logs::find,
+    run_folder::{Provider, State},
+};
+
+/// Deleting a cluster stops every container in it.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// Remove what a kept run left standing; its reports stay
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The run, or `last`
+    #[arg(default_value = "last")]
+    run: String,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options { run } = options;
+    let mut folder = find(&run)?;
+    folder.take_over()?;
+    e2e::stop_processes(&folder)?;
+    if let (Provider::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
+        for command in e2e::remove_cluster(&cluster, &folder.kubeconfig()) {
+            eprintln!("{command}");
+            let command = subprocess::Command::new(command.filled(str::to_owned));
+            command
+                .deadline(LONGEST)
+                .log(folder.log("down"))
+                .run(&Cancel::never())?;
+        }
+    }
+    folder.set_state(State::Finished)?;
+    eprintln!(
+        "run {} is down; its reports stay in {}",
+        folder.run(),
+        folder.path().display()
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,97 @@
+//! The end of a run: what tells why it failed is saved, then everything is removed, or said to stay.
+
+use std::{fs, time::Duration};
+
+use super::{Did, Place, World};
+use crate::e2e::plan::Command;
+
+/// What becomes of the stack at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Removed, however the run ended.
+    Remove,
+    /// Kept when a task failed, for somebody to look at.
+    KeepOnFailure,
+    /// Kept.
+    Keep,
+}
+
+impl World<'_> {
+    /// Saves the commands' outputs into the run's folder. Best effort: it never replaces the first error.
+    pub(super) fn collect(
+        &self,
+        place: &Place<'_>,
+        commands: &[(String, Command)],
+        seconds: u64,
+    ) -> anyhow::Result<Did> {
+        if !failed(place) {
+            return Ok(Did::Nothing("nothing failed".to_owned()));
+        }
+        if !self.settings.kubeconfig().exists() {
+            return Ok(Did::Nothing("there was no cluster yet".to_owned()));
+        }
+        let folder = self.folder.path().join("cluster");
+        fs::create_dir_all(&folder)?;
+        let deadline = std::time::Instant::now() + Duration::from_secs(seconds);
+        for (file, command) in commands {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                place
+                    .context
+                    .note("collecting took too long; not everything was saved");
+                break;
+            }
+            let filled = command.filled(|text| self.fill(text));
+            let output = subprocess::Command::new(filled)
+                .deadline(left.min(Duration::from_secs(20)))
+                .capture(place.cancel);
+            let text = match output {
+                Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+                Err(failure) => failure.to_string(),
+            };
+            fs::write(folder.join(file), text)?;
+        }
+        place.context.note(format!("saved to {}", folder.display()));
+        Ok(Did::Something)
+    }
+
+    pub(super) fn teardown(&self, place: &Place<'_>, commands: &[Command]) -> anyhow::Result<Did> {
+        if self.keeps(place) {
+            return Ok(Did::Nothing("kept".to_owned()));
+        }
+        let mut failures = Vec::new();
+        if let Err(error) = super::local::stop_processes(self.folder) {
+            failures.push(format!("{error:#}"));
+        }
+        for command in commands {
+            // Each is tried: what one of them leaves must not keep the others.
+            if let Err(failure) = self.prepared(place, command, 120).run(place.cancel) {
+                failures.push(failure.to_string());
+            }
+        }
+        if failures.is_empty() {
+            return Ok(Did::Something);
+        }
+        anyhow::bail!(
+            "not everything could be removed; `cargo xtask gc` tries again:\n{}",
+            failures.join("\n")
+        )
+    }
+
+    fn keeps(&self, place: &Place<'_>) -> bool {
+        match self.finish {
+            Policy::Remove => false,
+            Policy::Keep => true,
+            // What somebody interrupted is not looked at.
+            Policy::KeepOnFailure => failed(place),
+        }
+    }
+}
+
+fn failed(place: &Place<'_>) -> bool {
+    place
+        .context
+        .outcomes()
+        .iter()
+        .any(|(_, outcome)| outcome.is_failure())
+}

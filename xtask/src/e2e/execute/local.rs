@@ -1,0 +1,195 @@
+//! Processes of this machine: the services, and what stands for components and cluster.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use subprocess::Record;
+
+use super::{Did, World};
+use crate::{e2e::plan::Command, run_folder::RunFolder, stack::Embedded};
+
+/// The services end within 30 s by themselves.
+pub(crate) const GRACE: Duration = Duration::from_secs(35);
+
+/// Lines of a process's log in a message.
+const LAST_LINES: usize = 20;
+
+impl World<'_> {
+    /// Starts a service; it goes on until the run is torn down, or longer.
+    pub(super) fn start(&self, name: &str, command: &Command) -> anyhow::Result<Did> {
+        let record = self.folder.process(name);
+        if let Ok(old) = Record::read(&record) {
+            old.stop(GRACE)?;
+        }
+        fs::create_dir_all(self.folder.path().join("data").join(name))?;
+        let filled = command.filled(|text| self.fill(text));
+        let child = subprocess::Command::new(filled)
+            .name(name)
+            .log(self.folder.log(name))
+            .record(&record)
+            .spawn()?;
+        child.detach();
+        Ok(Did::Something)
+    }
+
+    /// Starts the real server that stands for a component, with the user, database and passwords of the URLs that
+    /// the stack file gives it.
+    pub(super) fn start_embedded(&self, name: &str) -> anyhow::Result<Did> {
+        let record = self.folder.process(name);
+        if Record::read(&record).is_ok_and(|record| record.is_alive()) {
+            return Ok(Did::Nothing("it runs".to_owned()));
+        }
+        let component = self
+            .settings
+            .stack
+            .components
+            .get(name)
+            .with_context(|| format!("no component {name}"))?;
+        let Some(kind) = component.embedded.as_ref().map(|kind| *kind.get_ref()) else {
+            bail!("{name} can run in a cluster only: nothing is `embedded` for it in the stack file");
+        };
+        let urls: Vec<Credentials> = self
+            .component_urls(name)?
+            .values()
+            .filter_map(|url| credentials(url))
+            .collect();
+        let port = urls
+            .first()
+            .map(|url| url.port)
+            .with_context(|| format!("{name} has no `urls`"))?;
+        let (folder, log) = (self.folder.path(), self.folder.log(name));
+        match kind {
+            Embedded::Postgresql => {
+                let mut server = embedded::Postgres::builder()
+                    .port(port)
+                    .record(record)
+                    .log(log)
+                    .belongs_to(folder);
+                for Credentials {
+                    user, password, path, ..
+                } in urls
+                {
+                    server = match user.as_str() {
+                        "postgres" => server.superuser_password(password),
+                        _ => server.user(user).password(password).database(path),
+                    };
+                }
+                server.start()?.keep();
+            }
+            Embedded::Redis => {
+                let mut server = embedded::Redis::builder()
+                    .port(port)
+                    .record(record)
+                    .log(log)
+                    .belongs_to(folder);
+                // As in the pods: what is acknowledged is on disk.
+                server = server.setting("appendfsync", "always");
+                for Credentials { password, .. } in urls {
+                    server = server.password(password);
+                }
+                server.start()?.keep();
+            }
+        }
+        Ok(Did::Something)
+    }
+
+    /// Where services are processes: that this one still runs.
+    pub(super) fn check_alive(&self, service: &str) -> anyhow::Result<()> {
+        match Record::read(&self.folder.process(service)) {
+            Ok(record) if !record.is_alive() => Err(anyhow!("{service} ended by itself")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error with the last lines of the process that it is about.
+    pub(super) fn with_process_log(&self, service: &str, error: anyhow::Error) -> anyhow::Error {
+        let Ok(record) = Record::read(&self.folder.process(service)) else {
+            return error;
+        };
+        let Some(log) = record.log else { return error };
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n    ");
+        anyhow!(
+            "{error:#}\n  last lines of {service}:\n    {last}\n  whole log: {}",
+            log.display()
+        )
+    }
+}
+
+/// Stops every recorded process of the run, the youngest first, and removes the embedded servers' data.
+pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(folder.processes()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            records.push((entry.metadata()?.modified()?, path));
+        }
+    }
+    records.sort();
+    let mut failures = Vec::new();
+    for (_, path) in records.into_iter().rev() {
+        let stopped = Record::read(&path).and_then(|record| record.stop(GRACE));
+        match stopped {
+            Ok(()) => fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))?,
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    let ours = |instance: &embedded::Instance| instance.belongs_to.as_deref() == Some(folder.path());
+    for instance in embedded::instances().into_iter().filter(ours) {
+        failures.extend(instance.remove().err().map(|error| format!("{error:#}")));
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow!(failures.join("\n")))
+    }
+}
+
+/// What a URL of a component says beside its scheme.
+#[derive(Debug, PartialEq, Eq)]
+struct Credentials {
+    user: String,
+    password: String,
+    port: u16,
+    path: String,
+}
+
+/// The parts of `scheme://USER:PASSWORD@HOST:PORT/PATH`; the secrets of a run need no decoding.
+fn credentials(url: &str) -> Option<Credentials> {
+    let (_, rest) = url.split_once("://")?;
+    let (login, rest) = rest.split_once('@')?;
+    let (user, password) = login.split_once(':')?;
+    let (authority, path) = rest.split_once('/')?;
+    let port = authority.rsplit_once(':')?.1.parse().ok()?;
+    Some(Credentials {
+        user: user.to_owned(),
+        password: password.to_owned(),
+        port,
+        path: path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_components_url_gives_user_password_port_and_database() {
+        let Credentials {
+            user,
+            password,
+            port,
+            path,
+        } = credentials("postgres://kubernaut:00ff@127.0.0.1:15432/audit").unwrap();
+        assert_eq!(
+            (user.as_str(), password.as_str(), port, path.as_str()),
+            ("kubernaut", "00ff", 15432, "audit")
+        );
+        assert_eq!(
+            credentials("redis://:00ff@127.0.0.1:16379/0").unwrap().password,
+            "00ff"
+        );
+        assert_eq!(credentials("http://127.0.0.1:8080/"), None);
+    }
+}

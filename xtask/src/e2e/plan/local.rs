@@ -1,0 +1,171 @@
+//! The tasks of the provider `local`: everything as processes of this machine, no container needed.
+
+use super::{Command, Kind, Plan, Step, build, kind, needed_tasks, phase, run, service_phase, task};
+use crate::{control::KUBERNETES, e2e::settings::Settings};
+
+/// The package and program that answers as the Kubernetes API.
+const KUBE_EMBEDDED: &str = "kube-embedded";
+
+/// Objects that mean something only where something runs pods.
+const WITHOUT_PODS: [&str; 7] = [
+    "Namespace",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+];
+
+pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
+    build::tasks(settings, plan, &[KUBE_EMBEDDED], false);
+    if let Some(compile) = plan.tasks.iter_mut().find(|task| task.name == "compile") {
+        compile.action.steps.extend(tags(settings));
+    }
+    plan.task(cluster(settings));
+    plan.task(base(settings));
+    for name in settings.stack.components.keys() {
+        let ports = kind::ports_of(settings, name.get_ref());
+        let steps = vec![
+            Step::Release { ports },
+            Step::Embedded {
+                name: name.get_ref().clone(),
+            },
+        ];
+        let component = task(name.get_ref().clone(), Kind::Deploy, phase::IMAGES, 2, steps);
+        plan.task(
+            component
+                .after_all(["preflight", "check"])
+                .after_all(needed_tasks(settings, name.get_ref())),
+        );
+    }
+    for name in kind::entries_in_order(settings) {
+        plan.task(job_or_service(settings, &name));
+    }
+    plan.task(kind::test(settings));
+    plan.task(
+        task(
+            "teardown",
+            Kind::Teardown,
+            phase::LAST,
+            1,
+            vec![Step::Teardown { commands: Vec::new() }],
+        )
+        .always(),
+    );
+}
+
+/// The embedded Kubernetes API. Its journal makes its restart that of a real one.
+fn cluster(settings: &Settings) -> super::Task {
+    let port = settings.api_port;
+    let serve = Command::new(settings.program(KUBE_EMBEDDED).display().to_string())
+        .args([
+            "serve".to_owned(),
+            "--listen".to_owned(),
+            format!("127.0.0.1:{port}"),
+            "--kubeconfig".to_owned(),
+        ])
+        .path(&settings.kubeconfig())
+        .args(["--journal"])
+        .path(&settings.folder.join("data").join(KUBERNETES).join("journal"))
+        .folder(&settings.folder);
+    let steps = vec![
+        Step::Release { ports: vec![port] },
+        Step::Start {
+            name: KUBERNETES.to_owned(),
+            command: serve,
+        },
+        Step::Answers {
+            name: KUBERNETES.to_owned(),
+            url: format!("http://127.0.0.1:{port}/readyz"),
+            version: None,
+            seconds: 30,
+        },
+    ];
+    task("cluster", Kind::Cluster, phase::CLUSTER, 1, steps).after("compile")
+}
+
+fn tags(settings: &Settings) -> Vec<Step> {
+    let tag = |(service, program): (&String, &String)| Step::Tag {
+        service: service.clone(),
+        program: settings.program(program),
+        dockerfile: None,
+        base: None,
+    };
+    settings
+        .stack
+        .services
+        .iter()
+        .map(|(name, service)| tag((name.get_ref(), &service.package)))
+        .collect()
+}
+
+/// Namespace, CRDs, the services' accounts and rights, and the secrets as files.
+fn base(settings: &Settings) -> super::Task {
+    let namespace = settings.rendered("namespace");
+    let mut steps = vec![
+        Step::Secrets {
+            to: settings.folder.join("secrets"),
+            as_object: false,
+        },
+        Step::Write {
+            to: namespace.clone(),
+            text: kind::namespace_object(settings),
+        },
+        Step::Put { file: namespace },
+    ];
+    for (name, _) in settings.stack.manifests() {
+        let to = settings.rendered(name);
+        let kinds = WITHOUT_PODS.map(str::to_owned).to_vec();
+        steps.push(Step::Render {
+            entry: name.to_owned(),
+            kinds,
+            to: to.clone(),
+        });
+        steps.push(Step::Put { file: to });
+    }
+    task("base", Kind::Deploy, phase::CLUSTER, 1, steps).after("cluster")
+}
+
+fn job_or_service(settings: &Settings, name: &str) -> super::Task {
+    let job = settings.stack.jobs.get(name);
+    let service = job.map_or(name, |job| job.service.get_ref().as_str());
+    let package = settings
+        .stack
+        .services
+        .get(service)
+        .map_or(service, |entry| entry.package.as_str());
+    let config = settings.config(service);
+    let program = Command::new(settings.program(package).display().to_string())
+        .env("SERVICE_VERSION", super::tag_of(service))
+        .folder(&settings.folder);
+    let mut steps = vec![Step::Config {
+        service: service.to_owned(),
+        to: config.clone(),
+        as_object: false,
+    }];
+    match job {
+        Some(job) => steps.push(run(
+            program
+                .args(job.args.iter().cloned())
+                .args(["--config"])
+                .path(&config),
+            120,
+        )),
+        None => {
+            steps.push(Step::Release {
+                ports: kind::ports_of(settings, name),
+            });
+            let command = program.args(["serve", "--config"]).path(&config);
+            steps.push(Step::Start {
+                name: name.to_owned(),
+                command,
+            });
+            if let Some(url) = settings.url(name, "health") {
+                steps.push(kind::answers(name, &url));
+            }
+        }
+    }
+    let task = task(name, Kind::Deploy, service_phase(settings, service), 1, steps);
+    task.after("base").after_all(needed_tasks(settings, name))
+}

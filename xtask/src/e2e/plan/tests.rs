@@ -1,0 +1,232 @@
+use std::collections::BTreeSet;
+
+use taskgraph::Graph;
+
+use super::*;
+use crate::e2e::settings::{BuildOn, Order, testing};
+
+fn plan_of(provider: Provider, order: Order) -> Plan {
+    make(&testing::settings(provider, order))
+}
+
+/// Everything that a task waits for, directly or not.
+fn waits_for(plan: &Plan, name: &str) -> BTreeSet<String> {
+    let mut only_it = plan.clone();
+    only(&mut only_it, name).unwrap();
+    only_it
+        .tasks
+        .iter()
+        .filter(|task| !task.always && task.name != name)
+        .map(|task| task.name.clone())
+        .collect()
+}
+
+#[track_caller]
+fn task<'a>(plan: &'a Plan, name: &str) -> &'a Task {
+    plan.tasks
+        .iter()
+        .find(|task| task.name == name)
+        .unwrap_or_else(|| panic!("no task {name}"))
+}
+
+const PROVIDERS: [Provider; 2] = [Provider::Kind, Provider::Local];
+const ORDERS: [Order; 3] = [Order::Graph, Order::Phased, Order::Sequential];
+
+#[test]
+fn every_plan_holds() {
+    for provider in PROVIDERS {
+        for order in ORDERS {
+            if let Err(errors) = Graph::new(plan_of(provider, order)) {
+                panic!("{provider} {order}: {errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn on_kind_cluster_and_compile_wait_for_neither_each_other() {
+    let plan = plan_of(Provider::Kind, Order::Graph);
+    assert!(!waits_for(&plan, "cluster").contains("compile"));
+    assert!(!waits_for(&plan, "compile").contains("cluster"));
+}
+
+#[test]
+fn a_compile_error_is_found_before_any_cluster_in_every_order() {
+    for order in ORDERS {
+        assert!(
+            waits_for(&plan_of(Provider::Kind, order), "cluster").contains("check"),
+            "{order}"
+        );
+    }
+}
+
+#[test]
+fn images_are_loaded_while_kubernetes_still_starts() {
+    let plan = plan_of(Provider::Kind, Order::Graph);
+    let edge = taskgraph::Edge::milestone("cluster", "begun");
+    assert_eq!(task(&plan, "node").after, [edge]);
+    assert!(
+        !task(&plan, "load:postgresql")
+            .after
+            .contains(&taskgraph::Edge::end("cluster"))
+    );
+}
+
+#[test]
+fn the_orders_do_the_same_tasks_with_the_same_steps() {
+    for provider in PROVIDERS {
+        let bare = |order| -> Vec<(String, Vec<Step>)> {
+            plan_of(provider, order)
+                .tasks
+                .into_iter()
+                .map(|task| (task.name, task.action.steps))
+                .collect()
+        };
+        assert_eq!(bare(Order::Graph), bare(Order::Phased));
+        assert_eq!(bare(Order::Graph), bare(Order::Sequential));
+    }
+}
+
+#[test]
+fn the_sequential_order_never_has_two_tasks_at_a_time() {
+    for provider in PROVIDERS {
+        let plan = plan_of(provider, Order::Sequential);
+        let tasks: Vec<_> = plan.tasks.iter().filter(|task| !task.always).collect();
+        for pair in tasks.windows(2) {
+            let before = taskgraph::Edge::end(&pair[0].name);
+            assert!(
+                pair[1].after.contains(&before),
+                "{} after {}",
+                pair[1].name,
+                pair[0].name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_phased_order_is_cluster_then_images_then_datastorage_then_gateway_then_tests() {
+    let plan = plan_of(Provider::Kind, Order::Phased);
+    for (later, earlier) in [
+        ("compile", "base"),
+        ("image:gateway", "cluster"),
+        ("postgresql", "base"),
+        ("migrate", "load:gateway"),
+        ("migrate", "redis"),
+        ("gateway", "datastorage"),
+        ("test", "gateway"),
+    ] {
+        assert!(
+            waits_for(&plan, later).contains(earlier),
+            "{later} after {earlier}"
+        );
+    }
+    // Within a phase nothing waits that need not.
+    assert!(!waits_for(&plan, "image:gateway").contains("image:datastorage"));
+}
+
+#[test]
+fn a_service_waits_for_what_the_stack_file_says_it_needs() {
+    for provider in PROVIDERS {
+        let plan = plan_of(provider, Order::Graph);
+        let datastorage = waits_for(&plan, "datastorage");
+        assert!(
+            ["migrate", "redis", "postgresql", "base"]
+                .iter()
+                .all(|need| datastorage.contains(*need))
+        );
+        assert!(waits_for(&plan, "gateway").contains("datastorage"));
+        assert!(waits_for(&plan, "test").contains("gateway"));
+    }
+}
+
+#[test]
+fn one_base_image_of_two_services_is_fetched_once() {
+    let plan = plan_of(Provider::Kind, Order::Graph);
+    let names: Vec<_> = plan
+        .tasks
+        .iter()
+        .map(|task| task.name.as_str())
+        .filter(|name| name.starts_with("pull:"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "pull:ubi-minimal",
+            "pull:postgresql-16-c9s",
+            "pull:redis-7-c9s",
+            "pull:node"
+        ]
+    );
+    assert_eq!(task(&plan, "pull:ubi-minimal").action.steps.len(), 1);
+}
+
+#[test]
+fn the_builder_image_compiles_when_asked_and_stands_by_when_the_host_does() {
+    let mut settings = testing::settings(Provider::Kind, Order::Graph);
+    let has_builder = |settings: &Settings| {
+        let text = commands(&make(settings));
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("builder.Dockerfile"))
+            .map(str::to_owned)
+            .collect();
+        lines
+    };
+    assert!(has_builder(&settings)[0].starts_with("# if not: podman build"));
+    settings.build = Some(BuildOn::Container);
+    assert!(has_builder(&settings)[0].starts_with("podman build"));
+    settings.build = Some(BuildOn::Host);
+    assert!(has_builder(&settings).is_empty());
+}
+
+#[test]
+fn only_leaves_a_task_what_it_waits_for_and_the_end() {
+    let mut plan = plan_of(Provider::Kind, Order::Graph);
+    only(&mut plan, "base").unwrap();
+    let names: Vec<_> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "preflight",
+            "check",
+            "pull:node",
+            "cluster",
+            "base",
+            "collect",
+            "teardown"
+        ]
+    );
+    let error = only(&mut plan, "bse").unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is no task \"bse\"; there are: preflight, check"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_text_formats_show_every_task_and_edge() {
+    let plan = plan_of(Provider::Kind, Order::Graph);
+    let dot = show(&plan, Format::Dot).unwrap();
+    assert!(
+        dot.contains("\"cluster\" -> \"node\" [style=dashed, label=\"begun\"]"),
+        "{dot}"
+    );
+    assert!(dot.contains("\"compile\" -> \"image:gateway\""));
+    let mermaid = show(&plan, Format::Mermaid).unwrap();
+    assert!(mermaid.contains("t_compile --> t_image_gateway"), "{mermaid}");
+    let text = show(&plan, Format::Text).unwrap();
+    assert_eq!(text.lines().count(), plan.tasks.len());
+    let json: serde_json::Value = serde_json::from_str(&show(&plan, Format::Json).unwrap()).unwrap();
+    let load = json["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|task| task["name"] == "load:gateway")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        load["after"],
+        serde_json::json!([{"task": "node"}, {"task": "image:gateway"}])
+    );
+}

@@ -1,0 +1,181 @@
+//! From arguments to settings: what is looked up on this machine before the plan is made.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::Context;
+use taskgraph::Interrupt;
+
+use super::{
+    Options,
+    ports::{self, Reserved},
+    settings::Settings,
+};
+use crate::{
+    doctor,
+    run_folder::{self, Provider, RunFolder},
+    stack::Stack,
+};
+
+/// Where the stack runs, and why there.
+pub(super) struct Choice {
+    pub(super) provider: Provider,
+    pub(super) why: String,
+}
+
+/// The provider that was asked for, else the best that works here.
+pub(super) fn provider(options: &Options) -> Choice {
+    if let Some(provider) = options.provider {
+        return Choice {
+            provider,
+            why: "as asked for".to_owned(),
+        };
+    }
+    let kind = doctor::provider_support(Provider::Kind, options.node_image.as_deref());
+    if kind.works() {
+        return Choice {
+            provider: Provider::Kind,
+            why: "podman, kind, kubectl and a node image are here".to_owned(),
+        };
+    }
+    Choice {
+        provider: Provider::Local,
+        why: format!("kind can't run here: {}", kind.why_not()),
+    }
+}
+
+/// Settings for printing a plan: nothing is made, and the run's name is a placeholder.
+pub(super) fn preview(
+    options: &Options,
+    stack: Stack,
+    provider: Provider,
+) -> anyhow::Result<(Settings, Reserved)> {
+    let folder = run_folder::runs().join("RUN");
+    settings(options, stack, provider, "RUN", &folder)
+}
+
+/// Settings of a run with its folder.
+pub(super) fn real(
+    options: &Options,
+    stack: Stack,
+    provider: Provider,
+) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
+    let folder = RunFolder::create(
+        &run_folder::runs(),
+        &run_folder::index(),
+        provider,
+        &stack.stack.name,
+    )?;
+    let (settings, reserved) = settings(options, stack, provider, folder.run(), folder.path())?;
+    Ok((folder, settings, reserved))
+}
+
+fn settings(
+    options: &Options,
+    stack: Stack,
+    provider: Provider,
+    run: &str,
+    folder: &Path,
+) -> anyhow::Result<(Settings, Reserved)> {
+    let (ports, reserved, taken) = ports::assign(&stack)?;
+    for ports::Taken {
+        name,
+        declared,
+        instead,
+    } in taken
+    {
+        eprintln!("port {declared} of 127.0.0.1 ({name}) is in use: {instead} is taken instead");
+    }
+    let mut bases = BTreeMap::new();
+    for (name, service) in &stack.services {
+        let dockerfile = stack.path(&service.dockerfile);
+        if let Some(base) = base_image(&dockerfile)? {
+            bases.insert(name.get_ref().clone(), base);
+        }
+    }
+    let settings = Settings {
+        run: run.to_owned(),
+        provider,
+        order: options.order,
+        build: options.build,
+        workspace: run_folder::workspace(),
+        target: run_folder::target(),
+        folder: folder.to_path_buf(),
+        ports,
+        api_port: reserved.any()?,
+        bases,
+        node_image: options.node_image.clone(),
+        filters: options.filters.clone(),
+        shard: options.shard.clone(),
+        jobs: options.jobs,
+        own_program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")),
+        stack,
+    };
+    Ok((settings, reserved))
+}
+
+/// The image of a Dockerfile's last stage.
+fn base_image(dockerfile: &Path) -> anyhow::Result<Option<String>> {
+    let text = std::fs::read_to_string(dockerfile)
+        .with_context(|| format!("can't read {}", dockerfile.display()))?;
+    let from = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| word.eq_ignore_ascii_case("FROM"))?;
+        words.find(|word| !word.starts_with("--")).map(str::to_owned)
+    };
+    Ok(text
+        .lines()
+        .filter_map(from)
+        .next_back()
+        .filter(|image| image != "scratch"))
+}
+
+/// Renders every template once, so that a wrong name in one is found before anything starts.
+pub(super) fn try_templates(settings: &Settings) -> anyhow::Result<()> {
+    let sources = settings.sources(&BTreeMap::new());
+    let mut errors = Vec::new();
+    match sources.manifest_variables() {
+        Ok(variables) => {
+            for (name, _) in settings.stack.manifests() {
+                errors.extend(sources.manifest(name, &variables).err());
+            }
+        }
+        Err(error) => errors.push(error),
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+    anyhow::bail!(texts.join("\n"))
+}
+
+/// Ctrl-C once: cancel and tidy up. Twice: leave now, saying what stays.
+pub(super) fn on_signals(
+    interrupt: &Interrupt,
+    folder: &RunFolder,
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let (interrupt, path) = (interrupt.clone(), folder.path().to_path_buf());
+    let cluster = (settings.provider == Provider::Kind).then(|| settings.cluster());
+    let count = AtomicUsize::new(0);
+    ctrlc::set_handler(move || {
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            eprintln!("interrupted: tidying up (again to leave at once)");
+            interrupt.cancel("interrupted");
+            return;
+        }
+        eprintln!(
+            "left at once; this stays until `cargo xtask gc`: {}",
+            path.display()
+        );
+        if let Some(cluster) = &cluster {
+            eprintln!("  the kind cluster {cluster}, if it was begun");
+        }
+        // The point of the second Ctrl-C is not to wait for anything.
+        std::process::exit(130);
+    })
+    .context("can't watch for Ctrl-C")
+}

@@ -1,0 +1,102 @@
+//! Templates with strict variables: an unknown one is an error that names file, line and what there is.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, bail};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
+use serde_json::Value;
+
+use crate::stack::shown;
+
+/// Renders a file.
+pub(crate) fn render_file(path: &Path, variables: &Value) -> anyhow::Result<String> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("can't read the template {}", shown(path)))?;
+    render(&shown(path), &text, variables)
+}
+
+/// Renders a text; `name` is what messages call it.
+pub(crate) fn render(name: &str, text: &str, variables: &Value) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
+    // Escaping is the templates' business (`| tojson`): YAML and TOML are neither HTML nor JSON.
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    let rendered = environment.render_named_str(name, text, Serde(variables));
+    rendered.or_else(|error| {
+        let line = error.line().unwrap_or(1);
+        let what = error.detail().map_or_else(
+            || error.kind().to_string(),
+            |detail| format!("{}: {detail}", error.kind()),
+        );
+        let source = text
+            .lines()
+            .nth(line.saturating_sub(1))
+            .unwrap_or_default()
+            .trim();
+        if error.kind() == ErrorKind::UndefinedError {
+            let known = known_names(variables).join(", ");
+            bail!("{name}:{line}: {what}\n  in: {source}\n  there are: {known}");
+        }
+        bail!("{name}:{line}: {what}\n  in: {source}")
+    })
+}
+
+/// Every name that a template may write, dotted: `ports.gateway.api.host`.
+fn known_names(variables: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(variables, String::new(), &mut names);
+    names
+}
+
+fn collect(value: &Value, prefix: String, names: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let simple = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                let path = match (prefix.is_empty(), simple) {
+                    (true, _) => name.clone(),
+                    (false, true) => format!("{prefix}.{name}"),
+                    (false, false) => format!("{prefix}['{name}']"),
+                };
+                collect(value, path, names);
+            }
+        }
+        _ => names.push(prefix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_file_line_and_the_known_ones() {
+        let variables =
+            json!({"namespace": "n", "ports": {"gateway": {"api": {"host": 1}}}, "urls": {"a-b": "x"}});
+        let text = "one\nport: {{ ports.gatway.api.host }}\n";
+        let error = render("deploy/x.yaml", text, &variables).unwrap_err().to_string();
+        assert!(error.starts_with("deploy/x.yaml:2: undefined value"), "{error}");
+        assert!(error.contains("in: port: {{ ports.gatway.api.host }}"), "{error}");
+        assert!(
+            error.contains("there are: namespace, ports.gateway.api.host, urls['a-b']"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn broken_syntax_has_its_line() {
+        let error = render("x", "a\nb\n{% if %}", &json!({})).unwrap_err().to_string();
+        assert!(error.starts_with("x:3: syntax error"), "{error}");
+    }
+
+    #[test]
+    fn text_is_not_escaped_and_keeps_its_last_newline() {
+        assert_eq!(
+            render("x.html", "{{ a }}\n", &json!({"a": "<&>"})).unwrap(),
+            "<&>\n"
+        );
+    }
+}

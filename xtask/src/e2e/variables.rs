@@ -1,0 +1,243 @@
+//! The variables of the templates: one set of names for every provider, with each provider's values.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    ports::Ports,
+    template,
+    yaml::{self, Object},
+};
+use crate::stack::Stack;
+
+/// Where the programs run, as far as configuration files notice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// In pods of a cluster.
+    Pods,
+    /// As processes of this machine, with their files in the run's folder.
+    Processes { folder: &'a Path },
+}
+
+/// What the variables are made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) namespace: &'a str,
+    pub(crate) ports: &'a Ports,
+    pub(crate) place: Place<'a>,
+    /// Image of each service and component.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Version of each service: the content hash of what runs.
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+/// The name of the Secret object with the run's secrets.
+pub(crate) fn secret_name(stack: &Stack) -> String {
+    format!("{}-secrets", stack.stack.name)
+}
+
+impl Sources<'_> {
+    /// Variables of the configuration files, and of the manifests except `checksums`.
+    pub(crate) fn variables(&self) -> anyhow::Result<Value> {
+        let stack = self.stack;
+        let mut variables = json!({
+            "namespace": self.namespace,
+            "secret": secret_name(stack),
+            "pull_policy": "Never",
+            "images": self.images,
+            "versions": self.versions,
+            "ports": self.ports,
+            "listen": self.listen(),
+            "secrets_dir": self.per_service(|name| match self.place {
+                Place::Pods => format!("/run/secrets/{name}"),
+                Place::Processes { folder } => folder.join("secrets").display().to_string(),
+            }),
+            "data": self.per_service(|name| match self.place {
+                Place::Pods => format!("/var/lib/{name}"),
+                Place::Processes { folder } => folder.join("data").join(name).display().to_string(),
+            }),
+            "kubeconfig": match self.place {
+                Place::Pods => String::new(),
+                Place::Processes { folder } => folder.join("kubeconfig").display().to_string(),
+            },
+            "probes": stack.components.iter()
+                .map(|(name, component)| (name.get_ref().clone(), json!(component.probe)))
+                .collect::<serde_json::Map<_, _>>(),
+            "checksums": self.per_service(|_| String::new()),
+        });
+        variables["address"] = self.addresses(&variables)?;
+        Ok(variables)
+    }
+
+    /// Variables of the manifests: those of the configuration files and `checksums.SERVICE`, which changes when
+    /// the service's configuration does, so that its pods are replaced.
+    pub(crate) fn manifest_variables(&self) -> anyhow::Result<Value> {
+        let mut variables = self.variables()?;
+        let mut checksums = serde_json::Map::new();
+        for name in self.stack.services.keys() {
+            let config = self.config(name.get_ref(), &variables)?;
+            checksums.insert(
+                name.get_ref().clone(),
+                json!(super::hash::short(config.as_bytes())),
+            );
+        }
+        variables["checksums"] = Value::Object(checksums);
+        Ok(variables)
+    }
+
+    /// A service's rendered configuration.
+    pub(crate) fn config(&self, service: &str, variables: &Value) -> anyhow::Result<String> {
+        let Some(entry) = self.stack.services.get(service) else {
+            anyhow::bail!("there is no service {service}");
+        };
+        let path = self.stack.path(&entry.config);
+        let text = template::render_file(&path, variables)?;
+        toml::from_str::<toml::Table>(&text).map_err(|error| {
+            anyhow::anyhow!(
+                "{} is not TOML once it is rendered: {error}",
+                crate::stack::shown(&path)
+            )
+        })?;
+        Ok(text)
+    }
+
+    /// The rendered objects of an entry's manifest.
+    pub(crate) fn manifest(&self, entry: &str, variables: &Value) -> anyhow::Result<Vec<Object>> {
+        let Some((_, path)) = self.stack.manifests().find(|(name, _)| *name == entry) else {
+            anyhow::bail!("there is no entry {entry}");
+        };
+        let text = template::render_file(&path, variables)?;
+        yaml::objects(&crate::stack::shown(&path), &text)
+    }
+
+    fn per_service(&self, value: impl Fn(&str) -> String) -> BTreeMap<String, String> {
+        self.stack
+            .services
+            .keys()
+            .map(|name| (name.get_ref().clone(), value(name.get_ref())))
+            .collect()
+    }
+
+    fn listen(&self) -> Value {
+        self.per_port(|_, _, port| match self.place {
+            Place::Pods => format!("0.0.0.0:{}", port.container),
+            Place::Processes { .. } => format!("127.0.0.1:{}", port.host),
+        })
+    }
+
+    fn per_port(&self, value: impl Fn(&str, &str, &super::ports::Assigned) -> String) -> Value {
+        let owner = |(owner, ports): (&String, &BTreeMap<String, super::ports::Assigned>)| {
+            let ports: serde_json::Map<_, _> = ports
+                .iter()
+                .map(|(name, port)| (name.clone(), json!(value(owner, name, port))))
+                .collect();
+            (owner.clone(), Value::Object(ports))
+        };
+        Value::Object(self.ports.iter().map(owner).collect())
+    }
+
+    /// Where the programs reach each other: in pods by the DNS name of the Service in the owner's manifest.
+    fn addresses(&self, variables: &Value) -> anyhow::Result<Value> {
+        let mut services: BTreeMap<String, Object> = BTreeMap::new();
+        if let Place::Pods = self.place {
+            let mut unaddressed = variables.clone();
+            unaddressed["address"] = self.per_port(|_, _, _| "unknown:0".to_owned());
+            for owner in self.ports.keys() {
+                let objects = self.manifest(owner, &unaddressed)?;
+                if let Some(service) = objects.into_iter().find(|object| object.kind() == "Service") {
+                    services.insert(owner.clone(), service);
+                }
+            }
+        }
+        Ok(self.per_port(|owner, name, port| match self.place {
+            Place::Processes { .. } => format!("127.0.0.1:{}", port.host),
+            Place::Pods => match services.get(owner) {
+                Some(service) => {
+                    format!(
+                        "{}:{}",
+                        service.name(),
+                        service_port(service, name).unwrap_or(port.container.into())
+                    )
+                }
+                None => format!("{owner}:{}", port.container),
+            },
+        }))
+    }
+}
+
+fn service_port(service: &Object, name: &str) -> Option<u64> {
+    let ports = service.0.pointer("/spec/ports")?.as_array()?;
+    let port = ports.iter().find(|port| port["name"] == name)?;
+    port["port"].as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        e2e::settings::{Order, testing},
+        run_folder::Provider,
+    };
+
+    fn tags() -> std::collections::BTreeMap<String, String> {
+        [
+            ("gateway".to_owned(), "aaa".to_owned()),
+            ("datastorage".to_owned(), "bbb".to_owned()),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn the_projects_manifests_and_configurations_render_on_both_providers() {
+        for provider in [Provider::Kind, Provider::Local] {
+            let settings = testing::settings(provider, Order::Graph);
+            let tags = tags();
+            let sources = settings.sources(&tags);
+            let variables = sources.manifest_variables().unwrap();
+            for (name, _) in settings.stack.manifests() {
+                assert!(!sources.manifest(name, &variables).unwrap().is_empty(), "{name}");
+            }
+            for service in settings.stack.services.keys() {
+                toml::from_str::<toml::Table>(&sources.config(service.get_ref(), &variables).unwrap())
+                    .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn in_pods_programs_reach_each_other_by_the_names_of_the_services() {
+        let settings = testing::settings(Provider::Kind, Order::Graph);
+        let tags = tags();
+        let variables = settings.sources(&tags).variables().unwrap();
+        assert_eq!(variables["address"]["gateway"]["api"], "gateway-service:8080");
+        assert_eq!(variables["address"]["postgresql"]["sql"], "postgresql:5432");
+        assert_eq!(variables["listen"]["gateway"]["api"], "0.0.0.0:8080");
+        assert_eq!(variables["images"]["gateway"], "localhost/kubernaut-gateway:aaa");
+        assert_eq!(variables["kubeconfig"], "");
+    }
+
+    #[test]
+    fn as_processes_they_reach_each_other_on_loopback_with_files_in_the_runs_folder() {
+        let settings = testing::settings(Provider::Local, Order::Graph);
+        let tags = tags();
+        let variables = settings.sources(&tags).variables().unwrap();
+        assert_eq!(variables["address"]["datastorage"]["api"], "127.0.0.1:18090");
+        assert_eq!(variables["listen"]["gateway"]["api"], "127.0.0.1:18080");
+        assert_eq!(variables["data"]["gateway"], "/target/e2e/run/data/gateway");
+        assert_eq!(variables["kubeconfig"], "/target/e2e/run/kubeconfig");
+    }
+
+    #[test]
+    fn another_configuration_is_another_pod_and_the_same_is_the_same() {
+        let checksum = |change: bool| {
+            let mut settings = testing::settings(Provider::Kind, Order::Graph);
+            if change {
+                settings.stack.stack.namespace = "elsewhere".to_owned();
+            }
+            let tags = tags();
+            settings.sources(&tags).manifest_variables().unwrap()["checksums"]["gateway"].clone()
+        };
+        assert_eq!(checksum(false), checksum(false));
+        assert_ne!(checksum(false), checksum(true));
+    }
+}

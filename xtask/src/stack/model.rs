@@ -1,0 +1,200 @@
+//! What a stack file says. Names, paths and ports keep their place in the file, for messages.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A whole stack file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stack {
+    pub(crate) stack: Head,
+    #[serde(default)]
+    pub(crate) crds: BTreeMap<Spanned<String>, Crd>,
+    #[serde(default)]
+    pub(crate) components: BTreeMap<Spanned<String>, Component>,
+    #[serde(default)]
+    pub(crate) jobs: BTreeMap<Spanned<String>, Job>,
+    #[serde(default)]
+    pub(crate) services: BTreeMap<Spanned<String>, Service>,
+    pub(crate) build: Build,
+    pub(crate) test: Test,
+    /// The folder of the file: what its paths are relative to.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
+}
+
+/// The stack's own name, namespace and secrets.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Head {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    /// Keys of the Secret that is made for each run; every value is random.
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
+}
+
+/// A CustomResourceDefinition that has to be there before what needs it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Crd {
+    pub(crate) manifest: Spanned<PathBuf>,
+}
+
+/// A third-party program: an image in a pod, or what stands for it where there are no pods.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) image: String,
+    pub(crate) manifest: Spanned<PathBuf>,
+    pub(crate) embedded: Option<Spanned<Embedded>>,
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, Port>,
+    /// The command that succeeds in the container once the component answers.
+    #[serde(default)]
+    pub(crate) probe: Vec<String>,
+    /// URLs for the tests: templates over `secrets` and `ports`.
+    #[serde(default)]
+    pub(crate) urls: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    pub(crate) needs: Vec<Spanned<String>>,
+}
+
+/// What `crates/embedded` can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Embedded {
+    Postgresql,
+    Redis,
+}
+
+/// A service's own image run once, to its end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Job {
+    pub(crate) service: Spanned<String>,
+    #[serde(default)]
+    pub(crate) args: Vec<String>,
+    pub(crate) manifest: Spanned<PathBuf>,
+    #[serde(default)]
+    pub(crate) needs: Vec<Spanned<String>>,
+}
+
+/// A program of this workspace.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    pub(crate) package: String,
+    pub(crate) dockerfile: Spanned<PathBuf>,
+    pub(crate) config: Spanned<PathBuf>,
+    pub(crate) manifest: Spanned<PathBuf>,
+    #[serde(default)]
+    pub(crate) needs: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, Port>,
+}
+
+/// A port that a program listens on, and where 127.0.0.1 reaches it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Port {
+    pub(crate) container: Spanned<u16>,
+    pub(crate) host: Spanned<u16>,
+}
+
+/// How programs are built where the host's own build does not fit the images.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Build {
+    pub(crate) dockerfile: Spanned<PathBuf>,
+    /// The newest glibc symbol version that the runtime images have, as `2.34`.
+    pub(crate) glibc: Spanned<String>,
+}
+
+/// What tests the stack.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Test {
+    pub(crate) package: String,
+}
+
+impl Stack {
+    /// A path of the file as one that can be opened.
+    pub(crate) fn path(&self, path: &Spanned<PathBuf>) -> PathBuf {
+        self.folder.join(path.get_ref())
+    }
+
+    /// Everything that can be named in `needs`, with where it is named.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.crds
+            .keys()
+            .chain(self.components.keys())
+            .chain(self.jobs.keys())
+            .chain(self.services.keys())
+    }
+
+    /// What the entry of this name needs; a job also needs what its service's image is made of.
+    pub(crate) fn needs(&self, name: &str) -> &[Spanned<String>] {
+        let component = self.components.get(name).map(|component| &component.needs);
+        let job = self.jobs.get(name).map(|job| &job.needs);
+        let service = self.services.get(name).map(|service| &service.needs);
+        component.or(job).or(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The ports of every component and service: (owner, port's name, port).
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (&str, &str, &Port)> {
+        let components = self
+            .components
+            .iter()
+            .map(|(name, component)| (name, &component.ports));
+        let services = self.services.iter().map(|(name, service)| (name, &service.ports));
+        components.chain(services).flat_map(|(owner, ports)| {
+            ports
+                .iter()
+                .map(|(name, port)| (owner.as_ref().as_str(), name.as_str(), port))
+        })
+    }
+
+    /// Every manifest with the name of its entry; CRDs come first.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, PathBuf)> {
+        let crds = self.crds.iter().map(|(name, entry)| (name, &entry.manifest));
+        let components = self
+            .components
+            .iter()
+            .map(|(name, entry)| (name, &entry.manifest));
+        let jobs = self.jobs.iter().map(|(name, entry)| (name, &entry.manifest));
+        let services = self.services.iter().map(|(name, entry)| (name, &entry.manifest));
+        crds.chain(components)
+            .chain(jobs)
+            .chain(services)
+            .map(|(name, manifest)| (name.as_ref().as_str(), self.path(manifest)))
+    }
+
+    /// Packages to build for the services, each once.
+    pub(crate) fn packages(&self) -> Vec<&str> {
+        let mut packages: Vec<&str> = self
+            .services
+            .values()
+            .map(|service| service.package.as_str())
+            .collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+}
+
+/// `Path` of a manifest as messages show it: relative where it can be.
+pub(crate) fn shown(path: &Path) -> String {
+    let relative = std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf));
+    relative
+        .unwrap_or_else(|| path.to_path_buf())
+        .display()
+        .to_string()
+}
