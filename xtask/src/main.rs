@@ -4,8 +4,10 @@
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod control;
+mod doctor;
 mod down;
 mod e2e;
+mod gc;
 mod logs;
 mod run_folder;
 mod stack;
@@ -20,8 +22,10 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
 enum Verb {
     Control(control::Options),
+    Doctor(doctor::Options),
     Down(down::Options),
     E2e(e2e::Options),
+    Gc(gc::Options),
     LintImages(lint_images::Options),
     Logs(logs::Options),
     Status(status::Options),
@@ -30,8 +34,10 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Verb::parse() {
         Verb::Control(options) => control::run(options),
+        Verb::Doctor(options) => doctor::run(options),
         Verb::Down(options) => down::run(options),
         Verb::E2e(options) => e2e::run(options),
+        Verb::Gc(options) => gc::run(options),
         Verb::LintImages(options) => lint_images::run(options),
         Verb::Logs(options) => logs::run(options),
         Verb::Status(options) => status::run(options),

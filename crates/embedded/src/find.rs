@@ -179,7 +179,8 @@ impl Wanted {
         }))
     }
 
-    fn advice(&self) -> String {
+    /// How to get them by this system's package manager.
+    pub(crate) fn advice(&self) -> String {
         let manager = package_manager();
         let packages = self
             .packages
@@ -192,6 +193,11 @@ impl Wanted {
             _ => format!("install {} with this system's package manager", self.name),
         }
     }
+}
+
+/// Whether `EMBEDDED_SERVERS` allows to fetch.
+pub(crate) fn may_fetch() -> bool {
+    force().is_ok_and(|force| force != Force::Find)
 }
 
 fn force() -> anyhow::Result<Force> {

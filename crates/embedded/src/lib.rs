@@ -35,6 +35,6 @@ pub use find::{Programs, Source, package_manager};
 pub use folders::user_cache;
 pub use instance::{Instance, instances};
 pub use kubernetes::{Kubernetes, KubernetesOptions};
-pub use postgres::{Postgres, PostgresOptions, postgresql_at_hand, postgresql_programs};
-pub use redis::{Redis, RedisOptions, redis_at_hand, redis_programs};
+pub use postgres::{Postgres, PostgresOptions, postgresql_advice, postgresql_at_hand, postgresql_programs};
+pub use redis::{Redis, RedisOptions, redis_advice, redis_at_hand, redis_programs};
 pub use server::secret;

@@ -230,6 +230,12 @@ impl Redis {
     }
 }
 
+/// How Redis is installed by this system's package manager.
+#[must_use]
+pub fn redis_advice() -> String {
+    WANTED.advice()
+}
+
 /// The programs that instances run if they are here already, found or fetched earlier.
 ///
 /// # Errors

@@ -300,6 +300,12 @@ impl Postgres {
     }
 }
 
+/// How PostgreSQL is installed by this system's package manager.
+#[must_use]
+pub fn postgresql_advice() -> String {
+    WANTED.advice()
+}
+
 /// The programs that instances run if they are here already, found or fetched earlier.
 ///
 /// # Errors

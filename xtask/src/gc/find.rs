@@ -1,0 +1,485 @@
+//! What nobody owns any more. Only judges; nothing is looked up but whether owners are alive.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use embedded::Instance;
+
+use super::machine::Machine;
+use crate::run_folder::{Entry, Owner, RunFolder, State};
+
+/// Finished runs whose reports stay: the end of a run compares itself with the earlier ones.
+const REPORTS: usize = 20;
+
+/// Something that nobody owns any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Garbage {
+    /// A server of a test or run.
+    Instance(Instance),
+    /// The processes of a run, by their records in its folder.
+    Processes(PathBuf),
+    /// A kind cluster.
+    Cluster(String),
+    /// A container.
+    Container(String),
+    /// A network.
+    Network(String),
+    /// An image that only one run used.
+    Image(String),
+    /// A run's folder, and its entry in the index.
+    Folder(RunFolder),
+    /// The index's entry of a run without a folder.
+    Entry(String),
+}
+
+/// Garbage, and why it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) garbage: Garbage,
+    pub(crate) why: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.garbage {
+            Garbage::Instance(instance) => {
+                write!(formatter, "{} in {}", instance.kind, instance.folder().display())
+            }
+            Garbage::Processes(folder) => write!(formatter, "the processes of {}", folder.display()),
+            Garbage::Cluster(name) => write!(formatter, "cluster {name}"),
+            Garbage::Container(name) => write!(formatter, "container {name}"),
+            Garbage::Network(name) => write!(formatter, "network {name}"),
+            Garbage::Image(name) => write!(formatter, "image {name}"),
+            Garbage::Folder(run) => write!(formatter, "folder {}", run.path().display()),
+            Garbage::Entry(run) => write!(formatter, "the note of run {run}"),
+        }?;
+        write!(formatter, ": {}", self.why)
+    }
+}
+
+/// Something that looks like a run's and is not ours to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// What is known of a run.
+#[derive(Debug, PartialEq, Eq)]
+enum Known {
+    /// Somebody works on it.
+    Live,
+    /// Left standing on purpose.
+    Kept,
+    /// Nobody needs what it made; why.
+    Garbage(String),
+    /// No folder and no note of it.
+    Unknown,
+}
+
+/// Sorts what there is: garbage, in the order in which it is to be removed, and what is left alone for a reason that
+/// the user should know. `kept` also gives up what was left standing on purpose.
+pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
+    let mut found = Vec::new();
+    let mut left = Vec::new();
+    instances(machine, kept, &mut found);
+    for run in &machine.runs {
+        if let Known::Garbage(why) = known(machine, run.run(), kept)
+            && run.owner().state != State::Finished
+        {
+            found.push(Found {
+                garbage: Garbage::Processes(run.path().to_owned()),
+                why,
+            });
+        }
+    }
+    podmans(machine, kept, &mut found, &mut left);
+    folders(machine, kept, &mut found);
+    (found, left)
+}
+
+fn instances(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
+    for instance in &machine.instances {
+        let run = instance
+            .belongs_to
+            .as_deref()
+            .and_then(Path::file_name)
+            .map(|run| run.to_string_lossy());
+        let why = match run.map(|run| known(machine, &run, kept)) {
+            _ if instance.owner.is_alive() => None,
+            _ if instance.is_abandoned() => Some(dead(instance.owner.pid)),
+            Some(Known::Garbage(why)) => Some(why),
+            _ => None,
+        };
+        if let Some(why) = why {
+            found.push(Found {
+                garbage: Garbage::Instance(instance.clone()),
+                why,
+            });
+        }
+    }
+}
+
+/// Everything of a run in podman has a name that begins with its cluster's.
+fn podmans(machine: &Machine, kept: bool, found: &mut Vec<Found>, left: &mut Vec<Left>) {
+    let mut clusters: Vec<&String> = machine
+        .containers
+        .iter()
+        .filter_map(|container| container.cluster.as_ref())
+        .collect();
+    clusters.sort();
+    clusters.dedup();
+    let containers = machine
+        .containers
+        .iter()
+        .filter(|container| container.cluster.is_none());
+    let things = clusters
+        .into_iter()
+        .map(|name| (name, Garbage::Cluster(name.clone())))
+        .chain(containers.map(|container| (&container.name, Garbage::Container(container.name.clone()))))
+        .chain(
+            machine
+                .networks
+                .iter()
+                .map(|name| (name, Garbage::Network(name.clone()))),
+        );
+    for (name, garbage) in things {
+        let Some(run) = run_of(name) else { continue };
+        match known(machine, run, kept) {
+            Known::Garbage(why) => found.push(Found { garbage, why }),
+            Known::Unknown => left.push(Left {
+                what: Found {
+                    garbage,
+                    why: format!("looks like run {run}'s"),
+                }
+                .to_string(),
+                why: "no note of its owner; if nobody needs it, remove it with podman".to_owned(),
+            }),
+            Known::Live | Known::Kept => {}
+        }
+    }
+    for name in &machine.images {
+        // localhost/STACK-builder:RUN
+        let run = name
+            .rsplit_once("-builder:")
+            .map(|(_, run)| run)
+            .filter(|run| is_id(run));
+        if let Some(run) = run
+            && let Known::Garbage(why) = known(machine, run, kept)
+        {
+            found.push(Found {
+                garbage: Garbage::Image(name.clone()),
+                why,
+            });
+        }
+    }
+}
+
+fn folders(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
+    let finished = machine
+        .runs
+        .iter()
+        .filter(|run| run.owner().state == State::Finished)
+        .count();
+    let mut old_reports = finished.saturating_sub(REPORTS);
+    for run in &machine.runs {
+        let why = match run.owner().state {
+            State::Finished if old_reports > 0 => {
+                old_reports -= 1;
+                Some(format!("a report older than the newest {REPORTS}"))
+            }
+            State::Finished => None,
+            _ => match known(machine, run.run(), kept) {
+                Known::Garbage(why) => Some(why),
+                _ => None,
+            },
+        };
+        if let Some(why) = why {
+            found.push(Found {
+                garbage: Garbage::Folder(run.clone()),
+                why,
+            });
+        }
+    }
+    for (run, entry) in &machine.index {
+        if machine.runs.iter().any(|ours| ours.run() == run) {
+            continue;
+        }
+        if let Known::Garbage(why) = known(machine, run, kept) {
+            // Another checkout's run has its folder there.
+            let garbage = match RunFolder::open(&entry.folder, &machine.index_folder) {
+                Ok(run) => {
+                    found.push(Found {
+                        garbage: Garbage::Processes(run.path().to_owned()),
+                        why: why.clone(),
+                    });
+                    Garbage::Folder(run)
+                }
+                Err(_) => Garbage::Entry(run.clone()),
+            };
+            found.push(Found { garbage, why });
+        }
+    }
+}
+
+fn known(machine: &Machine, run: &str, kept: bool) -> Known {
+    if let Some(ours) = machine.runs.iter().find(|ours| ours.run() == run) {
+        return judge_owner(ours.owner(), true, kept);
+    }
+    let Some(Entry { folder, owner }) = machine.index.get(run) else {
+        return Known::Unknown;
+    };
+    match RunFolder::open(folder, &machine.index_folder) {
+        // It may have been written since the note was.
+        Ok(run) => judge_owner(run.owner(), true, kept),
+        Err(_) => judge_owner(owner, false, kept),
+    }
+}
+
+fn judge_owner(owner: &Owner, has_folder: bool, kept: bool) -> Known {
+    match owner.state {
+        State::Finished => Known::Garbage("its run is finished".to_owned()),
+        _ if owner.process.is_alive() => Known::Live,
+        State::Running => Known::Garbage(dead(owner.process.pid)),
+        State::Kept if kept => Known::Garbage("kept, and --kept gives it up".to_owned()),
+        State::Kept if !has_folder => Known::Garbage("kept, but its run's folder is gone".to_owned()),
+        State::Kept => Known::Kept,
+    }
+}
+
+fn dead(pid: u32) -> String {
+    format!("its owner, process {pid}, is dead")
+}
+
+/// The run in a name such as `kubernaut-e2e-k3x9pq` or `kubernaut-e2e-k3x9pq-control-plane`.
+fn run_of(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once("-e2e-")?;
+    let run = rest.split('-').next()?;
+    is_id(run).then_some(run)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 6
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use subprocess::Process;
+
+    use super::*;
+    use crate::gc::machine::Container;
+    use crate::run_folder::{self, Provider};
+
+    /// A machine with a run in each state, of this checkout, each with cluster, network and builder.
+    struct Scene {
+        _root: tempfile::TempDir,
+        machine: Machine,
+        abandoned: String,
+    }
+
+    fn set_owner(run: &RunFolder, state: State, alive: bool) {
+        let file = run.path().join("owner.json");
+        let mut owner: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        owner["state"] = serde_json::to_value(state).unwrap();
+        if !alive {
+            owner["start_time"] = "an earlier boot:1".into();
+        }
+        std::fs::write(&file, owner.to_string()).unwrap();
+    }
+
+    fn scene() -> Scene {
+        let root = tempfile::tempdir().unwrap();
+        let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+        let mut machine = Machine {
+            index_folder: index.clone(),
+            ..Machine::default()
+        };
+        let states = [
+            (State::Running, true),
+            (State::Running, false),
+            (State::Kept, false),
+            (State::Finished, false),
+        ];
+        let mut abandoned = String::new();
+        for (number, (state, alive)) in states.into_iter().enumerate() {
+            let run = RunFolder::create(&runs, &index, Provider::Kind, "shop").unwrap();
+            set_owner(&run, state, alive);
+            if number == 1 {
+                abandoned = run.run().to_owned();
+            }
+            add_podmans(&mut machine, run.run());
+        }
+        machine.runs = RunFolder::list(&runs, &index);
+        machine.index = run_folder::indexed(&index);
+        Scene {
+            _root: root,
+            machine,
+            abandoned,
+        }
+    }
+
+    fn add_podmans(machine: &mut Machine, run: &str) {
+        let cluster = format!("shop-e2e-{run}");
+        machine.containers.push(Container {
+            name: format!("{cluster}-builder"),
+            cluster: None,
+        });
+        let name = format!("{cluster}-control-plane");
+        machine.images.push(format!("localhost/shop-builder:{run}"));
+        machine.networks.push(cluster.clone());
+        machine.containers.push(Container {
+            name,
+            cluster: Some(cluster),
+        });
+    }
+
+    fn shown(found: &[Found]) -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn of_a_run_whose_owner_is_dead_everything_is_found_and_of_others_nothing() {
+        let Scene {
+            machine, abandoned, ..
+        } = scene();
+        // The finished one's things are garbage as well: nothing of it should be left.
+        let (found, left) = judge(&machine, false);
+        assert!(left.is_empty(), "{left:?}");
+        let of = |run: &str| {
+            shown(&found)
+                .into_iter()
+                .filter(|line| line.contains(run))
+                .count()
+        };
+        for run in &machine.runs {
+            let expected = match (run.owner().state, run.run() == abandoned) {
+                // processes, cluster, builder, network, image, folder
+                (_, true) => 6,
+                // cluster, builder, network, image; its report stays
+                (State::Finished, _) => 4,
+                _ => 0,
+            };
+            assert_eq!(
+                of(run.run()),
+                expected,
+                "{:?}\n{}",
+                run.owner(),
+                shown(&found).join("\n")
+            );
+        }
+        let kinds: Vec<_> = found
+            .iter()
+            .filter(|found| found.to_string().contains(&abandoned))
+            .collect();
+        assert!(
+            matches!(kinds.first().unwrap().garbage, Garbage::Processes(_)),
+            "processes end first"
+        );
+        assert!(
+            matches!(kinds.last().unwrap().garbage, Garbage::Folder(_)),
+            "the folder goes last"
+        );
+    }
+
+    #[test]
+    fn kept_runs_are_given_up_only_when_asked() {
+        let Scene { machine, .. } = scene();
+        let kept = machine
+            .runs
+            .iter()
+            .find(|run| run.owner().state == State::Kept)
+            .unwrap()
+            .run();
+        let count = |found: Vec<Found>| shown(&found).iter().filter(|line| line.contains(kept)).count();
+        assert_eq!(count(judge(&machine, false).0), 0);
+        assert_eq!(count(judge(&machine, true).0), 6);
+    }
+
+    #[test]
+    fn a_cluster_that_nobody_noted_is_left_alone_and_told() {
+        let mut machine = Machine::default();
+        for name in ["shop-e2e-zzzzzz", "kind", "my-e2e-cluster", "e2e"] {
+            let cluster = Some(name.to_owned());
+            machine.containers.push(Container {
+                name: format!("{name}-control-plane"),
+                cluster,
+            });
+        }
+        let (found, left) = judge(&machine, true);
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].what.contains("shop-e2e-zzzzzz"), "{left:?}");
+    }
+
+    #[test]
+    fn a_cluster_whose_folder_was_deleted_is_judged_by_the_note() {
+        let Scene {
+            machine, abandoned, ..
+        } = scene();
+        for (run, alive) in [("aaaaaa", true), ("bbbbbb", false)] {
+            let mut machine = Machine {
+                index_folder: machine.index_folder.clone(),
+                ..Machine::default()
+            };
+            let entry = Entry {
+                folder: PathBuf::from("/no/such/folder"),
+                owner: Owner {
+                    run: run.to_owned(),
+                    process: Process {
+                        started: if alive {
+                            Process::current().unwrap().started
+                        } else {
+                            "1".to_owned()
+                        },
+                        ..Process::current().unwrap()
+                    },
+                    ..machine_owner(&abandoned)
+                },
+            };
+            machine.index.insert(run.to_owned(), entry);
+            add_podmans(&mut machine, run);
+            let (found, _) = judge(&machine, false);
+            assert_eq!(found.is_empty(), alive, "{found:?}");
+        }
+    }
+
+    fn machine_owner(run: &str) -> Owner {
+        Owner {
+            run: run.to_owned(),
+            process: Process::current().unwrap(),
+            provider: Provider::Kind,
+            stack: "shop".to_owned(),
+            cluster: None,
+            state: State::Running,
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn of_finished_runs_the_newest_reports_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+        for _ in 0..REPORTS + 3 {
+            RunFolder::create(&runs, &index, Provider::Local, "shop")
+                .unwrap()
+                .set_state(State::Finished)
+                .unwrap();
+        }
+        let machine = Machine {
+            runs: RunFolder::list(&runs, &index),
+            ..Machine::default()
+        };
+        let (found, _) = judge(&machine, false);
+        let oldest: Vec<_> = machine.runs[..3]
+            .iter()
+            .map(|run| Garbage::Folder(run.clone()))
+            .collect();
+        assert_eq!(
+            found.into_iter().map(|found| found.garbage).collect::<Vec<_>>(),
+            oldest
+        );
+    }
+}

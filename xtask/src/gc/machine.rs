@@ -1,0 +1,157 @@
+//! What of runs and tests there is on this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use anyhow::Context;
+use embedded::Instance;
+use serde::Deserialize;
+use subprocess::{Cancel, Command};
+
+use crate::run_folder::{self, Entry, RunFolder};
+
+/// What of runs and tests there is, whoever's it is.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    /// The runs of this checkout, oldest first.
+    pub(crate) runs: Vec<RunFolder>,
+    /// The unfinished runs of all checkouts of this user.
+    pub(crate) index: BTreeMap<String, Entry>,
+    /// Where the index is.
+    pub(crate) index_folder: PathBuf,
+    /// Servers of runs and tests.
+    pub(crate) instances: Vec<Instance>,
+    /// podman's containers.
+    pub(crate) containers: Vec<Container>,
+    /// podman's networks.
+    pub(crate) networks: Vec<String>,
+    /// podman's images with their tags.
+    pub(crate) images: Vec<String>,
+}
+
+/// A container of podman.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Container {
+    pub(crate) name: String,
+    /// The kind cluster that it is a node of.
+    pub(crate) cluster: Option<String>,
+}
+
+impl Machine {
+    /// Looks. Where there is no podman there is nothing of its.
+    pub(crate) fn look() -> anyhow::Result<Self> {
+        let index_folder = run_folder::index();
+        let machine = Self {
+            runs: RunFolder::list(&run_folder::runs(), &index_folder),
+            index: run_folder::indexed(&index_folder),
+            index_folder,
+            instances: embedded::instances(),
+            ..Self::default()
+        };
+        if which::which("podman").is_err() {
+            return Ok(machine);
+        }
+        let containers: Vec<ListedContainer> = list(&["ps", "--all"])?;
+        let networks: Vec<ListedNetwork> = list(&["network", "ls"])?;
+        let images: Vec<ListedImage> = list(&["images"])?;
+        Ok(Self {
+            containers: containers.into_iter().filter_map(Container::of).collect(),
+            networks: networks.into_iter().map(|network| network.name).collect(),
+            images: images
+                .into_iter()
+                .flat_map(|image| image.names.unwrap_or_default())
+                .collect(),
+            ..machine
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedContainer {
+    names: Vec<String>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Container {
+    fn of(listed: ListedContainer) -> Option<Self> {
+        let cluster = listed
+            .labels
+            .and_then(|mut labels| labels.remove("io.x-k8s.kind.cluster"));
+        Some(Self {
+            name: listed.names.into_iter().next()?,
+            cluster,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct ListedNetwork {
+    // podman 3 wrote it with a capital.
+    #[serde(alias = "Name")]
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedImage {
+    names: Option<Vec<String>>,
+}
+
+fn list<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> anyhow::Result<Vec<T>> {
+    let mut command = process::Command::new("podman");
+    command.args(arguments).args(["--format", "json"]);
+    let output = Command::new(command)
+        .deadline(Duration::from_secs(60))
+        .capture(&Cancel::never())?;
+    let text = output.text();
+    // An empty list is nothing at all to some versions.
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str::<Option<Vec<T>>>(&text)
+        .map(Option::unwrap_or_default)
+        .with_context(|| {
+            format!(
+                "`podman {} --format json` tells something unknown",
+                arguments.join(" ")
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podmans_lists_are_read() {
+        let containers = r#"[{"Names":["a-e2e-b-control-plane"],"Labels":{"io.x-k8s.kind.cluster":"a-e2e-b"},"Pid":7},
+            {"Names":["db"],"Labels":null}]"#;
+        let containers: Vec<ListedContainer> = serde_json::from_str(containers).unwrap();
+        let containers: Vec<_> = containers.into_iter().filter_map(Container::of).collect();
+        assert_eq!(
+            containers,
+            [
+                Container {
+                    name: "a-e2e-b-control-plane".to_owned(),
+                    cluster: Some("a-e2e-b".to_owned())
+                },
+                Container {
+                    name: "db".to_owned(),
+                    cluster: None
+                }
+            ]
+        );
+        let networks: Vec<ListedNetwork> =
+            serde_json::from_str(r#"[{"name":"kind","driver":"bridge"}]"#).unwrap();
+        assert_eq!(networks[0].name, "kind");
+        let images: Vec<ListedImage> =
+            serde_json::from_str(r#"[{"Id":"1"},{"Names":["localhost/a:b"]}]"#).unwrap();
+        assert_eq!(
+            images[1].names.as_deref(),
+            Some(&["localhost/a:b".to_owned()][..])
+        );
+    }
+}

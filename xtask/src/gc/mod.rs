@@ -1,0 +1,82 @@
+//! `cargo xtask gc`: removes what runs and tests left whose owner is dead.
+
+mod find;
+mod machine;
+mod remove;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+
+pub(crate) use self::find::{Found, Left, judge};
+pub(crate) use self::machine::Machine;
+
+/// Remove clusters, networks, containers, processes and folders of runs whose owner is dead
+///
+/// A live run is never touched, whoever's it is, and a kept one only with --kept. Of finished runs the newest reports
+/// stay.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Also what was left standing on purpose (`e2e --keep`)
+    #[arg(long)]
+    kept: bool,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options { dry_run, kept } = options;
+    let machine = Machine::look()?;
+    let (found, left) = judge(&machine, kept);
+    let mut out = std::io::stdout().lock();
+    for Left { what, why } in &left {
+        eprintln!("left alone: {what}: {why}");
+    }
+    if found.is_empty() {
+        eprintln!("nothing to remove");
+    }
+    if dry_run {
+        for found in &found {
+            writeln!(out, "would remove {found}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (removed, failures) = remove_all(&machine, &found);
+    for found in removed {
+        writeln!(out, "removed {found}")?;
+    }
+    for failure in &failures {
+        eprintln!("not removed: {failure}");
+    }
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    })
+}
+
+/// Removes what nobody owns any more, except for what was kept on purpose; gives how many things it were.
+pub(crate) fn collect() -> anyhow::Result<usize> {
+    let machine = Machine::look()?;
+    let (found, _) = judge(&machine, false);
+    let (removed, failures) = remove_all(&machine, &found);
+    if failures.is_empty() {
+        Ok(removed.len())
+    } else {
+        Err(anyhow::anyhow!(failures.join("\n")))
+    }
+}
+
+/// Tries everything; what could not be removed comes with its reason.
+fn remove_all<'a>(machine: &Machine, found: &'a [Found]) -> (Vec<&'a Found>, Vec<String>) {
+    let (mut removed, mut failures) = (Vec::new(), Vec::new());
+    for found in found {
+        match remove::remove(machine, found) {
+            Ok(()) => removed.push(found),
+            Err(error) => failures.push(format!("{found}\n  {error:#}")),
+        }
+    }
+    (removed, failures)
+}

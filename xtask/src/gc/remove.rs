@@ -1,0 +1,131 @@
+//! Removing what was found.
+
+use std::fs;
+use std::path::Path;
+use std::process;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use subprocess::{Cancel, Command, Process, Record};
+
+use super::find::{Found, Garbage};
+use super::machine::Machine;
+use crate::run_folder;
+
+/// Stopping a node with everything that runs in it.
+const LONGEST: Duration = Duration::from_secs(120);
+
+pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
+    match &found.garbage {
+        Garbage::Instance(instance) => instance.clone().remove(),
+        Garbage::Processes(folder) => end_processes(folder),
+        Garbage::Cluster(name) => {
+            // What `kind delete cluster` does to podman, without needing kind.
+            let nodes = machine
+                .containers
+                .iter()
+                .filter(|container| container.cluster.as_ref() == Some(name));
+            let nodes: Vec<&str> = nodes.map(|container| container.name.as_str()).collect();
+            podman(&[&["rm", "--force", "--volumes"], &nodes[..]].concat())
+        }
+        Garbage::Container(name) => podman(&["rm", "--force", "--volumes", name]),
+        Garbage::Network(name) => podman(&["network", "rm", "--force", name]),
+        Garbage::Image(name) => podman(&["rmi", "--force", name]),
+        Garbage::Folder(run) => run.clone().remove(),
+        Garbage::Entry(run) => run_folder::forget(&machine.index_folder, run),
+    }
+}
+
+fn podman(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = process::Command::new("podman");
+    command.args(arguments);
+    Command::new(command).deadline(LONGEST).run(&Cancel::never())?;
+    Ok(())
+}
+
+/// Ends the processes of a run whose owner is dead: those in its records, and those that carry their mark.
+fn end_processes(folder: &Path) -> anyhow::Result<()> {
+    let mut failures = Vec::new();
+    for file in fs::read_dir(folder.join("processes"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if file
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            failures.extend(Record::read(&file.path()).and_then(|record| record.kill()).err());
+        }
+    }
+    for process in Process::marked(folder) {
+        process.kill_group();
+        if !process.wait_gone(Duration::from_secs(10)) {
+            bail!("process {} does not end", process.pid);
+        }
+    }
+    match failures.into_iter().next() {
+        Some(failure) => Err(anyhow!(failure)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc::find::judge;
+    use crate::run_folder::{Provider, RunFolder};
+
+    #[test]
+    fn of_an_abandoned_run_processes_and_folder_go_and_of_a_live_one_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+        let make = || {
+            let run = RunFolder::create(&runs, &index, Provider::Local, "shop").unwrap();
+            let mut sleep = process::Command::new("sleep");
+            sleep.arg("1000");
+            Command::new(sleep)
+                .record(run.process("recorded"))
+                .spawn()
+                .unwrap()
+                .detach();
+            let mut sleep = process::Command::new("sleep");
+            sleep.arg("1001");
+            Command::new(sleep)
+                .record(run.process("lost"))
+                .spawn()
+                .unwrap()
+                .detach();
+            let lost = Record::read(&run.process("lost")).unwrap();
+            fs::remove_file(run.process("lost")).unwrap();
+            let recorded = Record::read(&run.process("recorded")).unwrap();
+            (run, recorded, lost)
+        };
+        let (live, live_one, live_other) = make();
+        let (dead, dead_one, dead_other) = make();
+        let owner = dead.path().join("owner.json");
+        let text = fs::read_to_string(&owner).unwrap();
+        let own = Process::current().unwrap().started;
+        assert!(text.contains(&own));
+        fs::write(&owner, text.replace(&own, "an earlier boot:1")).unwrap();
+
+        let machine = Machine {
+            runs: RunFolder::list(&runs, &index),
+            index: run_folder::indexed(&index),
+            index_folder: index.clone(),
+            ..Machine::default()
+        };
+        for found in &judge(&machine, false).0 {
+            remove(&machine, found).unwrap();
+        }
+        assert!(!dead_one.is_alive() && !dead_other.is_alive() && !dead.path().exists());
+        assert!(live_one.is_alive() && live_other.is_alive() && live.path().exists());
+        assert_eq!(
+            run_folder::indexed(&index).into_keys().collect::<Vec<_>>(),
+            [live.run()]
+        );
+        live_one.kill().unwrap();
+        live_other.kill().unwrap();
+    }
+}
