@@ -255,12 +255,6 @@ impl RunFolder {
         self.set_state(State::Running)
     }
 
-    /// Notes the cluster that it uses.
-    pub(crate) fn set_cluster(&mut self, cluster: &str) -> anyhow::Result<()> {
-        self.owner.cluster = Some(cluster.to_owned());
-        self.write()
-    }
-
     /// Notes what is meant to become of it.
     pub(crate) fn set_state(&mut self, state: State) -> anyhow::Result<()> {
         self.owner.state = state;

@@ -1,5 +1,7 @@
 //! `cargo xtask e2e --plan` and `--dry-run` as a user calls them: nothing starts, everything is shown.
 
+#![cfg(test)]
+
 use std::{
     fs,
     path::Path,
