@@ -221,7 +221,7 @@ async fn storm(replicas: &[Deduplicator<Cluster>], number: usize) -> Vec<Result<
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_hundred_at_once_are_one_request_and_few_writes() {
     let cluster = Cluster::default();
     let outcomes = storm(&[replica(&cluster)], 200).await;
@@ -267,7 +267,7 @@ async fn a_thousand_at_once_over_three_replicas_are_one_request() {
     assert_eq!((records.len(), records[0].count), (1, 1_000));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn conflicts_and_lost_answers_neither_lose_nor_double_in_a_hundred_random_runs() {
     for seed in 0..100 {
         let cluster = Cluster::default();
@@ -286,7 +286,7 @@ async fn conflicts_and_lost_answers_neither_lose_nor_double_in_a_hundred_random_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn conflicts_between_replicas_are_counted_exactly_in_a_hundred_random_runs() {
     for seed in 0..100 {
         let cluster = Cluster::default();
@@ -310,7 +310,7 @@ async fn conflicts_between_replicas_are_counted_exactly_in_a_hundred_random_runs
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_over_is_followed_by_one_more_for_all_replicas() {
     let cluster = Cluster::default();
     let (one, other, blind) = (replica(&cluster), replica(&cluster), replica(&cluster));
@@ -332,7 +332,7 @@ async fn a_request_that_is_over_is_followed_by_one_more_for_all_replicas() {
     assert_eq!(cluster.records().len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deleted_request_is_followed_by_a_new_one() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
@@ -343,7 +343,7 @@ async fn a_deleted_request_is_followed_by_a_new_one() {
     assert_ne!(second.name, first.name);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_its_namespace_a_request_stands_in_the_fallback() {
     let cluster = Cluster::default();
     cluster.lock().missing.push("shop".into());
@@ -362,7 +362,7 @@ async fn without_its_namespace_a_request_stands_in_the_fallback() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_failed_can_be_sent_again() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
@@ -380,7 +380,7 @@ async fn what_failed_can_be_sent_again() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_name_that_another_problem_has_is_gone_past() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
@@ -402,7 +402,7 @@ async fn a_name_that_another_problem_has_is_gone_past() {
     assert!(send(&blind).await.unwrap().duplicate);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_does_not_wait_for_the_answer_is_counted_all_the_same() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);

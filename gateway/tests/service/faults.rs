@@ -1,0 +1,143 @@
+//! A Kubernetes API that is slow, away, throttling, or loses answers.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::stack::{Stack, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_and_lost_answers_change_no_count() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    let path = "remediationrequests$";
+    stack
+        .fault(json!({ "method": "POST", "path": path, "fault": "reset-after", "times": 1 }))
+        .await;
+    assert_eq!(
+        gateway.alert("A").await.status,
+        201,
+        "the answer to the create was lost, and it is ours"
+    );
+    for fault in ["conflict", "reset-after", "internal-error", "reset"] {
+        stack
+            .fault(json!({ "path": "/status$", "fault": fault, "times": 2, "skip": 1 }))
+            .await;
+        assert_eq!(
+            gateway.storm("A", 20).await,
+            BTreeMap::from([(202, 20)]),
+            "{fault}"
+        );
+    }
+    let requests = stack.requests("shop").await;
+    assert_eq!(
+        (requests.len(), requests[0].occurrence_count()),
+        (1, 81),
+        "{}",
+        stack.struck().await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttled_creates_are_tried_again_and_then_put_off() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    let throttled = |times: u32, seconds: u32| {
+        json!({
+            "method": "POST", "path": "remediationrequests$", "fault": "too-many-requests",
+            "retryAfterSeconds": seconds, "times": times,
+        })
+    };
+    stack.fault(throttled(2, 1)).await;
+    assert_eq!(gateway.alert("A").await.status, 201);
+    stack.fault(throttled(1, 17)).await;
+    let answer = gateway.alert("B").await;
+    assert_eq!(
+        (answer.status, &answer.headers["retry-after"]),
+        (503, &"17".parse().unwrap())
+    );
+    assert_eq!(
+        answer.body["type"],
+        "https://kubernaut.ai/problems/service-unavailable"
+    );
+    assert_eq!(gateway.alert("B").await.status, 201);
+    let errors = gateway
+        .metric(r#"gateway_crd_creation_errors_total{error_type="throttled"}"#)
+        .await;
+    assert_eq!(errors, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "[breaker]\nopen_ms = 1000\n").await;
+    gateway.alert("Known").await;
+    stack
+        .fault(json!({ "fault": "close-port", "forMilliseconds": 3_000 }))
+        .await;
+    for name in ["Known", "New"] {
+        let answer = gateway.alert(name).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.headers.contains_key("retry-after"));
+        assert!(
+            !answer.body.to_string().contains("127.0.0.1"),
+            "an address is told: {}",
+            answer.body
+        );
+    }
+    gateway.storm("New", 30).await;
+    until("the circuit to open", async || {
+        gateway.alert(&format!("Other{}", fastrand::u32(..))).await;
+        gateway
+            .metric(r#"gateway_circuit_breaker_state{name="kubernetes"}"#)
+            .await
+            == Some(2.0)
+    })
+    .await;
+    assert_eq!(gateway.get_health("/readyz").await, Some(200));
+    assert_eq!(gateway.get_health("/healthz").await, Some(200));
+    for (name, status) in [("Known", 202), ("New", 201)] {
+        until("the API to be back", async || {
+            let answer = gateway.alert(name).await;
+            assert!([503, status].contains(&answer.status), "{answer:?}");
+            answer.status == status
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_long_is_answered_504_and_too_much_429() {
+    let stack = Stack::start().await;
+    let gateway = stack
+        .gateway("a", "[http]\ndeadline_ms = 500\nin_flight = 3\n")
+        .await;
+    let slow = json!({ "method": "POST", "path": "remediationrequests$", "fault": "latency", "milliseconds": 2_000 });
+    stack.fault(slow).await;
+    let answers = gateway.storm("Slow", 10).await;
+    assert_eq!(answers, BTreeMap::from([(429, 7), (504, 3)]));
+    // What was begun is done to its end, and told.
+    until("the request", async || stack.requests("shop").await.len() == 1).await;
+    until("its audit event", async || {
+        stack.storage.events("gateway.crd.created").len() == 1
+    })
+    .await;
+    until("room", async || gateway.alert("Slow").await.status == 202).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_tells_nothing_does_not_matter() {
+    let stack = Stack::start().await;
+    let first = stack.gateway("a", "").await;
+    let second = stack.gateway("b", "").await;
+    stack
+        .fault(json!({ "method": "WATCH", "fault": "stall-watch" }))
+        .await;
+    assert_eq!(first.alert("A").await.status, 201);
+    assert_eq!(second.alert("A").await.status, 202);
+    let request = stack.requests("shop").await.remove(0);
+    stack.set_phase(&request, "Failed").await;
+    assert_eq!(first.alert("A").await.status, 201);
+    assert_eq!(second.alert("A").await.status, 202);
+    assert_eq!(stack.requests("shop").await.len(), 2);
+}
