@@ -119,8 +119,10 @@ fn get(kubeconfig: &str, path: &str) -> Result<Value> {
 }
 
 fn group(path: &str, names: &[&str], listed: &Value, document: &Value) -> Result<Value> {
-    let (name, version) =
-        path.strip_prefix("apis/").and_then(|rest| rest.split_once('/')).unwrap_or(("", "v1"));
+    let (name, version) = path
+        .strip_prefix("apis/")
+        .and_then(|rest| rest.split_once('/'))
+        .unwrap_or(("", "v1"));
     let mut resources = Vec::new();
     for resource in listed["resources"].as_array().context("no resources")? {
         let full = resource["name"].as_str().context("a resource without a name")?;

@@ -40,6 +40,21 @@ fn as_map(value: &mut Value) -> &mut Object {
     }
 }
 
+/// Takes out labels, annotations, finalizers and owners that are empty, as the real server does.
+pub fn drop_empty_metadata(object: &mut Value) {
+    let metadata = metadata_mut(object);
+    for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        let empty = |value: &Value| {
+            value.as_object().is_some_and(Map::is_empty)
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.is_null()
+        };
+        if metadata.get(key).is_some_and(empty) {
+            metadata.remove(key);
+        }
+    }
+}
+
 /// Whether the object is being deleted.
 #[must_use]
 pub fn is_deleting(object: &Value) -> bool {

@@ -6,6 +6,13 @@
 //! `<match:REGEX>`. `contains` lists texts that the body must contain. A step with `differs` is run against
 //! kube-embedded alone and says why the real server answers otherwise; such steps are the known differences.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's helpers, outside of the functions in which clippy.toml allows them"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -48,6 +55,9 @@ struct Step {
     /// Lines of a watch, each as `answer`.
     #[serde(default)]
     lines: Option<Vec<String>>,
+    /// Causes that must be among those of the answer, in any order, each as `answer`.
+    #[serde(default)]
+    causes: Vec<String>,
     /// Texts that must be in the body.
     #[serde(default)]
     contains: Vec<String>,
@@ -175,6 +185,23 @@ fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> 
             holds(&expected, Some(&line), &format!("line {index}"), saved)?;
         }
     }
+    if !step.causes.is_empty() {
+        let found: Value = serde_json::from_str(&answer.body).map_err(|_| "expected JSON".to_owned())?;
+        let found = found
+            .pointer("/details/causes")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        for cause in &step.causes {
+            let cause = parse(cause, saved);
+            if !found
+                .iter()
+                .any(|found| holds(&cause, Some(found), "", saved).is_ok())
+            {
+                return Err(format!("expected a cause {cause}"));
+            }
+        }
+    }
     for text in &step.contains {
         let text = fill(text, saved);
         if !answer.body.contains(&text) {
@@ -182,10 +209,16 @@ fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> 
         }
     }
     for (name, part) in &step.answer_headers {
-        let values = answer.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+        let values = answer
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap_or_default());
         let values: Vec<&str> = values.collect();
         if !values.iter().any(|value| value.contains(part)) {
-            return Err(format!("expected the header {name} to contain `{part}`, found {values:?}"));
+            return Err(format!(
+                "expected the header {name} to contain `{part}`, found {values:?}"
+            ));
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Api, Call, Content, kinds};
 use crate::object;
+use crate::protobuf;
 use crate::status::{Cause, Details, Status};
 use crate::store::{Entry, NAMESPACES, Refused};
 
@@ -28,9 +29,13 @@ impl DeleteOptions {
         if call.body.is_empty() {
             return Ok(options);
         }
-        let body: Value = serde_json::from_slice(&call.body).map_err(|error| {
-            Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-        })?;
+        let body = if call.content_type.starts_with(protobuf::MEDIA_TYPE) {
+            protobuf::decode(&call.body)
+        } else {
+            serde_json::from_slice(&call.body)
+                .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+        };
+        let body: Value = body.map_err(Status::bad_request)?;
         let text = |pointer: &str| {
             body.pointer(pointer)
                 .and_then(Value::as_str)
@@ -118,8 +123,10 @@ impl Api {
             {
                 return Ok((entry, false));
             }
-            mark(&mut object, grace);
-            kinds::mark_terminating(resource, &mut object);
+            // Namespaces and definitions are marked by registries of their own, which count nothing.
+            if !kinds::mark_terminating(resource, &mut object) {
+                mark(&mut object, grace);
+            }
             self.store
                 .update(&resource.table, &entry, object, &resource.fields)
         } else {

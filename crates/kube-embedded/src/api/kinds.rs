@@ -18,14 +18,19 @@ use crate::store::NAMESPACES;
 static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../builtin/defaults.json")).unwrap_or_default());
 
-/// Puts in what the real server puts in. `old` is the object before the write.
-pub(super) fn complete(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+/// Values that Go writes although nobody set them.
+static ZEROS: LazyLock<BTreeMap<String, Map<String, Value>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../builtin/zeros.json")).unwrap_or_default());
+
+/// Puts in the defaults, which are the writer's fields as if it had sent them.
+pub(super) fn complete(resource: &Resource, object: &mut Value) {
+    object::drop_empty_metadata(object);
     let Some(shape) = &resource.schema else { return };
     if resource.custom {
         schema::apply_defaults(shape, object);
         return;
     }
-    fill(shape, object);
+    fill(shape, object, true);
     match &*resource.table {
         NAMESPACES => {
             let name = object::meta(object, "name").to_owned();
@@ -35,8 +40,21 @@ pub(super) fn complete(resource: &Resource, object: &mut Value, old: Option<&Val
             labels["kubernetes.io/metadata.name"] = name.into();
         }
         "secrets" => encode_string_data(object),
-        "services" => complete_service(object, old),
-        "jobs.batch" if old.is_none() => complete_job(object),
+        "jobs.batch" => complete_job_spec(object),
+        "services" if matches!(text(object, "/spec/type"), "NodePort" | "LoadBalancer") => {
+            object::child_mut(object, "spec")
+                .entry("externalTrafficPolicy")
+                .or_insert_with(|| "Cluster".into());
+        }
+        "statefulsets.apps" => {
+            let claims = object
+                .pointer_mut("/spec/volumeClaimTemplates")
+                .and_then(Value::as_array_mut);
+            for claim in claims.into_iter().flatten() {
+                claim["apiVersion"] = "v1".into();
+                claim["kind"] = "PersistentVolumeClaim".into();
+            }
+        }
         "clusterrolebindings.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
             complete_subjects(object);
         }
@@ -45,28 +63,73 @@ pub(super) fn complete(resource: &Resource, object: &mut Value, old: Option<&Val
     }
 }
 
+/// Puts in what the server decides, which are nobody's fields. `old` is the object before the write.
+pub(super) fn allocate(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+    let Some(shape) = resource.schema.as_ref().filter(|_| !resource.custom) else {
+        return;
+    };
+    if let (Some(status), Some(map)) = (
+        DEFAULTS
+            .get(&shape.node().name)
+            .and_then(|defaults| defaults.get("status")),
+        object.as_object_mut(),
+    ) {
+        map.entry("status").or_insert_with(|| status.clone());
+    }
+    put_zeros(shape, object);
+    match &*resource.table {
+        NAMESPACES if old.is_none() => {
+            object::child_mut(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
+        }
+        "services" => complete_service(object, old),
+        "jobs.batch" if old.is_none() => complete_job(object),
+        _ => {}
+    }
+}
+
 /// Defaults by type, from the outside in.
-fn fill(shape: &Schema, value: &mut Value) {
+fn fill(shape: &Schema, value: &mut Value, root: bool) {
     match value {
         Value::Object(map) => {
             let name = shape.node().name.as_str();
-            for (key, default) in DEFAULTS.get(name).into_iter().flatten() {
+            drop_empty(shape, map);
+            for (key, default) in DEFAULTS
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter(|(key, _)| !root || *key != "status")
+            {
                 map.entry(key.clone()).or_insert_with(|| default.clone());
             }
             fill_computed(name, map);
             for (key, inner) in map.iter_mut() {
                 if let Some(property) = shape.property(key) {
-                    fill(&property, inner);
+                    fill(&property, inner, false);
                 }
             }
         }
         Value::Array(list) => {
             if let Some(items) = shape.items() {
-                list.iter_mut().for_each(|inner| fill(&items, inner));
+                list.iter_mut().for_each(|inner| fill(&items, inner, false));
             }
         }
         _ => {}
     }
+}
+
+/// Go leaves out maps and lists that are empty, where they need not be there.
+fn drop_empty(shape: &Schema, map: &mut Map<String, Value>) {
+    map.retain(|key, value| {
+        let empty_list = value.as_array().is_some_and(Vec::is_empty);
+        let empty_map = value.as_object().is_some_and(Map::is_empty);
+        if !(empty_list || empty_map) || shape.node().required.contains(key) {
+            return true;
+        }
+        let free = |property: Schema| {
+            property.node().additional != schema::Additional::None && property.node().properties.is_empty()
+        };
+        !(empty_list || shape.property(key).is_some_and(free))
+    });
 }
 
 /// Defaults that depend on other fields.
@@ -101,16 +164,41 @@ fn fill_computed(name: &str, map: &mut Map<String, Value>) {
                 map.entry("serviceAccount").or_insert(account);
             }
         }
-        "JobSpec" => {
-            let indexed = map.get("completions").is_some();
-            let parallelism = map.contains_key("parallelism");
-            if !indexed && !parallelism {
-                map.insert("completions".into(), 1.into());
+        _ => {}
+    }
+}
+
+fn put_zeros(shape: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, zero) in ZEROS.get(&shape.node().name).into_iter().flatten() {
+                map.entry(key.clone()).or_insert_with(|| zero.clone());
             }
-            map.entry("parallelism").or_insert_with(|| 1.into());
+            for (key, inner) in map.iter_mut() {
+                if let Some(property) = shape.property(key) {
+                    put_zeros(&property, inner);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = shape.items() {
+                list.iter_mut().for_each(|inner| put_zeros(&items, inner));
+            }
         }
         _ => {}
     }
+}
+
+/// Defaults of a job's own specification; one in a cron job's template has none.
+fn complete_job_spec(object: &mut Value) {
+    let spec = object::child_mut(object, "spec");
+    for (key, default) in DEFAULTS.get("spec of a Job").into_iter().flatten() {
+        spec.entry(key.clone()).or_insert_with(|| default.clone());
+    }
+    if !spec.contains_key("completions") && !spec.contains_key("parallelism") {
+        spec.insert("completions".into(), 1.into());
+    }
+    spec.entry("parallelism").or_insert_with(|| 1.into());
 }
 
 fn encode_string_data(object: &mut Value) {
@@ -147,6 +235,9 @@ fn complete_service(object: &mut Value, old: Option<&Value>) {
     }
     let address = spec["clusterIP"].clone();
     spec.insert("clusterIPs".into(), json!([address]));
+    spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
+    spec.entry("ipFamilyPolicy")
+        .or_insert_with(|| "SingleStack".into());
     if !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
         return;
     }
@@ -193,6 +284,13 @@ fn complete_job(object: &mut Value) {
             own.extend(labels);
         }
     }
+    if object.pointer("/metadata/labels").is_none() {
+        let labels = object
+            .pointer("/spec/template/metadata/labels")
+            .cloned()
+            .unwrap_or_default();
+        object::metadata_mut(object).insert("labels".into(), labels);
+    }
     object["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
 }
 
@@ -226,7 +324,7 @@ pub(super) fn has_generation(resource: &Resource) -> bool {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("apps", plural) => plural != "controllerrevisions",
         ("batch" | "policy" | "networking.k8s.io" | definition::GROUP, _) => true,
-        ("", plural) => plural == "replicationcontrollers",
+        ("", plural) => matches!(plural, "replicationcontrollers" | "pods"),
         _ => false,
     }
 }
@@ -281,24 +379,31 @@ pub(super) fn delete_returns_object(resource: &Resource) -> bool {
     )
 }
 
-/// What an object's status says while it is being deleted.
-pub(super) fn mark_terminating(resource: &Resource, object: &mut Value) {
-    if &*resource.table == NAMESPACES {
+/// Marks what has a status of its own while it is being deleted; whether it is such.
+pub(super) fn mark_terminating(resource: &Resource, object: &mut Value) -> bool {
+    let table = &*resource.table;
+    if table != NAMESPACES && table != definition::TABLE {
+        return false;
+    }
+    object::metadata_mut(object)
+        .entry("deletionTimestamp")
+        .or_insert_with(|| object::now().into());
+    if table == NAMESPACES {
         object::child_mut(object, "status").insert("phase".into(), "Terminating".into());
+        return true;
     }
-    if &*resource.table == definition::TABLE {
-        let condition = json!({
-            "type": "Terminating", "status": "True", "lastTransitionTime": object::now(),
-            "reason": "InstanceDeletionInProgress", "message": "CustomResource deletion is in progress",
-        });
-        let conditions = object::child_mut(object, "status")
-            .entry("conditions")
-            .or_insert_with(|| json!([]));
-        if let Some(list) = conditions.as_array_mut() {
-            list.retain(|condition| condition["type"] != "Terminating");
-            list.push(condition);
-        }
+    let condition = json!({
+        "type": "Terminating", "status": "True", "lastTransitionTime": object::now(),
+        "reason": "InstanceDeletionInProgress", "message": "CustomResource deletion is in progress",
+    });
+    let conditions = object::child_mut(object, "status")
+        .entry("conditions")
+        .or_insert_with(|| json!([]));
+    if let Some(list) = conditions.as_array_mut() {
+        list.retain(|condition| condition["type"] != "Terminating");
+        list.push(condition);
     }
+    true
 }
 
 /// Checks of a built-in object.
@@ -349,7 +454,27 @@ fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) 
     let node = shape.node();
     match value {
         Value::Object(map) => {
-            for name in &node.required {
+            // A struct that Go does not point to is there even when it was not sent: what it lacks is missing.
+            let implied = node.properties.iter().filter(|(name, id)| {
+                !map.contains_key(*name) && shape.at(**id).node().default == Some(json!({}))
+            });
+            for (name, id) in implied {
+                if path.is_empty() && matches!(name.as_str(), "metadata" | "status") {
+                    continue;
+                }
+                let place = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                required(&shape.at(*id), &json!({}), &place, causes);
+            }
+            let is_implied = |name: &String| {
+                shape
+                    .property(name)
+                    .is_some_and(|property| property.node().default == Some(json!({})))
+            };
+            for name in node.required.iter().filter(|name| !is_implied(name)) {
                 let place = if path.is_empty() {
                     name.clone()
                 } else {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, kinds};
 use crate::object;
+use crate::protobuf;
 use crate::resources::names;
 use crate::resources::{Resource, builtin};
 use crate::schema;
@@ -52,8 +53,16 @@ fn read(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
                 parsed.map_err(|error| Status::bad_request(format!("error parsing YAML: {error}")))?;
             return Ok((parsed, Vec::new()));
         }
+        protobuf::MEDIA_TYPE if !call.resource.custom => {
+            let decoded = protobuf::decode(body).map_err(|what| {
+                Status::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {kind}): {what}"
+                ))
+            })?;
+            return Ok((decoded, Vec::new()));
+        }
         _ => {
-            let accepted = "application/json, application/yaml";
+            let accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
             return Err(Status::unsupported_media_type(accepted));
         }
     }
@@ -261,7 +270,14 @@ fn checks(call: &Call, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     if causes.is_empty() {
         return schema::rules::check(shape, object, old, "");
     }
-    if has_rules(resource) {
+    const BLOCKING: &[&str] = &[
+        "FieldValueTypeInvalid",
+        "FieldValueRequired",
+        "FieldValueNotSupported",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+    ];
+    if has_rules(resource) && causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
         let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         causes.push(Cause::invalid("<nil>", "\"null\"", detail));
     }

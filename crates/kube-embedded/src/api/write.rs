@@ -85,21 +85,24 @@ impl Api {
                 return Err(self.exists_unless_no_namespace(call, &name));
             }
             self.check_namespace(call, &name)?;
-            kinds::complete(resource, &mut object, None);
+            kinds::complete(resource, &mut object);
+            patch::managed::record_update(resource, &mut object, None, &options.manager, &call.subresource);
+            kinds::allocate(resource, &mut object, None);
             prepare::check_new(call, &object)?;
             if &*resource.table == definition::TABLE {
                 definition::complete(&mut object);
                 definition::resources(&object)?;
                 cleanup::accept_names(&mut object);
             }
-            patch::managed::record_update(resource, &mut object, None, &options.manager, &call.subresource);
             if options.dry_run {
                 return Ok(Answer::value(201, object));
             }
-            match self
-                .store
-                .create(&resource.table, key, object.clone(), &resource.fields)
-            {
+            match self.store.create(
+                &resource.table,
+                key,
+                prepare::to_storage(resource, object.clone()),
+                &resource.fields,
+            ) {
                 Ok(entry) => {
                     self.after_write(call, &entry);
                     return Ok(Answer::entry(201, entry));
@@ -195,8 +198,7 @@ impl Api {
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
         }
         let mut wanted = patch.value().clone();
-        let warnings =
-            patch::managed::check_applied(call.resource.as_ref(), &call.name, &call.namespace, &mut wanted)?;
+        patch::managed::check_applied(&call.resource, &call.name, &call.namespace, &mut wanted)?;
         let dropped = prepare::clean(call, &mut wanted)?;
         loop {
             if self.store.get(&call.resource.table, &call.key()).is_none() {
@@ -223,7 +225,7 @@ impl Api {
                     force,
                     &call.subresource,
                 )?;
-                Ok((merged, warnings.clone()))
+                Ok((merged, Vec::new()))
             });
             match applied {
                 Err(status) if status.code == 404 && call.subresource.is_empty() => {}
@@ -263,21 +265,17 @@ impl Api {
         let (mut object, warnings) = edit(&current)?;
         self.check_preconditions(call, &entry, &object)?;
         prepare::replacement(call, &current, &mut object);
-        kinds::complete(&call.resource, &mut object, Some(&current));
+        kinds::complete(&call.resource, &mut object);
+        if !applied {
+            let (manager, part) = (&options.manager, &call.subresource);
+            patch::managed::record_update(&call.resource, &mut object, Some(&current), manager, part);
+        }
+        kinds::allocate(&call.resource, &mut object, Some(&current));
         prepare::check_replacement(call, &current, &object)?;
         if &*call.resource.table == definition::TABLE {
             definition::complete(&mut object);
             definition::resources(&object)?;
             cleanup::accept_names(&mut object);
-        }
-        if !applied {
-            patch::managed::record_update(
-                &call.resource,
-                &mut object,
-                Some(&current),
-                &options.manager,
-                &call.subresource,
-            );
         }
         let gone = object::is_deleting(&object)
             && object::finalizers(&object).is_empty()

@@ -411,6 +411,10 @@ const RUNNING: &[&str] = &[
 
 fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Status> {
     if place.subresource.is_empty() {
+        let needs_name = matches!(verb, "update" | "patch");
+        if needs_name == place.name.is_empty() && (needs_name || verb == "create") {
+            return Err(Status::no_method());
+        }
         return if resource.allows(verb) {
             Ok(())
         } else {

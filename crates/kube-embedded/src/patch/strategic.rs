@@ -73,16 +73,20 @@ fn merge_field(
         shape.is_some_and(|shape| shape.node().patch_strategy.split(',').any(|part| part == "merge"));
     match (value, merges_list) {
         (Value::Array(items), true) => {
-            let order = patch.get(&format!("{ORDER}{key}")).and_then(Value::as_array);
+            let order = patch
+                .get(&format!("{ORDER}{key}"))
+                .and_then(Value::as_array)
+                .unwrap_or(items);
             let target = map.entry(key).or_insert_with(|| Value::Array(Vec::new()));
             let Value::Array(target) = target else {
                 return Ok(());
             };
+            let before = target.clone();
             let merge_key = shape.and_then(|shape| shape.node().patch_key.clone());
             match merge_key {
                 Some(merge_key) => {
                     merge_list(shape, target, items, &merge_key)?;
-                    sort(target, order, |item| item.get(&merge_key));
+                    sort(target, &before, order, |item| item.get(&merge_key));
                 }
                 None => {
                     let missing: Vec<Value> = items
@@ -91,7 +95,7 @@ fn merge_field(
                         .cloned()
                         .collect();
                     target.extend(missing);
-                    sort(target, order, |item| Some(item));
+                    sort(target, &before, order, |item| Some(item));
                 }
             }
             Ok(())
@@ -148,24 +152,29 @@ fn merge_list(
     Ok(())
 }
 
-/// Brings a merged list into the order that the client has; what the client does not know keeps its place behind
-/// what it followed.
-fn sort(target: &mut Vec<Value>, order: Option<&Vec<Value>>, key: impl Fn(&Value) -> Option<&Value>) {
-    let Some(order) = order else { return };
-    let wanted: Vec<Option<Value>> = order.iter().map(|item| key(item).cloned()).collect();
-    let place = |item: &Value| {
-        wanted
-            .iter()
-            .position(|wanted| wanted.is_some() && wanted.as_ref() == key(item))
+/// Brings a merged list into order: what the patch names in the patch's order, what only the server has in the
+/// server's, and of two heads the server's first only where it came before the other on the server.
+fn sort(target: &mut Vec<Value>, before: &[Value], order: &[Value], key: impl Fn(&Value) -> Option<&Value>) {
+    let place = |list: &[Value], item: &Value| {
+        list.iter()
+            .position(|other| key(other).is_some() && key(other) == key(item))
     };
-    let mut last = 0;
-    let mut placed: Vec<(usize, usize, Value)> = Vec::new();
-    for (index, item) in std::mem::take(target).into_iter().enumerate() {
-        last = place(&item).unwrap_or(last);
-        placed.push((last, index, item));
+    let (mut named, only_server): (Vec<Value>, Vec<Value>) = std::mem::take(target)
+        .into_iter()
+        .partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    let mut only_server = only_server.into_iter().peekable();
+    for item in named {
+        if let Some(own) = place(before, &item) {
+            while let Some(other) =
+                only_server.next_if(|other| place(before, other).is_some_and(|other| other < own))
+            {
+                target.push(other);
+            }
+        }
+        target.push(item);
     }
-    placed.sort_by_key(|(place, index, _)| (*place, *index));
-    target.extend(placed.into_iter().map(|(_, _, item)| item));
+    target.extend(only_server);
 }
 
 fn remove_values(map: &mut Map<String, Value>, name: &str, values: &Value) {

@@ -174,3 +174,18 @@ pub fn by_kind(group: &str, kind: &str) -> Option<Schema> {
     let found = entries.find(|entry| text(entry, "/group") == group && text(entry, "/kind") == kind)?;
     schema(text(found, "/schema"))
 }
+
+/// The shape of a kind in a group, of a resource or of a subresource.
+#[must_use]
+pub fn kind_in(group: &str, kind: &str) -> Option<Schema> {
+    let own = DOCUMENT["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| text(entry, "/group") == group);
+    let mut entries = own.flat_map(|entry| entry["resources"].as_array().into_iter().flatten());
+    let found = entries.find(|entry| text(entry, "/kind") == kind && text(entry, "/group").is_empty());
+    found
+        .and_then(|found| schema(text(found, "/schema")))
+        .or_else(|| by_kind(group, kind))
+}

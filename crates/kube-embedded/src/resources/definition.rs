@@ -199,7 +199,18 @@ impl Reader<'_> {
                 .map(ToOwned::to_owned)
                 .collect()
         };
-        let place = format!("spec.versions[{index}]");
+        // With one version the real server speaks of the form that definitions had before they had versions.
+        let alone = definition
+            .pointer("/spec/versions")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.len() == 1);
+        let (place, schema_place) = match alone {
+            true => ("spec".to_owned(), "spec.validation.openAPIV3Schema".to_owned()),
+            false => (
+                format!("spec.versions[{index}]"),
+                format!("spec.versions[{index}].schema.openAPIV3Schema"),
+            ),
+        };
         let Some(document) = version.pointer("/schema/openAPIV3Schema") else {
             self.causes.push(Cause::required(
                 format!("{place}.schema.openAPIV3Schema"),
@@ -211,7 +222,7 @@ impl Reader<'_> {
             Ok(schema) => Some(schema),
             Err(complaints) => {
                 for complaint in complaints {
-                    let field = format!("{place}.schema.openAPIV3Schema.{}", complaint.path);
+                    let field = format!("{schema_place}.{}", complaint.path);
                     if complaint.unsupported {
                         self.unsupported
                             .push(format!("{field}: {} ({})", complaint.what, complaint.value));
