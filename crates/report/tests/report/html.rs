@@ -1,0 +1,56 @@
+use crate::fixture;
+
+/// The page as a browser reads it: escaped slashes are slashes.
+fn written(report: &report::Report) -> String {
+    crate::written(report, "report.html").replace("&#x2f;", "/")
+}
+
+/// All that makes a browser ask another machine for something.
+#[test]
+fn the_page_names_no_other_machine() {
+    for report in [fixture::passed(), fixture::failed(), fixture::hostile()] {
+        let page = written(&report);
+        // The name of a namespace is never fetched.
+        let page = page.replace("http://www.w3.org/2000/svg", "");
+        for bad in [
+            "http:", "https:", "//www", "src=", "@import", "<script", "<iframe", "<object", "<img", "url(h",
+        ] {
+            assert!(!page.contains(bad), "{bad} is in the page");
+        }
+        assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none'"));
+    }
+}
+
+#[test]
+fn the_page_has_the_picture_the_chain_the_scenarios_and_the_comparison() {
+    let page = written(&fixture::passed());
+    for part in [
+        "<svg ",
+        "If compile took no time, the run would take 53.7 s.",
+        "when image:datastorage gave back images",
+        "g05_duplicates_are_counted_not_created",
+        "needs a second node",
+        "This run was 19 % faster than the median of 3 earlier runs here (98.0 s).",
+        "−10.8 s",
+        "<a href=\"logs/image-gateway.log\">image:gateway</a>",
+    ] {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    // `test` was not run before, so there is nothing to compare it with.
+    let changes = page
+        .split("class=\"changes\"")
+        .nth(1)
+        .unwrap()
+        .split("</table>")
+        .next()
+        .unwrap();
+    assert!(!changes.contains("<td>test</td>"), "{changes}");
+}
+
+#[test]
+fn a_failed_run_shows_its_failure_first() {
+    let page = written(&fixture::failed());
+    let failure = page.find("cannot find value `spool` in this scope").unwrap();
+    assert!(failure < page.find("<svg ").unwrap());
+    assert!(page.contains("<a href=\"logs/compile.log\">its log</a>"));
+}

@@ -1,0 +1,27 @@
+//! What a run leaves is read back, as its readers read it.
+
+#![cfg(test)]
+
+mod browser;
+mod fixture;
+mod html;
+mod json;
+mod junit;
+mod summary;
+mod timeline;
+mod xml;
+
+use std::path::Path;
+
+use report::Report;
+
+/// The run's folder with all files written, and the text of one of them.
+fn written(report: &Report, file: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    report::write_all(report, folder.path()).unwrap();
+    read(folder.path(), file)
+}
+
+fn read(folder: &Path, file: &str) -> String {
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
