@@ -247,7 +247,7 @@ fn newest(folder: &Path) -> Option<SystemTime> {
         .max()
 }
 
-/// Builds it in the profile's folder that we are in, so that what this workspace has compiled is used.
+/// Builds it with the profile that we were built with, so that what this workspace has compiled is used.
 fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
     eprintln!("embedded: building {PROGRAM}");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -260,6 +260,9 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
             "--message-format=json-render-diagnostics",
         ])
         .current_dir(workspace);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
     let output = Command::new(command)
         .name(format!("build {PROGRAM}"))
         .deadline(BUILD)

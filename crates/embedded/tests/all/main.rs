@@ -4,6 +4,7 @@
 
 mod common;
 mod fetched;
+mod kubernetes;
 mod owners;
 mod postgres;
 mod redis;

@@ -78,10 +78,18 @@ fn a_setting_that_postgresql_does_not_know_is_told_in_its_words() {
 
 #[test]
 fn durable_unless_told_otherwise_and_settings_hold() {
-    let durable = Postgres::builder().setting("work_mem", "5MB").start().unwrap();
+    let durable = Postgres::builder()
+        .setting("work_mem", "5MB")
+        .setting("cluster_name", r"it's a \ name")
+        .start()
+        .unwrap();
     assert_eq!(sql(&durable.url(), "show fsync").unwrap(), "on");
     assert_eq!(sql(&durable.url(), "show synchronous_commit").unwrap(), "on");
     assert_eq!(sql(&durable.url(), "show work_mem").unwrap(), "5MB");
+    assert_eq!(
+        sql(&durable.url(), "show cluster_name").unwrap(),
+        r"it's a \ name"
+    );
     let careless = Postgres::builder().durable(false).start().unwrap();
     assert_eq!(sql(&careless.url(), "show fsync").unwrap(), "off");
 }

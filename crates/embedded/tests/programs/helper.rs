@@ -1,6 +1,6 @@
 //! What the tests run to be killed: starts a server, tells its URL and folder, and waits until its input ends.
 //!
-//! `embedded-helper postgresql|redis [RUN]`: with RUN the server belongs to that run and is kept.
+//! `embedded-helper postgresql|redis|kubernetes [RUN]`: with RUN the server belongs to that run and is kept.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -27,7 +27,12 @@ fn main() -> anyhow::Result<()> {
             tell(&server.url(), &server.instance().folder().display().to_string())?;
             wait()?;
         }
-        _ => anyhow::bail!("usage: embedded-helper postgresql|redis [RUN]"),
+        "kubernetes" => {
+            let server = embedded::Kubernetes::start()?;
+            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            wait()?;
+        }
+        _ => anyhow::bail!("usage: embedded-helper postgresql|redis|kubernetes [RUN]"),
     }
     Ok(())
 }
