@@ -42,6 +42,7 @@ CREATE INDEX audit_events_category ON audit_events (event_category, event_timest
 CREATE INDEX audit_events_outcome ON audit_events (event_outcome, event_timestamp DESC, event_id DESC);
 CREATE INDEX audit_events_severity ON audit_events (severity, event_timestamp DESC, event_id DESC)
     WHERE severity IS NOT NULL;
+CREATE INDEX audit_events_retention ON audit_events (event_timestamp) WHERE retention_days IS NOT NULL;
 CREATE INDEX audit_events_data ON audit_events USING gin (event_data jsonb_path_ops);
 
 -- A partitioned table can't have a unique key without its partition key, and the same id with another time must

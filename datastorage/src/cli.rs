@@ -7,9 +7,12 @@ use clap::{Parser, Subcommand};
 use service::config::Mistake;
 
 use crate::config::{self, Config, Secrets};
+use crate::dead_letters::{self, Action};
+use crate::domain::proof::{self, Checked};
 use crate::serve;
 use crate::store::database::Database;
 use crate::store::migrations::{self, State};
+use crate::store::stream::{Kind, Streams};
 
 /// Keeps the audit trail of every service.
 #[derive(Parser)]
@@ -37,6 +40,58 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Deal with entries that could not be stored. Prints one JSON object a line: kind, id, reason, tries, body.
+    Dlq {
+        #[command(subcommand)]
+        action: DlqCommand,
+    },
+    /// Verify an export (GET /api/v1/audit/export) without a database; fails (exit 1) if anything does not fit.
+    VerifyExport {
+        #[command(flatten)]
+        source: Source,
+        /// The export; standard input if absent.
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum DlqCommand {
+    /// List them.
+    List {
+        #[command(flatten)]
+        letters: Letters,
+    },
+    /// Put them back into their stream: what was in their way is gone.
+    Retry {
+        #[command(flatten)]
+        letters: Letters,
+    },
+    /// Delete them for good.
+    Drop {
+        #[command(flatten)]
+        letters: Letters,
+    },
+}
+
+/// Which dead letters.
+#[derive(clap::Args)]
+struct Letters {
+    #[command(flatten)]
+    source: Source,
+    /// Only those of events or of notifications.
+    #[arg(long, value_enum)]
+    kind: Option<LetterKind>,
+    /// Their ids; all if there is none. `drop` needs them, or --all.
+    ids: Vec<String>,
+    /// All of them.
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LetterKind {
+    Events,
+    Notifications,
 }
 
 #[derive(clap::Args)]
@@ -85,6 +140,15 @@ fn run(cli: Cli) -> Result<(), Failed> {
             let (config, secrets) = source.load()?;
             runtime()?.block_on(migrate(&config, &secrets, check))
         }
+        Command::Dlq { action } => {
+            let (action, letters) = match action {
+                DlqCommand::List { letters } => (Action::List, letters),
+                DlqCommand::Retry { letters } => (Action::Retry, letters),
+                DlqCommand::Drop { letters } => (Action::Drop, letters),
+            };
+            dlq(action, &letters)
+        }
+        Command::VerifyExport { source, file } => verify_export(&source, file),
     }
 }
 
@@ -152,4 +216,63 @@ async fn migrate(config: &Config, secrets: &Secrets, check: bool) -> Result<(), 
     }
     eprintln!("the schema is at version {}", migrations::latest());
     Ok(())
+}
+
+fn dlq(action: Action, letters: &Letters) -> Result<(), Failed> {
+    let Letters {
+        source,
+        kind,
+        ids,
+        all,
+    } = letters;
+    if action == Action::Drop && ids.is_empty() && !all {
+        return Err(usage(anyhow::anyhow!(
+            "name the ids of the dead letters to drop, or write --all"
+        )));
+    }
+    let (config, secrets) = source.load()?;
+    let kinds = match kind {
+        Some(LetterKind::Events) => vec![Kind::Events],
+        Some(LetterKind::Notifications) => vec![Kind::Notifications],
+        None => Kind::ALL.to_vec(),
+    };
+    let lines = runtime()?.block_on(async {
+        let streams = Streams::new(&config, &secrets)?;
+        dead_letters::run(&streams, action, &kinds, ids).await
+    })?;
+    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    eprintln!("{} dead letters", lines.len());
+    Ok(())
+}
+
+fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), Failed> {
+    use std::io::{BufReader, Read};
+    let (_, secrets) = source.load()?;
+    let input: Box<dyn Read> = match &file {
+        Some(path) => {
+            let file = std::fs::File::open(path);
+            Box::new(
+                file.map_err(|error| usage(anyhow::anyhow!("{} can't be read: {error}", path.display())))?,
+            )
+        }
+        None => Box::new(std::io::stdin()),
+    };
+    let checked =
+        proof::check(BufReader::new(input), &secrets.chain_keys).map_err(|error| usage(error.into()))?;
+    let Checked {
+        events,
+        chains,
+        mistakes,
+    } = checked;
+    if mistakes.is_empty() {
+        return print(&format!("{events} events of {chains} chains verify\n"));
+    }
+    Err(Failed {
+        code: 1,
+        error: anyhow::anyhow!(
+            "{} of {events} events or more do not verify:\n  {}",
+            mistakes.len(),
+            mistakes.join("\n  ")
+        ),
+    })
 }

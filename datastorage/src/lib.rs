@@ -1,14 +1,17 @@
 //! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that can
 //! prove that it was not altered. docs/datastorage.md is its manual.
 
+mod auth;
 mod availability;
 mod cli;
 mod config;
+mod dead_letters;
 mod domain;
 mod drain;
 mod http;
 mod metrics;
 mod monitor;
+mod retention;
 mod serve;
 mod store;
 mod writer;

@@ -8,11 +8,13 @@ use service::server::Lifecycle;
 
 use crate::availability::Dependency;
 use crate::domain::event::Micros;
+use crate::http::Gate;
 use crate::store::partitions;
 use crate::store::stream::Kind;
 use crate::writer::Shared;
 
 const STREAMS_EVERY: Duration = Duration::from_secs(1);
+const CLIENTS_EVERY: Duration = Duration::from_secs(60);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// After a failure.
 const PARTITIONS_AGAIN: Duration = Duration::from_secs(60);
@@ -66,4 +68,15 @@ async fn make_partitions(shared: &Shared) -> anyhow::Result<()> {
     let client = shared.database.pool().get().await?;
     partitions::ensure(&client, &partitions::months_around(Micros::now())).await?;
     Ok(())
+}
+
+/// Lets the limiter forget clients that have been quiet, until the service stops.
+pub(crate) async fn clients(gate: Gate, lifecycle: Lifecycle) {
+    let mut ticks = tokio::time::interval(CLIENTS_EVERY);
+    loop {
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            _ = ticks.tick() => gate.forget_quiet_clients(),
+        }
+    }
 }

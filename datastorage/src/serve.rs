@@ -7,18 +7,20 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use service::health::ReadinessCell;
 use service::server::{Addresses, Lifecycle, Listeners, Stop};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::auth::Authenticator;
 use crate::availability::Availability;
 use crate::config::{Config, Secrets};
 use crate::drain::Drain;
-use crate::http::{self, Service};
+use crate::http::{self, Gate, Service};
 use crate::metrics::Metrics;
-use crate::monitor;
 use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::Streams;
 use crate::writer::{Shared, Writer};
+use crate::{monitor, retention};
 
 /// How long the queue may take to empty after the last request was answered.
 const FINISH: Duration = Duration::from_secs(8);
@@ -43,6 +45,12 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         metrics: Arc::new(Metrics::new(&mut registry)),
     };
     check_schema(&shared.database).await?;
+    let authenticator = if config.auth_is_on() {
+        Some(Authenticator::new(&config).await?)
+    } else {
+        None
+    };
+    let gate = Gate::new(authenticator, &config.rate_limit);
     let addresses = listeners.addresses()?;
     let served = listeners.serve_health(
         service::health::router("datastorage", version(), lifecycle.clone(), readiness),
@@ -53,12 +61,16 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(monitor::streams(shared.clone(), lifecycle.clone()));
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
+    helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));
+    helpers.spawn(retention::run(config.clone(), shared.clone(), lifecycle.clone()));
     tracing::info!(api = %addresses.api, health = %addresses.health, metrics = %addresses.metrics, "serving");
-    let api = http::router(Service {
+    let service = Service {
         writer,
         shared,
         count_limit: config.query.count_limit,
-    });
+        exports: Arc::new(Semaphore::new(config.query.exports)),
+    };
+    let api = http::router(service, gate);
     let stop = Stop {
         announce: Duration::from_millis(config.http.announce_ms),
         drain: Duration::from_secs(config.http.drain_seconds),

@@ -364,8 +364,14 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_not_sent() {
-        let event =
-            AuditEvent::new(EventCategory::Gateway, "a.b", "b", EventOutcome::Success, "c", Map::new());
+        let event = AuditEvent::new(
+            EventCategory::Gateway,
+            "a.b",
+            "b",
+            EventOutcome::Success,
+            "c",
+            Map::new(),
+        );
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json.as_object().unwrap().len(), 9, "{json}");
         assert_eq!(serde_json::from_value::<AuditEvent>(json).unwrap(), event);

@@ -1,12 +1,13 @@
 //! Problem details (RFC 9457): the body of every error answer of both services.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The media type of [`Problem`].
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What went wrong with one request, for people and programs. Never holds a secret or an internal address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A URI reference that names the kind of problem, e.g. `https://kubernaut.ai/problems/validation-error`.
     #[serde(rename = "type")]
@@ -27,7 +28,7 @@ pub struct Problem {
 }
 
 /// One wrong field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Where: a path into the body such as `alerts[3].labels.alertname`, or the name of a query parameter or header.
     pub field: String,

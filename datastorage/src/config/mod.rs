@@ -147,7 +147,7 @@ pub(crate) struct Auth {
     pub(crate) cache_seconds: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RateLimit {
     pub(crate) requests_per_second: u32,
@@ -257,15 +257,6 @@ impl Default for Auth {
             namespace: "kubernaut-system".to_owned(),
             service: "datastorage".to_owned(),
             cache_seconds: 10,
-        }
-    }
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self {
-            requests_per_second: 0,
-            burst: 0,
         }
     }
 }

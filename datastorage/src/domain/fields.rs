@@ -16,7 +16,6 @@ pub(crate) enum Reason {
     Choice,
     Format,
     Unknown,
-    Missing,
 }
 
 impl Reason {
@@ -29,7 +28,6 @@ impl Reason {
             Self::Choice => "choice",
             Self::Format => "format",
             Self::Unknown => "unknown",
-            Self::Missing => "missing",
         }
     }
 }
@@ -185,6 +183,20 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// A string that is one of a few, if it is there.
+    pub(crate) fn optional_choice<T: Copy>(
+        &mut self,
+        field: &str,
+        choices: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        if self.object.get(field).is_none_or(Value::is_null) {
+            self.object.remove(field);
+            return None;
+        }
+        self.choice(field, choices, name)
     }
 
     /// A UUID.

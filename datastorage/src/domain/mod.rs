@@ -5,4 +5,8 @@ pub(crate) mod chain;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod notification;
+pub(crate) mod proof;
 pub(crate) mod query;
+pub(crate) mod success_rate;
+pub(crate) mod verification;
+pub(crate) mod workflow;

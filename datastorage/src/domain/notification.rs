@@ -2,17 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::event::Micros;
 use super::fields::{Fields, Invalid, Reason};
 
 /// How a notification stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = NotificationStatus)]
 pub(crate) enum Status {
+    /// It was sent.
     Sent,
+    /// It could not be sent.
     Failed,
+    /// Somebody saw it.
     Acknowledged,
+    /// It was sent to somebody else.
     Escalated,
 }
 

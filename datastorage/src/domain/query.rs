@@ -295,6 +295,14 @@ impl Parameters {
         Some(text)
     }
 
+    /// A text that must be there.
+    pub(crate) fn required_text(&mut self, name: &str, most: usize) -> String {
+        if !self.pairs.iter().any(|(key, _)| key == name) {
+            self.refuse(name, Reason::Required, "is required");
+        }
+        self.text(name, most).unwrap_or_default()
+    }
+
     pub(crate) fn integer(&mut self, name: &str, least: i64, most: i64) -> Option<i64> {
         let text = self.take(name)?;
         let value = text.parse().ok().filter(|value| (least..=most).contains(value));

@@ -8,21 +8,28 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use service::http::{Failure, JsonBody};
 use uuid::Uuid;
-use wire::audit::BatchAccepted;
+use wire::audit::{AuditEvent, BatchAccepted};
+use wire::problem::Problem;
 
-use super::{Service, answers};
-use crate::domain::event::{Event, Micros, Sealed};
+use super::{Actor, Service, answers};
+use crate::domain::event::{Caller, Event, Micros, Sealed};
 use crate::domain::fields::{Invalid, Reason};
 
 const MOST_EVENTS: usize = 1000;
 
+/// Stores 1 to 1,000 events, all or none.
+#[utoipa::path(post, path = "/api/v1/audit/events/batch", tag = "events", request_body = Vec<AuditEvent>,
+    responses((status = 201, body = BatchAccepted, description = "All stored"),
+        (status = 202, body = BatchAccepted, description = "All kept in the stream until the database is back"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Another event has the event_id of one of them")))]
 pub(super) async fn create(
     State(service): State<Service>,
+    actor: Actor,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<BatchAccepted>), Failure> {
     let begin = Instant::now();
     let now = Micros::now();
-    let events = read(&service, body, now)?;
+    let events = read(&service, body, now, actor.0.as_ref())?;
     let event_ids: Vec<Uuid> = events.iter().map(|sealed| sealed.event.event_id).collect();
     let times: Vec<Micros> = events.iter().map(|sealed| sealed.event.event_timestamp).collect();
     let outcome = service.writer.write(events).await;
@@ -43,7 +50,12 @@ pub(super) async fn create(
 }
 
 /// All events of the body, or everything that is wrong with any of them.
-fn read(service: &Service, body: Value, now: Micros) -> Result<Vec<Sealed>, Failure> {
+fn read(
+    service: &Service,
+    body: Value,
+    now: Micros,
+    caller: Option<&Caller>,
+) -> Result<Vec<Sealed>, Failure> {
     let refuse = |reason, message: String| service.invalid(&[Invalid::new("body", reason, message)]);
     let Value::Array(values) = body else {
         return Err(refuse(
@@ -58,7 +70,7 @@ fn read(service: &Service, body: Value, now: Micros) -> Result<Vec<Sealed>, Fail
     let mut events = Vec::with_capacity(values.len());
     let mut wrong: Vec<(usize, Vec<Invalid>)> = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
-        match Event::read(value, now, None) {
+        match Event::read(value, now, caller) {
             Ok(event) => events.push(Sealed::new(event)),
             Err(invalid) => wrong.push((index, invalid)),
         }

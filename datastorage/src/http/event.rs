@@ -7,20 +7,27 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use service::http::{Failure, JsonBody};
 use uuid::Uuid;
-use wire::audit::EventAccepted;
+use wire::audit::{AuditEvent, EventAccepted, StoredEvent};
+use wire::problem::Problem;
 
 use super::json::EventJson;
-use super::{Service, answers};
+use super::{Actor, Service, answers};
 use crate::domain::event::{Event, Micros, Sealed};
 use crate::store::events;
 
+/// Stores an event. The same event again is answered as the first time; another event with its id is a conflict.
+#[utoipa::path(post, path = "/api/v1/audit/events", tag = "events", request_body = AuditEvent,
+    responses((status = 201, body = EventAccepted, description = "Stored"),
+        (status = 202, body = EventAccepted, description = "Kept in the stream until the database is back"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Another event has that event_id")))]
 pub(super) async fn create(
     State(service): State<Service>,
+    actor: Actor,
     JsonBody(body): JsonBody<serde_json::Value>,
 ) -> Result<(StatusCode, Json<EventAccepted>), Failure> {
     let begin = Instant::now();
     let now = Micros::now();
-    let event = Event::read(body, now, None).map_err(|invalid| service.invalid(&invalid))?;
+    let event = Event::read(body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
     let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
     let outcome = service.writer.write(vec![Sealed::new(event)]).await;
     let status = answers::written(outcome, |_, field| field.to_owned())?;
@@ -39,6 +46,10 @@ pub(super) async fn create(
     Ok((status, Json(accepted)))
 }
 
+/// One event.
+#[utoipa::path(get, path = "/api/v1/audit/events/{event_id}", tag = "events", params(("event_id" = Uuid, Path)),
+    responses((status = 200, body = StoredEvent),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
 pub(super) async fn get(
     State(service): State<Service>,
     Path(id): Path<String>,

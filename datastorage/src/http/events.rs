@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Serialize;
 use service::http::Failure;
-use wire::audit::Pagination;
+use wire::audit::{EventCategory, EventOutcome, EventPage, Pagination};
 
 use super::json::EventJson;
 use super::{Service, answers};
@@ -21,6 +21,19 @@ pub(super) struct PageJson {
     pagination: Pagination,
 }
 
+/// Lists events, newest first.
+#[utoipa::path(get, path = "/api/v1/audit/events", tag = "events",
+    params(("correlation_id" = Option<String>, Query), ("event_type" = Option<String>, Query),
+        ("event_category" = Option<EventCategory>, Query), ("event_outcome" = Option<EventOutcome>, Query),
+        ("severity" = Option<String>, Query),
+        ("since" = Option<String>, Query, description = "A time (RFC 3339), a date, or a span before now: 24h, 90m, 7d"),
+        ("until" = Option<String>, Query, description = "As since; this moment included"),
+        ("detail_key" = Option<String>, Query, description = "A key of event_data; dots lead into objects"),
+        ("detail_value" = Option<String>, Query, description = "The value that stands there"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
+        ("offset" = Option<i64>, Query, minimum = 0, maximum = 1_000_000),
+        ("cursor" = Option<String>, Query, description = "next_cursor of the page before; not beside offset")),
+    responses((status = 200, body = EventPage)))]
 pub(super) async fn list(
     State(service): State<Service>,
     Query(pairs): Query<Vec<(String, String)>>,

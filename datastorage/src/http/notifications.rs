@@ -5,17 +5,80 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Serialize;
 use serde_json::Value;
 use service::http::{Failure, JsonBody};
+use utoipa::ToSchema;
+use wire::problem::Problem;
 
 use super::Service;
 use crate::availability::Dependency;
 use crate::domain::event::Micros;
-use crate::domain::notification::Notification;
+use crate::domain::notification::{Notification, Status};
 use crate::store::append::Away;
 use crate::store::notifications::{self, Stored};
 use crate::store::stream::{Kind, StreamError};
 
+/// The record of a message that was sent.
+#[derive(Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+)]
+pub(super) struct NotificationRecord {
+    /// Made by the sender.
+    #[schema(min_length = 1, max_length = 255)]
+    notification_id: String,
+    /// Of which remediation.
+    #[schema(min_length = 1, max_length = 255)]
+    remediation_id: String,
+    /// To whom.
+    #[schema(min_length = 1, max_length = 255)]
+    recipient: String,
+    /// How, such as `email` or `slack`.
+    #[schema(min_length = 1, max_length = 50)]
+    channel: String,
+    /// What it said.
+    #[schema(min_length = 1, max_length = 10_000)]
+    message_summary: String,
+    /// How it stands.
+    status: Status,
+    /// When it was sent, at most 5 minutes ahead.
+    #[schema(value_type = String, format = DateTime)]
+    sent_at: String,
+    /// What the channel answered.
+    #[schema(max_length = 255)]
+    delivery_status: Option<String>,
+    /// Why it failed.
+    #[schema(max_length = 10_000)]
+    error_message: Option<String>,
+    /// How far it was escalated.
+    #[schema(minimum = 0, maximum = 100)]
+    escalation_level: Option<i32>,
+}
+
+/// A record that was taken.
+#[derive(Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "only its schema is used: the answer is the record that was sent, and two fields more"
+)]
+pub(super) struct NotificationAccepted {
+    /// The record.
+    #[serde(flatten)]
+    record: NotificationRecord,
+    /// When it was stored; absent while it waits in the stream.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    recorded_at: Option<String>,
+    /// Whether it is stored or waits, for people.
+    message: String,
+}
+
+/// Stores the record of a message that was sent.
+#[utoipa::path(post, path = "/api/v1/audit/notifications", tag = "notifications", request_body = NotificationRecord,
+    responses((status = 201, body = NotificationAccepted, description = "Stored"),
+        (status = 202, body = NotificationAccepted, description = "Kept in the stream until the database is back"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "That notification_id is stored already")))]
 pub(super) async fn create(
     State(service): State<Service>,
     JsonBody(body): JsonBody<Value>,

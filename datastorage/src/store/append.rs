@@ -150,20 +150,20 @@ impl Appender {
     ) -> Result<(), Away> {
         verdicts.clear();
         verdicts.resize(units.len(), None);
-        let mut parts = vec![0..units.len()];
-        while let Some(part) = parts.pop() {
-            match self.append_whole(&units[part.clone()], keys).await? {
+        let mut parts = vec![(0, units.len())];
+        while let Some((start, end)) = parts.pop() {
+            match self.append_whole(&units[start..end], keys).await? {
                 Ok(stored) => {
-                    for (verdict, found) in verdicts[part].iter_mut().zip(stored) {
+                    for (verdict, found) in verdicts[start..end].iter_mut().zip(stored) {
                         *verdict = Some(found);
                     }
                 }
-                Err(reason) if part.len() == 1 => verdicts[part.start] = Some(Verdict::Refused(reason)),
+                Err(reason) if end - start == 1 => verdicts[start] = Some(Verdict::Refused(reason)),
                 Err(_) => {
-                    let middle = part.start + part.len() / 2;
+                    let middle = start + (end - start) / 2;
                     // The first half is next: units stay in their order.
-                    parts.push(middle..part.end);
-                    parts.push(part.start..middle);
+                    parts.push((middle, end));
+                    parts.push((start, middle));
                 }
             }
         }
@@ -507,7 +507,7 @@ impl<'a> HeadColumns<'a> {
             .iter()
             .filter(|(_, head)| head.moved && head.exists == existed)
             .collect();
-        chosen.sort_by(|(a, _), (b, _)| a.cmp(b));
+        chosen.sort_by_key(|(correlation, _)| **correlation);
         Self {
             correlation_id: chosen.iter().map(|(correlation, _)| **correlation).collect(),
             sequence: chosen.iter().map(|(_, head)| head.sequence).collect(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
 use redis::{
     ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates, cmd, pipe,
 };
@@ -64,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) id: String,
     /// What was acknowledged, as JSON; `None` for an entry that somebody else wrote.
     pub(crate) body: Option<String>,
+    /// All of its fields as a JSON object, where it has no body: nothing of it must be lost.
+    pub(crate) fields: Option<String>,
 }
 
 /// An entry that could not be stored.
@@ -260,6 +262,63 @@ impl Streams {
             .await
     }
 
+    /// Dead letters from `start` on (`-` from the first, `(ID` after that one).
+    pub(crate) async fn dead_letters(
+        &self,
+        kind: Kind,
+        start: &str,
+        count: usize,
+    ) -> Result<Vec<DeadLetter>, RedisError> {
+        let reply: StreamRangeReply = cmd("XRANGE")
+            .arg(kind.dead_letters())
+            .arg(start)
+            .arg("+")
+            .arg("COUNT")
+            .arg(count)
+            .query_async(&mut self.connection.clone())
+            .await?;
+        Ok(reply
+            .ids
+            .iter()
+            .map(|id| DeadLetter {
+                kind: kind.as_str(),
+                id: id.id.clone(),
+                reason: id.get("reason").unwrap_or_default(),
+                tries: id.get("tries").unwrap_or_default(),
+                body: id.get("body").unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// Puts a dead letter back into its stream.
+    pub(crate) async fn revive(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
+        pipe()
+            .atomic()
+            .cmd("XADD")
+            .arg(kind.stream())
+            .arg("*")
+            .arg("v")
+            .arg("1")
+            .arg("body")
+            .arg(&letter.body)
+            .ignore()
+            .cmd("XDEL")
+            .arg(kind.dead_letters())
+            .arg(&letter.id)
+            .ignore()
+            .query_async(&mut self.connection.clone())
+            .await
+    }
+
+    /// Deletes a dead letter.
+    pub(crate) async fn drop_dead_letter(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
+        cmd("XDEL")
+            .arg(kind.dead_letters())
+            .arg(&letter.id)
+            .query_async(&mut self.connection.clone())
+            .await
+    }
+
     /// Moves an entry to the dead letters.
     pub(crate) async fn bury(
         &self,
@@ -276,7 +335,13 @@ impl Streams {
             .arg("v")
             .arg("1")
             .arg("body")
-            .arg(entry.body.as_deref().unwrap_or_default())
+            .arg(
+                entry
+                    .body
+                    .as_deref()
+                    .or(entry.fields.as_deref())
+                    .unwrap_or_default(),
+            )
             .arg("reason")
             .arg(reason)
             .arg("tries")
@@ -303,9 +368,18 @@ impl Streams {
 }
 
 fn entry(id: &StreamId) -> Entry {
+    let body: Option<String> = id.get("body");
+    let fields = body.is_none().then(|| {
+        let fields = id
+            .map
+            .keys()
+            .map(|key| (key.clone(), id.get::<String>(key).unwrap_or_default().into()));
+        serde_json::Value::Object(fields.collect()).to_string()
+    });
     Entry {
         id: id.id.clone(),
-        body: id.get("body"),
+        body,
+        fields,
     }
 }
 

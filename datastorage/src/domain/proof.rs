@@ -1,0 +1,271 @@
+//! An exported event with what proves it, and the check of an export without a database.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::chain::{Keys, link};
+use super::event::{Event, Hash, Micros, Sealed};
+use crate::store::events::Stored;
+
+/// A line of an export.
+#[derive(Serialize)]
+pub(crate) struct Line {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The event's canonical content: what `content_hash` is the SHA-256 of.
+    event: Box<RawValue>,
+    sequence: i64,
+    /// Microseconds since 1970, as the hash covers them.
+    recorded_at_micros: i64,
+    previous_hash: String,
+    content_hash: String,
+    event_hash: String,
+    /// Names the HMAC key; null for plain SHA-256.
+    chain_key: Option<String>,
+}
+
+impl Line {
+    pub(crate) fn of(stored: Stored) -> Result<Self, serde_json::Error> {
+        let Stored {
+            event,
+            sequence,
+            recorded_at,
+            previous_hash,
+            event_hash,
+            chain_key,
+        } = stored;
+        let sealed = crate::store::chains::seal_again(event);
+        Ok(Self {
+            kind: "event",
+            event: RawValue::from_string(sealed.event.content())?,
+            sequence,
+            recorded_at_micros: recorded_at.0,
+            previous_hash: hex::encode(previous_hash),
+            content_hash: hex::encode(sealed.content_hash),
+            event_hash: hex::encode(event_hash),
+            chain_key,
+        })
+    }
+}
+
+/// The last line of an export.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    events: u64,
+    sha256: String,
+}
+
+impl Summary {
+    pub(crate) fn new(events: u64, sha256: String) -> Self {
+        Self {
+            kind: "summary",
+            events,
+            sha256,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ReadLine {
+    #[serde(rename = "type")]
+    kind: String,
+    event: Option<Value>,
+    #[serde(default)]
+    sequence: i64,
+    #[serde(default)]
+    recorded_at_micros: i64,
+    #[serde(default)]
+    previous_hash: String,
+    #[serde(default)]
+    event_hash: String,
+    chain_key: Option<String>,
+    #[serde(default)]
+    events: u64,
+    #[serde(default)]
+    sha256: String,
+}
+
+/// What the check of an export found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) events: u64,
+    pub(crate) chains: usize,
+    /// Everything that does not fit, with the line's number.
+    pub(crate) mistakes: Vec<String>,
+}
+
+/// Checks each event's hash, each link between two events of a chain that follow each other, and that the export is
+/// whole. Memory: one hash a chain.
+pub(crate) fn check(export: impl BufRead, keys: &Keys) -> std::io::Result<Checked> {
+    let mut checked = Checked::default();
+    let mut lines_hash = Sha256::new();
+    let mut chains: BTreeMap<String, (i64, Hash)> = BTreeMap::new();
+    let mut whole = false;
+    for (index, line) in export.lines().enumerate() {
+        let (line, number) = (line?, index + 1);
+        if whole {
+            checked
+                .mistakes
+                .push(format!("line {number}: it stands after the summary"));
+            break;
+        }
+        match serde_json::from_str::<ReadLine>(&line) {
+            Ok(read) if read.kind == "summary" => {
+                whole = true;
+                if read.events != checked.events || read.sha256 != hex::encode(lines_hash.finalize_reset()) {
+                    checked
+                        .mistakes
+                        .push(format!("line {number}: the summary is not of these lines"));
+                }
+            }
+            Ok(read) => {
+                checked.events += 1;
+                if let Err(mistake) = check_line(read, keys, &mut chains) {
+                    checked.mistakes.push(format!("line {number}: {mistake}"));
+                }
+                lines_hash.update(line.as_bytes());
+                lines_hash.update(b"\n");
+            }
+            Err(error) => checked.mistakes.push(format!("line {number}: {error}")),
+        }
+    }
+    if !whole {
+        checked
+            .mistakes
+            .push("the summary is missing: the export was cut off".to_owned());
+    }
+    checked.chains = chains.len();
+    Ok(checked)
+}
+
+fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, Hash)>) -> Result<(), String> {
+    let event = line.event.ok_or("it has no event")?;
+    let event = Event::read_again(&event.to_string()).map_err(|invalid| {
+        format!(
+            "the event can't be read: {}",
+            invalid
+                .iter()
+                .map(|i| i.field.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    })?;
+    let sealed = Sealed::new(event);
+    let key = match &line.chain_key {
+        Some(id) => Some(
+            keys.find(id)
+                .ok_or_else(|| format!("the key {id} is not configured here"))?,
+        ),
+        None => None,
+    };
+    let previous = hash(&line.previous_hash)?;
+    let said = hash(&line.event_hash)?;
+    let id = sealed.event.event_id;
+    if link(
+        key,
+        &previous,
+        line.sequence,
+        Micros(line.recorded_at_micros),
+        &sealed.content_hash,
+    ) != said
+    {
+        return Err(format!("event {id} is not what was stored"));
+    }
+    let before = chains.insert(sealed.event.correlation_id, (line.sequence, said));
+    match before {
+        Some((sequence, hash)) if sequence + 1 == line.sequence && hash != previous => {
+            Err(format!("event {id} does not follow the one before it"))
+        }
+        Some((sequence, _)) if sequence >= line.sequence => {
+            Err(format!("event {id} stands in another's place"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hash(text: &str) -> Result<Hash, String> {
+    hex::decode(text)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{text:?} is no hash of 64 hex digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::chain::GENESIS;
+    use crate::domain::event::tests::{NOW, valid};
+
+    fn export() -> Vec<String> {
+        let mut previous = GENESIS;
+        let mut lines: Vec<String> = (1..=3)
+            .map(|sequence| {
+                let mut value = valid();
+                value["event_id"] = uuid::Uuid::from_u128(u128::try_from(sequence).unwrap())
+                    .to_string()
+                    .into();
+                let sealed = Sealed::new(Event::read(value, NOW, None).unwrap());
+                let event_hash = link(None, &previous, sequence, NOW, &sealed.content_hash);
+                let stored = Stored {
+                    event: sealed.event,
+                    sequence,
+                    recorded_at: NOW,
+                    previous_hash: previous,
+                    event_hash,
+                    chain_key: None,
+                };
+                previous = event_hash;
+                serde_json::to_string(&Line::of(stored).unwrap()).unwrap()
+            })
+            .collect();
+        let sha256 = hex::encode(Sha256::digest(
+            lines.iter().map(|line| format!("{line}\n")).collect::<String>(),
+        ));
+        lines.push(serde_json::to_string(&Summary::new(3, sha256)).unwrap());
+        lines
+    }
+
+    fn mistakes(lines: &[String]) -> Vec<String> {
+        check(lines.join("\n").as_bytes(), &Keys::default())
+            .unwrap()
+            .mistakes
+    }
+
+    #[test]
+    fn a_whole_export_verifies() {
+        let lines = export();
+        let checked = check(lines.join("\n").as_bytes(), &Keys::default()).unwrap();
+        assert_eq!(
+            checked,
+            Checked {
+                events: 3,
+                chains: 1,
+                mistakes: vec![]
+            }
+        );
+    }
+
+    #[test]
+    fn an_altered_event_a_cut_end_and_a_taken_line_are_told() {
+        let mut altered = export();
+        altered[1] = altered[1].replace("\"a\":\"x\"", "\"a\":\"y\"");
+        assert!(
+            mistakes(&altered)[0].contains("line 2: event"),
+            "{:?}",
+            mistakes(&altered)
+        );
+        let mut cut = export();
+        cut.pop();
+        assert!(mistakes(&cut)[0].contains("cut off"));
+        let mut taken = export();
+        taken.remove(1);
+        assert!(mistakes(&taken)[0].contains("summary is not of these lines"));
+    }
+}

@@ -1,0 +1,305 @@
+//! The catalogue of remediation workflows: what a version is, and what may still change of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::event::Hash;
+use super::fields::Invalid;
+use super::fields::{Fields, Reason, shown};
+
+/// Whether a version is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WorkflowStatus {
+    /// It is offered.
+    Active,
+    /// It works still; a newer one should be taken.
+    Deprecated,
+    /// It must not be run.
+    Disabled,
+}
+
+impl WorkflowStatus {
+    pub(crate) const ALL: [Self; 3] = [Self::Active, Self::Deprecated, Self::Disabled];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deprecated => "deprecated",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+/// Labels of a workflow, such as `signal_type: OOMKilled`; `*` matches every value in a search.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+const MOST_LABELS: usize = 50;
+pub(crate) const MOST_CONTENT_BYTES: usize = 1024 * 1024;
+
+/// A new version of a workflow.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NewWorkflow {
+    pub(crate) workflow_name: String,
+    pub(crate) version: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) content: String,
+    pub(crate) labels: Labels,
+}
+
+impl NewWorkflow {
+    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let workflow = Self {
+            workflow_name: fields.required_text("workflow_name", 255),
+            version: fields.required_text("version", 50),
+            name: fields.required_text("name", 255),
+            description: fields.required_text("description", 10_000),
+            content: fields.required_text("content", MOST_CONTENT_BYTES),
+            labels: take_labels(&mut fields, "labels"),
+        };
+        if workflow.content.len() > MOST_CONTENT_BYTES {
+            let message = format!(
+                "has {} bytes; expected at most {MOST_CONTENT_BYTES}",
+                workflow.content.len()
+            );
+            fields.refuse("content", Reason::Length, message);
+        }
+        fields.finish()?;
+        Ok(workflow)
+    }
+
+    pub(crate) fn content_hash(&self) -> Hash {
+        Sha256::digest(self.content.as_bytes()).into()
+    }
+}
+
+/// What may change of a version: how it is described and whether it is offered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WorkflowPatch {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) status: Option<WorkflowStatus>,
+}
+
+impl WorkflowPatch {
+    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let patch = Self {
+            name: fields.optional_text("name", 255),
+            description: fields.optional_text("description", 10_000),
+            status: fields.optional_choice("status", &WorkflowStatus::ALL, WorkflowStatus::as_str),
+        };
+        for fixed in [
+            "workflow_id",
+            "workflow_name",
+            "version",
+            "content",
+            "content_hash",
+            "labels",
+        ] {
+            if fields.take(fixed).is_some() {
+                fields.refuse(
+                    fixed,
+                    Reason::Unknown,
+                    "can't change in a version; make a new version",
+                );
+            }
+        }
+        fields.finish()?;
+        if patch
+            == (Self {
+                name: None,
+                description: None,
+                status: None,
+            })
+        {
+            let message = "changes nothing; send name, description or status";
+            return Err(vec![Invalid::new("body", Reason::Required, message)]);
+        }
+        Ok(patch)
+    }
+}
+
+/// Why a version must not be run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Disabling {
+    pub(crate) reason: String,
+}
+
+impl Disabling {
+    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let disabling = Self {
+            reason: fields.required_text("reason", 1000),
+        };
+        fields.finish()?;
+        Ok(disabling)
+    }
+}
+
+/// Which workflows fit a problem.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WorkflowSearch {
+    pub(crate) labels: Labels,
+    pub(crate) limit: i64,
+}
+
+impl WorkflowSearch {
+    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(value)?;
+        let search = Self {
+            labels: take_labels(&mut fields, "labels"),
+            limit: fields.optional_integer("limit", 1, 100).unwrap_or(10).into(),
+        };
+        fields.finish()?;
+        if search.labels.is_empty() {
+            return Err(vec![Invalid::new(
+                "labels",
+                Reason::Required,
+                "is required; one label or more",
+            )]);
+        }
+        Ok(search)
+    }
+}
+
+fn take_labels(fields: &mut Fields, field: &str) -> Labels {
+    let Some(Value::Object(object)) = fields.required_object(field) else {
+        return Labels::new();
+    };
+    if object.len() > MOST_LABELS {
+        fields.refuse(
+            field,
+            Reason::Length,
+            format!("has {} labels; expected at most {MOST_LABELS}", object.len()),
+        );
+        return Labels::new();
+    }
+    let mut labels = Labels::new();
+    for (key, value) in object {
+        match value {
+            Value::String(value)
+                if !key.is_empty()
+                    && key.chars().count() <= 100
+                    && value.chars().count() <= 255
+                    && !key.contains('\0')
+                    && !value.contains('\0') =>
+            {
+                labels.insert(key, value);
+            }
+            _ => {
+                let message = format!(
+                    "{} must be a key of 1 to 100 characters and a string of at most 255",
+                    shown(&key)
+                );
+                fields.refuse(field, Reason::Type, message);
+            }
+        }
+    }
+    labels
+}
+
+/// How well a workflow's labels fit what is searched: the share of the searched labels that it has with that value; a
+/// `*` of the workflow counts half. `None` if one of its labels contradicts the search: it is for another problem.
+pub(crate) fn score(searched: &Labels, labels: &Labels) -> Option<f64> {
+    let mut points = 0.0;
+    for (key, wanted) in searched {
+        match labels.get(key).map(String::as_str) {
+            None => {}
+            Some("*") => points += 0.5,
+            Some(value) if value == wanted => points += 1.0,
+            Some(_) => return None,
+        }
+    }
+    (points > 0.0).then(|| points / searched.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_version_is_read_whole_or_every_mistake_is_told() {
+        let good = json!({"workflow_name": "restart", "version": "1.0.0", "name": "Restart", "description": "d",
+            "content": "steps: []", "labels": {"signal_type": "OOMKilled"}});
+        assert_eq!(
+            NewWorkflow::read(good).unwrap().labels,
+            labels(&[("signal_type", "OOMKilled")])
+        );
+        let bad = json!({"version": 1, "labels": {"a": 5}, "colour": "red"});
+        let fields: Vec<String> = NewWorkflow::read(bad)
+            .unwrap_err()
+            .into_iter()
+            .map(|invalid| invalid.field)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "workflow_name",
+                "version",
+                "name",
+                "description",
+                "content",
+                "labels",
+                "colour"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_patch_can_not_touch_what_a_run_relied_on() {
+        let fields = |value| -> Vec<String> {
+            WorkflowPatch::read(value)
+                .unwrap_err()
+                .into_iter()
+                .map(|invalid| invalid.field)
+                .collect()
+        };
+        assert_eq!(fields(json!({"content": "x", "description": "y"})), ["content"]);
+        assert_eq!(fields(json!({})), ["body"]);
+        assert!(WorkflowPatch::read(json!({"status": "deprecated"})).is_ok());
+    }
+
+    #[test]
+    fn a_search_scores_what_fits_and_leaves_out_what_contradicts() {
+        let searched = labels(&[("signal_type", "OOMKilled"), ("severity", "critical")]);
+        assert_eq!(score(&searched, &searched), Some(1.0));
+        assert_eq!(
+            score(
+                &searched,
+                &labels(&[("signal_type", "OOMKilled"), ("severity", "*")])
+            ),
+            Some(0.75)
+        );
+        assert_eq!(
+            score(&searched, &labels(&[("signal_type", "OOMKilled")])),
+            Some(0.5)
+        );
+        assert_eq!(
+            score(
+                &searched,
+                &labels(&[("signal_type", "OOMKilled"), ("severity", "low")])
+            ),
+            None
+        );
+        assert_eq!(score(&searched, &labels(&[("other", "x")])), None);
+    }
+}

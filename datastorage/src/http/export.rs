@@ -1,0 +1,108 @@
+//! The history as a stream: one event a line, with what proves it.
+//!
+//! Memory is constant: PostgreSQL hands out a cursor's rows as the client takes them.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use service::http::Failure;
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::Service;
+use crate::domain::event::Micros;
+use crate::domain::proof::{Line, Summary};
+use crate::domain::query::Filter;
+use crate::store::export::{self, Exported};
+
+/// Bytes that are collected before they are handed on.
+const CHUNK: usize = 64 * 1024;
+
+/// Streams events with their proofs, chain by chain in the order of storing, as NDJSON. The last line is a summary
+/// (`{"type":"summary","events":N,"sha256":"…"}`, the hash of all lines before it): an export without it is not whole.
+/// `datastorage verify-export` verifies the file without a database.
+#[utoipa::path(get, path = "/api/v1/audit/export", tag = "integrity",
+    params(("correlation_id" = Option<String>, Query), ("event_type" = Option<String>, Query),
+        ("event_category" = Option<String>, Query), ("event_outcome" = Option<String>, Query),
+        ("severity" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query),
+        ("detail_key" = Option<String>, Query), ("detail_value" = Option<String>, Query)),
+    responses((status = 200, body = String, content_type = "application/x-ndjson")))]
+pub(super) async fn export(
+    State(service): State<Service>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let filter = Filter::read(pairs, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
+    let permit = Arc::clone(&service.exports)
+        .try_acquire_owned()
+        .map_err(|_| Failure::unavailable("as many exports as are allowed run already", 30))?;
+    let session = service.shared.database.session().await.map_err(|error| {
+        tracing::warn!(%error, "no connection for an export");
+        Failure::unavailable("the database is away", 5)
+    })?;
+    // The channel holds few events: a client that reads slowly slows the database down, and needs no memory here.
+    let (sender, receiver) = mpsc::channel(64);
+    tokio::spawn(async move {
+        if let Err(error) = export::stream(session, &filter, &sender).await {
+            tracing::warn!(%error, "an export was cut off");
+            let _ = sender.send(Err(())).await;
+        }
+    });
+    let body = Body::from_stream(stream::try_unfold(
+        Writer::new(receiver, permit),
+        Writer::next_chunk,
+    ));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Turns events into chunks of lines.
+struct Writer {
+    receiver: mpsc::Receiver<Result<Exported, ()>>,
+    hash: Sha256,
+    events: u64,
+    ended: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Writer {
+    fn new(receiver: mpsc::Receiver<Result<Exported, ()>>, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            receiver,
+            hash: Sha256::new(),
+            events: 0,
+            ended: false,
+            _permit: permit,
+        }
+    }
+
+    /// An error ends the body without its last chunk, so that the client sees that it is not whole.
+    async fn next_chunk(mut self) -> Result<Option<(Bytes, Self)>, std::io::Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut chunk = Vec::with_capacity(CHUNK + 4096);
+        while chunk.len() < CHUNK {
+            match self.receiver.recv().await {
+                Some(Ok(exported)) => {
+                    let begin = chunk.len();
+                    serde_json::to_writer(&mut chunk, &Line::of(exported)?)?;
+                    chunk.push(b'\n');
+                    self.hash.update(&chunk[begin..]);
+                    self.events += 1;
+                }
+                Some(Err(())) => return Err(std::io::Error::other("the database failed during an export")),
+                None => {
+                    self.ended = true;
+                    let sha256 = hex::encode(self.hash.finalize_reset());
+                    serde_json::to_writer(&mut chunk, &Summary::new(self.events, sha256))?;
+                    chunk.push(b'\n');
+                    break;
+                }
+            }
+        }
+        Ok(Some((Bytes::from(chunk), self)))
+    }
+}

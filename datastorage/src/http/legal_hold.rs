@@ -1,0 +1,190 @@
+//! Legal holds: what is held can't be deleted, by retention or by SQL.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use service::http::{Failure, JsonBody};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use wire::problem::Problem;
+
+use super::{Actor, Service, answers};
+use crate::domain::event::Micros;
+use crate::domain::fields::Fields;
+use crate::domain::query::Parameters;
+use crate::store::holds::{self, Hold, Placed};
+
+/// A hold to place.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+)]
+pub(super) struct LegalHoldRequest {
+    /// Whose events are held, those to come included.
+    #[schema(min_length = 1, max_length = 255)]
+    correlation_id: String,
+    /// Why.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: String,
+    /// Who wants it; where callers are authenticated it is the caller, whatever is sent.
+    #[schema(max_length = 255)]
+    placed_by: Option<String>,
+}
+
+/// A hold.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LegalHold {
+    /// Its id.
+    hold_id: Uuid,
+    /// Whose events are held.
+    correlation_id: String,
+    /// Why.
+    reason: String,
+    /// Who placed it.
+    placed_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    placed_at: Timestamp,
+    /// Who ended it.
+    released_by: Option<String>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    released_at: Option<Timestamp>,
+}
+
+/// Holds, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LegalHolds {
+    /// At most 1,000.
+    holds: Vec<LegalHold>,
+    /// How many are listed.
+    total: usize,
+}
+
+impl From<Hold> for LegalHold {
+    fn from(hold: Hold) -> Self {
+        let Hold {
+            hold_id,
+            correlation_id,
+            reason,
+            placed_by,
+            placed_at,
+            released_by,
+            released_at,
+        } = hold;
+        Self {
+            hold_id,
+            correlation_id,
+            reason,
+            placed_by,
+            placed_at: placed_at.to_timestamp(),
+            released_by,
+            released_at: released_at.map(Micros::to_timestamp),
+        }
+    }
+}
+
+/// Holds the events of a correlation.
+#[utoipa::path(post, path = "/api/v1/audit/legal-hold", tag = "integrity", request_body = LegalHoldRequest,
+    responses((status = 201, body = LegalHold),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is held already")))]
+pub(super) async fn place(
+    State(service): State<Service>,
+    actor: Actor,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<(StatusCode, Json<LegalHold>), Failure> {
+    let mut fields = Fields::of(body).map_err(|invalid| service.invalid(&invalid))?;
+    let correlation_id = fields.required_text("correlation_id", 255);
+    let reason = fields.required_text("reason", 1000);
+    let said = fields.optional_text("placed_by", 255);
+    fields.finish().map_err(|invalid| service.invalid(&invalid))?;
+    let mut client = service.connection().await?;
+    let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(said))
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    match placed {
+        Placed::New(hold) => {
+            tracing::info!(correlation_id, placed_by = hold.placed_by, "legal hold placed");
+            Ok((StatusCode::CREATED, Json(hold.into())))
+        }
+        Placed::AlreadyHeld => Err(Failure::conflict(format!("{correlation_id:?} is held already"))),
+        Placed::NoSuchChain => Err(Failure::not_found(format!(
+            "no event has the correlation_id {correlation_id:?}"
+        ))),
+    }
+}
+
+/// Lists holds.
+#[utoipa::path(get, path = "/api/v1/audit/legal-hold", tag = "integrity",
+    params(("correlation_id" = Option<String>, Query, description = "Only holds on it"),
+        ("released" = Option<bool>, Query, description = "Also holds that were ended")),
+    responses((status = 200, body = LegalHolds)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<LegalHolds>, Failure> {
+    let mut parameters = Parameters::new(pairs);
+    let correlation_id = parameters.text("correlation_id", 255);
+    let released = parameters
+        .parsed("released", |text| text.parse().ok(), "true or false")
+        .unwrap_or(false);
+    parameters.finish().map_err(|invalid| service.invalid(&invalid))?;
+    let client = service.connection().await?;
+    let found = holds::list(&client, correlation_id.as_deref(), released)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    let holds: Vec<LegalHold> = found.into_iter().map(LegalHold::from).collect();
+    Ok(Json(LegalHolds {
+        total: holds.len(),
+        holds,
+    }))
+}
+
+/// Ends the hold on a correlation.
+#[utoipa::path(delete, path = "/api/v1/audit/legal-hold", tag = "integrity",
+    params(("correlation_id" = String, Query, description = "Whose hold ends"),
+        ("released_by" = Option<String>, Query, description = "Who ends it; where callers are authenticated it is the caller")),
+    responses((status = 200, body = LegalHold),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held")))]
+pub(super) async fn release(
+    State(service): State<Service>,
+    actor: Actor,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<LegalHold>, Failure> {
+    let mut parameters = Parameters::new(pairs);
+    let correlation_id = parameters.required_text("correlation_id", 255);
+    let said = parameters.text("released_by", 255);
+    parameters.finish().map_err(|invalid| service.invalid(&invalid))?;
+    end(&service, &correlation_id, &actor.name_or(said)).await
+}
+
+/// Ends the hold on a correlation that is named in the path.
+#[utoipa::path(delete, path = "/api/v1/audit/legal-hold/{correlation_id}", tag = "integrity",
+    params(("correlation_id" = String, Path, description = "Whose hold ends")),
+    responses((status = 200, body = LegalHold),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held")))]
+pub(super) async fn release_named(
+    State(service): State<Service>,
+    actor: Actor,
+    Path(correlation_id): Path<String>,
+) -> Result<Json<LegalHold>, Failure> {
+    end(&service, &correlation_id, &actor.name_or(None)).await
+}
+
+async fn end(service: &Service, correlation_id: &str, by: &str) -> Result<Json<LegalHold>, Failure> {
+    if correlation_id.contains('\0') {
+        return Err(Failure::not_found("no correlation_id holds U+0000"));
+    }
+    let client = service.connection().await?;
+    let released = holds::release(&client, correlation_id, by)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    let hold = released.ok_or_else(|| Failure::not_found(format!("{correlation_id:?} is not held")))?;
+    tracing::info!(correlation_id, released_by = by, "legal hold ended");
+    Ok(Json(hold.into()))
+}

@@ -1,0 +1,138 @@
+//! How often remediation works.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use serde::Serialize;
+use service::http::Failure;
+use utoipa::ToSchema;
+
+use super::{Service, answers};
+use crate::domain::event::Micros;
+use crate::domain::success_rate::{Counts, Dimension, Rate, RateRequest};
+use crate::store::success_rates;
+
+/// A success rate, and what it is made of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SuccessRate {
+    incident_type: Option<String>,
+    workflow_id: Option<String>,
+    workflow_version: Option<String>,
+    action_type: Option<String>,
+    /// The window as it was asked for.
+    time_range: String,
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+    /// How many outcomes were asked for at least.
+    min_samples: i64,
+    #[serde(flatten)]
+    rate: Rate,
+    /// The same by workflow and version, the most frequent first.
+    breakdown_by_workflow: Vec<WorkflowRate>,
+}
+
+/// The part of one version of a workflow.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkflowRate {
+    workflow_id: Option<String>,
+    workflow_version: Option<String>,
+    #[serde(flatten)]
+    rate: Rate,
+}
+
+type Pairs = Query<Vec<(String, String)>>;
+
+/// The success rate of remediations of a type of incident.
+#[utoipa::path(get, path = "/api/v1/success-rate/incident-type", tag = "success rates",
+    params(("incident_type" = String, Query), ("time_range" = Option<String>, Query, description = "Such as 24h, 7d; 7d if absent"),
+        ("min_samples" = Option<i64>, Query, minimum = 1, maximum = 1_000_000)),
+    responses((status = 200, body = SuccessRate)))]
+pub(super) async fn incident_type(
+    State(service): State<Service>,
+    Query(pairs): Pairs,
+) -> Result<Json<SuccessRate>, Failure> {
+    rate(&service, pairs, Dimension::IncidentType).await
+}
+
+/// The success rate of a workflow.
+#[utoipa::path(get, path = "/api/v1/success-rate/workflow", tag = "success rates",
+    params(("workflow_id" = String, Query), ("workflow_version" = Option<String>, Query),
+        ("time_range" = Option<String>, Query, description = "Such as 24h, 7d; 7d if absent"),
+        ("min_samples" = Option<i64>, Query, minimum = 1, maximum = 1_000_000)),
+    responses((status = 200, body = SuccessRate)))]
+pub(super) async fn workflow(
+    State(service): State<Service>,
+    Query(pairs): Pairs,
+) -> Result<Json<SuccessRate>, Failure> {
+    rate(&service, pairs, Dimension::Workflow).await
+}
+
+/// The success rate by several dimensions at once; one of them at least.
+#[utoipa::path(get, path = "/api/v1/success-rate/multi-dimensional", tag = "success rates",
+    params(("incident_type" = Option<String>, Query), ("workflow_id" = Option<String>, Query),
+        ("workflow_version" = Option<String>, Query), ("action_type" = Option<String>, Query),
+        ("time_range" = Option<String>, Query, description = "Such as 24h, 7d; 7d if absent"),
+        ("min_samples" = Option<i64>, Query, minimum = 1, maximum = 1_000_000)),
+    responses((status = 200, body = SuccessRate)))]
+pub(super) async fn multi_dimensional(
+    State(service): State<Service>,
+    Query(pairs): Pairs,
+) -> Result<Json<SuccessRate>, Failure> {
+    rate(&service, pairs, Dimension::Several).await
+}
+
+async fn rate(
+    service: &Service,
+    pairs: Vec<(String, String)>,
+    dimension: Dimension,
+) -> Result<Json<SuccessRate>, Failure> {
+    let begin = Instant::now();
+    let request =
+        RateRequest::read(pairs, dimension, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
+    let client = service.connection().await?;
+    let counted = success_rates::count(&client, &request)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    service.queried("success_rate", begin);
+    let whole = counted
+        .iter()
+        .fold(Counts::default(), |sum, (_, _, counts)| Counts {
+            successes: sum.successes + counts.successes,
+            failures: sum.failures + counts.failures,
+        });
+    let min_samples = request.min_samples;
+    let breakdown_by_workflow = counted
+        .into_iter()
+        .map(|(workflow_id, workflow_version, counts)| WorkflowRate {
+            workflow_id,
+            workflow_version,
+            rate: Rate::of(counts, min_samples),
+        })
+        .collect();
+    let RateRequest {
+        incident_type,
+        workflow_id,
+        workflow_version,
+        action_type,
+        since,
+        until,
+        time_range,
+        ..
+    } = request;
+    Ok(Json(SuccessRate {
+        incident_type,
+        workflow_id,
+        workflow_version,
+        action_type,
+        time_range,
+        since: since.to_timestamp(),
+        until: until.to_timestamp(),
+        min_samples,
+        rate: Rate::of(whole, min_samples),
+        breakdown_by_workflow,
+    }))
+}

@@ -1,0 +1,221 @@
+//! A page for people: the history of one remediation, with the state of its chain. No script and no other file.
+
+use std::sync::LazyLock;
+
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::Serialize;
+use service::http::Failure;
+use sha2::{Digest, Sha256};
+use wire::problem::Problem;
+
+use super::{Service, answers};
+use crate::domain::event::Micros;
+use crate::domain::query::{Filter, MOST_EVENTS_OF_A_PAGE, PageRequest, Start};
+use crate::store::{chains, events};
+
+const PAGE: &str = include_str!("timeline.html");
+const STYLE: &str = include_str!("timeline.css");
+
+static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    templates.add_template("timeline.html", PAGE)?;
+    Ok(templates)
+});
+
+/// Only this one style sheet, nothing else: no script, image or frame.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = base64(&Sha256::digest(STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// One event on the page.
+#[derive(Serialize)]
+struct Entry {
+    event: serde_json::Value,
+    data: String,
+    time: String,
+    /// Since the first event.
+    since: String,
+    problem: Option<String>,
+}
+
+/// The history of a remediation as a page, oldest first; at most its 1,000 newest events.
+#[utoipa::path(get, path = "/timeline/{correlation_id}", tag = "timeline", params(("correlation_id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/html"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation")))]
+pub(super) async fn page(
+    State(service): State<Service>,
+    Path(correlation_id): Path<String>,
+) -> Result<Response, Failure> {
+    let absent = || Failure::not_found(format!("no event has the correlation_id {correlation_id:?}"));
+    if correlation_id.contains('\0') {
+        return Err(absent());
+    }
+    let mut client = service.connection().await?;
+    let chain = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
+        .await
+        .map_err(|error| answers::query_failed(&error))?
+        .ok_or_else(absent)?;
+    let request = PageRequest {
+        filter: Filter {
+            correlation_id: Some(correlation_id.clone()),
+            ..Filter::default()
+        },
+        limit: MOST_EVENTS_OF_A_PAGE,
+        start: Start::Offset(0),
+    };
+    let found = events::page(&client, &request, service.count_limit)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    drop(client);
+    let first = found.events.last().map(|stored| stored.event.event_timestamp);
+    let entries: Vec<Entry> = found
+        .events
+        .into_iter()
+        .rev()
+        .map(|stored| {
+            let problem = chain
+                .tampered_events
+                .iter()
+                .find(|event| event.event_id == Some(stored.event.event_id))
+                .map(|event| event.detail.clone());
+            entry(stored, first, problem)
+        })
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::internal(&error))?;
+    let html =
+        render(&correlation_id, &chain, &entries, found.total).map_err(|error| Failure::internal(&error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, html).into_response())
+}
+
+fn render(
+    correlation_id: &str,
+    chain: &crate::domain::verification::ChainVerification,
+    entries: &[Entry],
+    total: i64,
+) -> Result<String, String> {
+    let templates = TEMPLATES.as_ref().map_err(ToString::to_string)?;
+    let template = templates
+        .get_template("timeline.html")
+        .map_err(|error| error.to_string())?;
+    let now = Timestamp::now();
+    template
+        .render(context! {
+            correlation_id,
+            total,
+            chain => Value::from(Serde(chain)),
+            entries => Value::from(Serde(entries)),
+            style => STYLE,
+            now => format!("{now:.0}"),
+        })
+        .map_err(|error| error.to_string())
+}
+
+fn entry(
+    stored: events::Stored,
+    first: Option<Micros>,
+    problem: Option<String>,
+) -> Result<Entry, serde_json::Error> {
+    let value: serde_json::Value = serde_json::from_str(&stored.event.event_data)?;
+    let time = stored.event.event_timestamp;
+    let since = SignedDuration::from_micros(first.map_or(0, |first| time.0 - first.0));
+    Ok(Entry {
+        data: serde_json::to_string_pretty(&value)?,
+        time: format!("{:.3}", time.to_timestamp()),
+        since: if since.is_zero() {
+            String::new()
+        } else {
+            format!("+{}", short(since))
+        },
+        event: serde_json::to_value(super::json::EventJson::of(stored)?)?,
+        problem,
+    })
+}
+
+/// A time span in its two largest units.
+fn short(span: SignedDuration) -> String {
+    let millis = span.as_millis();
+    let seconds = millis / 1000;
+    match seconds {
+        ..60 => format!("{}.{:03} s", seconds, millis % 1000),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// Standard base64 with padding, as a content security policy wants it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(digit)
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::verification::verify;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let of = |millis| short(SignedDuration::from_millis(millis));
+        assert_eq!(
+            [of(5), of(61_000), of(3_660_000), of(90_000_000)],
+            ["0.005 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn what_events_say_can_not_become_markup() {
+        let chain = verify("<script>", Vec::new(), &[], None);
+        let entry = Entry {
+            event: serde_json::json!({"event_type": "<img>", "event_outcome": "success", "event_category": "gateway"}),
+            data: "\"</pre><script>\"".to_owned(),
+            time: String::new(),
+            since: String::new(),
+            problem: None,
+        };
+        let html = render("<script>", &chain, &[entry], 1).unwrap();
+        assert!(!html.contains("<script") && !html.contains("<img"), "{html}");
+        assert!(html.contains("&lt;script&gt;"));
+    }
+}

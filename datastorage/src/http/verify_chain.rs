@@ -1,0 +1,49 @@
+//! Whether a chain is what was stored.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use service::http::{Failure, JsonBody};
+use utoipa::ToSchema;
+use wire::problem::Problem;
+
+use super::{Service, answers};
+use crate::domain::fields::Fields;
+use crate::domain::verification::ChainVerification;
+use crate::store::chains;
+
+/// Which chain to verify.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+)]
+pub(super) struct VerifyChainRequest {
+    /// The chain's correlation.
+    #[schema(min_length = 1, max_length = 255)]
+    correlation_id: String,
+}
+
+/// Verifies that nothing in a chain was altered, inserted or removed.
+#[utoipa::path(post, path = "/api/v1/audit/verify-chain", tag = "integrity", request_body = VerifyChainRequest,
+    responses((status = 200, body = ChainVerification),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation")))]
+pub(super) async fn verify(
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Json<ChainVerification>, Failure> {
+    let begin = Instant::now();
+    let mut fields = Fields::of(body).map_err(|invalid| service.invalid(&invalid))?;
+    let correlation_id = fields.required_text("correlation_id", 255);
+    fields.finish().map_err(|invalid| service.invalid(&invalid))?;
+    let mut client = service.connection().await?;
+    let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
+        .await
+        .map_err(|error| answers::query_failed(&error))?;
+    service.queried("verify_chain", begin);
+    verification
+        .map(Json)
+        .ok_or_else(|| Failure::not_found(format!("no event has the correlation_id {correlation_id:?}")))
+}

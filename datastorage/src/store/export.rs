@@ -1,0 +1,44 @@
+//! All events that match, in the order of their chains, through a cursor.
+
+use tokio::sync::mpsc;
+
+use crate::domain::query::Filter;
+use crate::store::database::Session;
+use crate::store::events::{COLUMNS, Conditions, Stored, read};
+
+/// An event on its way out.
+pub(crate) type Exported = Stored;
+
+/// Rows of one fetch.
+const ROWS: i32 = 200;
+
+/// Sends every event that matches, from one snapshot. Ends quietly when nobody receives any more.
+pub(crate) async fn stream(
+    mut session: Session,
+    filter: &Filter,
+    sender: &mpsc::Sender<Result<Exported, ()>>,
+) -> Result<(), tokio_postgres::Error> {
+    // The first fetch sorts everything; a client may take its time between two.
+    session
+        .client
+        .batch_execute("SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = '10min'")
+        .await?;
+    let conditions = Conditions::of(filter);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_events{} ORDER BY correlation_id, sequence",
+        conditions.to_sql()
+    );
+    let transaction = session.client.build_transaction().read_only(true).start().await?;
+    let portal = transaction.bind(&sql, &conditions.parameters()).await?;
+    loop {
+        let rows = transaction.query_portal(&portal, ROWS).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in &rows {
+            if sender.send(Ok(read(row)?)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Legal holds.
+
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::domain::event::Micros;
+use crate::store::failure::is_duplicate;
+
+/// A hold on all events of a correlation, those to come included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) hold_id: Uuid,
+    pub(crate) correlation_id: String,
+    pub(crate) reason: String,
+    pub(crate) placed_by: String,
+    pub(crate) placed_at: Micros,
+    pub(crate) released_by: Option<String>,
+    pub(crate) released_at: Option<Micros>,
+}
+
+/// What became of a request for a hold.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    New(Hold),
+    AlreadyHeld,
+    NoSuchChain,
+}
+
+const COLUMNS: &str = "hold_id, correlation_id, reason, placed_by, placed_at, released_by, released_at";
+
+fn read(row: &Row) -> Hold {
+    Hold {
+        hold_id: row.get(0),
+        correlation_id: row.get(1),
+        reason: row.get(2),
+        placed_by: row.get(3),
+        placed_at: row.get(4),
+        released_by: row.get(5),
+        released_at: row.get(6),
+    }
+}
+
+/// Holds a correlation's events. The lock on the chain's head orders this against retention and deletion: after the
+/// answer nothing of the chain can be deleted.
+pub(crate) async fn place(
+    client: &mut Client,
+    correlation_id: &str,
+    reason: &str,
+    placed_by: &str,
+) -> Result<Placed, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let head = transaction
+        .query_opt(
+            "SELECT 1 FROM audit_chain_heads WHERE correlation_id = $1 FOR UPDATE",
+            &[&correlation_id],
+        )
+        .await?;
+    if head.is_none() {
+        return Ok(Placed::NoSuchChain);
+    }
+    let sql = format!(
+        "INSERT INTO audit_legal_holds (hold_id, correlation_id, reason, placed_by) VALUES ($1, $2, $3, $4)
+         RETURNING {COLUMNS}"
+    );
+    match transaction
+        .query_one(&sql, &[&Uuid::now_v7(), &correlation_id, &reason, &placed_by])
+        .await
+    {
+        Ok(row) => {
+            let hold = read(&row);
+            transaction.commit().await?;
+            Ok(Placed::New(hold))
+        }
+        Err(error) if is_duplicate(&error) => Ok(Placed::AlreadyHeld),
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds, newest first, at most 1,000; released ones too if asked for.
+pub(crate) async fn list(
+    client: &Client,
+    correlation_id: Option<&str>,
+    released_too: bool,
+) -> Result<Vec<Hold>, tokio_postgres::Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_legal_holds
+         WHERE ($1::text IS NULL OR correlation_id = $1) AND ($2 OR released_at IS NULL)
+         ORDER BY placed_at DESC, hold_id DESC LIMIT 1000"
+    );
+    Ok(client
+        .query(&sql, &[&correlation_id, &released_too])
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// Ends the hold on a correlation; `None` if there is none.
+pub(crate) async fn release(
+    client: &Client,
+    correlation_id: &str,
+    released_by: &str,
+) -> Result<Option<Hold>, tokio_postgres::Error> {
+    let sql = format!(
+        "UPDATE audit_legal_holds SET released_by = $2, released_at = now()
+         WHERE correlation_id = $1 AND released_at IS NULL RETURNING {COLUMNS}"
+    );
+    Ok(client
+        .query_opt(&sql, &[&correlation_id, &released_by])
+        .await?
+        .as_ref()
+        .map(read))
+}

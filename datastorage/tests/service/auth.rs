@@ -1,0 +1,129 @@
+//! Who may call, and how often.
+
+use std::fs;
+use std::sync::Arc;
+
+use embedded::Kubernetes;
+use serde_json::{Value, json};
+
+use crate::stack::{EVENTS, Servers, Service, event, name, until};
+
+/// A Kubernetes API that knows two tokens, of which one may write here and both may read.
+fn kubernetes(folder: &tempfile::TempDir) -> Kubernetes {
+    let tokens = folder.path().join("tokens.csv");
+    fs::write(&tokens, "writer-token,writer,1\nreader-token,reader,2\n").unwrap();
+    let kubernetes = Kubernetes::builder()
+        .argument("--token-auth-file")
+        .argument(tokens.to_str().unwrap())
+        .start()
+        .expect("the Kubernetes API starts");
+    let rights = "/apis/rbac.authorization.k8s.io/v1/namespaces/audit";
+    create(
+        &kubernetes,
+        "/api/v1/namespaces",
+        &json!({"metadata": {"name": "audit"}}),
+    );
+    for (user, verbs) in [("writer", json!(["get", "create"])), ("reader", json!(["get"]))] {
+        let role = json!({"metadata": {"name": user}, "rules": [
+            {"apiGroups": [""], "resources": ["services"], "resourceNames": ["datastorage"], "verbs": verbs}]});
+        create(&kubernetes, &format!("{rights}/roles"), &role);
+        let binding = json!({"metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});
+        create(&kubernetes, &format!("{rights}/rolebindings"), &binding);
+    }
+    kubernetes
+}
+
+fn create(kubernetes: &Kubernetes, path: &str, object: &Value) {
+    let answer = ureq::post(&format!("{}{path}", kubernetes.url()))
+        .header("content-type", "application/json")
+        .send(object.to_string())
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert_eq!(answer.status(), 201);
+}
+
+#[test]
+fn callers_are_who_their_token_says_and_may_do_what_they_are_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubernetes = kubernetes(&folder);
+    let more = format!(
+        "[auth]\nenabled = true\nkubeconfig = '{}'\nnamespace = 'audit'\ncache_seconds = 1\n",
+        kubernetes.kubeconfig().display()
+    );
+    let service = Service::start_with(Arc::new(Servers::shared()), &more);
+    let correlation = name("auth");
+    let sent = event(&correlation);
+    let send = |method: &str, path: &str, body: Option<&Value>, token: &str| {
+        service.send(
+            method,
+            path,
+            body,
+            &[("authorization", &format!("Bearer {token}"))],
+        )
+    };
+    assert_eq!(service.write(&sent).status, 401);
+    assert_eq!(send("POST", EVENTS, Some(&sent), "made-up").status, 401);
+    let refused = send("POST", EVENTS, Some(&sent), "reader-token");
+    assert_eq!(refused.status, 403);
+    assert!(refused.text.contains("reader may not create"), "{}", refused.text);
+    assert_eq!(send("POST", EVENTS, Some(&sent), "writer-token").status, 201);
+    let verify = json!({"correlation_id": correlation});
+    assert_eq!(
+        send(
+            "POST",
+            "/api/v1/audit/verify-chain",
+            Some(&verify),
+            "reader-token"
+        )
+        .status,
+        200
+    );
+    let hold = json!({"correlation_id": correlation, "reason": "x"});
+    assert_eq!(
+        send("POST", "/api/v1/audit/legal-hold", Some(&hold), "writer-token").status,
+        403
+    );
+    let read = send(
+        "GET",
+        &format!("{EVENTS}?correlation_id={correlation}"),
+        None,
+        "reader-token",
+    )
+    .json();
+    assert_eq!(
+        (&read["pagination"]["total"], &read["data"][0]["actor_id"]),
+        (&json!(1), &json!("writer"))
+    );
+    // What tells of the service itself needs no token.
+    assert_eq!(service.get("/openapi.json").status, 200);
+
+    // Nobody is let in because the check is away, once its last verdict is too old.
+    kubernetes.stop().unwrap();
+    until("503", 20, || {
+        let answer = send("GET", EVENTS, None, "reader-token");
+        if answer.status == 503 {
+            Ok(())
+        } else {
+            Err(answer.status.to_string())
+        }
+    });
+    kubernetes.start_again().unwrap();
+    assert!(!service.log().contains("writer-token"), "no token is logged");
+}
+
+#[test]
+fn one_client_may_send_so_much_and_is_told_when_to_come_again() {
+    let more = "[rate_limit]\nrequests_per_second = 1\nburst = 5\n";
+    let service = Service::start_with(Arc::new(Servers::shared()), more);
+    let answers: Vec<_> = (0..12)
+        .map(|_| service.get(&format!("{EVENTS}?limit=1")))
+        .collect();
+    assert!(answers[..5].iter().all(|answer| answer.status == 200));
+    let refused = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("a request over the limit");
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    assert_eq!(service.readyz().0, 200, "health is not limited");
+}

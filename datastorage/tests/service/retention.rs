@@ -1,0 +1,177 @@
+//! Partitions, holds and retention.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::stack::{Servers, Service, event, name, until};
+
+const HOLD: &str = "/api/v1/audit/legal-hold";
+
+/// Puts an event of any age where the drain finds it: what waited long is stored too.
+fn store_old(service: &Service, correlation: &str, days: i64, retention_days: Option<i32>) {
+    let mut old = event(correlation);
+    old["event_timestamp"] =
+        json!((jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days)).to_string());
+    old["retention_days"] = json!(retention_days);
+    let before = service.events(correlation).len();
+    let _: String = service
+        .servers
+        .redis(&["XADD", "audit:dlq:events", "*", "body", &old.to_string()]);
+    until("the old event", 20, || match service.events(correlation).len() {
+        count if count == before + 1 => Ok(()),
+        count => Err(format!("{count} events")),
+    });
+}
+
+fn partitions(service: &Service) -> Vec<String> {
+    service
+        .servers
+        .sql(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid
+              WHERE inhparent = 'audit_events'::regclass ORDER BY 1",
+        )
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn partitions_are_made_at_start_and_when_a_write_needs_one_that_is_not_there() {
+    let service = Service::start();
+    let made = until("five partitions", 20, || {
+        let found = partitions(&service);
+        if found.len() == 5 {
+            Ok(found)
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    // As at a month's end whose partition nobody made, with sessions that know the table well.
+    let correlation = name("month");
+    assert_eq!(service.write(&event(&correlation)).status, 201);
+    for partition in &made {
+        service.servers.sql(&format!("DROP TABLE {partition}"));
+    }
+    service
+        .servers
+        .sql("DELETE FROM audit_chain_heads; DELETE FROM audit_event_ids");
+    for _ in 0..3 {
+        assert_eq!(service.write(&event(&correlation)).status, 201);
+    }
+    assert_eq!(service.verify(&correlation)["total_events"], 3);
+    assert_eq!(partitions(&service).len(), 1);
+    let again = service.replica();
+    until("five partitions", 20, || match partitions(&again).len() {
+        5 => Ok(()),
+        count => Err(format!("{count}")),
+    });
+}
+
+#[test]
+fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify() {
+    let servers = Arc::new(Servers::shared());
+    let more = "[stream]\ndrain_interval_ms = 20\n[retention]\nenabled = false\n";
+    let service = Service::start_with(Arc::clone(&servers), more);
+    let (gone, partly, held, kept) = (name("gone"), name("partly"), name("held"), name("kept"));
+    for (correlation, days, retention) in [
+        (&gone, 100, Some(30)),
+        (&partly, 70, Some(30)),
+        (&partly, 69, Some(2000)),
+        (&partly, 68, Some(30)),
+        (&held, 100, Some(30)),
+        (&held, 70, Some(30)),
+        (&kept, 100, None),
+    ] {
+        store_old(&service, correlation, days, retention);
+    }
+    assert_eq!(service.write(&event(&partly)).status, 201);
+    let hold = service.post(
+        HOLD,
+        &json!({"correlation_id": held, "reason": "case 7", "placed_by": "legal"}),
+    );
+    assert_eq!(hold.status, 201, "{}", hold.text);
+    assert_eq!(
+        service
+            .post(HOLD, &json!({"correlation_id": held, "reason": "again"}))
+            .status,
+        409
+    );
+    assert_eq!(
+        service
+            .post(HOLD, &json!({"correlation_id": name("none"), "reason": "x"}))
+            .status,
+        404
+    );
+    assert_eq!(
+        service.post(HOLD, &json!({"correlation_id": held})).fields(),
+        ["reason"]
+    );
+
+    // SQL is refused too, by the service's own role and whatever else has no right to set triggers aside.
+    let delete = format!("DELETE FROM audit_events WHERE correlation_id = '{held}'");
+    assert!(servers.refused_sql(&delete).contains("legal hold"));
+
+    let before = partitions(&service).len();
+    let (_, servers, _) = service.stop();
+    let service = Service::start_with(servers, "[retention]\ninterval_seconds = 1\n");
+    until("retention", 30, || {
+        match (service.events(&gone).len(), service.events(&partly).len()) {
+            (0, 2) => Ok(()),
+            counts => Err(format!("{counts:?}")),
+        }
+    });
+    assert_eq!((service.events(&held).len(), service.events(&kept).len()), (2, 1));
+    let verification = service.verify(&partly);
+    assert_eq!(
+        (&verification["is_valid"], &verification["expired_events"]),
+        (&json!(true), &json!(2)),
+        "{verification}"
+    );
+    assert_eq!(service.verify(&held)["is_valid"], true);
+    assert_eq!(
+        service
+            .post("/api/v1/audit/verify-chain", &json!({"correlation_id": gone}))
+            .status,
+        404
+    );
+    assert_eq!(service.write(&event(&partly)).status, 201);
+    assert_eq!(service.verify(&partly)["is_valid"], true);
+
+    // Once the hold ends, the month of which nothing must be kept is dropped whole.
+    let listed: Value = service.get(HOLD).json();
+    assert_eq!(
+        (&listed["total"], &listed["holds"][0]["placed_by"]),
+        (&json!(1), &json!("legal"))
+    );
+    service.servers.sql(&format!(
+        "SET session_replication_role = replica; UPDATE audit_events SET retention_days = 30 WHERE correlation_id = '{kept}'"
+    ));
+    let released = service.send(
+        "DELETE",
+        &format!("{HOLD}?correlation_id={held}&released_by=judge"),
+        None,
+        &[],
+    );
+    assert_eq!(
+        (released.status, released.json()["released_by"].clone()),
+        (200, json!("judge"))
+    );
+    assert_eq!(
+        service
+            .send("DELETE", &format!("{HOLD}/{held}"), None, &[])
+            .status,
+        404
+    );
+    until("the oldest month dropped", 30, || {
+        match (partitions(&service).len(), service.events(&held).len()) {
+            (now, 0) if now < before => Ok(()),
+            state => Err(format!("{state:?}, {before} before")),
+        }
+    });
+    let left = service.servers.count(&format!(
+        "SELECT count(*) FROM audit_chain_heads WHERE correlation_id IN ('{gone}', '{held}', '{kept}')"
+    ));
+    assert_eq!(left, 0, "nothing is left of chains that are gone");
+}
