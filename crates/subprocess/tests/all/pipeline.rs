@@ -61,6 +61,16 @@ fn a_second_that_fails_is_the_cause_of_the_firsts_being_cut_short() {
 }
 
 #[test]
+fn a_first_that_a_signal_cuts_short_is_not_the_cause_either() {
+    let endless = subprocess::Command::new(std::process::Command::new("yes"));
+    let failure = Pipeline::new(endless, helper(&["choke", "1000"]).name("import"))
+        .run(&Cancel::never())
+        .unwrap_err();
+    assert_eq!((failure.name(), failure.exit_code()), ("import", Some(4)));
+    assert!(failure.also().is_empty(), "{failure}");
+}
+
+#[test]
 fn a_second_that_cannot_start_leaves_no_first() {
     let missing = subprocess::Command::new(std::process::Command::new("no-such-program-here"));
     let failure = Pipeline::new(helper(&["forever"]), missing)
