@@ -108,10 +108,15 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The root of this workspace.
+/// The root of the workspace that we are called in, wherever this program was compiled: the nearest folder above
+/// with a lock file. Outside of any, the one that it was compiled from.
 pub(crate) fn workspace() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file());
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
+    root.or_else(|| xtask.parent()).unwrap_or(xtask).to_owned()
 }
 
 /// The folder that holds the runs' folders.

@@ -154,19 +154,17 @@ impl<'a> Part<'a> {
             bail!("no container of {} runs", self.workload.name());
         }
         for id in ids {
-            let template = "{{.info.pid}}";
-            let pid = node(
+            node(
                 self.folder,
                 &[
-                    "crictl",
-                    "inspect",
-                    "--output=go-template",
-                    "--template",
-                    template,
+                    "ctr",
+                    "--namespace=k8s.io",
+                    "tasks",
+                    "kill",
+                    "--signal=SIGKILL",
                     id,
                 ],
             )?;
-            node(self.folder, &["kill", "-KILL", &pid])?;
         }
         Ok(())
     }

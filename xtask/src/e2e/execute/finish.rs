@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use taskgraph::Outcome;
+
 use super::{Did, Place, World};
 use crate::e2e::plan::Command;
 
@@ -79,6 +81,16 @@ impl World<'_> {
     }
 
     fn keeps(&self, place: &Place<'_>) -> bool {
+        let begun = |outcome: &Outcome| !matches!(outcome, Outcome::NotStarted { .. });
+        let cluster = place
+            .context
+            .outcomes()
+            .iter()
+            .find(|(name, _)| name == "cluster");
+        // Before there is a cluster there is nothing to look at.
+        if !cluster.is_some_and(|(_, outcome)| begun(outcome)) {
+            return false;
+        }
         match self.finish {
             Policy::Remove => false,
             Policy::Keep => true,

@@ -29,7 +29,7 @@ use super::{
     ports::Reserved,
     settings::Settings,
 };
-use crate::run_folder::RunFolder;
+use crate::{doctor, run_folder::RunFolder};
 
 /// What the steps of a run share.
 pub(crate) struct World<'a> {
@@ -103,7 +103,7 @@ impl<'a> World<'a> {
 
     fn step(&self, place: &Place<'_>, step: &Step) -> anyhow::Result<Did> {
         match step {
-            Step::Preflight => Ok(Did::Something),
+            Step::Preflight => self.preflight(),
             Step::Run {
                 command,
                 unless,
@@ -166,6 +166,17 @@ impl<'a> World<'a> {
             Step::Collect { commands, seconds } => self.collect(place, commands, *seconds),
             Step::Teardown { commands } => self.teardown(place, commands),
         }
+    }
+
+    fn preflight(&self) -> anyhow::Result<Did> {
+        let Settings {
+            provider, node_image, ..
+        } = self.settings;
+        let support = doctor::provider_support(*provider, node_image.as_deref());
+        if support.works() {
+            return Ok(Did::Something);
+        }
+        anyhow::bail!("the provider {provider} can't run here: {}", support.why_not())
     }
 
     /// A text of the plan with each tag that is known by now.

@@ -1,10 +1,6 @@
 //! The scenarios: runs the test program and follows its events.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, sync::PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,7 +26,7 @@ pub(crate) enum Outcome {
 }
 
 /// One scenario that ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Scenario {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -47,18 +43,8 @@ pub(crate) struct Scenario {
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
     Started { name: String },
-    Finished(Finished),
+    Finished(Scenario),
     Summary {},
-}
-
-#[derive(Debug, Deserialize)]
-struct Finished {
-    id: String,
-    name: String,
-    outcome: Outcome,
-    seconds: f64,
-    reason: Option<String>,
-    detail: Option<String>,
 }
 
 /// Scenarios failed: the stack itself is fine, so this is no failure of the environment.
@@ -71,24 +57,19 @@ pub(crate) struct ScenariosFailed {
 
 impl World<'_> {
     pub(super) fn run_scenarios(&self, place: &Place<'_>, command: &Command) -> anyhow::Result<Did> {
-        let ended: Arc<Mutex<Vec<Scenario>>> = Arc::default();
-        let (seen, context) = (Arc::clone(&ended), place.context.clone());
-        let command = self
-            .prepared(place, command, LONGEST_SUITE)
-            .observe(move |line| follow(line, &seen, &context));
-        let result = command.run(place.cancel);
-        let ended = ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let failed = ended
-            .iter()
-            .filter(|scenario| scenario.outcome == Outcome::Failed)
-            .count();
-        let ran = ended.len();
-        self.scenarios
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(ended);
+        let context = place.context.clone();
+        let command = self.prepared(place, command, LONGEST_SUITE);
+        let result = command
+            .observe(move |line| follow(line, &context))
+            .run(place.cancel);
+        // The observer sees long lines cut short; the log has them whole.
+        let log = fs::read_to_string(self.folder.log(place.context.name())).unwrap_or_default();
+        let ended = ended(&log);
+        let is_failed = |scenario: &&Scenario| scenario.outcome == Outcome::Failed;
+        let (failed, ran) = (ended.iter().filter(is_failed).count(), ended.len());
+        *self.scenarios.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         match result {
-            Ok(_) if ran == 0 => anyhow::bail!("no scenario ran; see `--plan` for the command"),
+            Ok(_) if ran == 0 => anyhow::bail!("no scenario's name has what was asked for in it"),
             Ok(_) => Ok(Did::Something),
             Err(failure) if matches!(failure.ended(), Ended::Exit(1)) && failed > 0 => {
                 Err(ScenariosFailed { failed, ran }.into())
@@ -150,42 +131,31 @@ impl World<'_> {
     }
 }
 
-fn follow(line: &str, ended: &Mutex<Vec<Scenario>>, context: &Context) {
-    // Lines of stderr come here too; they are in the log.
-    let Ok(event) = serde_json::from_str::<Event>(line) else {
-        return;
-    };
-    match event {
-        Event::Started { name } => context.progress(name),
-        Event::Summary {} => {}
-        Event::Finished(Finished {
-            id,
+/// Tells the live table how far the scenarios are.
+fn follow(line: &str, context: &Context) {
+    match serde_json::from_str(line) {
+        Ok(Event::Started { name }) => context.progress(name),
+        Ok(Event::Finished(Scenario {
             name,
             outcome,
             seconds,
-            reason,
-            detail,
-        }) => {
-            let took = Duration::from_secs_f64(seconds.max(0.0));
-            context.progress(format!(
-                "{name}: {} in {:.1} s",
-                word(outcome),
-                took.as_secs_f64()
-            ));
-            let scenario = Scenario {
-                id,
-                name,
-                outcome,
-                seconds,
-                reason,
-                detail,
-            };
-            ended
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(scenario);
+            ..
+        })) => {
+            context.progress(format!("{name}: {} in {seconds:.1} s", word(outcome)));
         }
+        // Lines of stderr come here too; they are in the log.
+        Ok(Event::Summary {}) | Err(_) => {}
     }
+}
+
+/// The scenarios that ended in the last run of a log: a kept stack's log has one after the other.
+fn ended(log: &str) -> Vec<Scenario> {
+    let last = log.rfind("\n$ ").map_or(log, |start| &log[start..]);
+    let finished = |line| match serde_json::from_str(line) {
+        Ok(Event::Finished(scenario)) => Some(scenario),
+        _ => None,
+    };
+    last.lines().filter_map(finished).collect()
 }
 
 /// As the counts say it.
@@ -194,5 +164,41 @@ pub(crate) fn word(outcome: Outcome) -> &'static str {
         Outcome::Passed => "passed",
         Outcome::Failed => "failed",
         Outcome::Skipped => "skipped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_run_of_a_log_counts_and_other_lines_do_not() {
+        let finished = |id: &str, outcome: &str| {
+            format!(
+                r#"{{"event":"finished","id":"{id}","name":"{id}_x","outcome":"{outcome}","seconds":1.5,"reason":null,"detail":null}}"#
+            )
+        };
+        let log = [
+            "$ test-e2e run".to_owned(),
+            finished("g01", "failed"),
+            "\n$ test-e2e run".to_owned(),
+            r#"{"event":"started","id":"g01","name":"g01_x"}"#.to_owned(),
+            "a warning on stderr".to_owned(),
+            finished("g01", "passed"),
+            finished("g02", "skipped"),
+            r#"{"event":"summary","passed":1,"failed":0,"skipped":1,"seconds":3.0}"#.to_owned(),
+        ]
+        .join("\n");
+        let ended: Vec<_> = ended(&log)
+            .into_iter()
+            .map(|scenario| (scenario.id, scenario.outcome))
+            .collect();
+        assert_eq!(
+            ended,
+            [
+                ("g01".to_owned(), Outcome::Passed),
+                ("g02".to_owned(), Outcome::Skipped)
+            ]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The tasks of the provider `local`: everything as processes of this machine, no container needed.
 
-use super::{Command, Kind, Plan, Step, build, kind, needed_tasks, phase, run, service_phase, task};
+use super::{Command, Kind, Plan, Step, build, common, needed_tasks, phase, run, service_phase, task};
 use crate::{control::KUBERNETES, e2e::settings::Settings};
 
 /// The package and program that answers as the Kubernetes API.
@@ -25,7 +25,7 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
     plan.task(cluster(settings));
     plan.task(base(settings));
     for name in settings.stack.components.keys() {
-        let ports = kind::ports_of(settings, name.get_ref());
+        let ports = common::ports_of(settings, name.get_ref());
         let steps = vec![
             Step::Release { ports },
             Step::Embedded {
@@ -39,10 +39,10 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
                 .after_all(needed_tasks(settings, name.get_ref())),
         );
     }
-    for name in kind::entries_in_order(settings) {
+    for name in common::entries_in_order(settings) {
         plan.task(job_or_service(settings, &name));
     }
-    plan.task(kind::test(settings));
+    plan.task(common::test(settings));
     plan.task(
         task(
             "teardown",
@@ -110,7 +110,7 @@ fn base(settings: &Settings) -> super::Task {
         },
         Step::Write {
             to: namespace.clone(),
-            text: kind::namespace_object(settings),
+            text: common::namespace_object(settings),
         },
         Step::Put { file: namespace },
     ];
@@ -154,7 +154,7 @@ fn job_or_service(settings: &Settings, name: &str) -> super::Task {
         )),
         None => {
             steps.push(Step::Release {
-                ports: kind::ports_of(settings, name),
+                ports: common::ports_of(settings, name),
             });
             let command = program.args(["serve", "--config"]).path(&config);
             steps.push(Step::Start {
@@ -162,7 +162,7 @@ fn job_or_service(settings: &Settings, name: &str) -> super::Task {
                 command,
             });
             if let Some(url) = settings.url(name, "health") {
-                steps.push(kind::answers(name, &url));
+                steps.push(common::answers(name, &url));
             }
         }
     }

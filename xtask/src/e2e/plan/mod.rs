@@ -1,6 +1,10 @@
 //! The plan of a run: plain data, made from the settings before anything starts. What it does not show is not done.
 
 mod build;
+mod cluster;
+mod common;
+mod deploy;
+mod images;
 mod kind;
 mod local;
 mod order;
@@ -12,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::{
-    kind::remove_cluster,
+    cluster::remove_cluster,
     show::{Format, commands, plan as show},
     step::{Command, Step, Test, tag_of},
 };
