@@ -228,7 +228,7 @@ async fn answer<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obser
     let status = response.status().as_u16();
     observe(&endpoint, method.as_str(), status, seconds);
     span.in_scope(|| {
-        tracing::info!(target: "access", method = %method, endpoint, status, duration_ms = seconds * 1e3, "request");
+        tracing::info!(target: "access", request_id = %id, method = %method, endpoint, status, duration_ms = seconds * 1e3, "request");
     });
     response
 }
@@ -245,6 +245,11 @@ fn render(failure: Failure, mut response: Response, path: &str, id: &str) -> Res
     headers.remove(header::CONTENT_LENGTH);
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.status == StatusCode::PAYLOAD_TOO_LARGE.as_u16() {
+        // The rest of the body is not read, so the connection ends here: a client that is not told sends its next
+        // request into it.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = Body::from(body);
     response
@@ -359,6 +364,11 @@ mod tests {
         ] {
             let (response, _) = send(method, path, kind, body).await;
             assert_eq!(response.status(), status, "{method} {path}");
+            let closes = response
+                .headers()
+                .get(header::CONNECTION)
+                .is_some_and(|value| value == "close");
+            assert_eq!(closes, status == 413, "{method} {path}");
             let problem = problem(response).await;
             assert_eq!((problem.status, problem.instance.as_str()), (status, path));
         }

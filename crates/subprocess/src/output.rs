@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 
 /// Enough to hold a compiler's error or a stack trace's cause, little enough to stand in a report.
 const LAST_LINES: usize = 20;
-/// A line past this is cut where it is kept or shown; the log has it whole.
-const LONGEST_LINE: usize = 4096;
+/// A line past this is cut where it is kept; the log has it whole.
+const LONGEST_KEPT: usize = 4096;
+/// A line past this is cut for the observer too: programs that report in lines put whole texts into one, but what
+/// never ends a line must not fill the memory.
+const LONGEST_LINE: usize = 16 * 1024 * 1024;
 /// How far back from the end of a log its last lines are looked for.
 const TAIL: u64 = 64 * 1024;
 /// How long the readers wait for the end of the output once the child has ended: a daemon that it left behind
@@ -105,7 +108,8 @@ impl Lines {
         if self.kept.len() == LAST_LINES {
             self.kept.pop_front();
         }
-        self.kept.push_back(shown.to_owned());
+        let end = shown.floor_char_boundary(LONGEST_KEPT);
+        self.kept.push_back(shown[..end].to_owned());
     }
 }
 

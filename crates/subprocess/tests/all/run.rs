@@ -71,6 +71,17 @@ fn exit_137_is_translated() {
 }
 
 #[test]
+fn a_long_line_is_shown_whole_and_kept_in_part() {
+    let word = "x".repeat(100_000);
+    let mut command = process::Command::new("echo");
+    command.arg(&word);
+    let (command, lines) = observed(Command::new(command));
+    let output = command.run(&Cancel::never()).unwrap();
+    assert_eq!(lines.recv_timeout(LONG).unwrap(), word);
+    assert_eq!(output.last_lines[0].len(), 4096);
+}
+
+#[test]
 fn a_kill_from_outside_reads_as_137_and_other_signals_by_name() {
     for (signal, text) in [
         (Signal::KILL, "killed (137)"),
