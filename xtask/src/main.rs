@@ -3,11 +3,13 @@
 //! A verb is a file or folder of the same name with its `Options` and `run`. Exit codes: 0 fine, 1 tests or
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
+mod bench;
 mod control;
 mod doctor;
 mod down;
 mod e2e;
 mod gc;
+mod install_hooks;
 mod logs;
 mod run_folder;
 mod stack;
@@ -21,11 +23,13 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
 enum Verb {
+    Bench(bench::Options),
     Control(control::Options),
     Doctor(doctor::Options),
     Down(down::Options),
     E2e(e2e::Options),
     Gc(gc::Options),
+    InstallHooks(install_hooks::Options),
     LintImages(lint_images::Options),
     Logs(logs::Options),
     Status(status::Options),
@@ -33,11 +37,13 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Verb::parse() {
+        Verb::Bench(options) => bench::run(options),
         Verb::Control(options) => control::run(options),
         Verb::Doctor(options) => doctor::run(options),
         Verb::Down(options) => down::run(options),
         Verb::E2e(options) => e2e::run(options),
         Verb::Gc(options) => gc::run(options),
+        Verb::InstallHooks(options) => install_hooks::run(options),
         Verb::LintImages(options) => lint_images::run(options),
         Verb::Logs(options) => logs::run(options),
         Verb::Status(options) => status::run(options),

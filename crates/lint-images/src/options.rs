@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -26,6 +27,12 @@ pub struct Options {
     /// Check what is staged in git: the index, not the work tree
     #[arg(long, conflicts_with = "files")]
     staged: bool,
+
+    /// Leave files out that the policy excludes, even where they are named
+    ///
+    /// For hooks and editors, which name all that changed.
+    #[arg(long)]
+    force_exclude: bool,
 
     /// The policy [default: deploy/image-policy.toml, else .image-policy.toml, of the repository]
     #[arg(long, value_name = "FILE")]
@@ -58,6 +65,10 @@ pub struct Options {
     /// A value for an ARG, as the build would be given it (repeatable)
     #[arg(long = "build-arg", value_name = "NAME=VALUE")]
     build_arguments: Vec<String>,
+
+    /// Say on stderr what the run cost
+    #[arg(long)]
+    statistics: bool,
 
     /// Judge review dates as of this day [default: today]
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
@@ -107,6 +118,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitCode> {
+    let start = Instant::now();
     let whole_tree = !options.staged && options.files.is_empty();
     let inputs = inputs(options, policy, root)?;
     let today = options
@@ -132,14 +144,42 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print(&output::render(&report, options.format, colour))?;
     narrate(&report, options.format);
+    if options.statistics {
+        let (files, time, memory) = (
+            report.read,
+            start.elapsed().as_secs_f64() * 1_000.0,
+            peak_memory(),
+        );
+        complain(&format!("statistics: {files} files in {time:.1} ms, {memory}"));
+    }
     Ok(exit_code(&report))
+}
+
+/// The most memory that this process had, where the system says it.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes: Option<u32> = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse()
+            .ok()
+    });
+    match kilobytes {
+        Some(kilobytes) => format!("{:.1} MB of memory at most", f64::from(kilobytes) / 1_000.0),
+        None => "memory not known here".to_owned(),
+    }
 }
 
 fn inputs(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<Vec<Input>> {
     match (options.staged, options.files.is_empty()) {
         (true, _) => sources::from_index(root, policy).context("can't read what is staged"),
         (false, true) => Ok(sources::from_tree(root, policy)),
-        (false, false) => Ok(sources::from_arguments(&options.files, root, policy)),
+        (false, false) => {
+            let mut inputs = sources::from_arguments(&options.files, root, policy);
+            inputs.retain(|input| !(options.force_exclude && policy.excluded.is_match(&input.path)));
+            Ok(inputs)
+        }
     }
 }
 

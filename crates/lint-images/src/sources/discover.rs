@@ -71,8 +71,8 @@ pub(crate) fn from_tree(root: &Path, policy: &Policy) -> Vec<Input> {
     inputs
 }
 
-/// Files given as arguments, folders walked. A file whose name says nothing is read as a Dockerfile. Files that the
-/// policy excludes are left out, as pre-commit and editors give all that changed, unless `all`.
+/// Files given as arguments, folders walked. A file that is named is read, excluded or not, and as a Dockerfile where
+/// its name says nothing.
 pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) -> Vec<Input> {
     let mut inputs = Vec::new();
     for path in files {

@@ -1,0 +1,38 @@
+//! What pgbench does: the rows and queries of the service, without its work.
+
+/// Events of one correlation in the filled table.
+pub(super) const EVENTS_OF_ONE: u64 = 20;
+
+/// One row in one transaction, as the load program's event.
+pub(super) const INSERT: &str = "\\set correlation random(0, 9999)
+INSERT INTO audit_events (event_id, event_timestamp, version, event_type, event_category, event_action, event_outcome, correlation_id, event_data, actor_type, actor_id, resource_type, resource_id, namespace, cluster_name, severity, duration_ms, sequence, recorded_at, previous_hash, event_hash) VALUES (gen_random_uuid(), clock_timestamp(), '1.0', 'gateway.signal.received', 'gateway', 'received', 'success', 'pgbench-' || :correlation, '{\"fingerprint\":\"8ac6f8bc4acc94d391b44e85621242bb042d3ffb137aa5fc0d10b00316f30751\",\"signal_name\":\"HighMemoryUsage\",\"attempt\":17,\"labels\":{\"alertname\":\"HighMemoryUsage\",\"team\":\"payments\",\"pod\":\"payment-api-789\"},\"ratio\":0.93}', 'service', 'gateway', 'Pod', 'payment-api-789', 'prod', 'main', 'critical', 12, 1, now(), decode(repeat('00', 32), 'hex'), decode(repeat('11', 32), 'hex'));
+";
+
+/// A hundred of them in one statement.
+pub(super) const INSERT_100: &str = "\\set correlation random(0, 9999)
+INSERT INTO audit_events (event_id, event_timestamp, version, event_type, event_category, event_action, event_outcome, correlation_id, event_data, actor_type, actor_id, resource_type, resource_id, namespace, cluster_name, severity, duration_ms, sequence, recorded_at, previous_hash, event_hash) SELECT gen_random_uuid(), clock_timestamp(), '1.0', 'gateway.signal.received', 'gateway', 'received', 'success', 'pgbench-' || (:correlation + number) % 10000, '{\"fingerprint\":\"8ac6f8bc4acc94d391b44e85621242bb042d3ffb137aa5fc0d10b00316f30751\",\"signal_name\":\"HighMemoryUsage\",\"attempt\":17,\"labels\":{\"alertname\":\"HighMemoryUsage\",\"team\":\"payments\",\"pod\":\"payment-api-789\"},\"ratio\":0.93}', 'service', 'gateway', 'Pod', 'payment-api-789', 'prod', 'main', 'critical', 12, 1, now(), decode(repeat('00', 32), 'hex'), decode(repeat('11', 32), 'hex') FROM generate_series(1, 100) AS number;
+";
+
+/// The count and the page that a list of one correlation is.
+pub(super) fn page(correlations: u64) -> String {
+    format!(
+        "\\set correlation random(0, {})
+SELECT count(*) FROM (SELECT 1 FROM audit_events WHERE correlation_id = 'fill-' || :correlation LIMIT 100001) AS found;
+SELECT * FROM audit_events WHERE correlation_id = 'fill-' || :correlation ORDER BY event_timestamp DESC, event_id DESC LIMIT 51 OFFSET 0;
+",
+        correlations.saturating_sub(1)
+    )
+}
+
+/// Fills the table up to so many rows, spread over the last six days.
+pub(super) fn fill(rows: u64) -> String {
+    format!(
+        "INSERT INTO audit_events (event_id, event_timestamp, version, event_type, event_category, event_action, event_outcome, correlation_id, event_data, actor_type, actor_id, namespace, severity, sequence, recorded_at, previous_hash, event_hash)
+SELECT gen_random_uuid(), now() - interval '6 days' * random(), '1.0', 'gateway.signal.received', 'gateway', 'received', 'success',
+    'fill-' || number / {EVENTS_OF_ONE}, jsonb_build_object('number', number), 'service', 'gateway', 'prod', 'critical',
+    number % {EVENTS_OF_ONE} + 1, now(), decode(repeat('00', 32), 'hex'), decode(repeat('11', 32), 'hex')
+FROM generate_series((SELECT count(*) FROM audit_events WHERE correlation_id LIKE 'fill-%'), {rows} - 1) AS number;
+ANALYZE audit_events;
+"
+    )
+}
