@@ -197,9 +197,40 @@ pub(crate) fn stored_whole(sent: &Value, stored: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless the events of one correlation make a whole chain: each place once, each naming the hash of the one
+/// before it. Gives them in the chain's order.
+pub(crate) fn chained(events: &[Value]) -> Result<Vec<&Value>> {
+    let mut chain: Vec<_> = events.iter().collect();
+    chain.sort_by_key(|event| event["sequence"].as_u64());
+    let mut previous = json!("0".repeat(64));
+    for (place, event) in chain.iter().enumerate() {
+        if event["sequence"] != json!(place + 1) {
+            bail!("expected place {} of the chain, found {event}", place + 1);
+        }
+        if event["previous_hash"] != previous {
+            bail!("expected the hash {previous} of the event before, found {event}");
+        }
+        previous = event["event_hash"].clone();
+    }
+    Ok(chain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_a_repeat_and_a_wrong_link_break_a_chain() {
+        let link = |sequence: u64, previous: &str, own: &str| json!({"sequence": sequence, "previous_hash": previous, "event_hash": own});
+        let first = "0".repeat(64);
+        let whole = [link(2, "a", "b"), link(1, &first, "a"), link(3, "b", "c")];
+        assert_eq!(chained(&whole).unwrap(), [&whole[1], &whole[0], &whole[2]]);
+        assert!(chained(&[link(1, &first, "a"), link(3, "a", "b")]).is_err());
+        assert!(chained(&[link(1, &first, "a"), link(1, &first, "b")]).is_err());
+        assert!(chained(&[link(1, &first, "a"), link(2, "x", "b")]).is_err());
+        assert!(chained(&[link(1, "x", "a")]).is_err());
+        assert!(chained(&[]).unwrap().is_empty());
+    }
 
     #[test]
     fn an_event_that_lost_or_changed_a_field_is_not_whole() {

@@ -25,10 +25,7 @@ impl Http {
     /// A client with connections of its own.
     pub(crate) fn new() -> Result<Self> {
         // Services are restarted under test: what counts is the answer, not which connection it came over.
-        let client = reqwest::Client::builder()
-            .timeout(ANSWER_DEADLINE)
-            .no_proxy()
-            .build()?;
+        let client = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self {
             client,
             request_ids: Arc::default(),
@@ -43,6 +40,7 @@ impl Http {
             url: url.into(),
             headers: Vec::new(),
             body: None,
+            deadline: ANSWER_DEADLINE,
         }
     }
 
@@ -71,6 +69,7 @@ pub(crate) struct Request {
     url: String,
     headers: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
+    deadline: Duration,
 }
 
 impl Request {
@@ -86,6 +85,12 @@ impl Request {
         self.url.push_str(&encode(name));
         self.url.push('=');
         self.url.push_str(&encode(&value.to_string()));
+        self
+    }
+
+    /// Gives the answer longer than others have.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -112,10 +117,11 @@ impl Request {
             url,
             headers,
             body,
+            deadline,
         } = self;
         let began = Instant::now();
         let asked = shown(body.as_deref().unwrap_or_default());
-        let mut request = http.client.request(method.clone(), &url);
+        let mut request = http.client.request(method.clone(), &url).timeout(deadline);
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -38,6 +38,11 @@ impl Stack {
         serde_json::from_str(&text).with_context(|| format!("the stack file {}", path.display()))
     }
 
+    /// Whether the services run in pods: several of one, and a new one before the old one goes.
+    pub(crate) fn has_pods(&self) -> bool {
+        self.provider != "local"
+    }
+
     /// The base URL of a service's port, for instance `gateway` and `api`.
     pub(crate) fn service(&self, service: &str, port: &str) -> Result<&str> {
         find(&self.services, "services", service, port)

@@ -29,6 +29,7 @@ pub(crate) struct Context {
     cluster: OnceCell<Cluster>,
     namespaces: RefCell<Vec<String>>,
     faults: RefCell<Vec<u64>>,
+    undone_by: RefCell<Vec<&'static str>>,
     scaled: RefCell<BTreeMap<Part, u32>>,
 }
 
@@ -44,6 +45,7 @@ impl Context {
             cluster: OnceCell::new(),
             namespaces: RefCell::default(),
             faults: RefCell::default(),
+            undone_by: RefCell::default(),
             scaled: RefCell::default(),
         })
     }
@@ -113,7 +115,7 @@ impl Context {
     /// Runs so many replicas of a service where it runs in pods, and says how many there are now: one where it is a
     /// process. Ends with the scenario.
     pub(crate) async fn scale(&self, service: Part, replicas: u32) -> Result<u32> {
-        if self.stack.provider == "local" {
+        if !self.stack.has_pods() {
             return Ok(1);
         }
         let before = self
@@ -123,6 +125,11 @@ impl Context {
             .await?;
         self.scaled.borrow_mut().entry(service).or_insert(before);
         Ok(replicas)
+    }
+
+    /// What puts the database right again at the scenario's end, however that comes.
+    pub(crate) fn undo_by_sql(&self, statements: &'static str) {
+        self.undone_by.borrow_mut().push(statements);
     }
 
     /// PostgreSQL as a superuser.
@@ -135,6 +142,13 @@ impl Context {
     pub(crate) async fn clean_up(&self) -> Result<()> {
         if let Some(control) = &self.control {
             control.restore().await?;
+        }
+        for statements in self.undone_by.take() {
+            self.sql_admin()
+                .await?
+                .batch_execute(statements)
+                .await
+                .context("putting the database right")?;
         }
         for fault in self.faults.take() {
             self.cluster().await?.remove_fault(fault).await?;

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic;
 
 use anyhow::Error;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::context::Context;
@@ -35,7 +36,7 @@ pub(crate) fn panicked(payload: &(dyn Any + Send)) -> String {
 }
 
 /// The log lines of the scenario's services that name it or its latest requests, and warnings and errors.
-pub(crate) async fn log_lines(context: &Context, scenario: &Scenario) -> String {
+pub(crate) async fn log_lines(context: &Context, scenario: &Scenario, since: Timestamp) -> String {
     let Some(control) = context.control_if_any() else {
         return String::new();
     };
@@ -45,7 +46,7 @@ pub(crate) async fn log_lines(context: &Context, scenario: &Scenario) -> String 
     for service in scenario.parts().filter(|part| Part::is_service(*part)) {
         match control.logs(service).await {
             Ok(log) => {
-                let lines = relevant(&log, &traces);
+                let lines = relevant(&log, &traces, since);
                 text.push_str(&format!(
                     "\nlog of {service}, what belongs to it ({} lines):\n",
                     lines.len()
@@ -60,9 +61,10 @@ pub(crate) async fn log_lines(context: &Context, scenario: &Scenario) -> String 
     text
 }
 
-/// The last lines that hold one of the traces or report trouble.
-fn relevant<'a>(log: &'a str, traces: &[String]) -> Vec<&'a str> {
-    let belongs = |line: &str| traces.iter().any(|trace| line.contains(trace.as_str())) || is_trouble(line);
+/// The last lines that hold one of the traces or report trouble since then.
+fn relevant<'a>(log: &'a str, traces: &[String], since: Timestamp) -> Vec<&'a str> {
+    let belongs =
+        |line: &str| traces.iter().any(|trace| line.contains(trace.as_str())) || is_trouble(line, since);
     let mut lines: Vec<_> = log
         .lines()
         .rev()
@@ -73,14 +75,16 @@ fn relevant<'a>(log: &'a str, traces: &[String]) -> Vec<&'a str> {
     lines
 }
 
-fn is_trouble(line: &str) -> bool {
-    match serde_json::from_str::<Value>(line) {
-        Ok(entry) => entry["level"]
-            .as_str()
-            .is_some_and(|level| level.eq_ignore_ascii_case("warn") || level.eq_ignore_ascii_case("error")),
-        // Not of the service's own logger: the last words of a panic, for instance.
-        Err(_) => line.contains("panicked") || line.starts_with("error"),
-    }
+fn is_trouble(line: &str, since: Timestamp) -> bool {
+    // Not of the service's own logger: the last words of a panic, for instance.
+    let Ok(entry) = serde_json::from_str::<Value>(line) else {
+        return line.contains("panicked") || line.starts_with("error");
+    };
+    let time = entry["timestamp"]
+        .as_str()
+        .and_then(|time| time.parse::<Timestamp>().ok());
+    let level = entry["level"].as_str().unwrap_or_default();
+    time.is_none_or(|time| time >= since) && ["WARN", "ERROR"].contains(&level)
 }
 
 /// Keeps a scenario's panic from being printed twice: it is part of the report.
@@ -110,19 +114,28 @@ mod tests {
         let log = concat!(
             "{\"level\":\"INFO\",\"request_id\":\"other\"}\n",
             "{\"level\":\"INFO\",\"request_id\":\"mine\"}\n",
-            "{\"level\":\"WARN\",\"message\":\"postgresql is away\"}\n",
+            "{\"level\":\"WARN\",\"timestamp\":\"2026-01-01T00:00:00Z\",\"message\":\"of an earlier scenario\"}\n",
+            "{\"level\":\"WARN\",\"timestamp\":\"2026-01-03T00:00:00Z\",\"message\":\"postgresql is away\"}\n",
             "thread 'main' panicked at x.rs\n",
             "{\"level\":\"INFO\",\"namespace\":\"e2e-g01-abc\"}\n",
         );
-        let lines = relevant(log, &["mine".into(), "g01-abc".into()]);
+        let lines = relevant(
+            log,
+            &["mine".into(), "g01-abc".into()],
+            "2026-01-02T00:00:00Z".parse().unwrap(),
+        );
         assert_eq!(lines.len(), 4);
-        assert!(!lines.iter().any(|line| line.contains("other")));
+        assert!(
+            !lines
+                .iter()
+                .any(|line| line.contains("other") || line.contains("earlier"))
+        );
     }
 
     #[test]
     fn of_many_lines_the_last_are_shown() {
         let log: String = (0..100).map(|number| format!("mine {number}\n")).collect();
-        let lines = relevant(&log, &["mine".into()]);
+        let lines = relevant(&log, &["mine".into()], Timestamp::UNIX_EPOCH);
         assert_eq!(
             (lines.len(), lines[0], lines[LINES - 1]),
             (LINES, "mine 80", "mine 99")

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -101,7 +102,7 @@ pub(crate) async fn run<W: Write>(
 
 /// Runs one scenario to its end, and leaves its parts as it found them.
 async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::Receiver<bool>) -> Finished {
-    let began = Instant::now();
+    let (began, since) = (Instant::now(), Timestamp::now());
     let context = match Context::new(stack.clone(), &scenario) {
         Ok(context) => context,
         Err(error) => {
@@ -130,7 +131,7 @@ async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::
     let took = began.elapsed();
     // The logs first: putting right may replace the very process that wrote them.
     let logs = if failed.is_some() {
-        failure::log_lines(&context, &scenario).await
+        failure::log_lines(&context, &scenario, since).await
     } else {
         String::new()
     };

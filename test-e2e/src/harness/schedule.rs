@@ -1,8 +1,7 @@
 //! Which scenario starts next: the longest that disturbs nobody, as soon as its parts are free.
 //!
 //! One place decides instead of a lock for each part: a scenario that waits for its parts holds none of them and no
-//! job slot, so that there is no order of locks to get wrong and nothing to deadlock. Those that hold parts alone go
-//! first, else they would wait for a moment at which nobody shares, which comes at the very end.
+//! job slot, so that there is no order of locks to get wrong and nothing to deadlock.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -29,8 +28,8 @@ impl Schedule {
     pub(crate) fn new(mut scenarios: Vec<Scenario>, jobs: usize) -> Self {
         scenarios.sort_by_key(|scenario| {
             (
-                scenario.alone.is_empty(),
                 Reverse(scenario.estimate),
+                scenario.alone.is_empty(),
                 scenario.name,
             )
         });

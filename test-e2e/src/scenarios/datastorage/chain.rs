@@ -95,35 +95,19 @@ async fn tampering(context: &Context) -> Result<()> {
     ] {
         let verified = context.datastorage().verify_chain(correlation).await?;
         verified.has("/is_valid", false)?;
-        let tampered = verified.at("/tampered_events")?;
-        let tampered = tampered.as_array().map(Vec::as_slice).unwrap_or_default();
+        let tampered = verified.at("/tampered_events")?.as_array().map_or(0, Vec::len);
         ensure!(
-            tampered.len() == 1,
+            tampered == 1,
             "{}",
             verified.wrong(format!("expected one event to be {kind}"))
         );
-        let said = tampered[0].to_string();
-        ensure!(
-            said.contains(kind),
-            "{}",
-            verified.wrong(format!("expected the event to be {kind}"))
-        );
+        verified.has("/tampered_events/0/kind", kind)?;
         // Of a deleted row only its place in the chain is left.
-        let place = if kind == "missing" {
-            json!(4)
+        if kind == "missing" {
+            verified.has("/tampered_events/0/sequence", 4)?;
         } else {
-            tampered[0]["sequence"].clone()
-        };
-        ensure!(
-            tampered[0]["sequence"] == place,
-            "{}",
-            verified.wrong("expected the fourth event")
-        );
-        ensure!(
-            kind == "missing" || said.contains(named),
-            "{}",
-            verified.wrong(format!("expected {named} to be named"))
-        );
+            verified.has("/tampered_events/0/event_id", named.as_str())?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::harness::readiness;
 use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::Control;
 use crate::harness::scenario::Scenario;
-use crate::load::Load;
+use crate::load::Events;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -55,26 +55,26 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const STORED: Duration = Duration::from_secs(30);
 
 async fn eighty_writers(context: &Context) -> Result<()> {
-    let load = Load::new(context, 80, 1_600);
-    load.during(load.more(1_600)).await?;
-    load.none_refused()?;
-    load.is_stored(STORED).await
+    let events = Events::new(context, 80, 1_600);
+    events.during(events.more(1_600)).await?;
+    events.tries().none()?;
+    events.are_stored(STORED).await
 }
 
 async fn killed(context: &Context) -> Result<()> {
-    let load = Load::new(context, 16, 500);
+    let events = Events::new(context, 16, 500);
     let fault = async {
-        load.more(500).await?;
+        events.more(500).await?;
         context.control()?.kill(DataStorage).await?;
         context.control()?.start(DataStorage).await?;
-        load.more(500).await
+        events.more(500).await
     };
-    load.during(fault).await?;
+    events.during(fault).await?;
     ensure!(
-        load.refused() > 0,
+        events.tries().total() > 0,
         "no write met the kill, so that nothing was tried"
     );
-    load.is_stored(STORED).await
+    events.are_stored(STORED).await
 }
 
 async fn both_stores_away(context: &Context) -> Result<()> {
@@ -126,29 +126,29 @@ async fn both_stores_away(context: &Context) -> Result<()> {
 }
 
 async fn redis_killed(context: &Context) -> Result<()> {
-    let load = Load::new(context, 4, 20);
+    let events = Events::new(context, 4, 20);
     let faults = async {
-        load.more(10).await?;
+        events.more(10).await?;
         context.control()?.stop(PostgreSql).await?;
-        load.more(40).await?;
+        events.more(40).await?;
         context.control()?.kill(Redis).await?;
         context.control()?.start(Redis).await?;
-        load.more(20).await?;
+        events.more(20).await?;
         context.control()?.start(PostgreSql).await?;
-        load.more(10).await
+        events.more(10).await
     };
-    load.during(faults).await?;
-    load.is_stored(STORED).await
+    events.during(faults).await?;
+    events.are_stored(STORED).await
 }
 
 async fn rolling_restart(context: &Context) -> Result<()> {
-    let load = Load::new(context, 8, 100);
+    let events = Events::new(context, 8, 100).only_while_ready()?;
     let restart = async {
-        load.more(50).await?;
+        events.more(50).await?;
         context.control()?.restart(DataStorage).await?;
-        load.more(50).await
+        events.more(50).await
     };
-    load.during(restart).await?;
-    load.none_refused()?;
-    load.is_stored(STORED).await
+    events.during(restart).await?;
+    events.tries().none()?;
+    events.are_stored(STORED).await
 }

@@ -3,13 +3,18 @@
 mod batches;
 mod chain;
 mod crashes;
+mod disk;
+mod events;
+mod export;
 mod health;
 mod idempotence;
 mod notifications;
 mod outages;
 mod poison;
 mod refusals;
+mod retention;
 mod timeline;
+mod workflows;
 
 use crate::harness::scenario::Scenario;
 
@@ -17,11 +22,16 @@ pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     batches::SCENARIOS,
     chain::SCENARIOS,
     crashes::SCENARIOS,
+    disk::SCENARIOS,
+    events::SCENARIOS,
+    export::SCENARIOS,
     health::SCENARIOS,
     idempotence::SCENARIOS,
     notifications::SCENARIOS,
     outages::SCENARIOS,
     poison::SCENARIOS,
     refusals::SCENARIOS,
+    retention::SCENARIOS,
     timeline::SCENARIOS,
+    workflows::SCENARIOS,
 ];

@@ -55,8 +55,8 @@ async fn logs(context: &Context) -> Result<()> {
                 ensure!(entry[field].is_string(), "expected {field} in {line}");
             }
             ensure!(
-                entry["request_id"] == id.as_str(),
-                "expected the request_id as a field of its own in {line}"
+                entry["span"]["request_id"] == id.as_str(),
+                "expected the request_id in a field of its own in {line}"
             );
         }
         // One line tells the request: what was asked, what was answered, how long it took.

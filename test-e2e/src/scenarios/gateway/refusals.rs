@@ -144,10 +144,10 @@ async fn malformed(context: &Context) -> Result<()> {
             .with_context(|| wrong.to_owned())?;
     }
     for path in [ALERTS, EVENTS] {
-        for (wrong, body) in [
-            ("cut off", r#"{"alerts": [{"labels""#),
-            ("no JSON", "alert!"),
-            ("empty", ""),
+        for (wrong, body, named) in [
+            ("cut off", r#"{"alerts": [{"labels""#, "line 1 column 21"),
+            ("no JSON", "alert!", "JSON"),
+            ("empty", "", "JSON"),
         ] {
             let request = context.http.request(Method::POST, context.gateway().url(path)?);
             let answer = request
@@ -156,7 +156,7 @@ async fn malformed(context: &Context) -> Result<()> {
                 .send()
                 .await?;
             answer
-                .is_problem(400, &["JSON"])
+                .is_problem(400, &[named])
                 .with_context(|| format!("{wrong}, {path}"))?;
         }
     }
