@@ -30,6 +30,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// How signals become requests.
     pub deduplication: Deduplication,
+    /// Who may send signals.
+    pub auth: Auth,
     /// How often calls of the Kubernetes API are tried.
     pub retry: retry::Policy,
     /// When no call is tried any more.
@@ -62,6 +64,8 @@ pub struct Http {
     pub deadline_ms: u64,
     /// How many requests are worked on at once; more get 429.
     pub in_flight: usize,
+    /// Origins whose pages may send signals, such as `https://console.example.com`.
+    pub cors_origins: Vec<String>,
 }
 
 /// The cluster.
@@ -90,8 +94,55 @@ pub struct DataStorage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deduplication {
+    /// Which signals are the same problem.
+    pub fingerprint: FingerprintOf,
     /// The least time between two writes to the same request.
     pub interval_ms: u64,
+}
+
+/// Which signals are the same problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FingerprintOf {
+    /// Those of the same name about the same object.
+    Signal,
+    /// All about objects of the same top-level owner.
+    Owner,
+}
+
+/// Who may send signals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whether anybody is asked.
+    pub mode: AuthMode,
+    /// The service on which a sender needs the verb `create`.
+    pub service: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// For how long an answer of the cluster is remembered.
+    pub remember_ms: u64,
+}
+
+/// Whether senders are asked who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Everyone may send.
+    Off,
+    /// The cluster's accounts and roles decide.
+    Kubernetes,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Off,
+            service: "gateway-service".to_owned(),
+            namespace: "kubernaut-system".to_owned(),
+            remember_ms: 5_000,
+        }
+    }
 }
 
 /// How the service ends; the three together stay below the 30 seconds that a pod is given.
@@ -123,6 +174,7 @@ impl Default for Http {
             body_bytes: 256 << 10,
             deadline_ms: 15_000,
             in_flight: 2_048,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -147,7 +199,10 @@ impl Default for DataStorage {
 
 impl Default for Deduplication {
     fn default() -> Self {
-        Self { interval_ms: 10 }
+        Self {
+            fingerprint: FingerprintOf::Signal,
+            interval_ms: 10,
+        }
     }
 }
 
@@ -211,6 +266,7 @@ impl Validate for Config {
             0,
             1_000,
         );
+        between("auth.remember_ms", self.auth.remember_ms, 0, 60_000);
         between("retry.tries", self.retry.tries.into(), 1, 10);
         between("retry.first_delay_ms", self.retry.first_delay_ms, 1, 10_000);
         between("retry.timeout_ms", self.retry.timeout_ms, 100, 60_000);
@@ -235,6 +291,12 @@ impl Validate for Config {
                 format!("{error}; write http://HOST:PORT"),
             ));
         }
+        for origin in &self.http.cors_origins {
+            if !is_origin(origin) {
+                let reason = "is no origin; write scheme://host or scheme://host:port, and each by itself";
+                mistakes.push(Mistake::new("http.cors_origins", origin, reason));
+            }
+        }
         if !is_namespace_name(&self.kubernetes.fallback_namespace) {
             let reason = "is no namespace's name; lowercase letters, digits and - are, up to 63";
             mistakes.push(Mistake::new(
@@ -245,6 +307,11 @@ impl Validate for Config {
         }
         mistakes
     }
+}
+
+/// An origin as browsers send it: nothing after the host and port, and no wildcard.
+fn is_origin(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
 }
 
 #[cfg(test)]
@@ -268,7 +335,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named() {
-        let text = "[http]\nin_flight = 0\n[retry]\ntries = 99\n[breaker]\nfailed_share = 2.0\n\
+        let text = "[http]\nin_flight = 0\ncors_origins = ['*', 'https://a.example', 'https://a.example/']\n[retry]\ntries = 99\n[breaker]\nfailed_share = 2.0\n\
             [kubernetes]\nfallback_namespace = 'No'\n[datastorage]\nurl = 'nowhere'";
         assert_eq!(
             mistakes(text),
@@ -277,6 +344,8 @@ mod tests {
                 "retry.tries",
                 "breaker.failed_share",
                 "datastorage.url",
+                "http.cors_origins",
+                "http.cors_origins",
                 "kubernetes.fallback_namespace"
             ]
         );

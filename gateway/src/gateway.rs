@@ -10,6 +10,7 @@ use wire::audit::AuditEvent;
 use crate::audit::events;
 use crate::audit::spool::Spool;
 use crate::cluster::kubernetes::Kubernetes;
+use crate::cluster::owners::Owners;
 use crate::cluster::watch::Progress;
 use crate::cluster::{Cause, Error};
 use crate::deduplicate::{Deduplicator, Outcome};
@@ -24,6 +25,7 @@ pub struct Gateway {
     spool: Arc<Spool>,
     metrics: Metrics,
     progress: watch::Receiver<Progress>,
+    owners: Option<Arc<Owners>>,
 }
 
 /// A signal that was worked on.
@@ -37,19 +39,21 @@ pub struct Taken {
 
 impl Gateway {
     /// Deduplicates through `deduplicator` once `progress` says that the cluster is known, tells `spool` of it, and
-    /// counts in `metrics`.
+    /// counts in `metrics`. With `owners`, signals about objects of the same owner are one problem.
     #[must_use]
     pub fn new(
         deduplicator: Deduplicator<Kubernetes>,
         spool: Arc<Spool>,
         metrics: Metrics,
         progress: watch::Receiver<Progress>,
+        owners: Option<Arc<Owners>>,
     ) -> Self {
         Self {
             deduplicator,
             spool,
             metrics,
             progress,
+            owners,
         }
     }
 
@@ -75,6 +79,17 @@ impl Gateway {
                 result: Err(error),
             };
         }
+        let fingerprint = match self.fingerprint(&signal).await {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => {
+                tracing::warn!(%fingerprint, %error, "the owner of a signal's target is not known");
+                self.metrics.creation_failed(error.kind());
+                return Taken {
+                    fingerprint,
+                    result: Err(error),
+                };
+            }
+        };
         let id = Uuid::now_v7();
         let result = self.deduplicator.submit(id, signal.clone(), fingerprint).await;
         let told = match &result {
@@ -98,6 +113,13 @@ impl Gateway {
         Taken {
             fingerprint,
             result: result.map_err(|failure| failure.error),
+        }
+    }
+
+    async fn fingerprint(&self, signal: &Signal) -> Result<Fingerprint, Error> {
+        match &self.owners {
+            None => Ok(signal.fingerprint()),
+            Some(owners) => Ok(Fingerprint::of_owner(&owners.top(&signal.target).await?)),
         }
     }
 

@@ -12,10 +12,12 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::audit::delivery::{Delivery, Health};
 use crate::audit::spool::{Pending, Spool};
+use crate::cluster::access::Access;
 use crate::cluster::breaker::{Breaker, State};
 use crate::cluster::kubernetes::Kubernetes;
+use crate::cluster::owners::Owners;
 use crate::cluster::watch::{self as cluster_watch, Progress};
-use crate::config::Config;
+use crate::config::{Auth, AuthMode, Config, FingerprintOf};
 use crate::deduplicate::Deduplicator;
 use crate::domain::index::Index;
 use crate::gateway::Gateway;
@@ -77,12 +79,23 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let requests = Kubernetes::new(client, config.retry, breaker);
     let interval = Duration::from_millis(config.deduplication.interval_ms);
     let fallback = config.kubernetes.fallback_namespace.clone();
+    let owners = matches!(config.deduplication.fingerprint, FingerprintOf::Owner);
+    let owners = owners.then(|| Arc::new(Owners::new(requests.clone())));
+    let access = access(&config, &requests);
     let deduplicator = Deduplicator::new(requests, index, fallback, interval);
     let in_flight = Arc::new(Semaphore::new(config.http.in_flight));
     let app = App {
-        gateway: Gateway::new(deduplicator, Arc::clone(&spool), metrics, synced),
+        gateway: Gateway::new(deduplicator, Arc::clone(&spool), metrics, synced, owners),
+        access,
         in_flight: Arc::clone(&in_flight),
         deadline: Duration::from_millis(config.http.deadline_ms),
+        body_bytes: config.http.body_bytes,
+        cors_origins: config
+            .http
+            .cors_origins
+            .iter()
+            .map(|origin| origin.parse())
+            .collect::<Result<_, _>>()?,
     };
     let version = service::version(env!("CARGO_PKG_VERSION"));
     let addresses = listeners.addresses()?;
@@ -90,16 +103,31 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         metrics = %addresses.metrics, "serving");
     let health = health::router("gateway", version, lifecycle.clone(), readiness);
     let side = listeners.serve_health(health, health::metrics(Arc::new(registry)));
-    let side = side
-        .serve_api(
-            http::router(app, config.http.body_bytes),
-            lifecycle,
-            config.stop(),
-        )
-        .await;
+    let side = side.serve_api(http::router(app), lifecycle, config.stop()).await;
     end(&config, &in_flight, &spool).await;
     drop(side);
     Ok(())
+}
+
+fn access(config: &Config, kubernetes: &Kubernetes) -> Option<Arc<Access>> {
+    let Auth {
+        mode,
+        service,
+        namespace,
+        remember_ms,
+    } = config.auth.clone();
+    match mode {
+        AuthMode::Off => None,
+        AuthMode::Kubernetes => {
+            let remembered_for = Duration::from_millis(remember_ms);
+            Some(Arc::new(Access::new(
+                kubernetes.clone(),
+                service,
+                namespace,
+                remembered_for,
+            )))
+        }
+    }
 }
 
 async fn client(config: &Config) -> anyhow::Result<kube::Client> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// Labels or annotations of an alert.
 pub type Labels = BTreeMap<String, String>;
@@ -15,7 +16,7 @@ pub type Labels = BTreeMap<String, String>;
 /// One delivery of AlertManager: the alerts of one group.
 ///
 /// The alerts stay raw, so that each is read, refused and kept for itself: as an [`Alert`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", bound = "'de: 'a")]
 pub struct Webhook<'a> {
     /// The format's version, `4`.
@@ -32,11 +33,12 @@ pub struct Webhook<'a> {
     pub common_annotations: Labels,
     /// The alerts, each as its own JSON text.
     #[serde(default, deserialize_with = "or_empty", borrow)]
+    #[schema(value_type = Vec<Alert>)]
     pub alerts: Vec<&'a RawValue>,
 }
 
 /// One alert of a [`Webhook`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
     /// `firing` or `resolved`.
@@ -50,6 +52,7 @@ pub struct Alert {
     pub annotations: Labels,
     /// Since when it fires.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub starts_at: Option<Timestamp>,
     /// Link to the rule that fired.
     #[serde(default, rename = "generatorURL", deserialize_with = "or_empty")]
@@ -57,7 +60,7 @@ pub struct Alert {
 }
 
 /// An Event of the Kubernetes API, as `kubectl get event -o json` shows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// `Normal`, `Warning`, or what the reporter made up.
@@ -83,12 +86,15 @@ pub struct Event {
     pub reporting_component: String,
     /// When it was first seen.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_timestamp: Option<Timestamp>,
     /// When it was last seen.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_timestamp: Option<Timestamp>,
     /// When it was first seen, from reporters of the newer form, which leave the other two null.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub event_time: Option<Timestamp>,
     /// Repetitions, from reporters of the newer form.
     #[serde(default)]
@@ -96,7 +102,7 @@ pub struct Event {
 }
 
 /// The part of an [`Event`]'s metadata that is read.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct EventMetadata {
     /// The event's namespace.
     #[serde(default, deserialize_with = "or_empty")]
@@ -110,7 +116,7 @@ pub struct EventMetadata {
 }
 
 /// What an [`Event`] is about.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct InvolvedObject {
     /// Its kind, such as `Pod`.
     #[serde(default, deserialize_with = "or_empty")]
@@ -124,7 +130,7 @@ pub struct InvolvedObject {
 }
 
 /// Who reported an [`Event`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct EventSource {
     /// The component, such as `kubelet`.
     #[serde(default, deserialize_with = "or_empty")]
@@ -132,11 +138,12 @@ pub struct EventSource {
 }
 
 /// Repetitions of an [`Event`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventSeries {
     /// When it was last seen.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_observed_time: Option<Timestamp>,
 }
 

@@ -89,20 +89,10 @@ impl<O: Observer> Delivery<O> {
 
     /// Delivers for as long as it is polled.
     pub async fn run(self) {
-        let mut wait = FIRST_WAIT;
         loop {
-            match self.spool.next(BATCH_EVENTS, BATCH_BYTES).await {
-                Ok(batch) => {
-                    self.deliver(&batch.events).await;
-                    self.spool.delivered(&batch);
-                    wait = FIRST_WAIT;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the spool can't be read");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-            }
+            let batch = self.spool.next(BATCH_EVENTS, BATCH_BYTES).await;
+            self.deliver(&batch.events).await;
+            self.spool.delivered(&batch);
         }
     }
 

@@ -9,18 +9,21 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::segment::{self, Damage, Stored};
+use self::writer::Writer;
+use super::segment::{self, Stored};
+
+mod cursor;
+mod recover;
+mod writer;
 
 /// How the spool keeps events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +104,8 @@ struct Segment {
     length: u64,
     /// Whether nothing is appended to it any more.
     closed: bool,
+    /// Events of it that were not delivered.
+    waiting: u64,
     /// Whether something unreadable stands after its records, to be kept for people to look at.
     corrupt: bool,
 }
@@ -135,7 +140,7 @@ impl Spool {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| named("can't be locked")),
         }
-        let state = recover(&directory).with_context(|| named("can't be taken up"))?;
+        let state = recover::recover(&directory).with_context(|| named("can't be taken up"))?;
         let pending = watch::Sender::new(state.pending.clone());
         let shared = Arc::new(Shared {
             settings,
@@ -144,11 +149,7 @@ impl Spool {
             pending,
         });
         let (appends, received) = std::sync::mpsc::channel();
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            current: None,
-            memory: VecDeque::new(),
-        };
+        let writer = Writer::new(Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || writer.run(&received))?;
@@ -173,14 +174,11 @@ impl Spool {
     }
 
     /// The oldest events, at most `most_events` and about `most_bytes` of them; waits until there is one.
-    ///
-    /// # Errors
-    /// A segment can't be read.
-    pub async fn next(&self, most_events: usize, most_bytes: usize) -> io::Result<Batch> {
+    pub async fn next(&self, most_events: usize, most_bytes: usize) -> Batch {
         loop {
             let grown = self.shared.grown.notified();
-            if let Some(batch) = self.shared.next(most_events, most_bytes)? {
-                return Ok(batch);
+            if let Some(batch) = self.shared.next(most_events, most_bytes) {
+                return batch;
             }
             grown.await;
         }
@@ -215,29 +213,53 @@ impl Spool {
 }
 
 impl Shared {
-    fn next(&self, most_events: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
+    fn next(&self, most_events: usize, most_bytes: usize) -> Option<Batch> {
         loop {
             let (number, offset, end) = {
                 let mut state = lock(&self.state);
                 state.drop_delivered(&self.settings.directory);
-                let Some(first) = state.segments.front() else {
-                    return Ok(None);
-                };
+                let first = state.segments.front()?;
                 if state.offset >= first.length {
-                    return Ok(None);
+                    return None;
                 }
                 (first.number, state.offset, first.length)
             };
             let path = segment::path(&self.settings.directory, number);
-            let (events, end) = segment::read(&path, offset, end, most_events, most_bytes)?;
-            if !events.is_empty() {
-                return Ok(Some(Batch {
-                    events,
-                    segment: number,
-                    end,
-                }));
+            match segment::read(&path, offset, end, most_events, most_bytes) {
+                Ok((events, end)) if !events.is_empty() => {
+                    return Some(Batch {
+                        events,
+                        segment: number,
+                        end,
+                    });
+                }
+                Ok(_) => self.give_up(number, "it is shorter than it was"),
+                Err(error) => self.give_up(number, &error.to_string()),
             }
         }
+    }
+
+    /// What can't be read must not stop what comes after it.
+    fn give_up(&self, number: u64, reason: &str) {
+        let mut state = lock(&self.state);
+        let offset = state.offset;
+        let Some(first) = state.segments.front_mut().filter(|first| first.number == number) else {
+            return;
+        };
+        let lost = std::mem::take(&mut first.waiting);
+        first.length = offset;
+        first.closed = true;
+        first.corrupt = true;
+        tracing::error!(
+            segment = number,
+            reason,
+            lost,
+            "a segment can't be read; it is kept as .corrupt"
+        );
+        state.pending.events = state.pending.events.saturating_sub(lost);
+        state.pending.lost += lost;
+        state.drop_delivered(&self.settings.directory);
+        self.pending.send_replace(state.pending.clone());
     }
 
     fn delivered(&self, batch: &Batch) {
@@ -251,12 +273,14 @@ impl Shared {
         }
         state.offset = batch.end;
         let count = batch.events.len() as u64;
+        if let Some(first) = state.segments.front_mut() {
+            first.waiting = first.waiting.saturating_sub(count);
+        }
         state.pending.events = state.pending.events.saturating_sub(count);
         // Until the next batch is read its first event's time is not known; it is no older than the last delivered.
         let last = batch.events.last().map(|event| event.time_ms);
         state.pending.oldest_ms = if state.pending.events == 0 { None } else { last };
-        let cursor = encode_cursor(batch.segment, batch.end);
-        if let Err(error) = state.cursor.write_all_at(&cursor, 0) {
+        if let Err(error) = cursor::write(&state.cursor, batch.segment, batch.end) {
             tracing::warn!(%error, "the spool's cursor can't be written; after a restart events are delivered again");
         }
         state.drop_delivered(&self.settings.directory);
@@ -285,253 +309,6 @@ impl State {
             self.offset = 0;
         }
     }
-}
-
-/// Takes up what an earlier process left.
-fn recover(directory: &Path) -> anyhow::Result<State> {
-    let cursor = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(directory.join("cursor"))?;
-    let mut written = [0; 20];
-    let (cursor_segment, cursor_offset) = cursor
-        .read_exact_at(&mut written, 0)
-        .ok()
-        .and_then(|()| decode_cursor(&written))
-        .unwrap_or_default();
-    let mut state = State {
-        segments: VecDeque::new(),
-        offset: 0,
-        cursor,
-        pending: Pending::default(),
-    };
-    for number in segment::list(directory)? {
-        let path = segment::path(directory, number);
-        let offset = if number == cursor_segment {
-            cursor_offset
-        } else {
-            0
-        };
-        let found = segment::scan(&path, offset).with_context(|| path.display().to_string())?;
-        match found.damage {
-            None => {}
-            Some(Damage::Torn) => {
-                tracing::warn!(path = %path.display(), "the last event was not written whole and was not acknowledged");
-            }
-            Some(Damage::Corrupt) => {
-                tracing::error!(path = %path.display(), at = found.length, "a segment was altered: what follows can't be read; it is kept as .corrupt");
-            }
-        }
-        if state.segments.is_empty() {
-            state.offset = offset.min(found.length);
-            state.pending.oldest_ms = found.oldest_ms;
-        }
-        state.pending.events += found.events;
-        state.pending.bytes += found.length;
-        state.segments.push_back(Segment {
-            number,
-            length: found.length,
-            closed: true,
-            corrupt: found.damage == Some(Damage::Corrupt),
-        });
-    }
-    state.drop_delivered(directory);
-    if state.pending.events > 0 {
-        tracing::info!(
-            events = state.pending.events,
-            "audit events of an earlier process are delivered now"
-        );
-    }
-    Ok(state)
-}
-
-/// The thread that appends.
-struct Writer {
-    shared: Arc<Shared>,
-    current: Option<File>,
-    /// What waits for room.
-    memory: VecDeque<Stored>,
-}
-
-/// Events that are written as one.
-const GROUP: usize = 1_024;
-/// How often it is tried to get what waits in memory onto the disk.
-const AGAIN: Duration = Duration::from_millis(250);
-
-impl Writer {
-    fn run(mut self, appends: &Receiver<Append>) {
-        loop {
-            let first = match appends.recv_timeout(AGAIN) {
-                Ok(append) => Some(append),
-                Err(RecvTimeoutError::Timeout) if self.memory.is_empty() => continue,
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let mut waiting = Vec::new();
-            for Append { events, done } in first.into_iter().chain(appends.try_iter().take(GROUP)) {
-                self.memory.extend(events);
-                waiting.push(done);
-            }
-            self.write();
-            for done in waiting {
-                // Who no longer waits is not told.
-                let _ = done.send(());
-            }
-        }
-        self.write();
-        if !self.memory.is_empty() {
-            tracing::error!(
-                events = self.memory.len(),
-                "audit events are lost: the spool has no room at the end"
-            );
-        }
-    }
-
-    /// Gets all that waits onto the disk, or as much as there is room for; gives up what the memory can't hold.
-    fn write(&mut self) {
-        let mut trouble = None;
-        while !self.memory.is_empty() && trouble.is_none() {
-            trouble = self.write_some().err().map(|error| error.to_string());
-        }
-        let mut state = lock(&self.shared.state);
-        let excess = self
-            .memory
-            .len()
-            .saturating_sub(self.shared.settings.memory_events);
-        if excess > 0 {
-            self.memory.truncate(self.shared.settings.memory_events);
-            state.pending.lost += excess as u64;
-            let lost = state.pending.lost;
-            tracing::error!(
-                events = excess,
-                lost,
-                "audit events are lost: the spool has no room"
-            );
-        }
-        if trouble != state.pending.trouble {
-            match &trouble {
-                Some(trouble) => tracing::error!(%trouble, "audit events wait in memory"),
-                None => tracing::info!("the spool has room again"),
-            }
-        }
-        state.pending.in_memory = self.memory.len() as u64;
-        state.pending.trouble = trouble;
-        self.shared.pending.send_replace(state.pending.clone());
-        drop(state);
-        self.shared.grown.notify_one();
-    }
-
-    /// Appends as many events as fit into the current segment.
-    fn write_some(&mut self) -> io::Result<()> {
-        let settings = &self.shared.settings;
-        let (number, length, used) = {
-            let mut state = lock(&self.shared.state);
-            let open = state
-                .segments
-                .back()
-                .filter(|last| !last.closed && last.length < settings.segment_bytes);
-            match open.map(|last| (last.number, last.length)) {
-                Some((number, length)) => (number, length, state.pending.bytes),
-                None => {
-                    let number = state.segments.back().map_or(1, |last| last.number + 1);
-                    let number = number.max(first_free(&settings.directory)?);
-                    let path = segment::path(&settings.directory, number);
-                    self.current = Some(OpenOptions::new().create_new(true).write(true).open(path)?);
-                    if let Some(last) = state.segments.back_mut() {
-                        last.closed = true;
-                    }
-                    state.segments.push_back(Segment {
-                        number,
-                        length: 0,
-                        closed: false,
-                        corrupt: false,
-                    });
-                    (number, 0, state.pending.bytes)
-                }
-            }
-        };
-        let mut buffer = Vec::new();
-        let mut events = 0;
-        for event in self.memory.iter().take(GROUP) {
-            let after = used + buffer.len() as u64 + event.size();
-            if after > settings.max_bytes {
-                break;
-            }
-            event.encode(&mut buffer);
-            events += 1;
-        }
-        if events == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!(
-                    "spool.max_bytes = {} are in use and DataStorage takes no events",
-                    settings.max_bytes
-                ),
-            ));
-        }
-        let file = self
-            .current
-            .as_mut()
-            .ok_or_else(|| io::Error::other("no segment is open"))?;
-        if let Err(error) = append(file, &buffer, settings.fsync) {
-            // What was written of it must not stand before the next record.
-            self.current = None;
-            let mut state = lock(&self.shared.state);
-            if let Some(last) = state.segments.back_mut().filter(|last| last.number == number) {
-                last.closed = true;
-            }
-            return Err(error);
-        }
-        let oldest = self.memory.front().map(|event| event.time_ms);
-        self.memory.drain(..events);
-        let mut state = lock(&self.shared.state);
-        if let Some(last) = state.segments.back_mut() {
-            last.length = length + buffer.len() as u64;
-        }
-        state.pending.bytes += buffer.len() as u64;
-        state.pending.events += events as u64;
-        state.pending.oldest_ms = state.pending.oldest_ms.or(oldest);
-        Ok(())
-    }
-}
-
-fn append(file: &mut File, buffer: &[u8], fsync: bool) -> io::Result<()> {
-    file.write_all(buffer)?;
-    if fsync { file.sync_data() } else { Ok(()) }
-}
-
-/// After everything was delivered the numbers go on: a cursor must not point into a new segment of an old number.
-fn first_free(directory: &Path) -> io::Result<u64> {
-    let mut written = [0; 20];
-    let cursor = File::open(directory.join("cursor"))
-        .and_then(|file| file.read_exact_at(&mut written, 0))
-        .ok()
-        .and_then(|()| decode_cursor(&written));
-    let last = segment::list(directory)?.last().copied().unwrap_or_default();
-    Ok(last.max(cursor.unwrap_or_default().0) + 1)
-}
-
-fn encode_cursor(segment: u64, offset: u64) -> [u8; 20] {
-    let mut bytes = [0; 20];
-    bytes[..8].copy_from_slice(&segment.to_le_bytes());
-    bytes[8..16].copy_from_slice(&offset.to_le_bytes());
-    let checksum = crc32fast::hash(&bytes[..16]);
-    bytes[16..].copy_from_slice(&checksum.to_le_bytes());
-    bytes
-}
-
-fn decode_cursor(bytes: &[u8; 20]) -> Option<(u64, u64)> {
-    let (numbers, checksum) = bytes.split_first_chunk::<16>()?;
-    if checksum != crc32fast::hash(numbers).to_le_bytes() {
-        return None;
-    }
-    let (segment, offset) = numbers.split_first_chunk::<8>()?;
-    Some((
-        u64::from_le_bytes(*segment),
-        u64::from_le_bytes(offset.try_into().ok()?),
-    ))
 }
 
 /// The time in milliseconds since 1970.

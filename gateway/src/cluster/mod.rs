@@ -1,7 +1,9 @@
 //! The Kubernetes API as the Gateway uses it: requests are created, read and counted, and watched from afar.
 
+pub mod access;
 pub mod breaker;
 pub mod kubernetes;
+pub mod owners;
 pub mod retry;
 pub mod slim;
 pub mod watch;

@@ -13,6 +13,8 @@ const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(2);
 
 /// The header in which a sender can give the time of sending, in Unix seconds.
 pub const HEADER: &str = "X-Timestamp";
+/// [`HEADER`] as HTTP libraries want it.
+pub const HEADER_LOWERCASE: &str = "x-timestamp";
 
 /// Checks the time of a webhook: the header where it is given, else the newest `startsAt`.
 ///

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use service::http::Failure;
+use utoipa::ToSchema;
 use wire::problem::FieldError;
 
 use crate::cluster;
@@ -24,12 +25,15 @@ pub enum Entry {
 }
 
 /// The answer to one signal that was taken.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Single {
+pub(super) struct Single {
+    /// `created`, `deduplicated` or `resolved`.
     status: &'static str,
     message: String,
+    /// Which problem it is: 64 lowercase hex digits.
     fingerprint: String,
+    /// Whether the request was there before.
     duplicate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation_request_name: Option<String>,
@@ -40,25 +44,31 @@ struct Single {
 }
 
 /// How often the signal came.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    /// Signals up to and with this one.
     count: i64,
+    #[schema(value_type = String, format = DateTime)]
     first_occurrence: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     last_occurrence: Timestamp,
+    /// `namespace/name`.
     remediation_request_ref: String,
 }
 
 /// The answer to several signals.
-#[derive(Debug, Serialize)]
-struct Multi {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Multi {
+    /// One entry an alert, in their order.
     results: Vec<Line>,
     summary: Summary,
 }
 
 /// One signal of several.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Line {
+    /// `created`, `deduplicated`, `resolved`, `rejected` or `failed`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
@@ -68,7 +78,7 @@ struct Line {
 }
 
 /// The signals by what became of them.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Summary {
     total: usize,
     created: usize,
@@ -252,7 +262,7 @@ fn line(entry: Entry, summary: &mut Summary) -> Line {
 }
 
 /// 503 for what passes, 500 for what does not.
-fn failure(error: &cluster::Error) -> Failure {
+pub(super) fn failure(error: &cluster::Error) -> Failure {
     match error {
         cluster::Error::Unavailable { retry_after, .. } => {
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

@@ -7,8 +7,9 @@ use axum::response::Response;
 use jiff::Timestamp;
 use service::http::{Failure, RawBody};
 use tracing::Instrument;
-use wire::problem::FieldError;
+use wire::problem::{FieldError, MEDIA_TYPE, Problem};
 use wire::remediation_request::SignalType;
+use wire::webhook::{Event, Webhook};
 
 use super::App;
 use super::answer::{self, Entry};
@@ -22,6 +23,21 @@ const ALERTS_AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// See `docs/gateway.md`.
+#[utoipa::path(post, path = "/api/v1/signals/prometheus", tag = "signals", request_body = Webhook,
+    params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
+    responses(
+        (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
+        (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
+        (status = 207, body = answer::Multi, description = "Several alerts, each with its own result"),
+        (status = 400, body = Problem, content_type = MEDIA_TYPE, description = "Not JSON, or a field is wrong or stale; every mistake is listed"),
+        (status = 401, body = Problem, content_type = MEDIA_TYPE, description = "No valid token, where callers are authenticated"),
+        (status = 403, body = Problem, content_type = MEDIA_TYPE, description = "The caller may not send signals"),
+        (status = 413, body = Problem, content_type = MEDIA_TYPE, description = "The body is too long"),
+        (status = 415, body = Problem, content_type = MEDIA_TYPE, description = "Content-Type is not JSON"),
+        (status = 429, body = Problem, content_type = MEDIA_TYPE, description = "Too much at once; Retry-After says when to come again"),
+        (status = 503, body = Problem, content_type = MEDIA_TYPE, description = "The Kubernetes API can't be used now; Retry-After says when to come again"),
+        (status = 504, body = Problem, content_type = MEDIA_TYPE, description = "Not done in time"),
+    ))]
 pub async fn prometheus(
     State(app): State<App>,
     Extension(in_flight): Extension<InFlight>,
@@ -68,6 +84,20 @@ pub async fn prometheus(
 ///
 /// # Errors
 /// See `docs/gateway.md`.
+#[utoipa::path(post, path = "/api/v1/signals/kubernetes-event", tag = "signals", request_body = Event,
+    params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
+    responses(
+        (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
+        (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
+        (status = 400, body = Problem, content_type = MEDIA_TYPE, description = "Not JSON, or a field is wrong or stale; every mistake is listed"),
+        (status = 401, body = Problem, content_type = MEDIA_TYPE, description = "No valid token, where callers are authenticated"),
+        (status = 403, body = Problem, content_type = MEDIA_TYPE, description = "The caller may not send signals"),
+        (status = 413, body = Problem, content_type = MEDIA_TYPE, description = "The body is too long"),
+        (status = 415, body = Problem, content_type = MEDIA_TYPE, description = "Content-Type is not JSON"),
+        (status = 429, body = Problem, content_type = MEDIA_TYPE, description = "Too much at once; Retry-After says when to come again"),
+        (status = 503, body = Problem, content_type = MEDIA_TYPE, description = "The Kubernetes API can't be used now; Retry-After says when to come again"),
+        (status = 504, body = Problem, content_type = MEDIA_TYPE, description = "Not done in time"),
+    ))]
 pub async fn kubernetes_event(
     State(app): State<App>,
     Extension(in_flight): Extension<InFlight>,

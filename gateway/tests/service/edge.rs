@@ -16,6 +16,7 @@ async fn the_contract_of_the_routes() {
     what_is_wrong_is_named(&stack, &gateway).await;
     events_make_requests(&stack, &gateway).await;
     without_a_namespace_the_fallback_takes_it(&stack, &gateway).await;
+    the_api_describes_itself(&stack, &gateway).await;
     log_lines_are_json_without_payloads(&gateway);
 }
 
@@ -189,6 +190,14 @@ async fn without_a_namespace_the_fallback_takes_it(stack: &Stack, gateway: &Gate
     let labels = request.metadata.labels.unwrap();
     assert_eq!(labels["kubernaut.ai/origin-namespace"], "not-there");
     assert_eq!(labels["kubernaut.ai/cluster-scoped"], "true");
+}
+
+async fn the_api_describes_itself(stack: &Stack, gateway: &Gateway) {
+    let document = answer(stack.http.get(gateway.url("/openapi.json")))
+        .await
+        .unwrap();
+    assert_eq!(document.headers["content-type"], "application/json");
+    assert!(document.body["paths"][ALERTS]["post"]["responses"]["207"].is_object());
 }
 
 fn log_lines_are_json_without_payloads(gateway: &Gateway) {

@@ -2,6 +2,8 @@
 
 // The attributes tell clippy that helpers in these modules are tests, too.
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod edge;

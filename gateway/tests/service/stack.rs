@@ -34,7 +34,24 @@ pub(crate) struct Stack {
 impl Stack {
     /// A Kubernetes API with the CRD and the namespaces `shop` and `kubernaut-system`, and a DataStorage.
     pub(crate) async fn start() -> Self {
-        let kubernetes = tokio::task::spawn_blocking(embedded::Kubernetes::start)
+        Self::start_with(embedded::Kubernetes::builder()).await
+    }
+
+    /// As [`Stack::start`], with these tokens: lines of `token,user,uid`.
+    pub(crate) async fn start_with_tokens(tokens: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), tokens).unwrap();
+        let path = file.path().to_str().unwrap();
+        Self::start_with(
+            embedded::Kubernetes::builder()
+                .argument("--token-auth-file")
+                .argument(path),
+        )
+        .await
+    }
+
+    async fn start_with(builder: embedded::Builder<embedded::KubernetesOptions>) -> Self {
+        let kubernetes = tokio::task::spawn_blocking(|| builder.start())
             .await
             .unwrap()
             .unwrap();

@@ -1,4 +1,5 @@
 use std::fs;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -32,7 +33,7 @@ fn killed(spool: &Spool) -> TempDir {
 async fn drain(spool: &Spool, most: usize) -> Vec<Vec<u8>> {
     let mut drained = Vec::new();
     while spool.pending().borrow().events > 0 {
-        let batch = spool.next(most, 1 << 20).await.unwrap();
+        let batch = spool.next(most, 1 << 20).await;
         drained.extend(batch.events.iter().map(|event| event.text.clone()));
         spool.delivered(&batch);
     }
@@ -61,7 +62,7 @@ async fn what_was_delivered_is_not_handed_out_again_after_a_kill() {
     spool.append(texts(0..20)).await;
     let mut delivered = 0;
     while delivered < 20 {
-        let batch = spool.next(3, 1 << 20).await.unwrap();
+        let batch = spool.next(3, 1 << 20).await;
         delivered += batch.events.len();
         spool.delivered(&batch);
         let copy = killed(&spool);
@@ -139,7 +140,7 @@ async fn without_room_events_wait_in_memory_and_then_are_lost_with_a_count() {
     let pending = spool.pending().borrow().clone();
     assert_eq!((pending.events, pending.in_memory, pending.lost), (10, 5, 5));
     assert!(pending.trouble.unwrap().contains("spool.max_bytes = 260"));
-    let batch = spool.next(100, 1 << 20).await.unwrap();
+    let batch = spool.next(100, 1 << 20).await;
     spool.delivered(&batch);
     let mut waits = spool.pending();
     let roomy = waits.wait_for(|pending| pending.in_memory == 0 && pending.trouble.is_none());
@@ -170,7 +171,7 @@ async fn a_reader_that_waits_is_woken() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Arc::new(Spool::open(settings(directory.path())).unwrap());
     let reader = Arc::clone(&spool);
-    let read = tokio::spawn(async move { reader.next(10, 1 << 20).await.unwrap().events });
+    let read = tokio::spawn(async move { reader.next(10, 1 << 20).await.events });
     tokio::task::yield_now().await;
     spool.append(texts(0..1)).await;
     let events = tokio::time::timeout(Duration::from_secs(10), read)
@@ -178,4 +179,19 @@ async fn a_reader_that_waits_is_woken() {
         .unwrap()
         .unwrap();
     assert_eq!(events[0].text, texts(0..1)[0]);
+}
+
+#[tokio::test]
+async fn a_segment_that_vanishes_stops_no_other_and_is_counted_as_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(settings(directory.path())).unwrap();
+    for start in 0..8 {
+        spool.append(texts(start..start + 1)).await;
+    }
+    let first = segment::path(directory.path(), segment::list(directory.path()).unwrap()[0]);
+    fs::write(first, b"").unwrap();
+    let drained = drain(&spool, 100).await;
+    let pending = spool.pending().borrow().clone();
+    assert_eq!((pending.lost + drained.len() as u64, pending.events), (8, 0));
+    assert!(pending.lost > 0 && drained.last() == texts(7..8).first());
 }

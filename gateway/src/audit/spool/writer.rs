@@ -1,0 +1,188 @@
+//! The thread that appends to the newest segment.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::super::segment::{self, Stored};
+use super::{Append, Segment, Shared, cursor, lock};
+
+/// The thread that appends.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    current: Option<File>,
+    /// What waits for room.
+    memory: VecDeque<Stored>,
+}
+
+/// Events that are written as one.
+const GROUP: usize = 1_024;
+/// How often it is tried to get what waits in memory onto the disk.
+const AGAIN: Duration = Duration::from_millis(250);
+
+impl Writer {
+    /// One that has nothing yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            current: None,
+            memory: VecDeque::new(),
+        }
+    }
+
+    /// Appends until nobody can append any more.
+    pub(super) fn run(mut self, appends: &Receiver<Append>) {
+        loop {
+            let first = match appends.recv_timeout(AGAIN) {
+                Ok(append) => Some(append),
+                Err(RecvTimeoutError::Timeout) if self.memory.is_empty() => continue,
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut waiting = Vec::new();
+            for Append { events, done } in first.into_iter().chain(appends.try_iter().take(GROUP)) {
+                self.memory.extend(events);
+                waiting.push(done);
+            }
+            self.write();
+            for done in waiting {
+                // Who no longer waits is not told.
+                let _ = done.send(());
+            }
+        }
+        self.write();
+        if !self.memory.is_empty() {
+            tracing::error!(
+                events = self.memory.len(),
+                "audit events are lost: the spool has no room at the end"
+            );
+        }
+    }
+
+    /// Gets all that waits onto the disk, or as much as there is room for; gives up what the memory can't hold.
+    fn write(&mut self) {
+        let mut trouble = None;
+        while !self.memory.is_empty() && trouble.is_none() {
+            trouble = self.write_some().err().map(|error| error.to_string());
+        }
+        let mut state = lock(&self.shared.state);
+        let excess = self
+            .memory
+            .len()
+            .saturating_sub(self.shared.settings.memory_events);
+        if excess > 0 {
+            self.memory.truncate(self.shared.settings.memory_events);
+            state.pending.lost += excess as u64;
+            let lost = state.pending.lost;
+            tracing::error!(
+                events = excess,
+                lost,
+                "audit events are lost: the spool has no room"
+            );
+        }
+        if trouble != state.pending.trouble {
+            match &trouble {
+                Some(trouble) => tracing::error!(%trouble, "audit events wait in memory"),
+                None => tracing::info!("the spool has room again"),
+            }
+        }
+        state.pending.in_memory = self.memory.len() as u64;
+        state.pending.trouble = trouble;
+        self.shared.pending.send_replace(state.pending.clone());
+        drop(state);
+        self.shared.grown.notify_one();
+    }
+
+    /// Appends as many events as fit into the current segment.
+    fn write_some(&mut self) -> io::Result<()> {
+        let settings = &self.shared.settings;
+        let (number, length, used) = {
+            let mut state = lock(&self.shared.state);
+            let open = state
+                .segments
+                .back()
+                .filter(|last| !last.closed && last.length < settings.segment_bytes);
+            match open.map(|last| (last.number, last.length)) {
+                Some((number, length)) => (number, length, state.pending.bytes),
+                None => {
+                    let number = state.segments.back().map_or(1, |last| last.number + 1);
+                    let number = number.max(first_free(&settings.directory)?);
+                    let path = segment::path(&settings.directory, number);
+                    self.current = Some(OpenOptions::new().create_new(true).write(true).open(path)?);
+                    if let Some(last) = state.segments.back_mut() {
+                        last.closed = true;
+                    }
+                    state.segments.push_back(Segment {
+                        number,
+                        length: 0,
+                        waiting: 0,
+                        closed: false,
+                        corrupt: false,
+                    });
+                    (number, 0, state.pending.bytes)
+                }
+            }
+        };
+        let mut buffer = Vec::new();
+        let mut events = 0;
+        for event in self.memory.iter().take(GROUP) {
+            let after = used + buffer.len() as u64 + event.size();
+            if after > settings.max_bytes {
+                break;
+            }
+            event.encode(&mut buffer);
+            events += 1;
+        }
+        if events == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!(
+                    "spool.max_bytes = {} are in use and DataStorage takes no events",
+                    settings.max_bytes
+                ),
+            ));
+        }
+        let file = self
+            .current
+            .as_mut()
+            .ok_or_else(|| io::Error::other("no segment is open"))?;
+        if let Err(error) = append(file, &buffer, settings.fsync) {
+            // What was written of it must not stand before the next record.
+            self.current = None;
+            let mut state = lock(&self.shared.state);
+            if let Some(last) = state.segments.back_mut().filter(|last| last.number == number) {
+                last.closed = true;
+            }
+            return Err(error);
+        }
+        let oldest = self.memory.front().map(|event| event.time_ms);
+        self.memory.drain(..events);
+        let mut state = lock(&self.shared.state);
+        if let Some(last) = state.segments.back_mut() {
+            last.length = length + buffer.len() as u64;
+            last.waiting += events as u64;
+        }
+        state.pending.bytes += buffer.len() as u64;
+        state.pending.events += events as u64;
+        state.pending.oldest_ms = state.pending.oldest_ms.or(oldest);
+        Ok(())
+    }
+}
+
+fn append(file: &mut File, buffer: &[u8], fsync: bool) -> io::Result<()> {
+    file.write_all(buffer)?;
+    if fsync { file.sync_data() } else { Ok(()) }
+}
+
+/// After everything was delivered the numbers go on: a cursor must not point into a new segment of an old number.
+fn first_free(directory: &Path) -> io::Result<u64> {
+    let delivered = cursor::read(&File::open(directory.join("cursor"))?)
+        .unwrap_or_default()
+        .0;
+    let last = segment::list(directory)?.last().copied().unwrap_or_default();
+    Ok(last.max(delivered) + 1)
+}

@@ -1,0 +1,132 @@
+//! The top-level owner of an object: of a pod its Deployment, so that the pods of a crash loop are one problem.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::api::{GetParams, ObjectMeta};
+use kube::core::request::Request as RequestBuilder;
+use serde::Deserialize;
+
+use super::Error;
+use super::kubernetes::Kubernetes;
+use crate::domain::request::is_namespace_name;
+use crate::domain::signal::Target;
+
+/// The kinds that others own or that own others, and where they are read. Of any other kind the owner is not asked
+/// for: it is the top.
+const OWNED: [(&str, &str); 6] = [
+    ("Pod", "/api/v1/namespaces/{}/pods"),
+    ("ReplicaSet", "/apis/apps/v1/namespaces/{}/replicasets"),
+    ("StatefulSet", "/apis/apps/v1/namespaces/{}/statefulsets"),
+    ("DaemonSet", "/apis/apps/v1/namespaces/{}/daemonsets"),
+    ("Deployment", "/apis/apps/v1/namespaces/{}/deployments"),
+    ("Job", "/apis/batch/v1/namespaces/{}/jobs"),
+];
+/// No chain of owners is longer.
+const MAX_STEPS: usize = 8;
+/// For how long an owner is remembered: longer than a pod that is gone goes on firing.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// For how long it is remembered that an object is not there; it may come.
+const ABSENT: Duration = Duration::from_secs(10);
+/// Objects that are remembered.
+const MOST: usize = 10_000;
+
+/// Asks for owners and remembers them.
+pub struct Owners {
+    kubernetes: Kubernetes,
+    known: Mutex<HashMap<Target, (Instant, Target)>>,
+}
+
+#[derive(Deserialize)]
+struct Owned {
+    metadata: ObjectMeta,
+}
+
+impl Owners {
+    /// Asks through `kubernetes`.
+    #[must_use]
+    pub fn new(kubernetes: Kubernetes) -> Self {
+        Self {
+            kubernetes,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The top-level owner of `target`; the target itself where it has none or does not exist.
+    ///
+    /// # Errors
+    /// The cluster can't say now, or the Gateway may not ask.
+    pub async fn top(&self, target: &Target) -> Result<Target, Error> {
+        if let Some(top) = self.remembered(target) {
+            return Ok(top);
+        }
+        let mut top = target.clone();
+        let mut remembered_for = REMEMBERED;
+        for _ in 0..MAX_STEPS {
+            match self.owner(&top).await {
+                Ok(Some(owner)) => top = owner,
+                Ok(None) => break,
+                Err(Error::NotFound) => {
+                    remembered_for = ABSENT;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.remember(target, &top, remembered_for);
+        Ok(top)
+    }
+
+    async fn owner(&self, target: &Target) -> Result<Option<Target>, Error> {
+        let Some((_, path)) = OWNED.iter().find(|(kind, _)| *kind == target.kind) else {
+            return Ok(None);
+        };
+        if !is_namespace_name(&target.namespace) || !is_object_name(&target.name) {
+            return Err(Error::NotFound);
+        }
+        let request = RequestBuilder::new(path.replace("{}", &target.namespace))
+            .get_metadata(&target.name, &GetParams::default())
+            .map_err(|error| Error::Refused {
+                status: 0,
+                detail: error.to_string(),
+            })?;
+        let owned: Owned = match self.kubernetes.call(request).await {
+            Err(Error::Refused { status: 404, .. } | Error::NoNamespace) => return Err(Error::NotFound),
+            other => other?,
+        };
+        let owners = owned.metadata.owner_references.unwrap_or_default();
+        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+        Ok(controller.map(|owner| Target {
+            namespace: target.namespace.clone(),
+            kind: owner.kind,
+            name: owner.name,
+        }))
+    }
+
+    fn remembered(&self, target: &Target) -> Option<Target> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(target)
+            .filter(|(until, _)| Instant::now() < *until)
+            .map(|(_, top)| top.clone())
+    }
+
+    fn remember(&self, target: &Target, top: &Target, time: Duration) {
+        let now = Instant::now();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.retain(|_, (until, _)| now < *until);
+        }
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(target.clone(), (now + time, top.clone()));
+    }
+}
+
+/// Whether an object of this name can exist. What can't must not be put into a request's path.
+fn is_object_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (1..=253).contains(&text.len()) && text.bytes().all(legal) && !text.starts_with('.')
+}
