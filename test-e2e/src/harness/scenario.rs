@@ -61,6 +61,8 @@ pub(crate) enum Requirement {
     Redis,
     /// Faults of the Kubernetes API on demand.
     Faults,
+    /// A scheduler that starts the new before it ends the old.
+    Rollout,
     /// The runner and its sources.
     Runner,
 }
@@ -87,6 +89,12 @@ impl Requirement {
                 let embedded = stack.provider == "local";
                 return (!embedded)
                     .then(|| "only the embedded Kubernetes API makes faults on demand".to_owned());
+            }
+            Self::Rollout => {
+                let single = stack.provider == "local";
+                return single.then(|| {
+                    "one process can't take another's place without a gap; a rolling update needs pods".to_owned()
+                });
             }
             Self::Runner => (
                 !stack.runner.is_empty() && stack.workspace.is_some(),

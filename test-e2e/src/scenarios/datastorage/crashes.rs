@@ -8,7 +8,7 @@ use crate::datastorage::event;
 use crate::harness::context::Context;
 use crate::harness::readiness;
 use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
-use crate::harness::scenario::Requirement::Control;
+use crate::harness::scenario::Requirement::{Control, Rollout};
 use crate::harness::scenario::Scenario;
 use crate::load::Events;
 use crate::wait::{Seen, until};
@@ -47,7 +47,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )
     .shares(&[PostgreSql, Redis])
     .alone(&[DataStorage])
-    .requires(&[Control])
+    .requires(&[Control, Rollout])
     .takes(15, 240),
 ];
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::gateway::Alert;
 use crate::harness::context::Context;
 use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes, PostgreSql, Redis};
-use crate::harness::scenario::Requirement::{Control, Kubeconfig};
+use crate::harness::scenario::Requirement::{Control, Kubeconfig, Rollout};
 use crate::harness::scenario::Scenario;
 use crate::load::Alerts;
 
@@ -22,7 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     })
     .shares(&[Kubernetes])
     .alone(&[Gateway])
-    .requires(&[Kubeconfig, Control])
+    .requires(&[Kubeconfig, Control, Rollout])
     .takes(15, 240),
     Scenario::new(
         "g28_audit_events_survive_datastorage_away_and_a_kill_of_the_gateway",
