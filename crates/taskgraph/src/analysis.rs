@@ -123,7 +123,7 @@ impl Trace {
                 let latest_start = latest[task.name.as_str()].saturating_sub(task.duration());
                 for (name, rest) in self.predecessors(task) {
                     if let Some(end) = latest.get_mut(name) {
-                        *end = (*end).min(latest_start + rest);
+                        *end = (*end).min(latest_start.saturating_add(rest));
                     }
                 }
             }
@@ -198,7 +198,10 @@ impl Trace {
             }
         });
         // What the replay does not know (the starting of threads) stays.
-        let wall = (without.wall + self.wall.saturating_sub(same)).min(self.wall);
+        let wall = without
+            .wall
+            .saturating_add(self.wall.saturating_sub(same))
+            .min(self.wall);
         Ok(Some(IfFree {
             cost: longest.cost(),
             task: longest.task,
@@ -304,7 +307,13 @@ impl TaskTrace {
         let start = self.start.unwrap_or_default();
         let offset = |(name, at): (&String, &Duration)| (name.clone(), at.saturating_sub(start));
         let duration = self.duration();
-        let cpu = self.measured.get("cpu_seconds").copied().unwrap_or_default();
+        let cpu = self
+            .measured
+            .get("cpu_seconds")
+            .copied()
+            .filter(|cpu| cpu.is_finite())
+            .unwrap_or_default()
+            .max(0.0);
         let cores = if duration.is_zero() {
             0.0
         } else {

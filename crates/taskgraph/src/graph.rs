@@ -416,7 +416,7 @@ impl Node {
                 .unwrap_or_default()
                 .min(self.estimate),
         };
-        offset + nodes[link.task].chain
+        offset.saturating_add(nodes[link.task].chain)
     }
 
     /// The link that goes on with the longest chain; none when it ends here.

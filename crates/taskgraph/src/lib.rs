@@ -41,14 +41,15 @@
 //!   [`Context::on_cancel`] call back. [`Interrupt`] does it from outside.
 //! - **At the end.** [`Task::always`] tasks run one after the other when all else has ended, whatever happened.
 //! - **Afterwards.** The [`Trace`] says when each task was ready, started and ended, and what it waited for;
-//!   [`Trace::bounding_chain`] what made the run as long as it was, and [`Graph::simulate`] what it would take
-//!   otherwise, by the same decisions.
+//!   [`Trace::bounding_chain`] what made the run as long as it was, [`Graph::simulate`] what it would take
+//!   otherwise, by the same decisions, and [`Trace::model`] what it would take on a machine with other cores.
 
 mod analysis;
 mod cancel;
 mod clock;
 mod context;
 mod event;
+mod forecast;
 mod graph;
 mod outcome;
 mod plan;
@@ -65,6 +66,7 @@ pub use analysis::{ChainLink, IfFree, Through};
 pub use cancel::{Interrupt, OnCancel};
 pub use context::{Cancelled, Context, UnknownMilestone};
 pub use event::{Event, What};
+pub use forecast::{Forecast, Model};
 pub use graph::{Graph, PlanError, PlanErrors, TaskId};
 pub use outcome::{Cause, Ending, Outcome, TaskError};
 pub use plan::{Edge, Plan, Task};

@@ -33,16 +33,16 @@ pub(crate) fn elements(text: &str) -> Vec<Element> {
             }
             Event::Text(text) => {
                 if let Some(&inner) = open.last() {
-                    found[inner].text.push_str(&text);
+                    found[inner].text.push_str(&text.decode().unwrap());
                 }
             }
             Event::CData(text) => {
                 if let Some(&inner) = open.last() {
-                    found[inner].text.push_str(&text);
+                    found[inner].text.push_str(&text.decode().unwrap());
                 }
             }
             Event::GeneralRef(reference) => {
-                let escaped = format!("&{};", &*reference);
+                let escaped = format!("&{};", reference.decode().unwrap());
                 let inner = *open.last().unwrap();
                 found[inner]
                     .text
@@ -64,12 +64,12 @@ pub(crate) fn elements(text: &str) -> Vec<Element> {
 fn element(tag: &BytesStart<'_>, around: &[usize]) -> Element {
     let attributes = tag.attributes().map(|attribute| {
         let attribute = attribute.unwrap();
-        let value = attribute.value;
-        let name = attribute.key.as_ref().to_owned();
+        let value = String::from_utf8(attribute.value.to_vec()).unwrap();
+        let name = String::from_utf8(attribute.key.as_ref().to_vec()).unwrap();
         (name, quick_xml::escape::unescape(&value).unwrap().into_owned())
     });
     Element {
-        name: tag.name().as_ref().to_owned(),
+        name: String::from_utf8(tag.name().as_ref().to_vec()).unwrap(),
         attributes: attributes.collect(),
         text: String::new(),
         around: around.to_vec(),

@@ -53,7 +53,7 @@ impl Scheduler<'_> {
     /// Resources that the task would keep from a more urgent one.
     fn kept(&self, id: usize, reservations: &[Reservation], now: Duration) -> BTreeSet<usize> {
         let node = &self.shape.nodes[id];
-        let end = now + node.estimate;
+        let end = now.saturating_add(node.estimate);
         reservations
             .iter()
             .filter(|reservation| end > reservation.at)
@@ -72,7 +72,10 @@ impl Scheduler<'_> {
             .filter(|&other| self.tasks[other].status == Status::Running)
             .map(|other| {
                 let start = self.tasks[other].record.start.unwrap_or_default();
-                ((start + self.shape.nodes[other].estimate).max(now), other)
+                (
+                    start.saturating_add(self.shape.nodes[other].estimate).max(now),
+                    other,
+                )
             })
             .collect();
         ends.sort_unstable();

@@ -137,3 +137,23 @@ fn the_longest_chain_counts_milestones_from_their_offset() {
     assert_eq!(graph.remaining_chain(graph.id("cluster").unwrap()), seconds(23));
     assert_eq!(graph.remaining_chain(graph.id("base").unwrap()), seconds(3));
 }
+
+#[test]
+fn estimates_beyond_all_time_are_no_reason_to_panic() {
+    let mut plan = Plan::new();
+    plan.resource("slots", 1);
+    for (name, after) in [("a", None), ("b", Some("a")), ("c", Some("a"))] {
+        let task = Task::new(name, ())
+            .estimate(std::time::Duration::MAX)
+            .needs("slots", 1);
+        plan.task(task.after_all(after));
+    }
+    let trace = Graph::new(plan).unwrap().simulate(Some(1.0), |_| crate::Timing {
+        duration: std::time::Duration::MAX,
+        cores: 0.5,
+        ..crate::Timing::default()
+    });
+    assert!(trace.is_success());
+    trace.slack();
+    trace.if_longest_were_free().unwrap();
+}

@@ -1,0 +1,165 @@
+//! What a measured run would take on another machine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, PlanErrors};
+use crate::seconds;
+use crate::simulate::Timing;
+use crate::trace::Trace;
+
+/// The replay comes as close to what was measured as it will after this many corrections.
+const CORRECTIONS: usize = 50;
+
+/// Seconds by which a correction changes a task's duration: smaller ones don't matter to anybody.
+const CLOSE_ENOUGH: f64 = 0.001;
+
+/// A measured run as a model: how long each task would take if it had all the CPU that it can use, found by
+/// replaying the run until the replay has the durations that were measured.
+///
+/// The CPU of a task is its figure `cpu_seconds` (see [`Context::measured`](crate::Context::measured)). A task without
+/// one is taken to wait for others all its time, and so never goes faster or slower.
+#[derive(Clone, Debug)]
+pub struct Model {
+    trace: Trace,
+    cores: f64,
+    timings: BTreeMap<String, Timing>,
+}
+
+/// What a run is expected to take on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The machine's cores.
+    pub cores: f64,
+    /// If each task keeps as many cores busy as it did: more cores only let tasks run beside each other undisturbed.
+    #[serde(with = "seconds")]
+    pub at_most: Duration,
+    /// If the tasks that kept more than one core busy keep more of them busy where there are more, as far as
+    /// the part of them that did not run in parallel lets them (Amdahl's law).
+    #[serde(with = "seconds")]
+    pub at_least: Duration,
+}
+
+impl Trace {
+    /// Makes a model of a run that was measured on a machine with this many cores.
+    ///
+    /// # Errors
+    /// When the trace is not one that a run left: its edges make no graph.
+    pub fn model(&self, cores: f64) -> Result<Model, PlanErrors> {
+        let graph = self.replay(&self.resources)?;
+        // A figure beyond what the machine has was not measured on it.
+        let timing = |timing: &Timing| Timing {
+            cores: timing.cores.min(cores),
+            ..timing.clone()
+        };
+        let measured: BTreeMap<String, Timing> = graph
+            .plan()
+            .tasks
+            .iter()
+            .map(|task| (task.name.clone(), timing(&task.action)))
+            .collect();
+        let mut model = Model {
+            trace: self.clone(),
+            cores,
+            timings: measured.clone(),
+        };
+        for _ in 0..CORRECTIONS {
+            let replayed = model.run(&graph, cores, |timing| timing);
+            let mut missed: f64 = 0.0;
+            for (name, timing) in &mut model.timings {
+                let Some(task) = replayed.task(name) else { continue };
+                let before = timing.duration;
+                timing.correct(&measured[name], task.duration(), cores);
+                missed = missed.max(timing.duration.abs_diff(before).as_secs_f64());
+            }
+            if missed < CLOSE_ENOUGH {
+                break;
+            }
+        }
+        Ok(model)
+    }
+}
+
+impl Model {
+    /// What the replay takes on the machine of the measurement: as far as this is from what was measured, no
+    /// forecast is to be trusted.
+    ///
+    /// # Errors
+    /// As [`Trace::model`].
+    pub fn check(&self) -> Result<Duration, PlanErrors> {
+        let graph = self.trace.replay(&self.trace.resources)?;
+        Ok(self.run(&graph, self.cores, |timing| timing).wall)
+    }
+
+    /// What the run would take with this many cores, and these capacities of the other resources.
+    ///
+    /// # Errors
+    /// As [`Trace::model`].
+    pub fn forecast(&self, cores: f64, resources: &BTreeMap<String, u64>) -> Result<Forecast, PlanErrors> {
+        let graph = self.trace.replay(resources)?;
+        let one = self.run(&graph, cores, |timing| timing).wall;
+        let other = self
+            .run(&graph, cores, |timing| timing.on(self.cores, cores))
+            .wall;
+        // With fewer cores than measured, scaling is the slower of the two.
+        Ok(Forecast {
+            cores,
+            at_most: one.max(other),
+            at_least: one.min(other),
+        })
+    }
+
+    fn run(&self, graph: &Graph<Timing>, cores: f64, on: impl Fn(Timing) -> Timing) -> Trace {
+        graph.simulate(Some(cores), |task| {
+            on(self.timings.get(&task.name).cloned().unwrap_or_default())
+        })
+    }
+}
+
+impl Timing {
+    /// Changes the undisturbed duration by as much as the replay missed the measured one. The CPU time stays.
+    fn correct(&mut self, measured: &Timing, replayed: Duration, cores: f64) {
+        let (goal, found) = (measured.duration.as_secs_f64(), replayed.as_secs_f64());
+        if goal <= 0.0 || found <= 0.0 || measured.cores <= 0.0 {
+            return;
+        }
+        let cpu = measured.cores * goal;
+        // It can't have kept more cores busy than there are, nor have been slower undisturbed.
+        let duration = (self.duration.as_secs_f64() * goal / found).clamp((cpu / cores).min(goal), goal);
+        *self = measured.scaled(duration / goal);
+        self.cores = cpu / duration;
+    }
+
+    /// The same work on a machine with other cores. Of the CPU time so much ran in parallel, on all cores, that
+    /// duration and CPU time fit together; the rest, and the waiting, takes what it took.
+    fn on(self, measured: f64, cores: f64) -> Timing {
+        let duration = self.duration.as_secs_f64();
+        let cpu = self.cores * duration;
+        if cpu <= duration || measured <= 1.0 || cores <= 0.0 {
+            return self;
+        }
+        let parallel = ((cpu - duration) * measured / (measured - 1.0)).min(cpu);
+        let there = duration - parallel / measured + parallel / cores;
+        Timing {
+            cores: cpu / there,
+            ..self.scaled(there / duration)
+        }
+    }
+
+    fn scaled(&self, factor: f64) -> Timing {
+        let scaled = |duration: &Duration| {
+            Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or_default()
+        };
+        Timing {
+            duration: scaled(&self.duration),
+            milestones: self
+                .milestones
+                .iter()
+                .map(|(name, offset)| (name.clone(), scaled(offset)))
+                .collect(),
+            cores: self.cores,
+        }
+    }
+}
