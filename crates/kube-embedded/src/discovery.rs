@@ -161,8 +161,17 @@ pub fn server_version() -> Value {
     json!({
         "major": "1", "minor": "33", "gitVersion": concat!("v1.33.0+kube-embedded.", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none",
-        "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
     })
+}
+
+/// Go's name of this machine's architecture, which clients compare with their own.
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// `/`.

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use super::{Answer, Api, Call, Content, kinds};
 use crate::object;
 use crate::protobuf;
-use crate::status::{Cause, Details, Status};
+use crate::status::{About, Cause, Details, Status};
 use crate::store::{Entry, NAMESPACES, Refused};
+
+/// Namespaces that every cluster has.
+const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// How to delete.
 #[derive(Debug, Default, Clone)]
@@ -51,7 +54,8 @@ impl DeleteOptions {
         if let Some(policy) = text("/propagationPolicy")
             && !matches!(policy.as_str(), "Background" | "Foreground" | "Orphan")
         {
-            let supported = ["\"Foreground\"", "\"Background\"", "\"Orphan\""].map(ToOwned::to_owned);
+            let supported =
+                ["\"Foreground\"", "\"Background\"", "\"Orphan\"", "\"nil\""].map(ToOwned::to_owned);
             let cause = Cause::not_supported("propagationPolicy", &format!("\"{policy}\""), &supported);
             return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![cause]));
         }
@@ -108,6 +112,13 @@ impl Api {
             .store
             .get(&resource.table, &key)
             .ok_or_else(|| call.not_found())?;
+        if &*resource.table == NAMESPACES && IMMORTAL.contains(&call.name.as_str()) {
+            return Err(Status::forbidden(
+                resource.about(),
+                &call.name,
+                "this namespace may not be deleted",
+            ));
+        }
         check_preconditions(call, options, &entry)?;
         let mut object = entry.object();
         let grace = kinds::grace(resource, &object, options.grace);
@@ -130,6 +141,9 @@ impl Api {
             self.store
                 .update(&resource.table, &entry, object, &resource.fields)
         } else {
+            if entry.deleting {
+                object::metadata_mut(&mut object).insert("deletionGracePeriodSeconds".into(), 0.into());
+            }
             self.store
                 .delete(&resource.table, &entry, object, &resource.fields)
         };
@@ -164,20 +178,25 @@ fn mark(object: &mut Value, grace: i64) {
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, entry: &Entry) -> Result<(), Status> {
-    let about = call.resource.about();
-    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != *entry.uid) {
+    let resource = &call.resource;
+    // This failure names the kind where all others name the resource.
+    let about = About {
+        group: &resource.group,
+        plural: &resource.kind,
+        kind: &resource.kind,
+    };
+    let refuse = |field: &str, sent: &str, found: &str, happened: &str| {
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            entry.uid
+            "the {field} in the precondition ({sent}) does not match the {field} in record ({found}). The object might have been {happened}"
         );
-        return Err(Status::conflict(about, &call.name, &why));
+        Err(Status::conflict(about, &call.name, &why))
+    };
+    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != *entry.uid) {
+        return refuse("UID", uid, &entry.uid, "deleted and then recreated");
     }
     let current = entry.revision.to_string();
     if let Some(version) = options.version.as_ref().filter(|version| **version != current) {
-        let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {current}"
-        );
-        return Err(Status::conflict(about, &call.name, &why));
+        return refuse("ResourceVersion", version, &current, "modified");
     }
     Ok(())
 }

@@ -40,6 +40,11 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
             labels["kubernetes.io/metadata.name"] = name.into();
         }
         "secrets" => encode_string_data(object),
+        "pods" => {
+            object::child_mut(object, "spec")
+                .entry("enableServiceLinks")
+                .or_insert_with(|| true.into());
+        }
         "jobs.batch" => complete_job_spec(object),
         "services" if matches!(text(object, "/spec/type"), "NodePort" | "LoadBalancer") => {
             object::child_mut(object, "spec")
@@ -82,6 +87,10 @@ pub(super) fn allocate(resource: &Resource, object: &mut Value, old: Option<&Val
             object::child_mut(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
         }
         "services" => complete_service(object, old),
+        "pods" if old.is_none() => {
+            let class = quality_of_service(object);
+            object::child_mut(object, "status").insert("qosClass".into(), class.into());
+        }
         "jobs.batch" if old.is_none() => complete_job(object),
         _ => {}
     }
@@ -259,6 +268,34 @@ fn complete_service(object: &mut Value, old: Option<&Value>) {
     }
 }
 
+/// How well a pod's containers say what they need.
+fn quality_of_service(pod: &Value) -> &'static str {
+    let lists = ["/spec/initContainers", "/spec/containers"];
+    let containers = lists
+        .iter()
+        .flat_map(|list| pod.pointer(list).and_then(Value::as_array).into_iter().flatten());
+    let resources: Vec<&Value> = containers.map(|container| &container["resources"]).collect();
+    let says = |resources: &Value, part: &str| resources[part].as_object().is_some_and(|map| !map.is_empty());
+    if resources
+        .iter()
+        .all(|resources| !says(resources, "limits") && !says(resources, "requests"))
+    {
+        return "BestEffort";
+    }
+    let fixed = |resources: &&Value| {
+        ["cpu", "memory"].iter().all(|name| {
+            let limit = &resources["limits"][*name];
+            !limit.is_null()
+                && (resources["requests"][*name].is_null() || resources["requests"][*name] == *limit)
+        })
+    };
+    if resources.iter().all(fixed) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
 fn free_address() -> String {
     format!("10.96.{}.{}", fastrand::u8(1..255), fastrand::u8(1..255))
 }
@@ -425,6 +462,7 @@ pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Op
                 &mut causes,
             );
         }
+        "pods" => check_pod(object, old, &mut causes),
         "jobs.batch" => {
             immutable(
                 object,
@@ -570,6 +608,38 @@ fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     }
     if old["kind"] == "Secret" {
         immutable(object, Some(old), "/type", "type", "field is immutable", causes);
+    }
+}
+
+/// Of a pod's specification hardly anything changes.
+fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let Some(old) = old else { return };
+    let fixed = |pod: &Value| {
+        let mut spec = pod.get("spec").cloned().unwrap_or_default();
+        for list in ["containers", "initContainers"] {
+            for container in spec
+                .get_mut(list)
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
+                container["image"] = Value::Null;
+            }
+        }
+        if let Some(map) = spec.as_object_mut() {
+            for key in [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "terminationGracePeriodSeconds",
+            ] {
+                map.remove(key);
+            }
+        }
+        spec
+    };
+    if fixed(object) != fixed(old) {
+        let detail = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        causes.push(Cause::forbidden("spec", detail));
     }
 }
 

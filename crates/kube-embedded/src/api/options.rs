@@ -77,7 +77,7 @@ impl Query {
             [] | [""] => Ok(false),
             ["All"] => Ok(true),
             other => {
-                let value = format!("[\"{}\"]", other.join("\",\""));
+                let value = format!("[]string{{\"{}\"}}", other.join("\", \""));
                 let cause = Cause::not_supported("dryRun", &value, &["\"All\"".to_owned()]);
                 Err(Status::invalid("meta.k8s.io", kind, "", vec![cause]))
             }

@@ -208,7 +208,7 @@ fn enforce(call: &Call, complaints: Vec<String>) -> Result<Vec<String>, Status> 
         }
         "" | "Warn" | "Strict" => Ok(complaints),
         other => {
-            let supported = ["\"Ignore\"", "\"Strict\"", "\"Warn\""].map(ToOwned::to_owned);
+            let supported = ["\"\"", "\"Ignore\"", "\"Strict\"", "\"Warn\""].map(ToOwned::to_owned);
             let cause = Cause::not_supported("fieldValidation", &names::quoted(other), &supported);
             Err(Status::invalid("meta.k8s.io", "CreateOptions", "", vec![cause]))
         }

@@ -50,13 +50,18 @@ pub(super) fn scale_of(resource: &Resource, object: &Value) -> Result<Value, Sta
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
+    // Go leaves out the zero of the wanted number, and writes that of the found one.
+    let spec = match number(&paths.spec) {
+        0 => json!({}),
+        wanted => json!({"replicas": wanted}),
+    };
     let keep = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
     let metadata = keep
         .iter()
         .map(|key| ((*key).to_owned(), object["metadata"][*key].clone()));
     Ok(json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata.collect::<object::Object>(),
-        "spec": {"replicas": number(&paths.spec)}, "status": status,
+        "spec": spec, "status": status,
     }))
 }
 

@@ -13,7 +13,7 @@ use super::read::in_namespace;
 use super::{Answer, Api, Call, Content, present};
 use crate::resources::Resource;
 use crate::selector::Selector;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::{Change, ChangeKind, Entry};
 
 /// Changes that are taken from the store at once.
@@ -73,10 +73,9 @@ impl Api {
             .number("timeoutSeconds")?
             .and_then(|seconds| u64::try_from(seconds).ok())
             .filter(|&s| s > 0);
-        let initial = query.flag("sendInitialEvents");
         let bookmarks = query.flag("allowWatchBookmarks");
-        if initial {
-            check_initial(call, bookmarks)?;
+        if !query.get("sendInitialEvents").is_empty() {
+            refuse_initial(call)?;
         }
         // Subscribed before the first look: nothing between is missed.
         let changed = self.store.subscribe(&resource.table);
@@ -92,11 +91,8 @@ impl Api {
             waiting: VecDeque::new(),
             ended: false,
         };
-        if initial || matches!(wanted, None | Some(0)) {
+        if matches!(wanted, None | Some(0)) {
             self.begin(&mut watch);
-            if initial && bookmarks {
-                watch.push_bookmark(true);
-            }
         }
         Ok(Answer {
             code: 200,
@@ -119,7 +115,7 @@ impl Api {
         watch.waiting = events.collect();
     }
 
-    /// The next changes, waiting for them; `None` when the watch has ended. `stalled` holds them back.
+    /// The next changes, waiting for them; `None` when the watch has ended.
     pub async fn next_events(&self, watch: &mut Watch) -> Option<Vec<Event>> {
         let mut bookmark_at = Instant::now() + BOOKMARK;
         loop {
@@ -142,7 +138,7 @@ impl Api {
                 Ok(Err(_)) => watch.ended = true,
                 Err(_) if watch.bookmarks => {
                     bookmark_at = Instant::now() + BOOKMARK;
-                    watch.push_bookmark(false);
+                    watch.push_bookmark();
                 }
                 Err(_) => {}
             }
@@ -178,22 +174,16 @@ impl Api {
     }
 }
 
-fn check_initial(call: &Call, bookmarks: bool) -> Result<(), Status> {
-    use crate::status::Cause;
+/// The server whose answers are given has this feature switched off, and clients then list and watch.
+fn refuse_initial(call: &Call) -> Result<(), Status> {
     let mut causes = Vec::new();
     if call.query.get("resourceVersionMatch") != "NotOlderThan" {
         let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
         causes.push(Cause::forbidden("resourceVersionMatch", detail));
     }
-    if !bookmarks {
-        let detail = "sendInitialEvents requires setting allowWatchBookmarks to true";
-        causes.push(Cause::forbidden("allowWatchBookmarks", detail));
-    }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes))
-    }
+    let detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+    causes.push(Cause::forbidden("sendInitialEvents", detail));
+    Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes))
 }
 
 impl Watch {
@@ -241,14 +231,11 @@ impl Watch {
         }
     }
 
-    fn push_bookmark(&mut self, initial: bool) {
-        let mut object = json!({
+    fn push_bookmark(&mut self) {
+        let object = json!({
             "kind": self.resource.kind, "apiVersion": self.resource.api_version(),
             "metadata": {"resourceVersion": self.revision.to_string(), "creationTimestamp": Value::Null},
         });
-        if initial {
-            object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
         self.waiting.push_back(Event {
             kind: "BOOKMARK",
             object: object.to_string().into(),

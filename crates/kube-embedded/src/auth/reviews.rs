@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::rbac::{self, Attributes};
 use super::{Auth, User, tokens};
 use crate::object::{strings, text};
+use crate::resources::names::quoted;
 use crate::status::{Cause, Status};
 use crate::store::Store;
 
@@ -23,18 +24,22 @@ pub fn answer(
     review["metadata"] = json!({"creationTimestamp": null});
     let status = match kind {
         "TokenReview" => token_review(auth, store, &review)?,
-        "SubjectAccessReview" => access(store, &subject(&review), &review, "")?,
+        "SubjectAccessReview" => access(store, &subject(&review), &review)?,
         "LocalSubjectAccessReview" => {
             let of_resource = text(&review, "/spec/resourceAttributes/namespace");
             if of_resource != namespace {
-                return Err(Status::bad_request(format!(
-                    "spec.resourceAttributes.namespace must match namespace: {namespace}"
-                )));
+                let place = "spec.resourceAttributes.namespace";
+                let cause = Cause::invalid(place, &quoted(of_resource), "must match metadata.namespace");
+                return Err(Status::invalid("authorization.k8s.io", "", "", vec![cause]));
             }
-            access(store, &subject(&review), &review, namespace)?
+            review["metadata"]["namespace"] = namespace.into();
+            access(store, &subject(&review), &review)?
         }
-        "SelfSubjectAccessReview" => access(store, asking, &review, "")?,
-        "SelfSubjectReview" => json!({"userInfo": user_info(asking)}),
+        "SelfSubjectAccessReview" => access(store, asking, &review)?,
+        "SelfSubjectReview" => {
+            review["metadata"]["creationTimestamp"] = crate::object::now().into();
+            json!({"userInfo": user_info(asking)})
+        }
         "SelfSubjectRulesReview" => rules(store, asking, text(&review, "/spec/namespace"))?,
         other => return Err(Status::not_implemented(other)),
     };
@@ -90,7 +95,7 @@ fn subject(review: &Value) -> User {
     }
 }
 
-fn access(store: &Store, user: &User, review: &Value, _namespace: &str) -> Result<Value, Status> {
+fn access(store: &Store, user: &User, review: &Value) -> Result<Value, Status> {
     let spec = &review["spec"];
     let invalid = |cause| Err(Status::invalid("authorization.k8s.io", "", "", vec![cause]));
     if user.name.is_empty() && user.groups.is_empty() {

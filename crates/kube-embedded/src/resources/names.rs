@@ -134,7 +134,7 @@ fn check_owners(object: &Value) -> Vec<Cause> {
     let owners = object
         .pointer("/metadata/ownerReferences")
         .and_then(Value::as_array);
-    for (index, owner) in owners.into_iter().flatten().enumerate() {
+    for owner in owners.into_iter().flatten() {
         for (field, what) in [
             ("apiVersion", "version"),
             ("kind", "kind"),
@@ -142,13 +142,9 @@ fn check_owners(object: &Value) -> Vec<Cause> {
             ("uid", "uid"),
         ] {
             if object::text(owner, &format!("/{field}")).is_empty() {
-                let value = if field == "apiVersion" {
-                    format!("metadata.ownerReferences[{index}].apiVersion")
-                } else {
-                    format!("metadata.ownerReferences[{index}].{what}")
-                };
+                let place = format!("metadata.ownerReferences.{field}");
                 causes.push(Cause::invalid(
-                    value,
+                    place,
                     "\"\"",
                     &format!("{what} must not be empty"),
                 ));

@@ -35,14 +35,15 @@ impl Journal {
         if path.exists() {
             let file =
                 File::open(path).with_context(|| format!("can't read the journal {}", path.display()))?;
-            for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+            let mut lines = BufReader::new(file).split(b'\n').enumerate().peekable();
+            while let Some((number, line)) = lines.next() {
                 let line = line.with_context(|| format!("can't read the journal {}", path.display()))?;
                 match parse(&line) {
                     Ok(record) => {
                         revision = revision.max(record.revision);
                         records.insert((Arc::clone(&record.table), record.key.clone()), record);
                     }
-                    Err(_) if !is_complete(&line) => break,
+                    Err(_) if lines.peek().is_none() && !is_complete(&line) => break,
                     Err(error) => {
                         return Err(error).with_context(|| {
                             format!(

@@ -139,3 +139,12 @@ impl Client {
             .unwrap_or_else(|_| panic!("no answer within 30 s: {method} {path}"))
     }
 }
+
+/// Waits for a condition, at most ten seconds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,249 @@
+//! Faults happen when they are asked for, to whom they are asked for, and as often.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's helpers, outside of the functions in which clippy.toml allows it"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Client, Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+async fn add(client: &Client, fault: Value) -> u64 {
+    let answer = client
+        .send("POST /faults", &BTreeMap::new(), Some(&fault.to_string()))
+        .await;
+    assert_eq!(answer.status, 201, "{answer}");
+    serde_json::from_str::<Value>(&answer.body).unwrap()["id"]
+        .as_u64()
+        .unwrap()
+}
+
+async fn get(client: &Client, path: &str) -> support::Answer {
+    client.send(&format!("GET {path}"), &BTreeMap::new(), None).await
+}
+
+/// The bytes that come back for a request, or the error.
+async fn raw(server: &Server, request: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server.address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn the_next_two_writes_are_throttled_and_reads_are_not() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    let fault = json!({"fault": "too-many-requests", "method": "POST", "path": "/configmaps$", "times": 2, "retryAfterSeconds": 3});
+    add(&client, fault).await;
+    let create = |name: &str| format!(r#"{{"metadata":{{"name":"{name}"}}}}"#);
+    let path = "POST /api/v1/namespaces/default/configmaps";
+    for _ in 0..2 {
+        let answer = client.send(path, &BTreeMap::new(), Some(&create("a"))).await;
+        assert_eq!(answer.status, 429, "{answer}");
+        assert_eq!(answer.headers["retry-after"], "3");
+        assert!(answer.body.contains("\"reason\":\"TooManyRequests\""), "{answer}");
+        assert_eq!(
+            get(&client, "/api/v1/namespaces/default/configmaps").await.status,
+            200
+        );
+    }
+    assert_eq!(
+        client
+            .send(path, &BTreeMap::new(), Some(&create("a")))
+            .await
+            .status,
+        201
+    );
+    let listed = get(&client, "/faults").await;
+    assert!(
+        listed.body.contains("\"struck\":2") && listed.body.contains("\"over\":true"),
+        "{listed}"
+    );
+}
+
+#[tokio::test]
+async fn errors_have_the_bodies_that_clients_look_at() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    for (fault, code, reason) in [
+        ("internal-error", 500, "InternalError"),
+        ("unavailable", 503, "ServiceUnavailable"),
+        ("conflict", 409, "Conflict"),
+    ] {
+        add(&client, json!({"fault": fault, "times": 1})).await;
+        let answer = get(&client, "/api/v1/namespaces/default").await;
+        assert_eq!(answer.status, code);
+        assert!(
+            answer.body.contains(&format!("\"reason\":\"{reason}\"")),
+            "{answer}"
+        );
+        assert_eq!(get(&client, "/api/v1/namespaces/default").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_that_is_skipped_at_first_and_removed_later() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    let id = add(
+        &client,
+        json!({"fault": "unavailable", "skip": 1, "retryAfterSeconds": 7}),
+    )
+    .await;
+    assert_eq!(get(&client, "/version").await.status, 200);
+    let answer = get(&client, "/version").await;
+    assert_eq!(
+        (answer.status, answer.headers["retry-after"].to_str().unwrap()),
+        (503, "7")
+    );
+    let removed = client
+        .send(&format!("DELETE /faults/{id}"), &BTreeMap::new(), None)
+        .await;
+    assert!(removed.body.contains("\"removed\":1"), "{removed}");
+    assert_eq!(get(&client, "/version").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_comes_later() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    add(
+        &client,
+        json!({"fault": "latency", "milliseconds": 300, "times": 1}),
+    )
+    .await;
+    let start = Instant::now();
+    assert_eq!(get(&client, "/version").await.status, 200);
+    assert!(
+        start.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_is_reset_before_or_after_the_write() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    for (fault, name, made) in [("reset", "before", 404), ("reset-after", "after", 200)] {
+        add(&client, json!({"fault": fault, "method": "POST", "times": 1})).await;
+        let body = format!(r#"{{"metadata":{{"name":"{name}"}}}}"#);
+        let head = "POST /api/v1/namespaces/default/secrets HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+        let error = raw(
+            &server,
+            &format!("{head}content-length: {}\r\n\r\n{body}", body.len()),
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            get(&client, &format!("/api/v1/namespaces/default/secrets/{name}"))
+                .await
+                .status,
+            made
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_port_is_closed_for_a_time_and_opens_again() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    let start = Instant::now();
+    add(&client, json!({"fault": "close-port", "forMilliseconds": 400})).await;
+    support::until("the port is closed", async || {
+        TcpStream::connect(server.address).await.is_err()
+    })
+    .await;
+    support::until("the port is open", async || {
+        TcpStream::connect(server.address).await.is_ok()
+    })
+    .await;
+    assert!(
+        start.elapsed() >= Duration::from_millis(400),
+        "{:?}",
+        start.elapsed()
+    );
+    let head = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert!(
+        String::from_utf8(raw(&server, head).await.unwrap())
+            .unwrap()
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn a_stalled_watch_is_silent_and_then_tells_all() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    let id = add(&client, json!({"fault": "stall-watch", "path": "/secrets$"})).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "GET /api/v1/namespaces/default/secrets?watch=true HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let created = client
+        .send(
+            "POST /api/v1/namespaces/default/secrets",
+            &BTreeMap::new(),
+            Some(r#"{"metadata":{"name":"late"}}"#),
+        )
+        .await;
+    assert_eq!(created.status, 201);
+    let mut seen = Vec::new();
+    let silence = tokio::time::timeout(
+        Duration::from_millis(300),
+        read_until(&mut stream, &mut seen, "late"),
+    )
+    .await;
+    assert!(
+        silence.is_err(),
+        "a stalled watch told {}",
+        String::from_utf8_lossy(&seen)
+    );
+    client
+        .send(&format!("DELETE /faults/{id}"), &BTreeMap::new(), None)
+        .await;
+    let told = tokio::time::timeout(
+        Duration::from_secs(10),
+        read_until(&mut stream, &mut seen, "late"),
+    )
+    .await;
+    assert!(
+        told.is_ok(),
+        "the watch went on telling nothing: {}",
+        String::from_utf8_lossy(&seen)
+    );
+}
+
+async fn read_until(stream: &mut TcpStream, seen: &mut Vec<u8>, text: &str) {
+    while !String::from_utf8_lossy(seen).contains(text) {
+        assert!(stream.read_buf(seen).await.unwrap() > 0, "the watch ended");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_fault_is_refused_with_what_is_wrong() {
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    for (fault, what) in [
+        (json!({"fault": "earthquake"}), "earthquake"),
+        (json!({"fault": "latency"}), "milliseconds"),
+        (json!({"fault": "reset", "path": "("}), "regular expression"),
+        (json!({"fault": "close-port"}), "forMilliseconds"),
+        (json!({"fault": "reset", "tims": 1}), "tims"),
+    ] {
+        let answer = client
+            .send("POST /faults", &BTreeMap::new(), Some(&fault.to_string()))
+            .await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(what), "{answer}");
+    }
+}
