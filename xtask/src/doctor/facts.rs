@@ -40,7 +40,8 @@ pub(super) struct KindFacts {
     pub(super) kubectl: Tool,
     /// What podman tells of the machine that its containers run on.
     pub(super) engine: Result<Engine, String>,
-    pub(super) node_image: NodeImage,
+    /// Not looked for where there is no kind: a registry may take long to say no.
+    pub(super) node_image: Option<NodeImage>,
     /// Linux: how many files one user may watch, and with how many watchers.
     pub(super) inotify: Option<(u64, u64)>,
 }
@@ -146,11 +147,7 @@ pub(super) fn kind(node_image: Option<&str>) -> KindFacts {
             engine: engine
                 .join()
                 .unwrap_or_else(|_| Err("podman could not be asked".to_owned())),
-            node_image: node_image.join().unwrap_or_else(|_| NodeImage {
-                asked_for: None,
-                at_hand: AtHand::No("podman could not be asked".to_owned()),
-                here: Vec::new(),
-            }),
+            node_image: node_image.join().unwrap_or_default(),
             inotify: inotify(),
         }
     })
@@ -229,15 +226,18 @@ fn engine() -> Result<Engine, String> {
     serde_json::from_str(&text).map_err(|error| format!("`podman info` tells something unknown: {error}"))
 }
 
-fn look_for_node_image(asked_for: Option<&str>) -> NodeImage {
-    let asked = |at_hand, here| NodeImage {
-        asked_for: asked_for.map(ToOwned::to_owned),
-        at_hand,
-        here,
-    };
-    if which::which("podman").is_err() {
-        return asked(AtHand::No("podman is not on PATH".to_owned()), Vec::new());
+fn look_for_node_image(asked_for: Option<&str>) -> Option<NodeImage> {
+    if which::which("podman").is_err() || which::which("kind").is_err() {
+        return None;
     }
+    let asked = |at_hand, here| {
+        let asked_for = asked_for.map(ToOwned::to_owned);
+        Some(NodeImage {
+            asked_for,
+            at_hand,
+            here,
+        })
+    };
     if let Some(image) = asked_for
         && ask("podman", &["image", "exists", image], ANSWER).is_ok()
     {

@@ -45,8 +45,13 @@ pub(super) fn kind(facts: &KindFacts, manager: &str, root: bool) -> Vec<Check> {
             }
         }
     }
-    checks.push(node_image(&facts.node_image));
-    checks.extend(skew(&facts.kubectl, &facts.node_image));
+    checks.extend(facts.node_image.as_ref().map(node_image));
+    checks.extend(
+        facts
+            .node_image
+            .as_ref()
+            .and_then(|image| skew(&facts.kubectl, image)),
+    );
     checks.extend(
         facts
             .inotify

@@ -25,11 +25,11 @@ fn facts() -> KindFacts {
         kind: works("kind v0.33.0 go1.27.2 linux/amd64"),
         kubectl: works("Client Version: v1.33.1\nKustomize Version: v5.6.0"),
         engine: Ok(engine("v2", true, GOOD)),
-        node_image: NodeImage {
+        node_image: Some(NodeImage {
             asked_for: Some("docker.io/kindest/node:v1.33.13".to_owned()),
             at_hand: AtHand::Here,
             here: vec!["docker.io/kindest/node:v1.33.13".to_owned()],
-        },
+        }),
         inotify: Some((1_048_576, 8192)),
     }
 }
@@ -142,11 +142,11 @@ fn a_small_podman_machine_is_told_how_to_grow() {
 fn a_node_image_that_cannot_be_had_names_one_that_is_here() {
     let image = |asked_for: Option<&str>, at_hand, here: &[&str]| {
         let here = here.iter().map(|name| (*name).to_owned()).collect();
-        let node_image = NodeImage {
+        let node_image = Some(NodeImage {
             asked_for: asked_for.map(ToOwned::to_owned),
             at_hand,
             here,
-        };
+        });
         kind(
             &KindFacts {
                 node_image,
