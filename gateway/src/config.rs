@@ -201,7 +201,7 @@ impl Default for Deduplication {
     fn default() -> Self {
         Self {
             fingerprint: FingerprintOf::Signal,
-            interval_ms: 10,
+            interval_ms: 5,
         }
     }
 }

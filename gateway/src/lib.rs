@@ -4,6 +4,7 @@
 //! together; [`http`] is what senders see; [`run`] starts and ends it all.
 
 pub mod audit;
+mod cause;
 pub mod cluster;
 pub mod config;
 pub mod deduplicate;

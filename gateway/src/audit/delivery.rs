@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::segment::Stored;
 use super::spool::Spool;
+use crate::cause::root_cause;
 
 /// Events in one request; DataStorage takes up to 1,000.
 const BATCH_EVENTS: usize = 500;
@@ -222,14 +223,6 @@ fn keep(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
         return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
     }
     file.write_all(&[text, b"\n"].concat())
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

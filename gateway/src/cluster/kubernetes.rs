@@ -18,6 +18,7 @@ use super::breaker::Breaker;
 use super::retry::Policy;
 use super::slim::SlimRequest;
 use super::{Cause, Error, Requests};
+use crate::cause::root_cause;
 use crate::domain::index::Record;
 
 /// Who the API server notes as the writer.
@@ -197,15 +198,6 @@ fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
         status: 200,
         detail: format!("the answer is not of the expected form: {error}"),
     })
-}
-
-/// The innermost reason: the outer ones say only that a service failed.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 fn requests_of(namespace: &str) -> RequestBuilder {

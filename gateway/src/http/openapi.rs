@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use axum::http::header;
 use axum::response::IntoResponse;
 use service::http::Failure;
-use utoipa::OpenApi;
-use wire::problem::{FieldError, Problem};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+use wire::problem::{FieldError, MEDIA_TYPE, Problem};
 
 use super::signals;
 
@@ -18,9 +19,58 @@ use super::signals;
         license(name = "Apache-2.0")
     ),
     paths(signals::prometheus, signals::kubernetes_event, document),
-    components(schemas(Problem, FieldError))
+    components(schemas(Problem, FieldError)),
+    modifiers(&Refusals)
 )]
 struct Description;
+
+/// The answers of every route that takes signals when it does not take one.
+struct Refusals;
+
+const REFUSALS: [(&str, &str); 9] = [
+    (
+        "400",
+        "Not JSON, or a field is wrong or stale; every mistake is listed",
+    ),
+    ("401", "No valid token, where senders are asked for one"),
+    ("403", "The sender may not send signals"),
+    ("413", "The body is too long"),
+    ("415", "Content-Type is not JSON"),
+    ("429", "Too much at once; Retry-After says when to come again"),
+    (
+        "500",
+        "The request can't be made; the log has the reason under the request_id",
+    ),
+    (
+        "503",
+        "The Kubernetes API can't be used now; Retry-After says when to come again",
+    ),
+    ("504", "Not done in time; repeats are harmless"),
+];
+
+impl Modify for Refusals {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let posts = description
+            .paths
+            .paths
+            .values_mut()
+            .filter_map(|item| item.post.as_mut());
+        for operation in posts {
+            for (status, text) in REFUSALS {
+                let problem = RefOr::Ref(Ref::from_schema_name("Problem"));
+                let content = ContentBuilder::new().schema(Some(problem)).build();
+                let response = ResponseBuilder::new()
+                    .description(text)
+                    .content(MEDIA_TYPE, content)
+                    .build();
+                operation
+                    .responses
+                    .responses
+                    .insert(status.to_owned(), RefOr::T(response));
+            }
+        }
+    }
+}
 
 static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
     let mut description = Description::openapi();

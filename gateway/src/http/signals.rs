@@ -7,7 +7,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use service::http::{Failure, RawBody};
 use tracing::Instrument;
-use wire::problem::{FieldError, MEDIA_TYPE, Problem};
+use wire::problem::FieldError;
 use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
 
@@ -29,14 +29,6 @@ const ALERTS_AT_ONCE: usize = 64;
         (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
         (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
         (status = 207, body = answer::Multi, description = "Several alerts, each with its own result"),
-        (status = 400, body = Problem, content_type = MEDIA_TYPE, description = "Not JSON, or a field is wrong or stale; every mistake is listed"),
-        (status = 401, body = Problem, content_type = MEDIA_TYPE, description = "No valid token, where callers are authenticated"),
-        (status = 403, body = Problem, content_type = MEDIA_TYPE, description = "The caller may not send signals"),
-        (status = 413, body = Problem, content_type = MEDIA_TYPE, description = "The body is too long"),
-        (status = 415, body = Problem, content_type = MEDIA_TYPE, description = "Content-Type is not JSON"),
-        (status = 429, body = Problem, content_type = MEDIA_TYPE, description = "Too much at once; Retry-After says when to come again"),
-        (status = 503, body = Problem, content_type = MEDIA_TYPE, description = "The Kubernetes API can't be used now; Retry-After says when to come again"),
-        (status = 504, body = Problem, content_type = MEDIA_TYPE, description = "Not done in time"),
     ))]
 pub async fn prometheus(
     State(app): State<App>,
@@ -89,14 +81,6 @@ pub async fn prometheus(
     responses(
         (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
         (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
-        (status = 400, body = Problem, content_type = MEDIA_TYPE, description = "Not JSON, or a field is wrong or stale; every mistake is listed"),
-        (status = 401, body = Problem, content_type = MEDIA_TYPE, description = "No valid token, where callers are authenticated"),
-        (status = 403, body = Problem, content_type = MEDIA_TYPE, description = "The caller may not send signals"),
-        (status = 413, body = Problem, content_type = MEDIA_TYPE, description = "The body is too long"),
-        (status = 415, body = Problem, content_type = MEDIA_TYPE, description = "Content-Type is not JSON"),
-        (status = 429, body = Problem, content_type = MEDIA_TYPE, description = "Too much at once; Retry-After says when to come again"),
-        (status = 503, body = Problem, content_type = MEDIA_TYPE, description = "The Kubernetes API can't be used now; Retry-After says when to come again"),
-        (status = 504, body = Problem, content_type = MEDIA_TYPE, description = "Not done in time"),
     ))]
 pub async fn kubernetes_event(
     State(app): State<App>,
