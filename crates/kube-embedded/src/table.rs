@@ -1,5 +1,6 @@
 //! Objects as tables, which is what `kubectl get` shows.
 
+mod cells;
 mod printers;
 
 use jiff::Timestamp;

@@ -1,7 +1,9 @@
 //! What a request asks, done on the store: no HTTP here.
 
+mod checks;
 mod cleanup;
 mod delete;
+pub(crate) mod events;
 mod kinds;
 mod options;
 mod prepare;
@@ -18,7 +20,6 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
-pub(crate) use kinds::events_to_old;
 pub use options::Query;
 pub use read::List;
 pub use watch::Watch;
@@ -272,7 +273,7 @@ pub fn present(resource: &Resource, entry: &Entry) -> Bytes {
 pub fn presented(resource: &Resource, entry: &Entry) -> Value {
     let mut object = entry.object();
     if resource.group == "events.k8s.io" {
-        kinds::events_to_new(&mut object);
+        events::to_new(&mut object);
     }
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), json!(resource.api_version()));

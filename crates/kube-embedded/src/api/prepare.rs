@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, kinds};
+use super::{Call, checks, events, kinds};
 use crate::object;
 use crate::protobuf;
 use crate::resources::names;
@@ -264,7 +264,7 @@ fn checks(call: &Call, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         return Vec::new();
     };
     if !resource.custom {
-        return kinds::check(resource, shape, object, old);
+        return checks::check(resource, shape, object, old);
     }
     let mut causes = schema::validate(shape, object, "");
     if causes.is_empty() {
@@ -406,7 +406,7 @@ pub(super) fn check_replacement(call: &Call, current: &Value, object: &Value) ->
 /// The object in the version in which its table keeps it.
 pub(super) fn to_storage(resource: &Resource, mut object: Value) -> Value {
     if resource.group == "events.k8s.io" {
-        kinds::events_to_old(&mut object);
+        events::to_old(&mut object);
         object["apiVersion"] = json!("v1");
     } else if resource.version != resource.storage_version {
         object["apiVersion"] = json!(crate::resources::group_version(

@@ -1,0 +1,243 @@
+//! Checks of built-in objects: fields that must be there, and the rules that no shape has.
+
+use serde_json::{Value, json};
+
+use crate::object;
+use crate::resources::Resource;
+use crate::resources::names::{config_key, quoted};
+use crate::schema::{self, Schema};
+use crate::status::Cause;
+
+/// Checks of a built-in object.
+pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    required(shape, object, "", &mut causes);
+    match &*resource.table {
+        "configmaps" | "secrets" => check_data(object, old, &mut causes),
+        "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" => {
+            check_workload(object, old, &mut causes);
+        }
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            immutable(
+                object,
+                old,
+                "/roleRef",
+                "roleRef",
+                "cannot change roleRef",
+                &mut causes,
+            );
+        }
+        "pods" => check_pod(object, old, &mut causes),
+        "jobs.batch" => {
+            immutable(
+                object,
+                old,
+                "/spec/selector",
+                "spec.selector",
+                "field is immutable",
+                &mut causes,
+            );
+            immutable(
+                object,
+                old,
+                "/spec/template",
+                "spec.template",
+                "field is immutable",
+                &mut causes,
+            );
+        }
+        _ => {}
+    }
+    causes
+}
+
+/// Fields that must be there. A status is written by controllers, and numbers and flags have a zero in Go: both are
+/// not asked for.
+fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let node = shape.node();
+    match value {
+        Value::Object(map) => {
+            // A struct that Go does not point to is there even when it was not sent: what it lacks is missing.
+            let implied = node.properties.iter().filter(|(name, id)| {
+                !map.contains_key(*name) && shape.at(**id).node().default == Some(json!({}))
+            });
+            for (name, id) in implied {
+                if path.is_empty() && matches!(name.as_str(), "metadata" | "status") {
+                    continue;
+                }
+                let place = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                required(&shape.at(*id), &json!({}), &place, causes);
+            }
+            let is_implied = |name: &String| {
+                shape
+                    .property(name)
+                    .is_some_and(|property| property.node().default == Some(json!({})))
+            };
+            for name in node.required.iter().filter(|name| !is_implied(name)) {
+                let place = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                let scalar = shape.property(name).and_then(|property| property.node().kind);
+                let has_zero = matches!(
+                    scalar,
+                    Some(schema::Type::Boolean | schema::Type::Integer | schema::Type::Number)
+                );
+                let empty = match map.get(name) {
+                    None | Some(Value::Null) => !has_zero,
+                    Some(Value::Array(list)) => list.is_empty() && name == "containers",
+                    Some(Value::String(text)) => text.is_empty(),
+                    Some(_) => false,
+                };
+                if empty {
+                    causes.push(Cause::required(place, ""));
+                }
+            }
+            for (key, inner) in map {
+                if path.is_empty() && matches!(key.as_str(), "metadata" | "status") {
+                    continue;
+                }
+                if let Some(property) = shape.property(key) {
+                    let place = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    required(&property, inner, &place, causes);
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = shape.items() else { return };
+            for (index, inner) in list.iter().enumerate() {
+                required(&items, inner, &format!("{path}[{index}]"), causes);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn immutable(
+    object: &Value,
+    old: Option<&Value>,
+    pointer: &str,
+    field: &str,
+    detail: &str,
+    causes: &mut Vec<Cause>,
+) {
+    if let Some(old) = old
+        && old.pointer(pointer) != object.pointer(pointer)
+    {
+        let shown = object.pointer(pointer).cloned().unwrap_or_default().to_string();
+        causes.push(Cause::invalid(field, &shown, detail));
+    }
+}
+
+fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    for field in ["data", "binaryData"] {
+        for (key, value) in object::pairs(object.get(field)) {
+            size += value.len();
+            causes.extend(config_key(field, key));
+        }
+    }
+    if size > 1024 * 1024 {
+        let message = "Too long: may not be more than 1048576 bytes".to_owned();
+        causes.push(Cause {
+            reason: "FieldValueTooLong",
+            message,
+            field: "data".into(),
+        });
+    }
+    let Some(old) = old else { return };
+    if old["immutable"] == true {
+        if object["immutable"] != true {
+            causes.push(Cause::forbidden(
+                "immutable",
+                "field is immutable when `immutable` is set",
+            ));
+        }
+        for field in ["data", "binaryData"] {
+            if old.get(field) != object.get(field) {
+                causes.push(Cause::forbidden(
+                    field,
+                    "field is immutable when `immutable` is set",
+                ));
+            }
+        }
+    }
+    if old["kind"] == "Secret" {
+        immutable(object, Some(old), "/type", "type", "field is immutable", causes);
+    }
+}
+
+/// Of a pod's specification hardly anything changes.
+fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let Some(old) = old else { return };
+    let fixed = |pod: &Value| {
+        let mut spec = pod.get("spec").cloned().unwrap_or_default();
+        for list in ["containers", "initContainers"] {
+            for container in spec
+                .get_mut(list)
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
+                container["image"] = Value::Null;
+            }
+        }
+        if let Some(map) = spec.as_object_mut() {
+            for key in [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "terminationGracePeriodSeconds",
+            ] {
+                map.remove(key);
+            }
+        }
+        spec
+    };
+    if fixed(object) != fixed(old) {
+        let detail = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        causes.push(Cause::forbidden("spec", detail));
+    }
+}
+
+/// The selector must choose the template's pods, and never changes.
+fn check_workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    immutable(
+        object,
+        old,
+        "/spec/selector",
+        "spec.selector",
+        "field is immutable",
+        causes,
+    );
+    let labels = object.pointer("/spec/template/metadata/labels");
+    let wanted = object.pointer("/spec/selector/matchLabels");
+    let chosen = object::pairs(wanted)
+        .all(|(key, value)| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value));
+    let selects = object.pointer("/spec/selector").is_some();
+    if !chosen || !selects {
+        let mut shown: Vec<String> = object::pairs(labels)
+            .map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)))
+            .collect();
+        shown.sort();
+        let shown = if labels.is_some() {
+            format!("{{{}}}", shown.join(", "))
+        } else {
+            "(nil)".to_owned()
+        };
+        let detail = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid(
+            "spec.template.metadata.labels",
+            &format!("map[string]string{shown}"),
+            detail,
+        ));
+    }
+}
