@@ -93,7 +93,8 @@ impl Requirement {
             Self::Rollout => {
                 let single = stack.provider == "local";
                 return single.then(|| {
-                    "one process can't take another's place without a gap; a rolling update needs pods".to_owned()
+                    "one process can't take another's place without a gap; a rolling update needs pods"
+                        .to_owned()
                 });
             }
             Self::Runner => (
