@@ -114,7 +114,7 @@ fn unreadable(mut file: File, reason: String) -> File {
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16: save it as UTF-8"),
-        bytes if bytes.iter().take(8_000).any(|byte| *byte == 0) => {
+        bytes if memchr::memchr(0, &bytes[..bytes.len().min(8_000)]).is_some() => {
             Some("it holds NUL bytes, so it is no UTF-8 text")
         }
         _ => None,
