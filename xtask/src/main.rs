@@ -21,7 +21,12 @@ use clap::Parser;
 
 /// Builds, lints, deploys and tests the stack.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    propagate_version = true
+)]
 enum Verb {
     Bench(bench::Options),
     Control(control::Options),

@@ -10,7 +10,11 @@ use std::{
 
 fn xtask(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(arguments).env_remove("KIND_NODE_IMAGE").output().unwrap()
+    command
+        .args(arguments)
+        .env_remove("KIND_NODE_IMAGE")
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -24,9 +28,15 @@ fn the_plan_is_json_on_stdout_with_edges() {
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let tasks = plan["tasks"].as_array().unwrap();
     let after = |name: &str| -> Vec<String> {
-        let task = tasks.iter().find(|task| task["name"] == name).unwrap_or_else(|| panic!("no task {name}"));
+        let task = tasks
+            .iter()
+            .find(|task| task["name"] == name)
+            .unwrap_or_else(|| panic!("no task {name}"));
         let edges = task["after"].as_array().unwrap();
-        edges.iter().map(|edge| edge["task"].as_str().unwrap().to_owned()).collect()
+        edges
+            .iter()
+            .map(|edge| edge["task"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(after("cluster"), ["preflight", "check"]);
     assert_eq!(after("compile"), ["preflight", "check"]);
@@ -35,7 +45,14 @@ fn the_plan_is_json_on_stdout_with_edges() {
 
 #[test]
 fn a_dry_run_prints_the_commands_and_runs_none() {
-    let output = xtask(&["e2e", "--provider", "kind", "--dry-run", "--node-image", "example.com/node:1"]);
+    let output = xtask(&[
+        "e2e",
+        "--provider",
+        "kind",
+        "--dry-run",
+        "--node-image",
+        "example.com/node:1",
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let commands = text(&output.stdout);
     for expected in [
@@ -46,7 +63,11 @@ fn a_dry_run_prints_the_commands_and_runs_none() {
     ] {
         assert!(commands.contains(expected), "{expected} is not in:\n{commands}");
     }
-    assert!(!Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e/RUN").exists());
+    assert!(
+        !Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../target/e2e/RUN")
+            .exists()
+    );
 }
 
 #[test]
@@ -59,8 +80,14 @@ fn a_wrong_stack_file_is_exit_2_with_every_problem_in_its_place() {
     let output = xtask(&["e2e", "--plan", "--stack", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
-    assert!(errors.contains("stack.toml:5:12: x: the file none.yaml does not exist"), "{errors}");
-    assert!(errors.contains("stack.toml:7:14: build: the file none does not exist"), "{errors}");
+    assert!(
+        errors.contains("stack.toml:5:12: x: the file none.yaml does not exist"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("stack.toml:7:14: build: the file none does not exist"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -68,5 +95,8 @@ fn an_unknown_task_is_exit_2_and_the_tasks_are_listed() {
     let output = xtask(&["e2e", "--provider", "kind", "--plan", "--only", "clutser"]);
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
-    assert!(errors.contains("there is no task \"clutser\"; there are: preflight, check, compile"), "{errors}");
+    assert!(
+        errors.contains("there is no task \"clutser\"; there are: preflight, check, compile"),
+        "{errors}"
+    );
 }
