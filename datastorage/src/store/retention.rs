@@ -91,8 +91,8 @@ async fn partitions(client: &Client) -> Result<Vec<(String, Date)>, tokio_postgr
 }
 
 /// In two parts, for an index each: few events say themselves how long they must be kept.
-const EXPIRED: &str = "((retention_days IS NULL AND event_timestamp < $1 - make_interval(days => $2)) OR
-     (retention_days IS NOT NULL AND event_timestamp < $1 - make_interval(days => retention_days)))";
+const EXPIRED: &str = "((retention_days IS NULL AND event_timestamp < $1::timestamptz - make_interval(days => $2)) OR
+     (retention_days IS NOT NULL AND event_timestamp < $1::timestamptz - make_interval(days => retention_days)))";
 const HELD: &str = "EXISTS (SELECT 1 FROM audit_legal_holds AS hold
      WHERE hold.correlation_id = event.correlation_id AND hold.released_at IS NULL)";
 /// The hashes at the ends of each run of events that is taken from a chain.

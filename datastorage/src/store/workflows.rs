@@ -73,7 +73,7 @@ pub(crate) async fn create(
     let sql = format!(
         "INSERT INTO workflows (workflow_id, workflow_name, version, revision, name, description, content,
              content_hash, labels, status, created_by)
-         VALUES ($1, $2, $3, (SELECT coalesce(max(revision), 0) + 1 FROM workflows WHERE workflow_name = $2),
+         VALUES ($1, $2::text, $3, (SELECT coalesce(max(revision), 0) + 1 FROM workflows WHERE workflow_name = $2::text),
              $4, $5, $6, $7, $8, 'active', $9)
          RETURNING {COLUMNS}"
     );
@@ -193,7 +193,7 @@ pub(crate) async fn patch(
 ) -> Result<Option<Workflow>, tokio_postgres::Error> {
     let sql = format!(
         "UPDATE workflows SET name = coalesce($2, name), description = coalesce($3, description),
-             status = coalesce($4, status), disabled_reason = CASE WHEN $4 <> 'disabled' THEN NULL ELSE disabled_reason END,
+             status = coalesce($4::text, status), disabled_reason = CASE WHEN $4::text <> 'disabled' THEN NULL ELSE disabled_reason END,
              updated_by = $5, updated_at = now()
          WHERE workflow_id = $1 RETURNING {COLUMNS}"
     );
