@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use crate::cancel::Cancel;
 use crate::child::{Child, Ending};
 use crate::failure::{Ended, Failure};
+use crate::marks;
 use crate::output::{Gatherer, Log, Observer};
-use crate::process::MARK;
 use crate::record::{Record, RecordError};
 use crate::show;
 
@@ -234,7 +234,10 @@ impl Command {
             .map_err(|error| failed(format!("its standard streams: {error}")))?;
 
         if let Some(path) = &self.record {
-            self.inner.env(MARK, path);
+            self.inner.env(marks::RECORD, path);
+        }
+        if let Some(own) = marks::owner_mark() {
+            self.inner.env(marks::OWNER, own);
         }
         if let Some((user, group)) = self.user {
             self.inner.uid(user).gid(group);

@@ -26,11 +26,14 @@
 //! - [`Command::spawn`] gives a [`Child`], ended on drop unless [`Child::detach`]ed.
 //! - [`Command::record`] leaves a [`Record`] in a file: another process can tell whether it still runs, stop it
 //!   and start it again.
+//! - Every child carries in its environment who started it (`SUBPROCESS_OWNER`): what a killed process leaves is found
+//!   by [`Orphan::all`].
 
 mod cancel;
 mod child;
 mod command;
 mod failure;
+mod marks;
 mod output;
 mod pipeline;
 mod process;
@@ -41,6 +44,7 @@ pub use cancel::{Cancel, CancelGuard};
 pub use child::{Child, Killer};
 pub use command::{Command, Output};
 pub use failure::{Ended, Failure};
+pub use marks::Orphan;
 pub use pipeline::Pipeline;
 pub use process::Process;
 pub use record::{Record, RecordError, write_atomically};

@@ -1,15 +1,11 @@
 //! Processes told apart by more than their number, and what the machine says of itself.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
-
-/// The environment variable that a recorded child and its children carry, with the path of the record: by it a
-/// process is found whose parent was killed before it could write the record.
-pub(crate) const MARK: &str = "SUBPROCESS_RECORD";
 
 /// A process, told apart from a later one with the same number by when it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,18 +35,6 @@ impl Process {
         Self::find(std::process::id()).ok_or_else(|| {
             io::Error::other("neither /proc nor `ps` tells when this process started; install procps")
         })
-    }
-
-    /// The running processes that were started with a record in `folder` (or below it), and their children, whether
-    /// or not the record was ever written. The path must be as it was given then.
-    #[must_use]
-    pub fn marked(folder: &Path) -> Vec<Self> {
-        let own = std::process::id();
-        marks()
-            .into_iter()
-            .filter(|(pid, record)| *pid != own && record.starts_with(folder))
-            .filter_map(|(pid, _)| Self::find(pid))
-            .collect()
     }
 
     /// The running processes of these programs that work in `folder` or below it. For servers that write their title
@@ -184,56 +168,6 @@ fn start_time_of_ps(pid: u32) -> Option<String> {
     (!state.starts_with('Z')).then(|| started.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// The numbers of all processes that we may look at and that carry a mark, with the record's path.
-#[cfg(target_os = "linux")]
-fn marks() -> Vec<(u32, PathBuf)> {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    folders
-        .filter_map(|folder| {
-            let pid = folder.file_name().to_str()?.parse().ok()?;
-            let environment = std::fs::read(folder.path().join("environ")).ok()?;
-            let mark = environment.split(|byte| *byte == 0).find_map(|variable| {
-                variable
-                    .strip_prefix(MARK.as_bytes())?
-                    .strip_prefix(b"=")
-                    .map(OsStr::from_bytes)
-            })?;
-            Some((pid, PathBuf::from(mark)))
-        })
-        .collect()
-}
-
-/// `ps -E` shows the environment behind the command, parted by spaces: a path with a space is not found so.
-#[cfg(not(target_os = "linux"))]
-fn marks() -> Vec<(u32, PathBuf)> {
-    use std::process::{Command, Stdio};
-
-    let mut command = Command::new("ps");
-    command
-        .args(["-A", "-ww", "-E", "-o", "pid=,command="])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    let Ok(output) = command.output() else {
-        return Vec::new();
-    };
-    marks_of_ps(&String::from_utf8_lossy(&output.stdout))
-}
-
-#[cfg(any(test, not(target_os = "linux")))]
-fn marks_of_ps(text: &str) -> Vec<(u32, PathBuf)> {
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let pid = words.next()?.parse().ok()?;
-            let mark = words.find_map(|word| word.strip_prefix(MARK)?.strip_prefix('='))?;
-            Some((pid, PathBuf::from(mark)))
-        })
-        .collect()
-}
-
 /// Total and available memory in bytes, where the system tells without asking a program.
 pub(crate) fn memory() -> Option<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -251,12 +185,6 @@ pub(crate) fn memory() -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn marks_are_read_from_what_ps_tells() {
-        let text = "    1 /sbin/launchd\n 4711 redis-server *:6379 HOME=/root SUBPROCESS_RECORD=/run/redis.json A=b\n";
-        assert_eq!(marks_of_ps(text), [(4711, PathBuf::from("/run/redis.json"))]);
-    }
 
     #[test]
     fn ps_and_proc_agree_on_who_runs() {

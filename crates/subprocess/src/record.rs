@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::child::Ending;
 use crate::command::Command;
 use crate::failure::Failure;
-use crate::process::{MARK, Process, signal_group, signal_process};
+use crate::marks;
+use crate::process::{Process, signal_group, signal_process};
 
 /// Why a record could not be written, read or followed.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,7 @@ impl Record {
         }
         let mut env = BTreeMap::new();
         for (key, value) in command.get_envs() {
-            if key != MARK {
+            if key != marks::RECORD && key != marks::OWNER {
                 env.insert(text(key)?, value.map(text).transpose()?);
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::{LONG, helper};
-use subprocess::{Cancel, Record, RecordError};
+use subprocess::{Cancel, Orphan, Process, Record, RecordError};
 
 /// A recorded process whose starter has ended already.
 fn detached(folder: &Path) -> Record {
@@ -85,7 +85,7 @@ fn one_that_was_not_reaped_does_not_run() {
     let mut process = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let sleeper = detached(folder.path());
     let record = Record {
-        process: subprocess::Process::find(process.id()).unwrap(),
+        process: Process::find(process.id()).unwrap(),
         pgid: process.id(),
         ..sleeper.clone()
     };
@@ -114,11 +114,11 @@ fn a_child_that_lost_its_record_is_found_by_its_mark() {
     let folder = tempfile::tempdir().unwrap();
     let record = detached(folder.path());
     fs::remove_file(folder.path().join("processes/show.json")).unwrap();
-    let found = subprocess::Process::marked(folder.path());
+    let found = Process::marked(folder.path());
     assert_eq!(found, std::slice::from_ref(&record.process));
-    assert!(subprocess::Process::marked(Path::new("/no/such/folder")).is_empty());
+    assert!(Process::marked(Path::new("/no/such/folder")).is_empty());
     record.kill().unwrap();
-    assert!(subprocess::Process::marked(folder.path()).is_empty());
+    assert!(Process::marked(folder.path()).is_empty());
 }
 
 #[test]
@@ -141,4 +141,44 @@ fn one_that_fails_at_once_tells_why_though_it_is_to_be_recorded() {
         let failure = command.spawn().unwrap().wait(&Cancel::never()).unwrap_err();
         assert_eq!(failure.exit_code(), Some(6), "{failure}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_children_of_a_killed_process_are_found_and_those_of_a_live_one_are_not() {
+    use std::io::{BufRead, BufReader};
+
+    let start = || {
+        let mut parent = std::process::Command::new(env!("CARGO_BIN_EXE_subprocess-helper"))
+            .arg("parent")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        (parent, crate::common::processes(&line))
+    };
+    let (mut live, alive) = start();
+    let (mut killed, left) = start();
+    let owner = Process::find(killed.id()).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    let orphans = Orphan::all();
+    for process in &left {
+        let orphan = orphans
+            .iter()
+            .find(|orphan| orphan.process == *process)
+            .expect("it is found");
+        assert_eq!(orphan.owner, owner);
+        assert!(orphan.command.contains("subprocess-helper"), "{}", orphan.command);
+        orphan.process.kill_group();
+        assert!(process.wait_gone(LONG));
+    }
+    assert!(orphans.iter().all(|orphan| !alive.contains(&orphan.process)));
+    live.kill().unwrap();
+    live.wait().unwrap();
+    alive.iter().for_each(Process::kill_group);
 }

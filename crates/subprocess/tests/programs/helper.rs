@@ -84,6 +84,17 @@ fn main() -> io::Result<ExitCode> {
                 .map_err(other)?
                 .detach();
         }
+        // Runs a child of two, and waits for it.
+        ["parent"] => {
+            let mut family = Command::new(env::current_exe()?);
+            family.arg("family");
+            let tell = |line: &str| {
+                let _nobody_listens = writeln!(io::stdout(), "{line}");
+            };
+            drop(stdout);
+            let family = subprocess::Command::new(family).observe(tell);
+            family.run(&subprocess::Cancel::never()).map_err(other)?;
+        }
         // Waits for a second and tells how often it was woken.
         ["wait-idle"] => {
             let mut sleep = Command::new("sleep");

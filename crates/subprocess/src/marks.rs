@@ -1,0 +1,153 @@
+//! Marks that children carry in their environment, by which they are found when whoever started them was killed before
+//! it could write anything down.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::process::Process;
+
+/// Carried by a recorded child and its children: the path of the record.
+pub(crate) const RECORD: &str = "SUBPROCESS_RECORD";
+/// Carried by every child and its children: who started it, as number and start time.
+pub(crate) const OWNER: &str = "SUBPROCESS_OWNER";
+
+/// What a child's environment says of its owner, which is this process. Where the system does not tell when this
+/// process started, its children are only not found when it is killed.
+pub(crate) fn owner_mark() -> Option<&'static str> {
+    static OWN: OnceLock<Option<String>> = OnceLock::new();
+    let own = || {
+        Process::current()
+            .ok()
+            .map(|own| format!("{} {}", own.pid, own.started))
+    };
+    OWN.get_or_init(own).as_deref()
+}
+
+/// A child whose owner was killed before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The child, or a child of its.
+    pub process: Process,
+    /// Its program and arguments.
+    pub command: String,
+    /// Who started it.
+    pub owner: Process,
+}
+
+impl Process {
+    /// The running processes that were started with a record in `folder` (or below it), and their children, whether or
+    /// not the record was ever written. The path must be as it was given then.
+    #[must_use]
+    pub fn marked(folder: &Path) -> Vec<Self> {
+        let own = std::process::id();
+        marks(RECORD)
+            .into_iter()
+            .filter(|(pid, record)| *pid != own && Path::new(record).starts_with(folder))
+            .filter_map(|(pid, _)| Self::find(pid))
+            .collect()
+    }
+}
+
+impl Orphan {
+    /// All of them that we may look at: those without a record, which were to end with their owner. A daemon that one of
+    /// them started serves others too and is none. Linux only; elsewhere none are found.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let recorded: Vec<u32> = marks(RECORD).into_iter().map(|(pid, _)| pid).collect();
+        let marked = marks(OWNER);
+        let is_marked = |pid| marked.iter().any(|(other, _)| *other == pid);
+        marked
+            .iter()
+            .filter(|(pid, _)| !recorded.contains(pid))
+            // A daemon begins a session of its own; what only has a group of its own stays in its owner's.
+            .filter(|(pid, _)| session(*pid).is_some_and(|leader| !is_marked(leader)))
+            .filter_map(|(pid, owner)| {
+                let (owner_pid, started) = owner.split_once(' ')?;
+                let owner = Process {
+                    pid: owner_pid.parse().ok()?,
+                    started: started.to_owned(),
+                };
+                (!owner.is_alive()).then_some(())?;
+                Some(Self {
+                    process: Process::find(*pid)?,
+                    command: command(*pid),
+                    owner,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The leader of a process's session.
+fn session(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // proc(5): behind the name state, parent, group, session.
+    stat.get(stat.rfind(')')? + 1..)?
+        .split_ascii_whitespace()
+        .nth(3)?
+        .parse()
+        .ok()
+}
+
+fn command(pid: u32) -> String {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words)
+        .replace('\0', " ")
+        .trim()
+        .to_owned()
+}
+
+/// The numbers of all processes that we may look at and that have the variable, with its value.
+#[cfg(target_os = "linux")]
+fn marks(name: &str) -> Vec<(u32, String)> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders
+        .filter_map(|folder| {
+            let pid = folder.file_name().to_str()?.parse().ok()?;
+            let environment = std::fs::read(folder.path().join("environ")).ok()?;
+            let value = environment
+                .split(|byte| *byte == 0)
+                .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+            Some((pid, String::from_utf8_lossy(value).into_owned()))
+        })
+        .collect()
+}
+
+/// `ps -E` shows the environment behind the command, parted by spaces: a value with a space is cut short.
+#[cfg(not(target_os = "linux"))]
+fn marks(name: &str) -> Vec<(u32, String)> {
+    use std::process::{Command, Stdio};
+
+    let mut command = Command::new("ps");
+    command
+        .args(["-A", "-ww", "-E", "-o", "pid=,command="])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(output) = command.output() else {
+        return Vec::new();
+    };
+    marks_of_ps(name, &String::from_utf8_lossy(&output.stdout))
+}
+
+#[cfg(any(test, not(target_os = "linux")))]
+fn marks_of_ps(name: &str, text: &str) -> Vec<(u32, String)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let pid = words.next()?.parse().ok()?;
+            let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+            Some((pid, value.to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_from_what_ps_tells() {
+        let text = "    1 /sbin/launchd\n 4711 redis-server *:6379 HOME=/root SUBPROCESS_RECORD=/run/redis.json A=b\n";
+        assert_eq!(marks_of_ps(RECORD, text), [(4711, "/run/redis.json".to_owned())]);
+    }
+}
