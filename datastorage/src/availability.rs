@@ -54,14 +54,13 @@ impl Availability {
             .dependency(dependency.as_str(), Status::Down, reason);
     }
 
-    /// Whether the store answered when it was last asked.
-    pub(crate) fn is_up(&self, dependency: Dependency) -> bool {
+    /// Whether the store did not answer when it was last asked. One that was never asked is worth a try.
+    pub(crate) fn is_down(&self, dependency: Dependency) -> bool {
         self.up
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&dependency)
-            .copied()
-            .unwrap_or(false)
+            == Some(&false)
     }
 
     /// Whether that is news.

@@ -95,7 +95,7 @@ impl Drain {
     /// Empties one stream, unless another replica is doing so.
     async fn pass(&mut self, kind: Kind) -> Result<(), Interrupted> {
         let (depth, _) = self.shared.streams.depth(kind).await?;
-        if depth == 0 || !self.shared.availability.is_up(Dependency::Postgresql) {
+        if depth == 0 || self.shared.availability.is_down(Dependency::Postgresql) {
             return Ok(());
         }
         if self.appender.as_ref().is_none_or(Appender::is_closed) {

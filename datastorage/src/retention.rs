@@ -6,6 +6,7 @@ use service::server::Lifecycle;
 
 use crate::config::Config;
 use crate::domain::event::Micros;
+use crate::store::failure::describe;
 use crate::store::retention::{self, Removed};
 use crate::writer::Shared;
 
@@ -40,5 +41,7 @@ pub(crate) async fn run(config: Config, shared: Shared, lifecycle: Lifecycle) {
 
 async fn once(shared: &Shared, default_days: i32) -> anyhow::Result<Removed> {
     let mut session = shared.database.session().await?;
-    Ok(retention::run(&mut session.client, default_days, Micros::now()).await?)
+    retention::run(&mut session.client, default_days, Micros::now())
+        .await
+        .map_err(|error| anyhow::anyhow!("{}", describe(&error)))
 }

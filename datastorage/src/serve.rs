@@ -59,6 +59,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     let (writer, mut committers) = Writer::start(&config, &shared);
     let mut helpers = JoinSet::new();
     helpers.spawn(monitor::streams(shared.clone(), lifecycle.clone()));
+    helpers.spawn(monitor::postgresql(shared.clone(), lifecycle.clone()));
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
     helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::availability::{Availability, Dependency};
 use crate::config::Config;
@@ -63,6 +63,7 @@ impl Writer {
                     most_events: config.writer.group_events,
                     timeout: Duration::from_millis(config.writer.commit_timeout_ms),
                     appender: None,
+                    opening: None,
                     retry_at: None,
                 };
                 tasks.spawn(committer.run());
@@ -133,7 +134,9 @@ struct Committer {
     most_events: usize,
     timeout: Duration,
     appender: Option<Appender>,
-    /// While PostgreSQL is away: when to try it again. Until then groups go to the stream without waiting for it.
+    /// A connection under way: a PostgreSQL that does not answer must not keep groups from the stream.
+    opening: Option<JoinHandle<Result<Appender, Away>>>,
+    /// When PostgreSQL is tried again; `None` while it is not known to be away.
     retry_at: Option<Instant>,
 }
 
@@ -144,42 +147,36 @@ const MOST_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 impl Committer {
     async fn run(mut self) {
-        self.connect().await;
+        self.reach().await;
         loop {
-            let group = if self.waiting.is_empty() {
-                match self.next_or_reconnect().await {
-                    Next::Group(group) => group,
-                    Next::Reconnect => {
-                        self.connect().await;
-                        continue;
-                    }
-                    Next::End => return,
-                }
-            } else {
-                self.gather()
-            };
-            self.commit(group).await;
+            if self.waiting.is_empty() && !self.wait_for_more().await {
+                return;
+            }
+            let group = self.gather();
+            if !group.is_empty() {
+                self.commit(group).await;
+            }
         }
     }
 
-    /// Waits for something to write; while PostgreSQL is away also for the time to try it again, so that it is found
-    /// to be back without a write that has to wait.
-    async fn next_or_reconnect(&mut self) -> Next {
+    /// Waits for something to write; says whether there may be more. While PostgreSQL is away it is tried meanwhile, so
+    /// that it is found to be back without a write that has to wait.
+    async fn wait_for_more(&mut self) -> bool {
         let mut taken = Vec::new();
-        let received = match self.retry_at {
-            None => self.receiver.recv_many(&mut taken, self.most_events).await,
-            Some(at) => {
-                tokio::select! {
-                    received = self.receiver.recv_many(&mut taken, self.most_events) => received,
-                    () = tokio::time::sleep_until(at.into()) => return Next::Reconnect,
+        let received = if self.appender.is_some() {
+            self.receiver.recv_many(&mut taken, self.most_events).await
+        } else {
+            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            tokio::select! {
+                received = self.receiver.recv_many(&mut taken, self.most_events) => received,
+                () = opened(&mut self.opening, retry_at) => {
+                    self.reach().await;
+                    return true;
                 }
             }
         };
-        if received == 0 {
-            return Next::End;
-        }
         self.waiting.extend(taken);
-        Next::Group(self.gather())
+        received > 0
     }
 
     /// Takes what waits, up to the limits of a group; at least one submission.
@@ -203,14 +200,34 @@ impl Committer {
         group
     }
 
-    async fn connect(&mut self) {
-        match Appender::open(&self.shared.database).await {
-            Ok(appender) => {
+    /// Sees to a connection. Waits for one (not longer than opening one may take) only while PostgreSQL is not known to
+    /// be away: after its restart a new connection is often there at once.
+    async fn reach(&mut self) {
+        if self.appender.as_ref().is_some_and(Appender::is_closed) {
+            self.appender = None;
+            self.retry_at = None;
+        }
+        if self.appender.is_some() {
+            return;
+        }
+        if self.opening.is_none() && self.retry_at.is_none_or(|at| Instant::now() >= at) {
+            let database = self.shared.database.clone();
+            self.opening = Some(tokio::spawn(async move { Appender::open(&database).await }));
+        }
+        let Some(opening) = &mut self.opening else { return };
+        if self.retry_at.is_some() && !opening.is_finished() {
+            return;
+        }
+        let result = opening.await;
+        self.opening = None;
+        match result {
+            Ok(Ok(appender)) => {
                 self.appender = Some(appender);
                 self.retry_at = None;
                 self.shared.availability.up(Dependency::Postgresql);
             }
-            Err(error) => self.postgresql_failed(&error),
+            Ok(Err(error)) => self.postgresql_failed(&error),
+            Err(error) => self.postgresql_failed(&Away::Failed(error.to_string())),
         }
     }
 
@@ -223,14 +240,7 @@ impl Committer {
     }
 
     async fn commit(&mut self, group: Vec<Submission>) {
-        if self.appender.as_ref().is_some_and(Appender::is_closed) {
-            self.appender = None;
-            self.retry_at = None;
-        }
-        let due = self.retry_at.is_none_or(|at| Instant::now() >= at);
-        if self.appender.is_none() && due {
-            self.connect().await;
-        }
+        self.reach().await;
         let begin = Instant::now();
         let mut verdicts = vec![None; group.len()];
         if let Some(appender) = &mut self.appender {
@@ -295,8 +305,12 @@ impl Committer {
     }
 }
 
-enum Next {
-    Group(Vec<Submission>),
-    Reconnect,
-    End,
+/// Waits until a connection under way came to its end, or until it is time to begin one.
+async fn opened(opening: &mut Option<JoinHandle<Result<Appender, Away>>>, retry_at: Instant) {
+    while opening.as_ref().is_some_and(|opening| !opening.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if opening.is_none() {
+        tokio::time::sleep_until(retry_at.into()).await;
+    }
 }

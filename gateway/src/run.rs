@@ -26,8 +26,8 @@ use crate::metrics::{Gauges, Metrics};
 
 /// How often readiness is looked at for what no message tells of, such as the age of events and the breaker.
 const LOOK: Duration = Duration::from_secs(1);
-/// Connecting to an API server takes milliseconds, or it is not there.
-const CONNECT: Duration = Duration::from_secs(2);
+/// Connecting to an API server takes milliseconds; on a machine that is short of time, seconds.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then ends in order: readiness, requests in flight, spool.
 ///

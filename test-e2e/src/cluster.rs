@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::Request;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
 };
@@ -28,6 +30,13 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
         .await
         .with_context(file)?;
     Client::try_from(config).with_context(file)
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        ..Default::default()
+    }
 }
 
 /// The cluster that the Gateway writes to.
@@ -105,6 +114,82 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => Ok(deleted.map(drop)?),
         }
+    }
+
+    /// Makes an account and gives a token of it.
+    pub(crate) async fn account(&self, namespace: &str, name: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let account = ServiceAccount {
+            metadata: named(name),
+            ..Default::default()
+        };
+        let what = || format!("service account {namespace}/{name}");
+        accounts
+            .create(&PostParams::default(), &account)
+            .await
+            .with_context(what)?;
+        let request = accounts
+            .create_token_request(name, &PostParams::default(), &TokenRequest::default())
+            .await;
+        request
+            .with_context(what)?
+            .status
+            .map(|status| status.token)
+            .with_context(what)
+    }
+
+    /// Deletes an account; its tokens are void from then on.
+    pub(crate) async fn delete_account(&self, namespace: &str, name: &str) -> Result<()> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        accounts.delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Lets an account do something with one object of its namespace.
+    pub(crate) async fn allow(
+        &self,
+        namespace: &str,
+        account: &str,
+        resource: &str,
+        object: &str,
+        verbs: &[&str],
+    ) -> Result<()> {
+        let rule = PolicyRule {
+            api_groups: Some(vec![String::new()]),
+            resources: Some(vec![resource.to_owned()]),
+            resource_names: Some(vec![object.to_owned()]),
+            verbs: verbs.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        let role = Role {
+            metadata: named(account),
+            rules: Some(vec![rule]),
+        };
+        let roles: Api<Role> = Api::namespaced(self.client.clone(), namespace);
+        roles
+            .create(&PostParams::default(), &role)
+            .await
+            .with_context(|| format!("role {namespace}/{account}"))?;
+        let subject = Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: account.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            ..Default::default()
+        };
+        let role_ref = RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "Role".to_owned(),
+            name: account.to_owned(),
+        };
+        let binding = RoleBinding {
+            metadata: named(account),
+            role_ref,
+            subjects: Some(vec![subject]),
+        };
+        let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), namespace);
+        let bound = bindings.create(&PostParams::default(), &binding).await;
+        bound.with_context(|| format!("role binding {namespace}/{account}"))?;
+        Ok(())
     }
 
     /// Has a service's Deployment run so many replicas, waits until these and no others are there, and gives how many

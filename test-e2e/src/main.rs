@@ -8,6 +8,7 @@ mod datastorage;
 mod gateway;
 mod harness;
 mod http;
+mod instance;
 mod load;
 mod metrics;
 mod scenarios;

@@ -27,6 +27,9 @@ pub(crate) struct Stack {
     /// The runner itself, for the scenarios about it.
     #[serde(default)]
     pub(crate) runner: Vec<String>,
+    /// The services' programs on this machine.
+    #[serde(default)]
+    pub(crate) programs: BTreeMap<String, PathBuf>,
     /// The root of the sources that the deployment was built from.
     pub(crate) workspace: Option<PathBuf>,
 }

@@ -58,15 +58,24 @@ impl Report {
 }
 
 /// Reads and judges. `whole_tree`: all files of the repository are there, so that what is missing can be told.
-pub(crate) fn judge(inputs: Vec<Input>, policy: &Policy, today: Date, whole_tree: bool) -> Report {
+///
+/// `keep_text`: what is to be shown or fixed needs the text of its file; else thousands need not stay in memory.
+pub(crate) fn judge(
+    inputs: Vec<Input>,
+    policy: &Policy,
+    today: Date,
+    whole_tree: bool,
+    keep_text: bool,
+) -> Report {
     let read = inputs.len();
     let mut files: Vec<File> = inputs
         .into_par_iter()
         .map(|input| {
             let mut file = sources::read(input, policy);
             rules::check_images(&mut file, policy);
-            // The text is for showing findings and for nothing else: thousands of clean files need not stay in memory.
-            if file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty() {
+            let may_be_shown =
+                !(file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty());
+            if !(keep_text && may_be_shown) {
                 file.text = String::new();
             }
             file

@@ -1,6 +1,6 @@
 //! The options, and what is done with them.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -126,7 +126,8 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
         .as_deref()
         .and_then(|date| date.parse().ok())
         .unwrap_or_else(Date::today);
-    let mut report = judge(inputs, policy, today, whole_tree);
+    let keep_text = options.fix || options.diff || options.format.shows_text();
+    let mut report = judge(inputs, policy, today, whole_tree, keep_text);
     if options.list {
         return list(&report, options.format);
     }
@@ -139,10 +140,16 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
         return Ok(exit_code(&report));
     }
     if options.fix && make_fixes(&report, root)? {
-        report = judge(self::inputs(options, policy, root)?, policy, today, whole_tree);
+        report = judge(
+            self::inputs(options, policy, root)?,
+            policy,
+            today,
+            whole_tree,
+            keep_text,
+        );
     }
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    print(&output::render(&report, options.format, colour))?;
+    show(&report, options.format, colour)?;
     narrate(&report, options.format);
     if options.statistics {
         let (files, time, memory) = (
@@ -211,7 +218,7 @@ fn make_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
 
 fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
     if format == Format::Json {
-        print(&output::render(report, Format::Json, false))?;
+        show(report, Format::Json, false)?;
         return Ok(if report.is_unreadable() {
             ExitCode::from(3)
         } else {
@@ -296,9 +303,19 @@ fn complain(text: &str) {
     eprintln!("{text}");
 }
 
-/// Data goes to stdout. A reader that has seen enough (`| head`) is no error.
+fn show(report: &Report, format: Format, colour: bool) -> anyhow::Result<()> {
+    let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+    let written = output::write(report, format, colour, &mut out).and_then(|()| out.flush());
+    tolerate_closed(written)
+}
+
 fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    tolerate_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// Data goes to stdout. A reader that has seen enough (`| head`) is no error.
+fn tolerate_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("can't write the answer")
         }

@@ -577,3 +577,29 @@ fn each_case_gives_its_references_through_the_program() {
     }
     assert!(checked > 60, "only {checked} cases found");
 }
+
+/// The schema is the standard's own (OASIS), as it is published.
+#[test]
+fn sarif_is_valid_by_the_standards_schema() {
+    let schema: Value = serde_json::from_str(include_str!("schemas/sarif-2.1.0.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let templates =
+        "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: '{{ x }}'\n    - image: é/x\n";
+    let dockerfile = "FROM ubi9/ubi-minimal:9\nFROM docker.io/library/golang AS b\nRUN <<EOF\n";
+    let tree = Tree::new(&[
+        ("é b/Dockerfile", dockerfile),
+        ("pod.yaml", templates),
+        ("no.yaml", "image: [\n"),
+    ]);
+    let document: Value = serde_json::from_slice(&tree.lint(&["--format", "sarif"]).stdout).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(document["runs"][0]["results"].as_array().unwrap().len() >= 4);
+    assert_eq!(
+        document["runs"][0]["invocations"][0]["executionSuccessful"],
+        false
+    );
+}

@@ -170,6 +170,8 @@ impl HealthServed {
             let _ = closed.wait_for(|closed| *closed).await;
         };
         let listener = self.api.tap_io(no_delay);
+        // Who the peer is, for those who limit what one client may send.
+        let api = api.into_make_service_with_connect_info::<SocketAddr>();
         let mut served =
             tokio::spawn(async move { axum::serve(listener, api).with_graceful_shutdown(wait).await });
         lifecycle.stopping().await;

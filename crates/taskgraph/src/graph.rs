@@ -1,11 +1,13 @@
 //! A checked plan: every edge leads to a task, there is no cycle, every need can be met.
 
+mod check;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::plan::{Edge, Plan, Task};
+use crate::plan::{Plan, Task};
 
 /// A task of one [`Graph`]: only that graph hands it out, so it always leads to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,16 +216,16 @@ impl<A> Graph<A> {
 impl Shape {
     fn new<A>(plan: &Plan<A>) -> Result<Self, PlanErrors> {
         let mut errors = Vec::new();
-        let ids = index_names(plan, &mut errors);
+        let ids = check::index_names(plan, &mut errors);
         let mut nodes: Vec<Node> = plan
             .tasks
             .iter()
             .map(|task| Node {
                 name: task.name.clone(),
                 always: task.always,
-                after: links(plan, task, &ids, &mut errors),
+                after: check::links(plan, task, &ids, &mut errors),
                 before: Vec::new(),
-                needs: needs(plan, task, &mut errors),
+                needs: check::needs(plan, task, &mut errors),
                 estimate: task.estimate,
                 milestones: task.milestones.clone(),
                 chain: Duration::ZERO,
@@ -234,7 +236,7 @@ impl Shape {
                 nodes[task].before.push(Link { task: id, milestone });
             }
         }
-        let topological = sort(&nodes, &mut errors);
+        let topological = check::sort(&nodes, &mut errors);
         if !errors.is_empty() {
             return Err(PlanErrors(errors));
         }
@@ -248,152 +250,6 @@ impl Shape {
             topological,
         })
     }
-}
-
-fn index_names<'p, A>(plan: &'p Plan<A>, errors: &mut Vec<PlanError>) -> HashMap<&'p str, usize> {
-    let mut ids = HashMap::new();
-    for (id, task) in plan.tasks.iter().enumerate() {
-        if ids.insert(task.name.as_str(), id).is_some() {
-            errors.push(PlanError::Duplicate {
-                name: task.name.clone(),
-            });
-        }
-    }
-    ids
-}
-
-fn links<A>(
-    plan: &Plan<A>,
-    task: &Task<A>,
-    ids: &HashMap<&str, usize>,
-    errors: &mut Vec<PlanError>,
-) -> Vec<Link> {
-    let mut links = Vec::new();
-    for edge in &task.after {
-        match link(plan, task, edge, ids) {
-            // The same edge twice means nothing more than once.
-            Ok(link) if links.contains(&link) => {}
-            Ok(link) => links.push(link),
-            Err(error) => errors.push(error),
-        }
-    }
-    links
-}
-
-fn link<A>(
-    plan: &Plan<A>,
-    task: &Task<A>,
-    edge: &Edge,
-    ids: &HashMap<&str, usize>,
-) -> Result<Link, PlanError> {
-    let name = || task.name.clone();
-    let Some(&id) = ids.get(edge.task.as_str()) else {
-        return Err(PlanError::UnknownTask {
-            task: name(),
-            missing: edge.task.clone(),
-        });
-    };
-    let other = &plan.tasks[id];
-    if task.always || other.always {
-        return Err(PlanError::EdgeOfAlways {
-            task: name(),
-            after: edge.task.clone(),
-        });
-    }
-    if let Some(milestone) = &edge.milestone
-        && !other.milestones.contains_key(milestone)
-    {
-        let declared: Vec<_> = other.milestones.keys().map(String::as_str).collect();
-        return Err(PlanError::UnknownMilestone {
-            task: name(),
-            of: edge.task.clone(),
-            milestone: milestone.clone(),
-            declared: if declared.is_empty() {
-                "none".to_owned()
-            } else {
-                declared.join(", ")
-            },
-        });
-    }
-    Ok(Link {
-        task: id,
-        milestone: edge.milestone.clone(),
-    })
-}
-
-fn needs<A>(plan: &Plan<A>, task: &Task<A>, errors: &mut Vec<PlanError>) -> Vec<(usize, u64)> {
-    let indices: BTreeMap<&str, usize> = plan
-        .resources
-        .keys()
-        .enumerate()
-        .map(|(index, name)| (name.as_str(), index))
-        .collect();
-    let mut needs = Vec::new();
-    for (resource, &amount) in &task.needs {
-        let (task, resource) = (task.name.clone(), resource.clone());
-        match (indices.get(resource.as_str()), plan.resources.get(&resource)) {
-            (Some(_), Some(&capacity)) if amount > capacity => {
-                errors.push(PlanError::TooMuch {
-                    task,
-                    resource,
-                    amount,
-                    capacity,
-                });
-            }
-            (Some(&index), _) => needs.push((index, amount)),
-            (None, _) => errors.push(PlanError::UnknownResource { task, resource }),
-        }
-    }
-    needs
-}
-
-/// Kahn's algorithm, in the order of the plan among equals; `always` tasks last. What remains is in or
-/// behind a cycle.
-fn sort(nodes: &[Node], errors: &mut Vec<PlanError>) -> Vec<usize> {
-    let mut missing: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
-    let mut ready: std::collections::BTreeSet<(bool, usize)> = nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| node.after.is_empty())
-        .map(|(id, node)| (node.always, id))
-        .collect();
-    let mut sorted = Vec::with_capacity(nodes.len());
-    while let Some((_, id)) = ready.pop_first() {
-        sorted.push(id);
-        for link in &nodes[id].before {
-            missing[link.task] -= 1;
-            if missing[link.task] == 0 {
-                ready.insert((nodes[link.task].always, link.task));
-            }
-        }
-    }
-    errors.extend(cycles(nodes, &missing));
-    sorted
-}
-
-/// Walks backwards from each remaining task: each has a remaining one before it, so a walk ends in a circle.
-fn cycles(nodes: &[Node], missing: &[usize]) -> Vec<PlanError> {
-    let mut cycles = Vec::new();
-    let mut seen = vec![false; nodes.len()];
-    for start in (0..nodes.len()).filter(|&id| missing[id] > 0) {
-        let mut walk = Vec::new();
-        let mut id = start;
-        while !seen[id] {
-            seen[id] = true;
-            walk.push(id);
-            let Some(link) = nodes[id].after.iter().find(|link| missing[link.task] > 0) else {
-                return cycles;
-            };
-            id = link.task;
-        }
-        if let Some(begin) = walk.iter().position(|&step| step == id) {
-            let circle = walk[begin..].iter().rev().chain(walk.last());
-            cycles.push(PlanError::Cycle {
-                cycle: circle.map(|&id| nodes[id].name.clone()).collect(),
-            });
-        }
-    }
-    cycles
 }
 
 /// The longest chain of estimates from the start of `id`. The chains of those behind it are known.

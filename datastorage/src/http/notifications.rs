@@ -105,10 +105,10 @@ pub(super) async fn create(
 async fn store(service: &Service, notification: Notification) -> Result<(StatusCode, Value), Failure> {
     let shared = &service.shared;
     let mut answer = notification.to_json();
-    let result = if shared.availability.is_up(Dependency::Postgresql) {
-        notifications::insert(shared.database.pool(), &notification).await
-    } else {
+    let result = if shared.availability.is_down(Dependency::Postgresql) {
         Err(Away::Failed("PostgreSQL is away".to_owned()))
+    } else {
+        notifications::insert(shared.database.pool(), &notification).await
     };
     match result {
         Ok(Stored::New(recorded_at)) => {

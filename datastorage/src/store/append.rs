@@ -103,6 +103,13 @@ struct Row<'a> {
 impl Appender {
     pub(crate) async fn open(database: &Database) -> Result<Self, Away> {
         let session = database.session().await?;
+        let limit = database.connect_timeout();
+        tokio::time::timeout(limit, Self::prepare(session))
+            .await
+            .map_err(|_| Away::TimedOut(limit))?
+    }
+
+    async fn prepare(session: Session) -> Result<Self, Away> {
         let client = &session.client;
         // The plans are made once, perhaps while the tables are still empty: they must fit the full ones.
         client

@@ -79,6 +79,11 @@ impl Database {
         &self.pool
     }
 
+    /// How long opening a connection may take.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Opens a connection of its own.
     pub(crate) async fn session(&self) -> Result<Session, SessionError> {
         let connect = async {

@@ -428,7 +428,7 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
     .unwrap();
     let config = format!(
         "environment = 'test'\n[postgresql]\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
-         password_file = '{here}/postgresql-password'\nconnect_timeout_ms = 1000\n[redis]\naddress = '127.0.0.1:{}'\n\
+         password_file = '{here}/postgresql-password'\n[redis]\naddress = '127.0.0.1:{}'\n\
          password_file = '{here}/redis-password'\n{more}",
         servers.postgres.port(),
         servers.database,

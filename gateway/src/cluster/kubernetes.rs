@@ -12,6 +12,7 @@ use kube::client::{Body, Client};
 use kube::core::Status;
 use kube::core::request::Request as RequestBuilder;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use wire::remediation_request::{Deduplication, RemediationRequest};
 
 use super::breaker::Breaker;
@@ -25,6 +26,8 @@ use crate::domain::index::Record;
 const FIELD_MANAGER: &str = "gateway";
 /// The API server itself refuses objects above 3 MiB.
 const LARGEST_ANSWER: usize = 8 << 20;
+/// Calls at once, each on a connection of its own: more would wait in the API server, where waiting counts as slow.
+const CALLS_AT_ONCE: usize = 64;
 /// What senders are told to wait when the API does not say.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,7 @@ pub struct Kubernetes {
     client: Client,
     policy: Policy,
     breaker: Arc<Breaker>,
+    turns: Arc<Semaphore>,
 }
 
 /// What became of one try.
@@ -53,6 +57,7 @@ impl Kubernetes {
             client,
             policy,
             breaker,
+            turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         }
     }
 
@@ -91,6 +96,8 @@ impl Kubernetes {
     }
 
     async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
         let limit = Duration::from_millis(self.policy.timeout_ms);
         match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(result) => result,

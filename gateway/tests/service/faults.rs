@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use tokio::task::block_in_place;
 
 use crate::stack::{Stack, until};
 
@@ -69,12 +70,10 @@ async fn throttled_creates_are_tried_again_and_then_put_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready() {
-    let stack = Stack::start().await;
+    let stack = Stack::start_with_journal().await;
     let gateway = stack.gateway("a", "[breaker]\nopen_ms = 1000\n").await;
     gateway.alert("Known").await;
-    stack
-        .fault(json!({ "fault": "close-port", "forMilliseconds": 3_000 }))
-        .await;
+    block_in_place(|| stack.kubernetes.stop()).unwrap();
     for name in ["Known", "New"] {
         let answer = gateway.alert(name).await;
         assert_eq!(answer.status, 503, "{answer:?}");
@@ -96,6 +95,7 @@ async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready()
     .await;
     assert_eq!(gateway.get_health("/readyz").await, Some(200));
     assert_eq!(gateway.get_health("/healthz").await, Some(200));
+    block_in_place(|| stack.kubernetes.start_again()).unwrap();
     for (name, status) in [("Known", 202), ("New", 201)] {
         until("the API to be back", async || {
             let answer = gateway.alert(name).await;

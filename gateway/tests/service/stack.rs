@@ -50,6 +50,11 @@ impl Stack {
         .await
     }
 
+    /// As [`Stack::start`]; the Kubernetes API keeps its objects when it is stopped and started.
+    pub(crate) async fn start_with_journal() -> Self {
+        Self::start_with(embedded::Kubernetes::builder().journal(true)).await
+    }
+
     async fn start_with(builder: embedded::Builder<embedded::KubernetesOptions>) -> Self {
         let kubernetes = tokio::task::spawn_blocking(|| builder.start())
             .await

@@ -7,10 +7,13 @@ use serde_json::json;
 
 use crate::stack::{Stack, alert, counted, until, webhook};
 
+/// These tests are about numbers, not speed: a machine that is short of time must not make them fail.
+const PATIENT: &str = "[http]\ndeadline_ms = 120000\n[retry]\ntimeout_ms = 60000\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_identical_alerts_at_once_are_one_request_counted_two_hundred() {
     let stack = Stack::start().await;
-    let gateway = stack.gateway("a", "").await;
+    let gateway = stack.gateway("a", PATIENT).await;
     assert_eq!(
         gateway.storm("Storm", 200).await,
         BTreeMap::from([(201, 1), (202, 199)])
@@ -39,9 +42,9 @@ async fn two_hundred_identical_alerts_at_once_are_one_request_counted_two_hundre
 async fn three_replicas_make_one_request_of_a_storm() {
     let stack = Stack::start().await;
     let replicas = [
-        stack.gateway("a", "").await,
-        stack.gateway("b", "").await,
-        stack.gateway("c", "").await,
+        stack.gateway("a", PATIENT).await,
+        stack.gateway("b", PATIENT).await,
+        stack.gateway("c", PATIENT).await,
     ];
     let body = webhook(&[alert("Storm")]);
     let sent = (0..600).map(|number| replicas[number % 3].webhook(&body));
@@ -72,14 +75,14 @@ async fn three_replicas_make_one_request_of_a_storm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_distinct_alerts_are_a_hundred_requests_and_survive_a_restart() {
     let stack = Stack::start().await;
-    let gateway = stack.gateway("a", "").await;
+    let gateway = stack.gateway("a", PATIENT).await;
     let bodies: Vec<_> = (0..100)
         .map(|number| webhook(&[alert(&format!("Alert{number}"))]))
         .collect();
     let sent = bodies.iter().map(|body| gateway.webhook(body));
     assert_eq!(counted(join_all(sent).await), BTreeMap::from([(201, 100)]));
     gateway.kill();
-    let gateway = stack.gateway("a", "").await;
+    let gateway = stack.gateway("a", PATIENT).await;
     let sent = bodies.iter().map(|body| gateway.webhook(body));
     assert_eq!(counted(join_all(sent).await), BTreeMap::from([(202, 100)]));
     let requests = stack.requests("shop").await;
@@ -90,7 +93,7 @@ async fn a_hundred_distinct_alerts_are_a_hundred_requests_and_survive_a_restart(
 #[tokio::test(flavor = "multi_thread")]
 async fn others_status_is_left_alone_and_phases_decide() {
     let stack = Stack::start().await;
-    let gateway = stack.gateway("a", "").await;
+    let gateway = stack.gateway("a", PATIENT).await;
     gateway.alert("A").await;
     let first = stack.requests("shop").await.remove(0);
     stack.set_phase(&first, "Processing").await;

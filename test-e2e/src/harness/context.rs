@@ -29,7 +29,7 @@ pub(crate) struct Context {
     cluster: OnceCell<Cluster>,
     namespaces: RefCell<Vec<String>>,
     faults: RefCell<Vec<u64>>,
-    undone_by: RefCell<Vec<&'static str>>,
+    undone_by: RefCell<Vec<String>>,
     scaled: RefCell<BTreeMap<Part, u32>>,
 }
 
@@ -128,8 +128,8 @@ impl Context {
     }
 
     /// What puts the database right again at the scenario's end, however that comes.
-    pub(crate) fn undo_by_sql(&self, statements: &'static str) {
-        self.undone_by.borrow_mut().push(statements);
+    pub(crate) fn undo_by_sql(&self, statements: impl Into<String>) {
+        self.undone_by.borrow_mut().push(statements.into());
     }
 
     /// PostgreSQL as a superuser.
@@ -146,7 +146,7 @@ impl Context {
         for statements in self.undone_by.take() {
             self.sql_admin()
                 .await?
-                .batch_execute(statements)
+                .batch_execute(&statements)
                 .await
                 .context("putting the database right")?;
         }

@@ -59,6 +59,10 @@ pub(crate) enum Requirement {
     SqlAdmin,
     /// Redis itself.
     Redis,
+    /// The services' programs, to start instances of one's own.
+    Programs,
+    /// The sources.
+    Workspace,
     /// Faults of the Kubernetes API on demand.
     Faults,
     /// A scheduler that starts the new before it ends the old.
@@ -84,6 +88,8 @@ impl Requirement {
                 stack.component("redis", "redis").is_ok(),
                 "components.redis.redis",
             ),
+            Self::Programs => (!stack.programs.is_empty(), "programs, from which to start others"),
+            Self::Workspace => (stack.workspace.is_some(), "workspace"),
             // A real API server has no such thing, and to disturb it would disturb everybody.
             Self::Faults => {
                 let embedded = stack.provider == "local";

@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: measures what docs/benchmarks.md says, and prints it as Markdown.
 
 mod datastorage;
+mod e2e;
 mod lint;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 enum Bench {
     Datastorage(datastorage::Options),
+    E2e(e2e::Options),
     Lint(lint::Options),
 }
 
@@ -24,6 +26,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { bench } = options;
     match bench {
         Bench::Datastorage(options) => datastorage::run(options),
+        Bench::E2e(options) => e2e::run(options),
         Bench::Lint(options) => lint::run(options),
     }
 }

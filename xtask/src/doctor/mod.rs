@@ -169,7 +169,10 @@ fn apply(checks: &[Check]) -> bool {
             }
             Remedy::Gc => {
                 eprintln!("fix {name}: cargo xtask gc");
-                gc::collect().map(drop)
+                gc::collect(false, |removed| eprintln!("  removed {removed}")).and_then(|failures| {
+                    anyhow::ensure!(failures.is_empty(), failures.join("\n"));
+                    Ok(())
+                })
             }
         };
         if let Err(error) = done {

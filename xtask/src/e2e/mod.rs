@@ -2,11 +2,13 @@
 //!
 //! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` runs it; [`execute`] does its steps.
 
+mod diagnose;
 pub(crate) mod elf;
 mod execute;
 mod hash;
 mod plan;
 mod ports;
+mod report;
 mod screen;
 mod settings;
 mod setup;
@@ -14,8 +16,9 @@ mod template;
 mod variables;
 mod yaml;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
+use ::report::RunResult;
 use anyhow::Context;
 use clap::Args;
 use taskgraph::{Graph, Interrupt, RunOptions};
@@ -31,6 +34,9 @@ use self::{
     settings::{BuildOn, Order},
 };
 use crate::run_folder::{self, Provider, State};
+
+/// Between two looks at the machine's CPU and memory.
+const SAMPLES: Duration = Duration::from_millis(500);
 
 /// Builds both services, brings up a stack with PostgreSQL and Redis, deploys, tests, reports and tidies up.
 ///
@@ -85,7 +91,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     let provider = setup::provider(&options);
     if options.plan || options.dry_run {
-        let (settings, _) = setup::preview(&options, stack, provider.provider)?;
+        let settings = setup::preview(&options, stack, provider.provider)?;
         let plan = match planned(&options, &settings) {
             Ok(plan) => plan,
             Err(error) => return Ok(usage(&error)),
@@ -111,6 +117,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     setup::on_signals(&interrupt, &folder, &settings)?;
     let mut screen = screen::Screen::new(&graph, &settings, &provider.why);
     let world = World::new(&settings, &folder, reserved, policy(&options))?;
+    let sampler = ::report::Sampler::start(SAMPLES);
+    let started = jiff::Timestamp::now();
     let run_options = RunOptions {
         interrupt: interrupt.clone(),
         ..RunOptions::default()
@@ -121,13 +129,23 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         |context, work| world.perform(context, work),
     )?;
     let scenarios = world.into_scenarios();
-    let kept = matches!(
-        run.trace.task("teardown").map(|task| &task.outcome),
-        Some(taskgraph::Outcome::Skipped { .. })
-    );
+    let teardown = run.trace.task("teardown").map(|task| &task.outcome);
+    let kept = matches!(teardown, Some(taskgraph::Outcome::Skipped { .. }));
     folder.set_state(if kept { State::Kept } else { State::Finished })?;
-    screen.end(&run, &scenarios, &folder, kept);
-    Ok(exit_code(&run, &interrupt))
+    screen::scenarios(&scenarios);
+    let result = report::result(&run, interrupt.is_cancelled());
+    let facts = report::Facts {
+        settings: &settings,
+        folder: &folder,
+        why: &provider.why,
+        started,
+        result,
+        kept,
+        samples: sampler.finish(),
+        scenarios,
+    };
+    report::write(facts, &graph, run, options.format)?;
+    Ok(exit_code(result))
 }
 
 /// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
@@ -153,16 +171,11 @@ fn usage(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// 0 fine, 1 scenarios failed, 3 something else did, 130 interrupted.
-fn exit_code(run: &taskgraph::Run, interrupt: &Interrupt) -> ExitCode {
-    let only_scenarios = |failure: &taskgraph::Failure| failure.error.is::<execute::ScenariosFailed>();
-    if interrupt.is_cancelled() {
-        ExitCode::from(130)
-    } else if run.failures.is_empty() && run.trace.is_success() {
-        ExitCode::SUCCESS
-    } else if run.failures.iter().all(only_scenarios) {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::from(3)
+fn exit_code(result: RunResult) -> ExitCode {
+    match result {
+        RunResult::Passed => ExitCode::SUCCESS,
+        RunResult::TestsFailed => ExitCode::FAILURE,
+        RunResult::Failed => ExitCode::from(3),
+        RunResult::Interrupted => ExitCode::from(130),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stack::Stack;
 
@@ -15,7 +15,7 @@ use crate::stack::Stack;
 const FIRST_NODE_PORT: u16 = 30_000;
 
 /// One port of the stack in one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
     /// Where the program listens in its pod.
     pub(crate) container: u16,
@@ -27,6 +27,26 @@ pub(crate) struct Assigned {
 
 /// All ports of a run: owner → port's name → numbers.
 pub(crate) type Ports = BTreeMap<String, BTreeMap<String, Assigned>>;
+
+/// The ports of a run that is kept: the next round on it has the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) ports: Ports,
+    pub(crate) api_port: u16,
+}
+
+impl Kept {
+    /// Whether these are the ports of the stack as it is now.
+    pub(crate) fn fits(&self, stack: &Stack) -> bool {
+        let known = |owner: &str, name: &str| self.ports.get(owner).and_then(|ports| ports.get(name));
+        let same =
+            |port: &crate::stack::Port, assigned: &Assigned| assigned.container == *port.container.get_ref();
+        let fits = stack
+            .ports()
+            .all(|(owner, name, port)| known(owner, name).is_some_and(|kept| same(port, kept)));
+        fits && stack.ports().count() == self.ports.values().map(BTreeMap::len).sum::<usize>()
+    }
+}
 
 /// Host ports that are held by listening on them, so that no other run takes them between the plan and the use.
 #[derive(Debug, Default)]

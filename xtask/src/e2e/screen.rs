@@ -1,89 +1,149 @@
-//! What a person sees while a run goes on and at its end: plain timestamped lines on stderr.
+//! What a person sees while a run goes on: a live table on a terminal, plain timestamped lines elsewhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-use taskgraph::{Event, Graph, Outcome, Run, What};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use taskgraph::{Event, Graph, Outcome, What};
 
 use super::{
-    execute::{self, Scenario},
+    execute::{BEGUN, Scenario, word},
     plan::Work,
     settings::Settings,
 };
-use crate::run_folder::RunFolder;
 
-/// Prints a run.
+/// Prints a run on stderr.
 pub(super) struct Screen {
     names: Vec<String>,
     width: usize,
-    started: BTreeMap<usize, std::time::Duration>,
+    started: BTreeMap<usize, Duration>,
+    /// A line for each running task; nothing where there is no terminal.
+    live: Option<Live>,
+    colour: bool,
+}
+
+struct Live {
+    all: MultiProgress,
+    running: BTreeMap<usize, ProgressBar>,
 }
 
 impl Screen {
     pub(super) fn new(graph: &Graph<Work>, settings: &Settings, why: &str) -> Self {
         let names: Vec<String> = graph.plan().tasks.iter().map(|task| task.name.clone()).collect();
         let width = names.iter().map(String::len).max().unwrap_or(0);
+        let terminal = std::io::stderr().is_terminal();
+        let live = terminal.then(|| Live {
+            all: MultiProgress::new(),
+            running: BTreeMap::new(),
+        });
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none();
         eprintln!(
-            "run {} on {} ({why}), order {}",
+            "run {} on {}, order {}: {why}",
             settings.run, settings.provider, settings.order
         );
         Self {
             names,
             width,
             started: BTreeMap::new(),
+            live,
+            colour,
         }
     }
 
     pub(super) fn event(&mut self, event: &Event) {
         let index = event.task.index();
-        let name = self.names.get(index).map_or("", String::as_str);
-        let at = event.at.as_secs_f64();
-        let width = self.width;
+        let name = self.names.get(index).cloned().unwrap_or_default();
         match &event.what {
             What::Started => {
                 self.started.insert(index, event.at);
-                eprintln!("{at:7.1}  {name:width$}  …");
+                self.begin(index, &name);
             }
-            What::Finished(outcome) => {
-                let took = self
-                    .started
-                    .get(&index)
-                    .map(|start| event.at.saturating_sub(*start).as_secs_f64());
-                let took = took
-                    .map(|seconds| format!(" after {seconds:.1} s"))
-                    .unwrap_or_default();
-                let detail = match outcome {
-                    Outcome::Done { note: Some(note) } => format!(": {note}"),
-                    Outcome::Skipped { reason } => format!(": {reason}"),
-                    Outcome::NotStarted { cause } => format!(": {cause}"),
-                    _ => String::new(),
-                };
-                eprintln!("{at:7.1}  {name:width$}  {}{took}{detail}", outcome.word());
-            }
+            What::Finished(outcome) => self.finish(index, &name, event.at, outcome),
+            What::Progress(line) => self.progress(index, &name, event.at, line),
             What::Waiting { .. } | What::Reached(_) => {}
-            What::Progress(line) => {
-                if name == "test" {
-                    eprintln!("{at:7.1}  {name:width$}  {line}");
-                }
-            }
         }
     }
 
-    pub(super) fn end(&self, run: &Run, scenarios: &[Scenario], folder: &RunFolder, kept: bool) {
-        for scenario in scenarios {
-            let word = execute::word(scenario.outcome);
-            let reason = scenario
-                .reason
-                .as_ref()
-                .map(|reason| format!("  ({reason})"))
-                .unwrap_or_default();
-            eprintln!("  {word:8}{:7.2} s  {}{reason}", scenario.seconds, scenario.name);
+    fn begin(&mut self, index: usize, name: &str) {
+        let width = self.width;
+        let Some(live) = &mut self.live else { return };
+        let bar = live.all.add(ProgressBar::new_spinner());
+        // The template is ours and right; a wrong one would show the crate's own.
+        if let Ok(style) = ProgressStyle::with_template("{elapsed:>7}  {prefix} {spinner} {wide_msg}") {
+            bar.set_style(style);
         }
-        for failure in run.failures.iter().rev() {
-            eprintln!("\n{} failed: {:#}", failure.task, failure.error);
+        bar.set_prefix(format!("{name:width$}"));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        live.running.insert(index, bar);
+    }
+
+    fn progress(&mut self, index: usize, name: &str, at: Duration, line: &str) {
+        if let Some(bar) = self.live.as_ref().and_then(|live| live.running.get(&index)) {
+            bar.set_message(line.to_owned());
         }
-        if kept {
-            eprintln!("the stack stays: `cargo xtask down {}` removes it", folder.run());
+        // Of each scenario its end is told, as of each task.
+        if name == "test" && !line.starts_with(BEGUN) {
+            self.line(at, name, line);
         }
-        eprintln!("{}: {}", folder.run(), folder.path().display());
+    }
+
+    fn finish(&mut self, index: usize, name: &str, at: Duration, outcome: &Outcome) {
+        if let Some(bar) = self.live.as_mut().and_then(|live| live.running.remove(&index)) {
+            bar.finish_and_clear();
+        }
+        let took = self
+            .started
+            .get(&index)
+            .map(|start| at.saturating_sub(*start).as_secs_f64());
+        let took = took
+            .map(|seconds| format!(" after {seconds:.1} s"))
+            .unwrap_or_default();
+        let detail = match outcome {
+            Outcome::Done { note: Some(note) } => format!(": {note}"),
+            Outcome::Skipped { reason } => format!(": {reason}"),
+            // Told once, at the end, by cause.
+            Outcome::NotStarted { .. } => return,
+            _ => String::new(),
+        };
+        let word = self.coloured(outcome);
+        self.line(at, name, &format!("{word}{took}{detail}"));
+    }
+
+    fn coloured(&self, outcome: &Outcome) -> String {
+        let word = outcome.word();
+        let code = match outcome {
+            Outcome::Done { .. } => 32,
+            Outcome::Failed { .. } => 31,
+            _ => 33,
+        };
+        if self.colour {
+            format!("\u{1b}[{code}m{word}\u{1b}[0m")
+        } else {
+            word.to_owned()
+        }
+    }
+
+    fn line(&self, at: Duration, name: &str, text: &str) {
+        let width = self.width;
+        let line = format!("{:7.1}  {name:width$}  {text}", at.as_secs_f64());
+        match &self.live {
+            // A terminal that is gone is no reason to end a run.
+            Some(live) => drop(live.all.println(line)),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+/// All scenarios with their times, by name.
+pub(super) fn scenarios(scenarios: &[Scenario]) {
+    let mut sorted: Vec<&Scenario> = scenarios.iter().collect();
+    sorted.sort_by(|one, other| one.name.cmp(&other.name));
+    for Scenario {
+        name,
+        outcome,
+        seconds,
+        ..
+    } in sorted
+    {
+        eprintln!("{:8}{seconds:8.2} s  {name}", word(*outcome));
     }
 }

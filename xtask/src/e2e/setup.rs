@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     doctor,
-    run_folder::{self, Provider, RunFolder},
+    run_folder::{self, Provider, RunFolder, State},
     stack::Stack,
 };
 
@@ -48,29 +48,66 @@ pub(super) fn provider(options: &Options) -> Choice {
 }
 
 /// Settings for printing a plan: nothing is made, and the run's name is a placeholder.
-pub(super) fn preview(
-    options: &Options,
-    stack: Stack,
-    provider: Provider,
-) -> anyhow::Result<(Settings, Reserved)> {
+pub(super) fn preview(options: &Options, stack: Stack, provider: Provider) -> anyhow::Result<Settings> {
     let folder = run_folder::runs().join("RUN");
-    settings(options, stack, provider, "RUN", &folder)
+    let (ports, _) = new_ports(&stack)?;
+    settings(options, stack, provider, "RUN", &folder, ports)
 }
 
-/// Settings of a run with its folder.
+/// Settings of a run with its folder: a new one, or with `--keep` the one that was kept before.
 pub(super) fn real(
     options: &Options,
     stack: Stack,
     provider: Provider,
 ) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
+    if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
+        folder.take_over()?;
+        eprintln!("run {} stands: only what changed is renewed", folder.run());
+        let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
+        return Ok((folder, settings, Reserved::default()));
+    }
     let folder = RunFolder::create(
         &run_folder::runs(),
         &run_folder::index(),
         provider,
         &stack.stack.name,
     )?;
-    let (settings, reserved) = settings(options, stack, provider, folder.run(), folder.path())?;
+    let (ports, reserved) = new_ports(&stack)?;
+    std::fs::write(folder.path().join(PORTS), serde_json::to_vec_pretty(&ports)?)?;
+    let settings = settings(options, stack, provider, folder.run(), folder.path(), ports)?;
     Ok((folder, settings, reserved))
+}
+
+/// Where a run's ports are written, for the next round on it.
+const PORTS: &str = "ports.json";
+
+/// The youngest run that was kept of this stack, if its ports are still those of the stack.
+fn kept_run(options: &Options, stack: &Stack, provider: Provider) -> Option<(RunFolder, ports::Kept)> {
+    let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
+    let is_ours = |folder: &RunFolder| {
+        let owner = folder.owner();
+        owner.state == State::Kept && owner.provider == provider && owner.stack == stack.stack.name
+    };
+    let folder = runs.into_iter().rev().find(is_ours).filter(|_| options.keep)?;
+    let kept: ports::Kept = serde_json::from_slice(&std::fs::read(folder.path().join(PORTS)).ok()?).ok()?;
+    kept.fits(stack).then_some((folder, kept))
+}
+
+fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
+    let (ports, reserved, taken) = ports::assign(stack)?;
+    for ports::Taken {
+        name,
+        declared,
+        instead,
+    } in taken
+    {
+        let who = doctor::listener::who(declared)
+            .map(|who| format!(" by {who}"))
+            .unwrap_or_default();
+        eprintln!("port {declared} of 127.0.0.1 ({name}) is in use{who}: {instead} is taken instead");
+    }
+    let api_port = reserved.any()?;
+    Ok((ports::Kept { ports, api_port }, reserved))
 }
 
 fn settings(
@@ -79,16 +116,9 @@ fn settings(
     provider: Provider,
     run: &str,
     folder: &Path,
-) -> anyhow::Result<(Settings, Reserved)> {
-    let (ports, reserved, taken) = ports::assign(&stack)?;
-    for ports::Taken {
-        name,
-        declared,
-        instead,
-    } in taken
-    {
-        eprintln!("port {declared} of 127.0.0.1 ({name}) is in use: {instead} is taken instead");
-    }
+    ports: ports::Kept,
+) -> anyhow::Result<Settings> {
+    let ports::Kept { ports, api_port } = ports;
     let mut bases = BTreeMap::new();
     for (name, service) in &stack.services {
         let dockerfile = stack.path(&service.dockerfile);
@@ -96,7 +126,7 @@ fn settings(
             bases.insert(name.get_ref().clone(), base);
         }
     }
-    let settings = Settings {
+    Ok(Settings {
         run: run.to_owned(),
         provider,
         order: options.order,
@@ -105,7 +135,7 @@ fn settings(
         target: run_folder::target(),
         folder: folder.to_path_buf(),
         ports,
-        api_port: reserved.any()?,
+        api_port,
         bases,
         node_image: options.node_image.clone(),
         filters: options.filters.clone(),
@@ -113,8 +143,7 @@ fn settings(
         jobs: options.jobs,
         own_program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")),
         stack,
-    };
-    Ok((settings, reserved))
+    })
 }
 
 /// The image of a Dockerfile's last stage.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use embedded::Instance;
+use subprocess::Orphan;
 
 use super::machine::Machine;
 use crate::run_folder::{Entry, Owner, RunFolder, State};
@@ -14,6 +15,8 @@ const REPORTS: usize = 20;
 /// Something that nobody owns any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Garbage {
+    /// A process that was to end with its owner, such as a compiler.
+    Orphan(Orphan),
     /// A server of a test or run.
     Instance(Instance),
     /// The processes of a run, by their records in its folder.
@@ -42,6 +45,10 @@ pub(crate) struct Found {
 impl fmt::Display for Found {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.garbage {
+            Garbage::Orphan(Orphan { process, command, .. }) => {
+                let short: String = command.chars().take(60).collect();
+                write!(formatter, "process {} ({short})", process.pid)
+            }
             Garbage::Instance(instance) => {
                 write!(formatter, "{} in {}", instance.kind, instance.folder().display())
             }
@@ -82,6 +89,10 @@ enum Known {
 pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
     let mut found = Vec::new();
     let mut left = Vec::new();
+    found.extend(machine.orphans.iter().map(|orphan| Found {
+        garbage: Garbage::Orphan(orphan.clone()),
+        why: dead(orphan.owner.pid),
+    }));
     instances(machine, kept, &mut found);
     for run in &machine.runs {
         if let Known::Garbage(why) = known(machine, run.run(), kept)
@@ -381,6 +392,27 @@ mod tests {
         assert!(
             matches!(kinds.last().unwrap().garbage, Garbage::Folder(_)),
             "the folder goes last"
+        );
+    }
+
+    #[test]
+    fn an_orphan_is_ended_before_anything_that_it_may_be_making_is_removed() {
+        let Scene { mut machine, .. } = scene();
+        let process = Process::current().unwrap();
+        let owner = Process {
+            pid: 4711,
+            started: "1".to_owned(),
+        };
+        machine.orphans.push(Orphan {
+            process,
+            command: "kind create cluster".to_owned(),
+            owner,
+        });
+        let (found, _) = judge(&machine, false);
+        let first = found.first().unwrap().to_string();
+        assert!(
+            first.contains("(kind create cluster): its owner, process 4711, is dead"),
+            "{first}"
         );
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use embedded::Instance;
 use serde::Deserialize;
-use subprocess::{Cancel, Command};
+use subprocess::{Cancel, Command, Orphan};
 
 use crate::run_folder::{self, Entry, RunFolder};
 
@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) index: BTreeMap<String, Entry>,
     /// Where the index is.
     pub(crate) index_folder: PathBuf,
+    /// Children whose owner was killed before them.
+    pub(crate) orphans: Vec<Orphan>,
     /// Servers of runs and tests.
     pub(crate) instances: Vec<Instance>,
     /// podman's containers.
@@ -47,6 +49,7 @@ impl Machine {
             runs: RunFolder::list(&run_folder::runs(), &index_folder),
             index: run_folder::indexed(&index_folder),
             index_folder,
+            orphans: Orphan::all(),
             instances: embedded::instances(),
             ..Self::default()
         };

@@ -30,23 +30,23 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { dry_run, kept } = options;
     let machine = Machine::look()?;
     let (found, left) = judge(&machine, kept);
-    let mut out = std::io::stdout().lock();
     for Left { what, why } in &left {
         eprintln!("left alone: {what}: {why}");
     }
     if found.is_empty() {
         eprintln!("nothing to remove");
     }
+    let mut out = std::io::stdout().lock();
     if dry_run {
         for found in &found {
             writeln!(out, "would remove {found}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let (removed, failures) = remove_all(&machine, &found);
-    for found in removed {
-        writeln!(out, "removed {found}")?;
-    }
+    let failures = collect(kept, |removed| {
+        // Whoever closed the pipe does not want to know.
+        let _closed = writeln!(out, "removed {removed}");
+    })?;
     for failure in &failures {
         eprintln!("not removed: {failure}");
     }
@@ -57,16 +57,23 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Removes what nobody owns any more, except for what was kept on purpose; gives how many things it were.
-pub(crate) fn collect() -> anyhow::Result<usize> {
-    let machine = Machine::look()?;
-    let (found, _) = judge(&machine, false);
-    let (removed, failures) = remove_all(&machine, &found);
-    if failures.is_empty() {
-        Ok(removed.len())
-    } else {
-        Err(anyhow::anyhow!(failures.join("\n")))
+/// Removes what nobody owns any more, telling each thing; gives what could not be removed, with the reasons. `kept` also
+/// gives up what was left standing on purpose.
+pub(crate) fn collect(kept: bool, mut tell: impl FnMut(&Found)) -> anyhow::Result<Vec<String>> {
+    // A process that was ended in the first round may have been making something: a cluster, a container.
+    const ROUNDS: usize = 3;
+    let mut failures = Vec::new();
+    for _ in 0..ROUNDS {
+        let machine = Machine::look()?;
+        let (found, _) = judge(&machine, kept);
+        let removed;
+        (removed, failures) = remove_all(&machine, &found);
+        removed.iter().for_each(|found| tell(found));
+        if removed.is_empty() {
+            break;
+        }
     }
+    Ok(failures)
 }
 
 /// Tries everything; what could not be removed comes with its reason.

@@ -17,6 +17,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 
 pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
     match &found.garbage {
+        Garbage::Orphan(orphan) => end(&orphan.process),
         Garbage::Instance(instance) => instance.clone().remove(),
         Garbage::Processes(folder) => end_processes(folder),
         Garbage::Cluster(name) => {
@@ -43,6 +44,14 @@ fn podman(arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn end(process: &Process) -> anyhow::Result<()> {
+    process.kill_group();
+    if process.wait_gone(Duration::from_secs(10)) {
+        return Ok(());
+    }
+    bail!("process {} does not end", process.pid)
+}
+
 /// Ends the processes of a run whose owner is dead: those in its records, and those that carry their mark.
 fn end_processes(folder: &Path) -> anyhow::Result<()> {
     let mut failures = Vec::new();
@@ -60,10 +69,7 @@ fn end_processes(folder: &Path) -> anyhow::Result<()> {
         }
     }
     for process in Process::marked(folder) {
-        process.kill_group();
-        if !process.wait_gone(Duration::from_secs(10)) {
-            bail!("process {} does not end", process.pid);
-        }
+        end(&process)?;
     }
     match failures.into_iter().next() {
         Some(failure) => Err(anyhow!(failure)),

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use model::{Embedded, Stack, shown};
+pub(crate) use model::{Embedded, Port, Stack, shown};
 
 /// One thing that is wrong with a stack file, where it stands and what would be right.
 #[derive(Debug, PartialEq, Eq)]

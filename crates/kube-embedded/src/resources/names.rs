@@ -1,8 +1,10 @@
 //! What names may look like, in the words of the real server.
 
 use std::cmp::Ordering;
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
+use parking_lot::Mutex;
 use regex::Regex;
 use serde_json::Value;
 
@@ -78,14 +80,13 @@ fn path_segment(name: &str) -> Vec<String> {
     complaints
 }
 
+/// Shared and not cloned: a clone would have to warm up its own caches.
+type Compiled = HashMap<&'static str, Option<Arc<Regex>>>;
+
 fn is_match(pattern: &'static str, text: &str) -> bool {
-    static COMPILED: LazyLock<parking_lot::Mutex<std::collections::HashMap<&'static str, Option<Regex>>>> =
-        LazyLock::new(parking_lot::Mutex::default);
-    let regex = COMPILED
-        .lock()
-        .entry(pattern)
-        .or_insert_with(|| Regex::new(pattern).ok())
-        .clone();
+    static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+    let compile = || Regex::new(pattern).ok().map(Arc::new);
+    let regex = COMPILED.lock().entry(pattern).or_insert_with(compile).clone();
     regex.is_some_and(|regex| regex.is_match(text))
 }
 

@@ -14,10 +14,7 @@ pub(crate) fn render(report: &Report) -> String {
             } else {
                 "warning"
             };
-            let message = std::iter::once(&each.message)
-                .chain(&each.help)
-                .map(String::as_str)
-                .collect::<Vec<_>>();
+            let message: Vec<&str> = each.lines().collect();
             // Writing to a String can't fail.
             let _ = writeln!(
                 out,

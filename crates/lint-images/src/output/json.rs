@@ -1,6 +1,9 @@
-//! One JSON document: all references and findings (docs/lint-images.md has the shape).
+//! One JSON document: all references and findings (docs/lint-images.md has the shape). It is written as it is made,
+//! since that of a large tree is larger than all that it is about.
 
-use serde::Serialize;
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
 
 use crate::Report;
 use crate::model::{File, Finding, NotJudged, Use};
@@ -8,9 +11,21 @@ use crate::model::{File, Finding, NotJudged, Use};
 #[derive(Serialize)]
 struct Document<'a> {
     files: usize,
-    references: Vec<Reference<'a>>,
-    findings: Vec<Complaint<'a>>,
-    not_judged: Vec<Skipped<'a>>,
+    references: Each<'a, Reference<'a>>,
+    findings: Each<'a, Complaint<'a>>,
+    not_judged: Each<'a, Skipped<'a>>,
+}
+
+/// An array of what a function makes of each file.
+struct Each<'a, T> {
+    report: &'a Report,
+    of_file: fn(&'a File) -> Box<dyn Iterator<Item = T> + 'a>,
+}
+
+impl<T: Serialize> Serialize for Each<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.report.files.iter().flat_map(self.of_file))
+    }
 }
 
 #[derive(Serialize)]
@@ -54,20 +69,24 @@ struct Skipped<'a> {
     unreadable: bool,
 }
 
-pub(crate) fn render(report: &Report) -> String {
-    let files = || report.files.iter();
-    super::pretty(&Document {
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let document = Document {
         files: report.read,
-        references: files()
-            .flat_map(|file| file.uses.iter().map(move |each| reference(file, each)))
-            .collect(),
-        findings: files()
-            .flat_map(|file| file.findings.iter().map(move |each| complaint(file, each)))
-            .collect(),
-        not_judged: files()
-            .flat_map(|file| file.not_judged.iter().map(move |each| skipped(file, each)))
-            .collect(),
-    })
+        references: Each {
+            report,
+            of_file: |file| Box::new(file.uses.iter().map(|each| reference(file, each))),
+        },
+        findings: Each {
+            report,
+            of_file: |file| Box::new(file.findings.iter().map(|each| complaint(file, each))),
+        },
+        not_judged: Each {
+            report,
+            of_file: |file| Box::new(file.not_judged.iter().map(|each| skipped(file, each))),
+        },
+    };
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    out.write_all(b"\n")
 }
 
 fn reference<'a>(file: &'a File, each: &'a Use) -> Reference<'a> {

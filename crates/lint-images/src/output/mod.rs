@@ -6,6 +6,8 @@ mod junit;
 mod sarif;
 pub(crate) mod text;
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 
 use crate::Report;
@@ -25,14 +27,23 @@ pub enum Format {
     Junit,
 }
 
-pub(crate) fn render(report: &Report, format: Format, colour: bool) -> String {
-    match format {
+impl Format {
+    /// Whether it shows the text of files.
+    pub(crate) fn shows_text(self) -> bool {
+        matches!(self, Format::Text | Format::Sarif)
+    }
+}
+
+/// Writes a report.
+pub(crate) fn write(report: &Report, format: Format, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+    let text = match format {
+        Format::Json => return json::write(report, out),
         Format::Text => text::render(report, colour),
-        Format::Json => json::render(report),
         Format::Sarif => sarif::render(report),
         Format::Github => github::render(report),
         Format::Junit => junit::render(report),
-    }
+    };
+    out.write_all(text.as_bytes())
 }
 
 /// Pretty JSON with a line feed at its end.

@@ -86,10 +86,7 @@ fn result(file: &File, finding: &Finding) -> Value {
         }),
         false => json!({ "startLine": line, "startColumn": column }),
     };
-    let text = std::iter::once(&finding.message)
-        .chain(&finding.help)
-        .map(String::as_str)
-        .collect::<Vec<_>>();
+    let text: Vec<&str> = finding.lines().collect();
     let mut value = json!({
         "ruleId": finding.rule.id(),
         "ruleIndex": Rule::ALL.iter().position(|rule| *rule == finding.rule),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dockerfile::LineIndex;
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -172,6 +173,7 @@ impl Checker<'_> {
             labels: file.hygiene.labels.clone(),
             stacks: file.stacks.iter().map(stack).collect(),
             exceptions,
+            texts: OnceLock::new(),
         }
     }
 

@@ -101,6 +101,46 @@ impl fmt::Display for ImagePattern {
     }
 }
 
+/// Images of one folder together, since they differ in their last part: `registry/folder/{one, two}`.
+pub(crate) fn list<'a>(title: &str, patterns: impl IntoIterator<Item = &'a ImagePattern>) -> String {
+    let mut folders: Vec<(String, Vec<String>)> = Vec::new();
+    for pattern in patterns {
+        let shown = pattern.to_string();
+        let (folder, name) = shown.rsplit_once('/').unwrap_or(("", &shown));
+        match folders.iter_mut().find(|(known, _)| known == folder) {
+            Some((_, names)) => names.push(name.to_owned()),
+            None => folders.push((folder.to_owned(), vec![name.to_owned()])),
+        }
+    }
+    let shown: Vec<_> = folders
+        .iter()
+        .map(|(folder, names)| match names.as_slice() {
+            [name] => format!("{folder}/{name}"),
+            names => format!("{folder}/{{{}}}", names.join(", ")),
+        })
+        .collect();
+    match shown.is_empty() {
+        true => format!("{title}: none"),
+        false => format!("{title}: {}", shown.join(", ")),
+    }
+}
+
+/// Registries with their organisations and tiers.
+pub(super) fn allowed_registries(registries: &[super::Registry]) -> String {
+    let shown = registries.iter().map(|each| {
+        let organisations = match each.organisations.as_slice() {
+            [] => String::new(),
+            names => names
+                .iter()
+                .map(|name| format!("/{name}/*"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        format!("{}{organisations} ({})", each.domain, each.tier)
+    });
+    format!("allowed registries: {}", shown.collect::<Vec<_>>().join(", "))
+}
+
 /// Numbers with dots between them; compared number by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(Vec<u64>);

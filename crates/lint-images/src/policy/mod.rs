@@ -10,9 +10,10 @@ pub(crate) use exceptions::{Exception, Exceptions};
 pub(crate) use file::PolicyFile;
 pub(crate) use file::{DigestRule, RoleRule, TagRule};
 pub(crate) use load::{find, load};
-pub(crate) use matching::{ImagePattern, Version};
+pub(crate) use matching::{ImagePattern, Version, list};
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use dockerfile::ImageReference;
 use globset::GlobSet;
@@ -37,6 +38,15 @@ pub(crate) struct Policy {
     pub(crate) labels: Vec<String>,
     pub(crate) stacks: Vec<Stack>,
     pub(crate) exceptions: Exceptions,
+    texts: OnceLock<Texts>,
+}
+
+/// What messages say again and again, made once.
+#[derive(Debug)]
+struct Texts {
+    registries: Arc<str>,
+    images: BTreeMap<Role, Arc<str>>,
+    see: BTreeMap<Rule, Arc<str>>,
 }
 
 /// A registry that may be used, or organisations of it.
@@ -92,6 +102,49 @@ impl Policy {
             Rule::Hygiene => Level::Warning,
             _ => Level::Error,
         })
+    }
+
+    fn texts(&self) -> &Texts {
+        self.texts.get_or_init(|| Texts {
+            registries: matching::allowed_registries(&self.registries).into(),
+            images: [Role::Build, Role::Runtime]
+                .into_iter()
+                .map(|role| {
+                    let title = format!("allowed for {} stages", role.name());
+                    (role, matching::list(&title, self.patterns_for(role)).into())
+                })
+                .collect(),
+            see: Rule::ALL
+                .into_iter()
+                .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
+                .collect(),
+        })
+    }
+
+    /// "allowed registries: …"
+    pub(crate) fn allowed_registries(&self) -> Arc<str> {
+        Arc::clone(&self.texts().registries)
+    }
+
+    /// "allowed for build stages: …"
+    pub(crate) fn allowed_images(&self, role: Role) -> Arc<str> {
+        self.texts()
+            .images
+            .get(&role)
+            .map_or_else(|| "".into(), Arc::clone)
+    }
+
+    /// "see ADR-028, …"
+    pub(crate) fn see(&self, rule: Rule) -> Arc<str> {
+        self.texts().see.get(&rule).map_or_else(|| "".into(), Arc::clone)
+    }
+
+    /// The approved images of a role, in the policy's order.
+    pub(crate) fn patterns_for(&self, role: Role) -> impl Iterator<Item = &ImagePattern> {
+        self.images
+            .iter()
+            .filter(move |each| each.roles.contains_key(&role))
+            .flat_map(|each| &each.patterns)
     }
 
     /// How messages cite the policy: its name, the section of the rule, where to read it.
@@ -176,6 +229,7 @@ impl Policy {
             labels: Vec::new(),
             stacks: Vec::new(),
             exceptions: Exceptions::default(),
+            texts: OnceLock::new(),
         }
     }
 }

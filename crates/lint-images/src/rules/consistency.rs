@@ -16,7 +16,7 @@ fn digests(files: &mut [File], policy: &Policy) {
     let mut seen: BTreeMap<String, (String, String)> = BTreeMap::new();
     for file in files.iter_mut() {
         let mut found = Vec::new();
-        for each in &file.uses {
+        for (number, each) in file.uses.iter().enumerate() {
             let Ok(image) = &each.image else { continue };
             let Some(digest) = image.digest() else { continue };
             let name = format!("{}:{}", image.repository(), image.tag().unwrap_or("latest"));
@@ -31,7 +31,7 @@ fn digests(files: &mut [File], policy: &Policy) {
                             "write one digest in both; see {}",
                             policy.citation(Rule::Consistency)
                         ));
-                    found.push(finding.about(image));
+                    found.push(finding.about(number));
                 }
                 Some(_) => {}
                 None => drop(seen.insert(name, (digest.to_owned(), here))),
@@ -86,7 +86,7 @@ fn dockerfiles(files: &mut [File], policy: &Policy) {
         };
         let finding = Finding::new(Rule::Consistency, policy, place, message)
             .help("remove it, name it in the stack file, or exclude it under [files] of the policy")
-            .help(format!("see {}", policy.citation(Rule::Consistency)));
+            .help(policy.see(Rule::Consistency));
         file.findings.push(finding);
     }
 }

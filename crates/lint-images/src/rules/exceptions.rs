@@ -9,9 +9,11 @@ use crate::policy::Policy;
 pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_tree: bool) {
     let mut used = vec![false; policy.exceptions.list.len()];
     for file in files.iter_mut() {
-        let path = file.path.clone();
-        file.findings
-            .retain(|finding| !is_excepted(finding, &path, policy, today, &mut used));
+        let findings = std::mem::take(&mut file.findings);
+        let kept = findings
+            .into_iter()
+            .filter(|finding| !is_excepted(finding, file, policy, today, &mut used));
+        file.findings = kept.collect();
         from_comments(file, policy);
     }
     let own = about_exceptions(policy, today, whole_tree, &used);
@@ -26,11 +28,19 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
     }
 }
 
-fn is_excepted(finding: &Finding, path: &str, policy: &Policy, today: Date, used: &mut [bool]) -> bool {
-    let Some(image) = &finding.image else { return false };
+fn is_excepted(finding: &Finding, file: &File, policy: &Policy, today: Date, used: &mut [bool]) -> bool {
+    let Some(Ok(image)) = finding
+        .about
+        .and_then(|number| file.uses.get(number))
+        .map(|each| &each.image)
+    else {
+        return false;
+    };
     let mut excepted = false;
     for (exception, used) in policy.exceptions.list.iter().zip(used) {
-        if exception.covers(finding.rule) && exception.image.matches(image) && exception.files.is_match(path)
+        if exception.covers(finding.rule)
+            && exception.image.matches(image)
+            && exception.files.is_match(&file.path)
         {
             *used = true;
             excepted |= exception.review >= today;
@@ -58,14 +68,14 @@ fn about_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bool
                     .help(format!(
                         "{approved_by} gave it on {date} for {service}: ask again, or remove its need"
                     ))
-                    .help(format!("see {}", policy.citation(Rule::Exception))),
+                    .help(policy.see(Rule::Exception)),
             );
         } else if whole_tree && !used {
             let message = format!("nothing in {where_text} needs the exception for {image}");
             findings.push(
                 Finding::new(Rule::Exception, policy, exception.place.clone(), message)
                     .help("remove it: what is allowed without need is used without thought")
-                    .help(format!("see {}", policy.citation(Rule::Exception)))
+                    .help(policy.see(Rule::Exception))
                     .warning(),
             );
         }

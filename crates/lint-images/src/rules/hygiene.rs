@@ -30,7 +30,7 @@ pub(crate) fn check(
     found.extend(user(&instructions, from, places, policy));
     found.extend(labels(&instructions, from, parsed.escape, places, policy));
     found.extend(health_check(&instructions, places, policy));
-    let see = format!("see {}", policy.citation(Rule::Hygiene));
+    let see = policy.see(Rule::Hygiene);
     file.findings
         .extend(found.into_iter().map(|finding| finding.help(see.clone())));
 }

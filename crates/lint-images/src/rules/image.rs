@@ -3,15 +3,18 @@
 use dockerfile::ImageReference;
 
 use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Use};
-use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, TagRule, Version};
+use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, TagRule, Version, list};
 
 /// Judges the images of a file.
 pub(crate) fn check(file: &mut File, policy: &Policy) {
-    let findings: Vec<Finding> = file.uses.iter().flat_map(|each| judge(each, policy)).collect();
+    let judged = file.uses.iter().enumerate();
+    let findings: Vec<Finding> = judged
+        .flat_map(|(number, each)| judge(each, number, policy))
+        .collect();
     file.findings.extend(findings);
 }
 
-fn judge(each: &Use, policy: &Policy) -> Vec<Finding> {
+fn judge(each: &Use, number: usize, policy: &Policy) -> Vec<Finding> {
     let image = match &each.image {
         Ok(image) => image,
         Err(reason) => return vec![no_image(each, reason, policy)],
@@ -26,7 +29,10 @@ fn judge(each: &Use, policy: &Policy) -> Vec<Finding> {
         Role::Workload => judge.workload(),
         Role::Build | Role::Runtime => judge.stage(),
     };
-    findings.into_iter().map(|finding| finding.about(image)).collect()
+    findings
+        .into_iter()
+        .map(|finding| finding.about(number))
+        .collect()
 }
 
 fn no_image(each: &Use, reason: &NoImage, policy: &Policy) -> Finding {
@@ -47,11 +53,7 @@ fn no_image(each: &Use, reason: &NoImage, policy: &Policy) -> Finding {
     };
     Finding::new(rule, policy, each.place.clone(), message)
         .help(help)
-        .help(see(policy, rule))
-}
-
-fn see(policy: &Policy, rule: Rule) -> String {
-    format!("see {}", policy.citation(rule))
+        .help(policy.see(rule))
 }
 
 struct Judge<'a> {
@@ -79,9 +81,9 @@ impl Judge<'_> {
                 .collect();
             let finding = self
                 .finding(Rule::Workload, message)
-                .help(list("allowed workloads", &allowed))
+                .help(list("allowed workloads", allowed))
                 .help("use one of these, or add it under [[workloads]] with the reason")
-                .help(see(self.policy, Rule::Workload));
+                .help(self.policy.see(Rule::Workload));
             return vec![finding];
         };
         self.tag(&workload.rule, Rule::Workload)
@@ -126,9 +128,9 @@ impl Judge<'_> {
 
     fn not_approved(&self, message: String) -> Finding {
         self.finding(Rule::ApprovedImage, message)
-            .help(self.allowed_images())
+            .help(self.policy.allowed_images(self.each.role))
             .help(self.suggestion())
-            .help(see(self.policy, Rule::ApprovedImage))
+            .help(self.policy.see(Rule::ApprovedImage))
             .edit(self.replacement(false))
     }
 
@@ -177,14 +179,14 @@ impl Judge<'_> {
             Some(text) => format!("edit: write {text}"),
             None => self.suggestion(),
         };
-        let mut finding = self.finding(rule, message).help(self.allowed_registries());
+        let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
         if rule == Rule::Mirror {
             finding = finding.help("declare it under [[mirrors]] of the policy, if it is one");
         }
         finding
-            .help(self.allowed_images())
+            .help(self.policy.allowed_images(self.each.role))
             .help(suggestion)
-            .help(see(self.policy, rule))
+            .help(self.policy.see(rule))
             .edit(edit)
     }
 
@@ -252,38 +254,6 @@ impl Judge<'_> {
         Some(format!("{}{tag}{digest}", pattern.text()))
     }
 
-    fn patterns_for_role(&self) -> impl Iterator<Item = &ImagePattern> {
-        let role = self.each.role;
-        self.policy
-            .images
-            .iter()
-            .filter(move |each| each.roles.contains_key(&role))
-            .flat_map(|each| &each.patterns)
-    }
-
-    fn allowed_registries(&self) -> String {
-        let shown = self.policy.registries.iter().map(|each| {
-            let organisations = match each.organisations.as_slice() {
-                [] => String::new(),
-                names => names
-                    .iter()
-                    .map(|name| format!("/{name}/*"))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            };
-            format!("{}{organisations} ({})", each.domain, each.tier)
-        });
-        format!("allowed registries: {}", shown.collect::<Vec<_>>().join(", "))
-    }
-
-    fn allowed_images(&self) -> String {
-        let patterns: Vec<_> = self.patterns_for_role().collect();
-        list(
-            &format!("allowed for {} stages", self.each.role.name()),
-            &patterns,
-        )
-    }
-
     /// The approved image to use instead, with the tag that its rule asks.
     fn instead(&self) -> Option<String> {
         let role = self.each.role;
@@ -344,7 +314,7 @@ impl Judge<'_> {
                     format!("{} has no digest: the policy asks for one", self.image),
                 )
                 .help("write @sha256:… behind the tag (podman image inspect --format {{.Digest}} IMAGE)")
-                .help(see(self.policy, id)),
+                .help(self.policy.see(id)),
             ),
             (DigestRule::Forbidden, Some(_)) => findings.push(
                 self.finding(
@@ -352,7 +322,7 @@ impl Judge<'_> {
                     format!("{} has a digest: the policy asks for the tag alone", self.image),
                 )
                 .help("take the digest away")
-                .help(see(self.policy, id)),
+                .help(self.policy.see(id)),
             ),
             _ => {}
         }
@@ -385,31 +355,7 @@ impl Judge<'_> {
             None => finding.help("edit: write the version that the stage needs"),
         };
         let edit = edited.and_then(|text| self.edit(text, true));
-        finding.help(see(self.policy, id)).edit(edit)
-    }
-}
-
-/// Images of one folder together, since they differ in their last part: `registry/folder/{one, two}`.
-fn list(title: &str, patterns: &[&ImagePattern]) -> String {
-    let mut folders: Vec<(String, Vec<String>)> = Vec::new();
-    for pattern in patterns {
-        let shown = pattern.to_string();
-        let (folder, name) = shown.rsplit_once('/').unwrap_or(("", &shown));
-        match folders.iter_mut().find(|(known, _)| known == folder) {
-            Some((_, names)) => names.push(name.to_owned()),
-            None => folders.push((folder.to_owned(), vec![name.to_owned()])),
-        }
-    }
-    let shown: Vec<_> = folders
-        .iter()
-        .map(|(folder, names)| match names.as_slice() {
-            [name] => format!("{folder}/{name}"),
-            names => format!("{folder}/{{{}}}", names.join(", ")),
-        })
-        .collect();
-    match shown.is_empty() {
-        true => format!("{title}: none"),
-        false => format!("{title}: {}", shown.join(", ")),
+        finding.help(self.policy.see(id)).edit(edit)
     }
 }
 

@@ -9,9 +9,10 @@ pub(crate) use consistency::check as check_consistency;
 pub(crate) use exceptions::apply as apply_exceptions;
 pub(crate) use image::check as check_images;
 
+use std::sync::Arc;
+
 use crate::model::{Edit, Finding, Level, Place, Rule};
 use crate::policy::Policy;
-use dockerfile::ImageReference;
 
 impl Finding {
     /// A finding at the level that the policy gives its rule.
@@ -24,13 +25,18 @@ impl Finding {
             message: message.into(),
             help: Vec::new(),
             edit: None,
-            image: None,
+            about: None,
         }
     }
 
-    pub(crate) fn help(mut self, line: impl Into<String>) -> Finding {
+    pub(crate) fn help(mut self, line: impl Into<Arc<str>>) -> Finding {
         self.help.push(line.into());
         self
+    }
+
+    /// The message and what helps, a line each.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.message.as_str()).chain(self.help.iter().map(AsRef::as_ref))
     }
 
     pub(crate) fn edit(mut self, edit: Option<Edit>) -> Finding {
@@ -38,8 +44,8 @@ impl Finding {
         self
     }
 
-    pub(crate) fn about(mut self, image: &ImageReference) -> Finding {
-        self.image = Some(image.clone());
+    pub(crate) fn about(mut self, number: usize) -> Finding {
+        self.about = Some(number);
         self
     }
 

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ignore::WalkBuilder;
+use ignore::{DirEntry, WalkBuilder, WalkState};
 use subprocess::{Cancel, Command};
 
 use super::{Form, form_of, relative};
@@ -39,36 +40,53 @@ impl Content {
 
 /// All files of a tree that may name images: ignore files honoured, hidden folders (`.github`) too, `.git` not.
 pub(crate) fn from_tree(root: &Path, policy: &Policy) -> Vec<Input> {
-    let mut inputs = Vec::new();
-    let walk = WalkBuilder::new(root)
+    below(root, "", policy)
+}
+
+/// The files of a folder, whose paths from the repository's root begin with `prefix`.
+fn below(folder: &Path, prefix: &str, policy: &Policy) -> Vec<Input> {
+    let walk = WalkBuilder::new(folder)
         .hidden(false)
+        // Git has .gitignore; .ignore is of search tools.
+        .ignore(false)
         .filter_entry(|entry| entry.file_name() != ".git")
         .require_git(false)
-        .build();
-    // What can't be listed is reported where it is read; a folder that may not be entered has no files to judge.
-    for entry in walk.filter_map(Result::ok) {
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let path = entry.path();
-        let shown = path
-            .strip_prefix(root)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .replace('\\', "/");
-        let Some(form) = form_of(&shown, policy) else {
-            continue;
-        };
-        if !policy.excluded.is_match(&shown) {
-            inputs.push(Input {
-                path: shown,
-                form,
-                content: Content::Path(path.to_owned()),
-            });
-        }
-    }
+        .threads(rayon::current_num_threads())
+        .build_parallel();
+    let (sender, receiver) = mpsc::channel();
+    walk.run(|| {
+        let sender = sender.clone();
+        Box::new(move |entry| {
+            // What can't be listed is reported where it is read; a folder that may not be entered has no files here.
+            if let Some(input) = entry
+                .ok()
+                .and_then(|entry| input_of(&entry, folder, prefix, policy))
+            {
+                // The receiver outlives the walk.
+                let _ = sender.send(input);
+            }
+            WalkState::Continue
+        })
+    });
+    drop(sender);
+    let mut inputs: Vec<Input> = receiver.into_iter().collect();
     inputs.sort_by(|left, right| left.path.cmp(&right.path));
     inputs
+}
+
+fn input_of(entry: &DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
+    if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+        return None;
+    }
+    let path = entry.path();
+    let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
+    let shown = format!("{prefix}{}", below.replace('\\', "/"));
+    let form = form_of(&shown, policy)?;
+    (!policy.excluded.is_match(&shown)).then(|| Input {
+        path: shown,
+        form,
+        content: Content::Path(path.to_owned()),
+    })
 }
 
 /// Files given as arguments, folders walked. A file that is named is read, excluded or not, and as a Dockerfile where
@@ -77,11 +95,11 @@ pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) ->
     let mut inputs = Vec::new();
     for path in files {
         if path.is_dir() {
-            let below = from_tree(path, policy);
-            inputs.extend(below.into_iter().map(|input| {
-                let shown = relative(&path.join(&input.path), root);
-                Input { path: shown, ..input }
-            }));
+            let prefix = match relative(path, root).as_str() {
+                "" | "." => String::new(),
+                shown => format!("{}/", shown.trim_end_matches('/')),
+            };
+            inputs.extend(below(path, &prefix, policy));
             continue;
         }
         let shown = relative(path, root);

@@ -110,13 +110,13 @@ fn unreadable(mut file: File, reason: String) -> File {
     file
 }
 
-/// What is text in another encoding, or no text.
+/// What is text in another encoding, or no text. A stray NUL is a character that no name may have, and no more.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    let start = &bytes[..bytes.len().min(8_000)];
+    let nuls = memchr::memchr_iter(0, start).count();
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16: save it as UTF-8"),
-        bytes if bytes.iter().take(8_000).any(|byte| *byte == 0) => {
-            Some("it holds NUL bytes, so it is no UTF-8 text")
-        }
+        _ if nuls * 4 > start.len() => Some("a quarter of it is NUL bytes: it is UTF-16 or no text at all"),
         _ => None,
     }
 }

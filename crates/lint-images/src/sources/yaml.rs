@@ -120,7 +120,8 @@ impl Finder<'_> {
     /// A Kubernetes resource, of any kind: containers are lists of mappings under these keys wherever they are, so
     /// that lists of resources and custom resources with pod templates need no knowledge of their own.
     fn resource(&mut self, id: Id, deepest: usize) {
-        if deepest == 0 {
+        // An anchor is looked into where it stands: followed from each alias, a few lines could be a billion.
+        if deepest == 0 || self.tree.is_link(id) {
             return;
         }
         match self.tree.node(id) {
@@ -135,10 +136,7 @@ impl Finder<'_> {
                         Some("volumes") => self.image_volumes(*value),
                         _ => {}
                     }
-                    // An anchor's own place is looked into where it stands.
-                    if !self.tree.is_link(*value) {
-                        self.resource(*value, deepest - 1);
-                    }
+                    self.resource(*value, deepest - 1);
                 }
             }
             _ => {}
@@ -327,7 +325,7 @@ impl Finder<'_> {
 
     /// Helm's values: `image` as text, or with `repository` and perhaps `registry`, `tag` and `digest`.
     fn values(&mut self, id: Id, deepest: usize) {
-        if deepest == 0 {
+        if deepest == 0 || self.tree.is_link(id) {
             return;
         }
         for (key, value) in self.tree.pairs(id) {
@@ -339,7 +337,7 @@ impl Finder<'_> {
                 self.helm_image(*value, repository);
             } else if is_image && self.tree.scalar(*value).is_some_and(|text| !text.is_empty()) {
                 self.image(*value);
-            } else if !self.tree.is_link(*value) {
+            } else {
                 self.values(*value, deepest - 1);
             }
         }

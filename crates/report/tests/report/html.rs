@@ -54,3 +54,14 @@ fn a_failed_run_shows_its_failure_first() {
     assert!(failure < page.find("<svg ").unwrap());
     assert!(page.contains("<a href=\"logs/compile.log\">its log</a>"));
 }
+
+#[test]
+fn failed_scenarios_stand_first_with_their_detail() {
+    let mut report = fixture::passed();
+    report.tests[3].outcome = report::TestOutcome::Failed;
+    report.tests[3].detail = Some("expected 5 events, found 4".to_owned());
+    let page = written(&report);
+    let tests = page.split("class=\"tests\"").nth(1).unwrap();
+    let place = |part: &str| tests.find(part).unwrap();
+    assert!(place("expected 5 events, found 4") < place("g01_alert_becomes_one_remediation_request"));
+}

@@ -1,5 +1,6 @@
 //! What DataStorage promises to the services that write events and to those who read them.
 
+mod access;
 mod batches;
 mod chain;
 mod crashes;
@@ -8,6 +9,7 @@ mod events;
 mod export;
 mod health;
 mod idempotence;
+mod migrations;
 mod notifications;
 mod outages;
 mod poison;
@@ -19,6 +21,7 @@ mod workflows;
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[&[Scenario]] = &[
+    access::SCENARIOS,
     batches::SCENARIOS,
     chain::SCENARIOS,
     crashes::SCENARIOS,
@@ -27,6 +30,7 @@ pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     export::SCENARIOS,
     health::SCENARIOS,
     idempotence::SCENARIOS,
+    migrations::SCENARIOS,
     notifications::SCENARIOS,
     outages::SCENARIOS,
     poison::SCENARIOS,

@@ -3,37 +3,42 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use redis::streams::StreamRangeReply;
-use serde_json::json;
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamId, StreamRangeReply};
+use serde_json::{Value, json};
 
-use crate::datastorage::event;
+use crate::datastorage::{event, stored_whole};
 use crate::harness::context::Context;
 use crate::harness::scenario::Part::{self, DataStorage, PostgreSql};
-use crate::harness::scenario::Requirement::{Control, Redis};
+use crate::harness::scenario::Requirement::{Control, Programs, Redis, SqlAdmin};
 use crate::harness::scenario::Scenario;
+use crate::instance::Program;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s19_a_poison_entry_is_set_aside_with_its_reason_and_others_flow",
+    "s19_a_poison_entry_is_set_aside_with_its_reason_and_stored_when_retried",
     |c| Box::pin(poison(c)),
 )
 .shares(&[DataStorage])
 .alone(&[PostgreSql, Part::Redis])
-.requires(&[Control, Redis])
+.requires(&[Control, Programs, Redis, SqlAdmin])
 .takes(20, 240)];
 
 const STREAM: &str = "audit:dlq:events";
 const DEAD: &str = "audit:dead-letter:events";
 /// Five tries with growing pauses.
 const SET_ASIDE: Duration = Duration::from_secs(60);
+const STORED: Duration = Duration::from_secs(30);
 
 async fn poison(context: &Context) -> Result<()> {
     let (datastorage, correlation) = (context.datastorage(), context.named("flows"));
+    let refused = context.named("refused");
     let mut redis = redis::Client::open(context.stack.component("redis", "redis")?)?
         .get_multiplexed_async_connection()
         .await
         .context("Redis")?;
-    let dead_before = datastorage.metrics().await?;
+    let before = datastorage.metrics().await?;
+    let allow = refuse(context, &refused).await?;
 
     context.control()?.stop(PostgreSql).await?;
     let first = event(&correlation, "gateway.signal.received", Duration::from_secs(2));
@@ -43,35 +48,23 @@ async fn poison(context: &Context) -> Result<()> {
         .arg(&[STREAM, "*", "event", &garbage])
         .query_async::<String>(&mut redis)
         .await?;
+    let in_the_way = event(&refused, "gateway.signal.received", Duration::from_secs(1));
+    datastorage.write(&in_the_way).await?.expect(202)?;
     let second = event(&correlation, "gateway.signal.received", Duration::from_secs(1));
     datastorage.write(&second).await?.expect(202)?;
     context.control()?.start(PostgreSql).await?;
 
-    datastorage
-        .events_when(2, &correlation, Duration::from_secs(30))
-        .await?;
-    let dead = until(SET_ASIDE, "the poison entry among the dead letters", async || {
-        let range: StreamRangeReply = redis::cmd("XRANGE")
-            .arg(&[DEAD, "-", "+"])
-            .query_async(&mut redis)
-            .await?;
-        let found = range
-            .ids
-            .iter()
-            .find(|entry| format!("{:?}", entry.map).contains(&garbage))
-            .cloned();
-        Ok(found.map_or_else(
-            || Seen::NotYet(format!("{} dead letters", range.ids.len())),
-            Seen::Yes,
-        ))
-    })
-    .await?;
-    let reason: Option<String> = dead.get("reason");
-    ensure!(
-        reason.is_some_and(|reason| !reason.is_empty()),
-        "expected a reason in the dead letter {:?}",
-        dead.map
-    );
+    datastorage.events_when(2, &correlation, STORED).await?;
+    let id = in_the_way["event_id"].as_str().unwrap_or_default();
+    let (unreadable, refused_entry) = (dead(&mut redis, &garbage).await?, dead(&mut redis, id).await?);
+    for entry in [&unreadable, &refused_entry] {
+        let reason: Option<String> = entry.get("reason");
+        ensure!(
+            reason.is_some_and(|reason| !reason.is_empty()),
+            "expected a reason in {:?}",
+            entry.map
+        );
+    }
     let left: StreamRangeReply = redis::cmd("XRANGE")
         .arg(&[STREAM, "-", "+"])
         .query_async(&mut redis)
@@ -81,19 +74,92 @@ async fn poison(context: &Context) -> Result<()> {
         "expected an empty stream, found {:?}",
         left.ids
     );
-    let dead_after = datastorage.metrics().await?;
-    let counted = dead_after.grown_since(&dead_before, "datastorage_dlq_dead_total", &[]);
+    let counted = datastorage
+        .metrics()
+        .await?
+        .grown_since(&before, "datastorage_dlq_dead_total", &[]);
     ensure!(
-        counted == 1.0,
-        "expected datastorage_dlq_dead_total to grow by 1, it grew by {counted}"
+        counted == 2.0,
+        "expected datastorage_dlq_dead_total to grow by 2, it grew by {counted}"
+    );
+
+    let operator = Program::datastorage(context, &json!({}))?;
+    let listed = operator.run(&["dlq", "list"])?;
+    let line = listed
+        .lines()
+        .find(|line| line.contains(id))
+        .with_context(|| format!("{id} is not in {listed}"))?;
+    let letter: Value = serde_json::from_str(line)?;
+    ensure!(
+        letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+        "expected a reason in {line}"
+    );
+
+    // What was in its way is gone: a person has it tried again, and the other dropped.
+    context.sql_admin().await?.batch_execute(&allow).await?;
+    operator.run(&["dlq", "retry", &refused_entry.id])?;
+    let stored = datastorage.events_when(1, &refused, STORED).await?;
+    stored_whole(&in_the_way, &stored[0])?;
+    operator.run(&["dlq", "drop", &unreadable.id])?;
+    let listed = operator.run(&["dlq", "list"])?;
+    ensure!(
+        !listed.contains(id) && !listed.contains(&garbage),
+        "expected neither of the two in {listed}"
     );
     datastorage
         .verify_chain(&correlation)
         .await?
-        .has("/is_valid", json!(true))?;
-    redis::cmd("XDEL")
-        .arg(&[DEAD, &dead.id])
-        .query_async::<i64>(&mut redis)
-        .await?;
+        .has("/is_valid", true)?;
     Ok(())
+}
+
+/// Has the database refuse the events of a correlation for what is in them; gives the statements that end that.
+async fn refuse(context: &Context, correlation: &str) -> Result<String> {
+    let name = context.named("refuses").replace('-', "_");
+    let allow = format!("DROP TRIGGER IF EXISTS {name} ON audit_events; DROP FUNCTION IF EXISTS {name}();");
+    context.undo_by_sql(allow.clone());
+    let refuse = format!(
+        "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             RAISE EXCEPTION 'not this one' USING ERRCODE = 'check_violation';
+         END $$;
+         CREATE TRIGGER {name} BEFORE INSERT ON audit_events FOR EACH ROW
+             WHEN (NEW.correlation_id = '{correlation}') EXECUTE FUNCTION {name}();"
+    );
+    context
+        .sql_admin()
+        .await?
+        .batch_execute(&refuse)
+        .await
+        .context("as superuser")?;
+    Ok(allow)
+}
+
+/// Waits for the dead letter that holds this text.
+async fn dead(redis: &mut MultiplexedConnection, text: &str) -> Result<StreamId> {
+    until(SET_ASIDE, &format!("a dead letter with {text}"), async || {
+        let letters: StreamRangeReply = redis::cmd("XRANGE")
+            .arg(&[DEAD, "-", "+"])
+            .query_async(redis)
+            .await?;
+        let found = letters
+            .ids
+            .iter()
+            .find(|letter| format!("{:?}", readable(letter)).contains(text))
+            .cloned();
+        Ok(found.map_or_else(
+            || Seen::NotYet(format!("{} others", letters.ids.len())),
+            Seen::Yes,
+        ))
+    })
+    .await
+}
+
+/// The fields of an entry as text.
+fn readable(entry: &StreamId) -> Vec<String> {
+    entry
+        .map
+        .keys()
+        .filter_map(|field| entry.get::<String>(field))
+        .collect()
 }

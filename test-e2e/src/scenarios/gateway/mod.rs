@@ -1,5 +1,6 @@
 //! What the Gateway promises to those who send signals and to those who work on its requests.
 
+mod access;
 mod audit;
 mod deduplication;
 mod faults;
@@ -15,6 +16,7 @@ mod webhooks;
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[&[Scenario]] = &[
+    access::SCENARIOS,
     audit::SCENARIOS,
     deduplication::SCENARIOS,
     faults::SCENARIOS,

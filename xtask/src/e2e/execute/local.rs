@@ -1,28 +1,50 @@
 //! Processes of this machine: the services, and what stands for components and cluster.
 
-use std::{fs, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use subprocess::Record;
 
 use super::{Did, World};
-use crate::{e2e::plan::Command, run_folder::RunFolder, stack::Embedded};
+use crate::{
+    e2e::{hash, plan::Command},
+    run_folder::RunFolder,
+    stack::Embedded,
+};
 
 /// The services end within 30 s by themselves.
 pub(crate) const GRACE: Duration = Duration::from_secs(35);
+
+/// In a process's environment: what tells whether it would be started the same way again.
+const STARTED_AS: &str = "E2E_STARTED_AS";
 
 /// Lines of a process's log in a message.
 const LAST_LINES: usize = 20;
 
 impl World<'_> {
-    /// Starts a service; it goes on until the run is torn down, or longer.
+    /// Starts a program that goes on until the run is torn down, or longer. One that runs already, with the same
+    /// program, arguments and configuration, is left alone.
     pub(super) fn start(&self, name: &str, command: &Command) -> anyhow::Result<Did> {
         let record = self.folder.process(name);
+        let filled = command
+            .clone()
+            .env(STARTED_AS, checksum(command)?)
+            .filled(|text| self.fill(text));
         if let Ok(old) = Record::read(&record) {
+            let as_then = |(name, value): (&OsStr, Option<&OsStr>)| {
+                let then = name
+                    .to_str()
+                    .and_then(|name| old.env.get(name))
+                    .cloned()
+                    .flatten();
+                then.as_deref() == value.and_then(OsStr::to_str)
+            };
+            if old.is_alive() && filled.get_envs().all(as_then) {
+                return Ok(Did::Nothing("it runs, and nothing of it changed".to_owned()));
+            }
             old.stop(GRACE)?;
         }
         fs::create_dir_all(self.folder.path().join("data").join(name))?;
-        let filled = command.filled(|text| self.fill(text));
         let child = subprocess::Command::new(filled)
             .name(name)
             .log(self.folder.log(name))
@@ -144,6 +166,18 @@ pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
     } else {
         Err(anyhow!(failures.join("\n")))
     }
+}
+
+/// The hash of a program, its arguments and the files that they name.
+fn checksum(command: &Command) -> anyhow::Result<String> {
+    let files = command
+        .args
+        .iter()
+        .map(Path::new)
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    let files: Vec<&Path> = [Path::new(&command.program)].into_iter().chain(files).collect();
+    let arguments: Vec<&str> = command.args.iter().map(String::as_str).collect();
+    hash::short_of(&files, &arguments)
 }
 
 /// What a URL of a component says beside its scheme.

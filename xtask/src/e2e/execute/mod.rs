@@ -21,7 +21,7 @@ pub(crate) use self::{
     finish::Policy,
     http::server,
     local::{GRACE, stop_processes},
-    scenarios::{Scenario, ScenariosFailed, word},
+    scenarios::{BEGUN, Outcome, Scenario, ScenariosFailed, word},
 };
 use super::{
     elf,

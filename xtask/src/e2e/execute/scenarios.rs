@@ -116,6 +116,14 @@ impl World<'_> {
             components.insert(name.get_ref().as_str(), self.component_urls(name.get_ref())?);
         }
         let provider: Provider = settings.provider;
+        // What was compiled for this machine: scenarios start instances of their own with other configurations.
+        let programs: BTreeMap<&str, _> = settings
+            .stack
+            .services
+            .keys()
+            .map(|name| (name.get_ref().as_str(), settings.program(name.get_ref())))
+            .filter(|(_, program)| program.exists())
+            .collect();
         let stack = json!({
             "provider": provider,
             "run": settings.run,
@@ -126,23 +134,25 @@ impl World<'_> {
             "control": [&settings.own_program.display().to_string(), "control", "--run", &settings.folder.display().to_string()],
             "runner": [&settings.own_program],
             "workspace": settings.workspace,
+            "programs": programs,
         });
         super::files::write(to, &format!("{stack:#}\n"))
     }
 }
 
+/// What begins a line of progress that tells of a scenario's start.
+pub(crate) const BEGUN: &str = "… ";
+
 /// Tells the live table how far the scenarios are.
 fn follow(line: &str, context: &Context) {
     match serde_json::from_str(line) {
-        Ok(Event::Started { name }) => context.progress(name),
+        Ok(Event::Started { name }) => context.progress(format!("{BEGUN}{name}")),
         Ok(Event::Finished(Scenario {
             name,
             outcome,
             seconds,
             ..
-        })) => {
-            context.progress(format!("{name}: {} in {seconds:.1} s", word(outcome)));
-        }
+        })) => context.progress(format!("{:8}{seconds:7.2} s  {name}", word(outcome))),
         // Lines of stderr come here too; they are in the log.
         Ok(Event::Summary {}) | Err(_) => {}
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use super::{
     Command, Kind, Step, build,
     images::{NAMESPACE, podman, pull_name},
-    phase, run, task,
+    phase, run_unless, task,
 };
 use crate::e2e::settings::Settings;
 
@@ -27,6 +27,8 @@ pub(super) fn cluster(settings: &Settings) -> super::Task {
         .path(&config)
         .args(["--kubeconfig"])
         .path(&settings.kubeconfig());
+    let node = settings.node();
+    let running = podman().args(["container", "inspect", "--format={{.State.Running}}", &node]);
     let steps = vec![
         Step::Write {
             to: config,
@@ -38,7 +40,7 @@ pub(super) fn cluster(settings: &Settings) -> super::Task {
         Step::Reach {
             milestone: "begun".to_owned(),
         },
-        run(create, 600),
+        run_unless(running.prints("true"), create, 600),
     ];
     let cluster =
         task("cluster", Kind::Cluster, phase::CLUSTER, 20, steps).milestone("begun", Duration::ZERO);

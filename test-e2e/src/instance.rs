@@ -1,0 +1,229 @@
+//! A service of a scenario's own, started from the compiled program with another configuration than the stack's.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+use subprocess::{Cancel, Child, Command};
+use tempfile::TempDir;
+
+use crate::harness::context::Context;
+use crate::http::Http;
+use crate::stack::Stack;
+use crate::wait::{Seen, until};
+
+/// From its start until it is ready.
+const READY: Duration = Duration::from_secs(30);
+/// What a subcommand that ends by itself may take.
+const ENDED: Duration = Duration::from_secs(60);
+
+/// One process of a service, ended when this is dropped.
+pub(crate) struct Instance {
+    /// The base URL of its API.
+    pub(crate) api: String,
+    _child: Child,
+    _program: Program,
+}
+
+/// A service's program with a configuration.
+pub(crate) struct Program {
+    path: PathBuf,
+    folder: TempDir,
+    health: String,
+    api: String,
+}
+
+impl Program {
+    /// The Gateway, against the stack's cluster and DataStorage; `changes` are laid over its configuration.
+    pub(crate) fn gateway(context: &Context, changes: &Value) -> Result<Self> {
+        let stack = &context.stack;
+        let kubeconfig = stack
+            .kubeconfig
+            .as_ref()
+            .context("the stack file has no kubeconfig")?;
+        Self::new(stack, "gateway", changes, |folder| {
+            Ok(json!({
+                "kubernetes": {"kubeconfig": kubeconfig, "fallback_namespace": stack.namespace},
+                "datastorage": {"url": stack.service("datastorage", "api")?},
+                "spool": {"directory": folder.path().join("spool")},
+            }))
+        })
+    }
+
+    /// DataStorage, on the stack's database and stream; `changes` are laid over its configuration.
+    pub(crate) fn datastorage(context: &Context, changes: &Value) -> Result<Self> {
+        let stack = &context.stack;
+        let sql: tokio_postgres::Config = stack.component("postgresql", "sql")?.parse()?;
+        let redis = url(stack.component("redis", "redis")?)?;
+        let host = match sql.get_hosts() {
+            [tokio_postgres::config::Host::Tcp(host), ..] => host.clone(),
+            _ => return Err(anyhow!("components.postgresql.sql names no host")),
+        };
+        let port = sql.get_ports().first().copied().unwrap_or(5432);
+        Self::new(stack, "datastorage", changes, |folder| {
+            let secret = |name: &str, value: &[u8]| -> Result<PathBuf> {
+                let path = folder.path().join(name);
+                std::fs::write(&path, value)?;
+                Ok(path)
+            };
+            Ok(json!({
+                "postgresql": {
+                    "address": format!("{host}:{port}"),
+                    "database": sql.get_dbname().unwrap_or("audit"),
+                    "user": sql.get_user().unwrap_or("kubernaut"),
+                    "password_file": secret("postgresql-password", sql.get_password().unwrap_or_default())?,
+                },
+                "redis": {
+                    "address": redis.1,
+                    "password_file": secret("redis-password", redis.0.as_bytes())?,
+                },
+            }))
+        })
+    }
+
+    fn new(
+        stack: &Stack,
+        service: &str,
+        changes: &Value,
+        configure: impl FnOnce(&TempDir) -> Result<Value>,
+    ) -> Result<Self> {
+        let path = stack.programs.get(service).cloned();
+        let path = path.with_context(|| format!("the stack file has no programs.{service}"))?;
+        let folder = tempfile::tempdir()?;
+        let [api, health, metrics] = free_addresses()?;
+        let mut configuration = configure(&folder)?;
+        overlay(
+            &mut configuration,
+            &json!({"environment": "test", "http": {"api": api, "health": health, "metrics": metrics}}),
+        );
+        overlay(&mut configuration, changes);
+        std::fs::write(
+            folder.path().join("config.toml"),
+            toml::to_string(&configuration)?,
+        )?;
+        Ok(Self {
+            path,
+            folder,
+            health: format!("http://{health}"),
+            api: format!("http://{api}"),
+        })
+    }
+
+    /// The program with these arguments and its configuration.
+    fn command(&self, arguments: &[&str]) -> process::Command {
+        let mut command = process::Command::new(&self.path);
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("config.toml"));
+        command
+    }
+
+    /// Runs a subcommand to its end, and gives what it printed.
+    ///
+    /// # Errors
+    /// With its last lines, if it ends with another code than 0.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
+        let command = Command::new(self.command(arguments)).deadline(ENDED);
+        let output = command
+            .capture(&Cancel::never())
+            .map_err(|failure| anyhow!("{failure}"))?;
+        Ok(output.text())
+    }
+
+    /// Serves; gives the instance when it is ready.
+    pub(crate) async fn serve(self) -> Result<Instance> {
+        let log = self.folder.path().join("log");
+        let command = Command::new(self.command(&["serve"])).log(&log);
+        let child = command.spawn().map_err(|failure| anyhow!("{failure}"))?;
+        let http = Http::new()?;
+        let ready = until(READY, "a service of the scenario's own to be ready", async || {
+            http.get(format!("{}/readyz", self.health))
+                .send()
+                .await?
+                .expect(200)?;
+            Ok(Seen::Yes(()))
+        });
+        ready
+            .await
+            .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+        Ok(Instance {
+            api: self.api.clone(),
+            _child: child,
+            _program: self,
+        })
+    }
+}
+
+/// Lays `changes` over a document: what is an object in both is laid over in turn.
+fn overlay(document: &mut Value, changes: &Value) {
+    match (document, changes) {
+        (Value::Object(document), Value::Object(changes)) => {
+            for (name, change) in changes {
+                overlay(document.entry(name).or_insert(Value::Null), change);
+            }
+        }
+        (document, changes) => *document = changes.clone(),
+    }
+}
+
+/// Addresses of this machine that nobody listens on; all are held until the last is found.
+fn free_addresses<const COUNT: usize>() -> Result<[String; COUNT]> {
+    let listeners: Vec<_> = (0..COUNT)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let addresses: Vec<_> = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.to_string()))
+        .collect::<Result<_>>()?;
+    addresses
+        .try_into()
+        .map_err(|_| anyhow!("{COUNT} addresses were asked for"))
+}
+
+/// Password and address of `redis://:PASSWORD@HOST:PORT/DB`.
+fn url(text: &str) -> Result<(String, String)> {
+    let client = redis::Client::open(text)?;
+    let information = client.get_connection_info();
+    let password = information
+        .redis_settings()
+        .password()
+        .unwrap_or_default()
+        .to_owned();
+    Ok((password, information.addr().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_laid_over_and_leave_the_rest() {
+        let mut document = json!({"http": {"api": "a", "health": "h"}, "spool": {"directory": "d"}});
+        overlay(
+            &mut document,
+            &json!({"http": {"api": "b"}, "auth": {"mode": "kubernetes"}}),
+        );
+        assert_eq!(
+            document,
+            json!({"http": {"api": "b", "health": "h"}, "spool": {"directory": "d"}, "auth": {"mode": "kubernetes"}})
+        );
+    }
+
+    #[test]
+    fn addresses_differ() {
+        let [one, other] = free_addresses().unwrap();
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_redis_url_is_a_password_and_an_address() {
+        assert_eq!(
+            url("redis://:secret@127.0.0.1:16379/0").unwrap(),
+            ("secret".into(), "127.0.0.1:16379".into())
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Who may send signals, and which web pages may.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::gateway::{ALERTS, Alert, webhook};
+use crate::harness::context::Context;
+use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::scenario::Requirement::{Kubeconfig, Programs};
+use crate::harness::scenario::Scenario;
+use crate::http::Answer;
+use crate::instance::Program;
+use crate::wait::{Seen, until};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "g17_web_pages_are_kept_out_unless_their_origin_is_configured",
+        |c| Box::pin(cors(c)),
+    )
+    .shares(&[Gateway, Kubernetes])
+    .requires(&[Kubeconfig, Programs])
+    .takes(3, 60),
+    Scenario::new(
+        "g25_only_an_account_with_the_right_may_send_and_only_while_it_has_it",
+        |c| Box::pin(authorization(c)),
+    )
+    .shares(&[Kubernetes])
+    .requires(&[Kubeconfig, Programs])
+    .takes(5, 90),
+];
+
+async fn cors(context: &Context) -> Result<()> {
+    const OURS: &str = "https://console.payments.example";
+    const THEIRS: &str = "https://evil.example";
+    let namespace = context.namespace().await?;
+    let configured = Program::gateway(context, &json!({"http": {"cors_origins": [OURS]}}))?
+        .serve()
+        .await?;
+    let preflight = async |url: &str, origin: &str| -> Result<Answer> {
+        let request = context
+            .http
+            .request(Method::OPTIONS, url)
+            .header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        request
+            .header("access-control-request-headers", "content-type")
+            .send()
+            .await
+    };
+    let allowed = |answer: &Answer| answer.header("access-control-allow-origin").map(str::to_owned);
+
+    let (closed, open) = (
+        context.gateway().url(ALERTS)?,
+        format!("{}{ALERTS}", configured.api),
+    );
+    for (url, origin) in [(&closed, OURS), (&closed, THEIRS), (&open, THEIRS)] {
+        let answer = preflight(url, origin).await?;
+        ensure!(
+            allowed(&answer).is_none(),
+            "{}",
+            answer.wrong(format!("expected {origin} to be kept out"))
+        );
+    }
+    let answer = preflight(&open, OURS).await?.expect(200)?;
+    answer.has_header("access-control-allow-origin", OURS)?;
+    let methods = answer.header("access-control-allow-methods").unwrap_or_default();
+    ensure!(
+        methods.contains("POST"),
+        "{}",
+        answer.wrong("expected POST to be allowed")
+    );
+    let headers = answer
+        .header("access-control-allow-headers")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    ensure!(
+        headers.contains("content-type"),
+        "{}",
+        answer.wrong("expected Content-Type to be allowed")
+    );
+
+    let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
+    let taken = context
+        .http
+        .post(&open, &alert)
+        .header("origin", OURS)
+        .send()
+        .await?
+        .expect(201)?;
+    taken.has_header("access-control-allow-origin", OURS)?;
+    let taken = context
+        .http
+        .post(&open, &alert)
+        .header("origin", THEIRS)
+        .send()
+        .await?
+        .expect(202)?;
+    ensure!(
+        allowed(&taken).is_none(),
+        "{}",
+        taken.wrong("expected another page not to read the answer")
+    );
+    Ok(())
+}
+
+async fn authorization(context: &Context) -> Result<()> {
+    /// For how long the instance remembers what the cluster said of a token.
+    const REMEMBERED: Duration = Duration::from_millis(500);
+    let namespace = context.namespace().await?;
+    let cluster = context.cluster().await?;
+    let auth = json!({"auth": {
+        "mode": "kubernetes",
+        "namespace": namespace,
+        "service": "gateway-service",
+        "remember_ms": REMEMBERED.as_millis() as u64,
+    }});
+    let gateway = Program::gateway(context, &auth)?.serve().await?;
+    let sender = cluster.account(&namespace, "sender").await?;
+    let stranger = cluster.account(&namespace, "stranger").await?;
+    cluster
+        .allow(&namespace, "sender", "services", "gateway-service", &["create"])
+        .await?;
+
+    let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
+    let send = async |token: Option<&str>| -> Result<Answer> {
+        let mut request = context.http.post(format!("{}{ALERTS}", gateway.api), &alert);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request.send().await
+    };
+    for token in [None, Some("not-a-token"), Some("")] {
+        send(token)
+            .await?
+            .is_problem(401, &[])?
+            .has_header("www-authenticate", "Bearer")?;
+    }
+    send(Some(&stranger)).await?.is_problem(403, &["create"])?;
+    let requests = cluster.requests(&namespace).await?;
+    ensure!(requests.is_empty(), "who may not send has made {requests:#?}");
+    send(Some(&sender)).await?.expect(201)?;
+    send(Some(&sender)).await?.expect(202)?;
+
+    cluster.delete_account(&namespace, "sender").await?;
+    until(
+        Duration::from_secs(20),
+        "the removed account's token to be refused",
+        async || {
+            let answer = send(Some(&sender)).await?;
+            Ok(match answer.status {
+                401 => Seen::Yes(()),
+                202 => Seen::NotYet(answer.to_string()),
+                _ => Seen::Never(answer.to_string()),
+            })
+        },
+    )
+    .await
+}

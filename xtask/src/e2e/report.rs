@@ -1,0 +1,191 @@
+//! From a run that is over to its report.
+
+use std::{collections::BTreeMap, io::Write as _, path::Path};
+
+use report::{Failure, Machine, Report, RunResult, TaskInfo, Test, TestOutcome};
+use taskgraph::{Graph, Outcome as TaskOutcome};
+
+use super::{
+    diagnose,
+    execute::{Outcome, Scenario, ScenariosFailed},
+    plan::{Format, Kind, Work},
+    settings::Settings,
+};
+use crate::run_folder::{self, RunFolder};
+
+/// Runs that the report compares with.
+const EARLIER: usize = 20;
+
+/// What came of a run.
+pub(super) fn result(run: &taskgraph::Run, interrupted: bool) -> RunResult {
+    let only_scenarios = |failure: &taskgraph::Failure| failure.error.is::<ScenariosFailed>();
+    if interrupted {
+        RunResult::Interrupted
+    } else if run.failures.is_empty() && run.trace.is_success() {
+        RunResult::Passed
+    } else if run.failures.iter().all(only_scenarios) {
+        RunResult::TestsFailed
+    } else {
+        RunResult::Failed
+    }
+}
+
+/// What the caller knows of a run beside its trace.
+pub(super) struct Facts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) folder: &'a RunFolder,
+    pub(super) why: &'a str,
+    pub(super) started: jiff::Timestamp,
+    pub(super) result: RunResult,
+    pub(super) kept: bool,
+    pub(super) samples: Vec<report::Sample>,
+    pub(super) scenarios: Vec<Scenario>,
+}
+
+/// Writes the report's files and prints the end of the run.
+pub(super) fn write(
+    facts: Facts<'_>,
+    graph: &Graph<Work>,
+    run: taskgraph::Run,
+    format: Format,
+) -> anyhow::Result<()> {
+    let folder = facts.folder.path().to_path_buf();
+    let report = assemble(facts, graph, run);
+    let written = report::write_all(&report, &folder);
+    eprint!("{}", report::summary(&report));
+    eprintln!("report: {}", folder.join(report::FILES.page).display());
+    if format == Format::Json {
+        let json = std::fs::read(folder.join(report::FILES.report))?;
+        std::io::stdout().write_all(&json)?;
+    }
+    written
+}
+
+fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Report {
+    let Facts {
+        settings,
+        folder,
+        why,
+        started,
+        result,
+        kept,
+        samples,
+        scenarios,
+    } = facts;
+    let failures = run
+        .failures
+        .iter()
+        .map(|failure| explained(&failure.task, &run.trace, settings, folder))
+        .collect();
+    Report {
+        run: report::Run {
+            id: settings.run.clone(),
+            stack: settings.stack.stack.name.clone(),
+            provider: settings.provider.to_string(),
+            provider_reason: why.to_owned(),
+            order: settings.order.to_string(),
+            command: std::env::args().collect(),
+            started,
+            result,
+            kept,
+        },
+        machine: Machine::this(),
+        tasks: tasks(graph, folder),
+        tests: scenarios.into_iter().map(test).collect(),
+        failures,
+        samples,
+        earlier: report::earlier_runs(&run_folder::runs(), &settings.run, EARLIER),
+        trace: run.trace,
+    }
+}
+
+fn tasks(graph: &Graph<Work>, folder: &RunFolder) -> BTreeMap<String, TaskInfo> {
+    let info = |task: &taskgraph::Task<Work>| {
+        let log = folder.log(&task.name);
+        let relative = log.strip_prefix(folder.path()).ok().filter(|_| log.exists());
+        let log = relative.map(|path: &Path| path.display().to_string());
+        (
+            task.name.clone(),
+            TaskInfo {
+                kind: task.action.kind.word().to_owned(),
+                log,
+            },
+        )
+    };
+    graph.plan().tasks.iter().map(info).collect()
+}
+
+fn test(scenario: Scenario) -> Test {
+    let Scenario {
+        id,
+        name,
+        outcome,
+        seconds,
+        reason,
+        detail,
+    } = scenario;
+    let outcome = match outcome {
+        Outcome::Passed => TestOutcome::Passed,
+        Outcome::Failed => TestOutcome::Failed,
+        Outcome::Skipped => TestOutcome::Skipped,
+    };
+    Test {
+        id,
+        name,
+        outcome,
+        seconds,
+        reason,
+        detail,
+    }
+}
+
+/// A failure with what its log says, and the command that runs just that again.
+fn explained(task: &str, trace: &taskgraph::Trace, settings: &Settings, folder: &RunFolder) -> Failure {
+    let mut text = match trace.task(task).map(|task| &task.outcome) {
+        Some(TaskOutcome::Failed { error, .. }) => error.clone(),
+        other => format!("{other:?}"),
+    };
+    if ["check", "compile"].contains(&task) {
+        let log = std::fs::read_to_string(folder.log(task)).unwrap_or_default();
+        if let Some(errors) = diagnose::compile_errors(&log) {
+            text = format!("{text}\n  the compiler's first errors:\n{errors}");
+        }
+    }
+    let filters: String = settings
+        .filters
+        .iter()
+        .map(|filter| format!(" {filter}"))
+        .collect();
+    let only = if task == "test" {
+        filters
+    } else {
+        format!(" --only {task}")
+    };
+    text = format!(
+        "{text}\n  just that again: cargo xtask e2e --provider {}{only}",
+        settings.provider
+    );
+    Failure {
+        task: task.to_owned(),
+        text,
+    }
+}
+
+impl Kind {
+    /// As reports name it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Check => "check",
+            Self::Compile => "compile",
+            Self::Pull => "pull",
+            Self::Cluster => "cluster",
+            Self::Image => "image",
+            Self::Load => "load",
+            Self::Deploy => "deploy",
+            Self::Test => "test",
+            Self::Collect => "collect",
+            Self::Teardown => "teardown",
+        }
+    }
+}
