@@ -137,31 +137,30 @@ impl Sources<'_> {
         Value::Object(self.ports.iter().map(owner).collect())
     }
 
-    /// Where the programs reach each other: in pods by the DNS name of the Service in the owner's manifest.
+    /// Where the programs reach each other: in pods by the DNS name of the Service that has the port, in the owner's
+    /// manifest.
     fn addresses(&self, variables: &Value) -> anyhow::Result<Value> {
-        let mut services: BTreeMap<String, Object> = BTreeMap::new();
+        let mut services: BTreeMap<String, Vec<Object>> = BTreeMap::new();
         if let Place::Pods = self.place {
             let mut unaddressed = variables.clone();
             unaddressed["address"] = self.per_port(|_, _, _| "unknown:0".to_owned());
             for owner in self.ports.keys() {
-                let objects = self.manifest(owner, &unaddressed)?;
-                if let Some(service) = objects.into_iter().find(|object| object.kind() == "Service") {
-                    services.insert(owner.clone(), service);
-                }
+                let mut objects = self.manifest(owner, &unaddressed)?;
+                objects.retain(|object| object.kind() == "Service");
+                services.insert(owner.clone(), objects);
             }
         }
         Ok(self.per_port(|owner, name, port| match self.place {
             Place::Processes { .. } => format!("127.0.0.1:{}", port.host),
-            Place::Pods => match services.get(owner) {
-                Some(service) => {
-                    format!(
-                        "{}:{}",
-                        service.name(),
-                        service_port(service, name).unwrap_or(port.container.into())
-                    )
+            Place::Pods => {
+                let of_owner = services.get(owner).into_iter().flatten();
+                let mut with_port =
+                    of_owner.filter_map(|service| Some((service.name(), service_port(service, name)?)));
+                match with_port.next() {
+                    Some((service, port)) => format!("{service}:{port}"),
+                    None => format!("{owner}:{}", port.container),
                 }
-                None => format!("{owner}:{}", port.container),
-            },
+            }
         }))
     }
 }
@@ -210,6 +209,7 @@ mod tests {
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
         assert_eq!(variables["address"]["gateway"]["api"], "gateway-service:8080");
+        assert_eq!(variables["address"]["gateway"]["health"], "gateway-status:8081");
         assert_eq!(variables["address"]["postgresql"]["sql"], "postgresql:5432");
         assert_eq!(variables["listen"]["gateway"]["api"], "0.0.0.0:8080");
         assert_eq!(variables["images"]["gateway"], "localhost/kubernaut-gateway:aaa");
