@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::auth::Authenticator;
-use crate::availability::Availability;
+use crate::availability::{Availability, Dependency};
 use crate::config::{Config, Secrets};
 use crate::drain::Drain;
 use crate::http::{self, Gate, Service};
@@ -44,7 +44,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         availability: Availability::new(readiness.clone()),
         metrics: Arc::new(Metrics::new(&mut registry)),
     };
-    check_schema(&shared.database).await?;
+    check_schema(&shared).await?;
     let authenticator = if config.auth_is_on() {
         Some(Authenticator::new(&config).await?)
     } else {
@@ -97,8 +97,8 @@ pub(crate) fn version() -> String {
 
 /// Refuses a schema that this program does not know. A database that is away is no reason not to start: the stream
 /// takes writes meanwhile.
-async fn check_schema(database: &Database) -> anyhow::Result<()> {
-    let session = match database.session().await {
+async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
+    let session = match shared.database.session().await {
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(%error, "starting without PostgreSQL: writes go to the stream");
@@ -109,7 +109,10 @@ async fn check_schema(database: &Database) -> anyhow::Result<()> {
         .await
         .context("the schema can't be checked")?
     {
-        State::Current => Ok(()),
+        State::Current => {
+            shared.availability.up(Dependency::Postgresql);
+            Ok(())
+        }
         State::Behind(missing) => anyhow::bail!(
             "the database's schema is older than this program: {} not applied; run `datastorage migrate` first",
             missing.join(", ")

@@ -64,9 +64,6 @@ async fn run_locked(
             }
         }
     }
-    if removed != Removed::default() {
-        forget_chains(client).await?;
-    }
     Ok(removed)
 }
 
@@ -113,15 +110,24 @@ async fn drop_partition(
     now: Micros,
 ) -> Result<bool, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    // No hold can be placed until this is over.
+    // No hold can be placed, and nothing that waited for months can be stored in this one, until this is over.
     transaction
-        .batch_execute("LOCK TABLE audit_legal_holds IN SHARE MODE")
+        .batch_execute(&format!(
+            "LOCK TABLE audit_legal_holds IN SHARE MODE; LOCK TABLE {name} IN SHARE MODE"
+        ))
         .await?;
     let kept = format!("SELECT EXISTS (SELECT 1 FROM {name} AS event WHERE NOT ({EXPIRED}) OR {HELD})");
     if transaction.query_one(&kept, &[&now, &default_days]).await?.get(0) {
         return Ok(false);
     }
+    lock_heads(&transaction, name).await?;
     transaction.execute(&GAPS.replace("{source}", name), &[]).await?;
+    forget_chains(
+        &transaction,
+        name,
+        &format!("event.tableoid <> '{name}'::regclass"),
+    )
+    .await?;
     let next = month.checked_add(jiff::Span::new().months(1)).unwrap_or(month);
     transaction
         .execute(
@@ -167,15 +173,8 @@ async fn remove_rows(
 }
 
 async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(), tokio_postgres::Error> {
-    // In the order in which everybody locks heads. A hold that was placed since makes the trigger refuse, and the next
-    // run sees it.
-    transaction
-        .execute(
-            "SELECT 1 FROM audit_chain_heads WHERE correlation_id IN (SELECT correlation_id FROM expired)
-             ORDER BY correlation_id FOR UPDATE",
-            &[],
-        )
-        .await?;
+    // A hold that was placed since makes the trigger refuse, and the next run sees it.
+    lock_heads(transaction, "expired").await?;
     transaction
         .execute(&GAPS.replace("{source}", "expired"), &[])
         .await?;
@@ -194,25 +193,38 @@ async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(),
             &[],
         )
         .await?;
+    forget_chains(transaction, "expired", "true").await
+}
+
+/// Forgets chains of which nothing is left, in the transaction that took their last events: whoever looks sees the whole
+/// chain, or no trace of it. `kept` limits the events that count as left. Their heads are locked: a chain that grows
+/// meanwhile stays, or begins anew.
+async fn forget_chains(
+    transaction: &Transaction<'_>,
+    source: &str,
+    kept: &str,
+) -> Result<(), tokio_postgres::Error> {
+    let forget = format!(
+        "WITH gone AS (SELECT correlation_id, sum(last_sequence - first_sequence + 1) AS events
+                       FROM audit_chain_gaps WHERE correlation_id IN (SELECT correlation_id FROM {source})
+                       GROUP BY correlation_id),
+         forgotten AS (DELETE FROM audit_chain_heads AS head USING gone
+                       WHERE head.correlation_id = gone.correlation_id AND head.sequence = gone.events
+                       AND NOT EXISTS (SELECT 1 FROM audit_events AS event
+                                       WHERE event.correlation_id = head.correlation_id AND {kept})
+                       RETURNING head.correlation_id)
+         DELETE FROM audit_chain_gaps WHERE correlation_id IN (SELECT correlation_id FROM forgotten)"
+    );
+    transaction.execute(&forget, &[]).await?;
     Ok(())
 }
 
-/// Forgets chains of which nothing is left. A chain that grows meanwhile has another sequence, and stays.
-async fn forget_chains(client: &mut Client) -> Result<(), tokio_postgres::Error> {
-    let transaction = client.transaction().await?;
-    transaction
-        .batch_execute(
-            "CREATE TEMPORARY TABLE forgotten ON COMMIT DROP AS
-             WITH gone AS (SELECT correlation_id, sum(last_sequence - first_sequence + 1) AS events
-                           FROM audit_chain_gaps GROUP BY correlation_id),
-             deleted AS (DELETE FROM audit_chain_heads AS head USING gone
-                         WHERE head.correlation_id = gone.correlation_id AND head.sequence = gone.events
-                         AND NOT EXISTS (SELECT 1 FROM audit_events AS event
-                                         WHERE event.correlation_id = head.correlation_id)
-                         RETURNING head.correlation_id)
-             SELECT correlation_id FROM deleted;
-             DELETE FROM audit_chain_gaps WHERE correlation_id IN (SELECT correlation_id FROM forgotten)",
-        )
-        .await?;
-    transaction.commit().await
+/// Locks the heads of all chains that have rows in `source`, in the order in which everybody locks them.
+async fn lock_heads(transaction: &Transaction<'_>, source: &str) -> Result<(), tokio_postgres::Error> {
+    let lock = format!(
+        "SELECT 1 FROM audit_chain_heads WHERE correlation_id IN (SELECT correlation_id FROM {source})
+         ORDER BY correlation_id FOR UPDATE"
+    );
+    transaction.execute(&lock, &[]).await?;
+    Ok(())
 }
