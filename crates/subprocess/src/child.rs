@@ -9,12 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use wait4::Wait4 as _;
 
 use crate::cancel::Cancel;
 use crate::command::Output;
 use crate::failure::{Ended, Failure};
 use crate::output::Gatherer;
 use crate::process::{signal_group, signal_process};
+use crate::watch::{self, Usage, Watch};
 
 #[derive(Default)]
 struct State {
@@ -32,6 +34,7 @@ struct Shared {
     grace: Duration,
     state: Mutex<State>,
     changed: Condvar,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Shared {
@@ -189,7 +192,11 @@ impl Child {
             grace: ending.grace,
             state: Mutex::default(),
             changed: Condvar::new(),
+            watch: watch::current(),
         });
+        if let Some(watch) = &shared.watch {
+            watch.started(shared.pid);
+        }
         let deadline = ending.deadline.map(|limit| (limit, begin + limit));
         let child = Self {
             shared,
@@ -375,6 +382,14 @@ fn reap(mut process: process::Child, shared: &Shared) {
     if state.stopping.is_some() || !clean {
         signal_group(shared.pid, Signal::KILL);
     }
-    state.exit = Some(process.wait().map_err(|error| error.to_string()));
+    let ended = process.wait4();
+    if let (Some(watch), Ok(ended)) = (&shared.watch, &ended) {
+        let usage = Usage {
+            cpu: ended.rusage.utime + ended.rusage.stime,
+            peak_bytes: ended.rusage.maxrss,
+        };
+        watch.ended(shared.pid, usage);
+    }
+    state.exit = Some(ended.map(|ended| ended.status).map_err(|error| error.to_string()));
     shared.changed.notify_all();
 }

@@ -28,6 +28,7 @@
 //!   and start it again.
 //! - Every child carries in its environment who started it (`SUBPROCESS_OWNER`): what a killed process leaves is found
 //!   by [`Orphan::all`].
+//! - [`watch_children`] tells of each child of a thread when it starts, and what it has used when it ends.
 
 mod cancel;
 mod child;
@@ -39,6 +40,7 @@ mod pipeline;
 mod process;
 mod record;
 mod show;
+mod watch;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use child::{Child, Killer};
@@ -49,3 +51,4 @@ pub use pipeline::Pipeline;
 pub use process::Process;
 pub use record::{Record, RecordError, write_atomically};
 pub use rustix::process::Signal;
+pub use watch::{Usage, Watch, Watching, watch_children};

@@ -53,6 +53,17 @@ impl Orphan {
     /// them started serves others too and is none. Linux only; elsewhere none are found.
     #[must_use]
     pub fn all() -> Vec<Self> {
+        Self::whose(|owner| !owner.is_alive())
+    }
+
+    /// Those that become orphans if this process ends now: what it still runs. Linux only; elsewhere none are found.
+    #[must_use]
+    pub fn to_be() -> Vec<Self> {
+        let own = Process::current().ok();
+        Self::whose(|owner| Some(owner) == own.as_ref())
+    }
+
+    fn whose(is_it: impl Fn(&Process) -> bool) -> Vec<Self> {
         let recorded: Vec<u32> = marks(RECORD).into_iter().map(|(pid, _)| pid).collect();
         let marked = marks(OWNER);
         let is_marked = |pid| marked.iter().any(|(other, _)| *other == pid);
@@ -67,7 +78,7 @@ impl Orphan {
                     pid: owner_pid.parse().ok()?,
                     started: started.to_owned(),
                 };
-                (!owner.is_alive()).then_some(())?;
+                is_it(&owner).then_some(())?;
                 Some(Self {
                     process: Process::find(*pid)?,
                     command: command(*pid),

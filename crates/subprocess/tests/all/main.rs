@@ -6,3 +6,4 @@ mod common;
 mod pipeline;
 mod record;
 mod run;
+mod watch;

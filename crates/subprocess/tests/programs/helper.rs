@@ -51,6 +51,15 @@ fn main() -> io::Result<ExitCode> {
                 left -= next;
             }
         }
+        // Fills that many mebibytes of memory.
+        ["eat", mebibytes] => {
+            let food = vec![7_u8; parse(mebibytes) << 20];
+            writeln!(
+                stdout,
+                "{}",
+                food.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+            )?;
+        }
         // Counts what it is given.
         ["count"] => {
             let count = io::copy(&mut io::stdin(), &mut io::sink())?;
