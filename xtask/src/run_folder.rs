@@ -119,6 +119,21 @@ pub(crate) fn workspace() -> PathBuf {
     root.or_else(|| xtask.parent()).unwrap_or(xtask).to_owned()
 }
 
+/// Goes on as if called in the workspace that a stack file belongs to, as `make --directory` does: its packages are
+/// built, and its target folder has the run. A file outside of any workspace belongs to the one that we are in.
+pub(crate) fn enter_workspace_of(stack_file: &Path) -> anyhow::Result<()> {
+    let root = stack_file
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join("Cargo.lock").is_file());
+    match root {
+        Some(root) if root != workspace() => {
+            std::env::set_current_dir(root).with_context(|| format!("enter {}", root.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The folder that holds the runs' folders.
 pub(crate) fn runs() -> PathBuf {
     target().join("e2e")

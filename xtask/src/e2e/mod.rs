@@ -84,7 +84,9 @@ pub(crate) struct Options {
     stack: PathBuf,
 }
 
-pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
+    options.stack = std::path::absolute(&options.stack)?;
+    run_folder::enter_workspace_of(&options.stack)?;
     let stack = match crate::stack::read(&options.stack) {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),

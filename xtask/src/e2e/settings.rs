@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     /// The run's own folder.
     pub(crate) folder: PathBuf,
     pub(crate) ports: Ports,
+    /// The embedded Kubernetes API's program where it is installed; `None` where this workspace has it and builds it.
+    pub(crate) kube_embedded: Option<PathBuf>,
     /// Where the embedded Kubernetes API listens.
     pub(crate) api_port: u16,
     /// Base image of each service, from its Dockerfile.
@@ -210,6 +212,7 @@ pub(crate) mod testing {
             target: PathBuf::from("/target"),
             folder: PathBuf::from("/target/e2e/run"),
             ports,
+            kube_embedded: None,
             api_port: 16443,
             node_image: Some("docker.io/kindest/node:v1.33".to_owned()),
             filters: Vec::new(),

@@ -11,13 +11,14 @@ use taskgraph::Interrupt;
 
 use super::{
     Options,
+    plan::KUBE_EMBEDDED,
     ports::{self, Reserved},
     settings::Settings,
 };
 use crate::{
     doctor,
     run_folder::{self, Provider, RunFolder, State},
-    stack::Stack,
+    stack::{Stack, shown},
 };
 
 /// Where the stack runs, and why there.
@@ -135,6 +136,7 @@ fn settings(
         target: run_folder::target(),
         folder: folder.to_path_buf(),
         ports,
+        kube_embedded: kube_embedded(&run_folder::workspace())?,
         api_port,
         bases,
         node_image: options.node_image.clone(),
@@ -144,6 +146,44 @@ fn settings(
         own_program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")),
         stack,
     })
+}
+
+/// The installed program of the embedded Kubernetes API, for a workspace that can't build it: `$KUBE_EMBEDDED_BIN`,
+/// else the one beside this program or in PATH. One that is nowhere is told by the preflight.
+fn kube_embedded(workspace: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if is_member(workspace, KUBE_EMBEDDED)? {
+        return Ok(None);
+    }
+    let told = std::env::var_os("KUBE_EMBEDDED_BIN").map(PathBuf::from);
+    let beside = || {
+        std::env::current_exe()
+            .ok()
+            .map(|own| own.with_file_name(KUBE_EMBEDDED))
+            .filter(|path| path.is_file())
+    };
+    let found = told.or_else(beside).or_else(|| which::which(KUBE_EMBEDDED).ok());
+    Ok(Some(found.unwrap_or_else(|| PathBuf::from(KUBE_EMBEDDED))))
+}
+
+/// Whether a package is one of the workspace's own: the lock file gives every other a source.
+fn is_member(workspace: &Path, package: &str) -> anyhow::Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct Lock {
+        #[serde(default)]
+        package: Vec<Package>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Package {
+        name: String,
+        source: Option<String>,
+    }
+    let file = workspace.join("Cargo.lock");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("can't read {}", shown(&file)))?;
+    let lock: Lock = toml::from_str(&text).with_context(|| format!("{} is no lock file", shown(&file)))?;
+    Ok(lock
+        .package
+        .iter()
+        .any(|known| known.name == package && known.source.is_none()))
 }
 
 /// The image of a Dockerfile's last stage.

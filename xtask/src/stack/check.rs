@@ -21,6 +21,7 @@ pub(super) fn problems(stack: &Stack, text: &str) -> Vec<Problem> {
     ports(stack, &mut found);
     files(stack, &mut found);
     glibc(stack, &mut found);
+    test(stack, &mut found);
     found
         .problems
         .sort_by_key(|problem| (problem.line, problem.column));
@@ -255,4 +256,14 @@ fn glibc(stack: &Stack, found: &mut Found<'_>) {
             format!("glibc must be a version like \"2.34\", it is \"{glibc}\""),
         );
     }
+}
+
+fn test(stack: &Stack, found: &mut Found<'_>) {
+    let test = stack.test.get_ref();
+    let problem = match (&test.package, test.command.as_slice()) {
+        (Some(_), [_, ..]) => "say either `package` or `command`, not both",
+        (None, []) => "say what tests the stack: `package`, of this workspace, or `command`, any program",
+        _ => return,
+    };
+    found.at(&stack.test, format!("test: {problem}"));
 }

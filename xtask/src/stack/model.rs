@@ -22,7 +22,7 @@ pub(crate) struct Stack {
     #[serde(default)]
     pub(crate) services: BTreeMap<Spanned<String>, Service>,
     pub(crate) build: Build,
-    pub(crate) test: Test,
+    pub(crate) test: Spanned<Test>,
     /// The folder of the file: what its paths are relative to.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
@@ -116,11 +116,15 @@ pub(crate) struct Build {
     pub(crate) glibc: Spanned<String>,
 }
 
-/// What tests the stack.
+/// What tests the stack: a package of the workspace, or any command.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Test {
-    pub(crate) package: String,
+    /// A package whose program is built with the services.
+    pub(crate) package: Option<String>,
+    /// A program with its first arguments, called in the file's folder.
+    #[serde(default)]
+    pub(crate) command: Vec<String>,
 }
 
 impl Stack {

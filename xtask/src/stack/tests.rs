@@ -176,3 +176,21 @@ fn the_projects_own_stack_is_good() {
         panic!("{invalid}");
     }
 }
+
+#[test]
+fn what_tests_the_stack_is_either_a_package_or_a_command() {
+    assert_eq!(
+        refused(
+            "package = \"tests\"\n",
+            "package = \"tests\"\ncommand = [\"tests\"]\n"
+        ),
+        ["27:1: test: say either `package` or `command`, not both"]
+    );
+    assert_eq!(
+        refused("package = \"tests\"\n", ""),
+        ["27:1: test: say what tests the stack: `package`, of this workspace, or `command`, any program"]
+    );
+    let stack =
+        parsed(&GOOD.replace("package = \"tests\"\n", "command = [\"python3\", \"t.py\"]\n")).unwrap();
+    assert_eq!(stack.test.get_ref().command, ["python3", "t.py"]);
+}

@@ -29,7 +29,10 @@ use super::{
     ports::Reserved,
     settings::Settings,
 };
-use crate::{doctor, run_folder::RunFolder};
+use crate::{
+    doctor,
+    run_folder::{Provider, RunFolder},
+};
 
 /// What the steps of a run share.
 pub(crate) struct World<'a> {
@@ -170,8 +173,20 @@ impl<'a> World<'a> {
 
     fn preflight(&self) -> anyhow::Result<Did> {
         let Settings {
-            provider, node_image, ..
+            provider,
+            node_image,
+            kube_embedded,
+            ..
         } = self.settings;
+        if let Some(program) = kube_embedded.as_ref().filter(|_| *provider == Provider::Local)
+            && !program.is_file()
+        {
+            anyhow::bail!(
+                "the embedded Kubernetes API is not installed: there is no {}. Get it beside this program, from where \
+                 this one came: cargo install --path crates/kube-embedded; or set KUBE_EMBEDDED_BIN to where it is",
+                program.display()
+            );
+        }
         let support = doctor::provider_support(*provider, node_image.as_deref());
         if support.works() {
             return Ok(Did::Something);

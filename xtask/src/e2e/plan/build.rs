@@ -11,7 +11,14 @@ const LONGEST_COMPILE: u64 = 45 * 60;
 /// Adds preflight, check and compile. `also` are programs beside the services and the tests.
 pub(super) fn tasks(settings: &Settings, plan: &mut Plan, also: &[&str], for_images: bool) {
     let services = settings.stack.packages();
-    let mut on_host = vec![settings.stack.test.package.as_str()];
+    let mut on_host: Vec<&str> = settings
+        .stack
+        .test
+        .get_ref()
+        .package
+        .as_deref()
+        .into_iter()
+        .collect();
     on_host.extend(also);
     let mut all = services.clone();
     all.extend(&on_host);
@@ -37,7 +44,9 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan, also: &[&str], for_ima
 
     let mut steps = Vec::new();
     if settings.build == Some(BuildOn::Container) {
-        steps.push(run(cargo(settings, "build", &on_host), LONGEST_COMPILE));
+        if !on_host.is_empty() {
+            steps.push(run(cargo(settings, "build", &on_host), LONGEST_COMPILE));
+        }
         steps.extend(take(settings, &on_host));
         steps.extend(in_container(settings, &services));
     } else {

@@ -65,14 +65,9 @@ pub(super) fn test(settings: &Settings) -> super::Task {
 }
 
 fn scenarios(settings: &Settings) -> Command {
-    let mut command = Command::new(
-        settings
-            .program(&settings.stack.test.package)
-            .display()
-            .to_string(),
-    )
-    .args(["run", "--format", "json", "--stack"])
-    .path(&settings.stack_file());
+    let mut command = test_program(settings)
+        .args(["run", "--format", "json", "--stack"])
+        .path(&settings.stack_file());
     if let Some(shard) = &settings.shard {
         command = command.args(["--shard", shard]);
     }
@@ -80,4 +75,23 @@ fn scenarios(settings: &Settings) -> Command {
         command = command.args(["--jobs".to_owned(), jobs.to_string()]);
     }
     command.args(settings.filters.iter().cloned())
+}
+
+/// What `[test]` names: a program that was built with the services, or a command in the stack file's folder.
+fn test_program(settings: &Settings) -> Command {
+    let test = settings.stack.test.get_ref();
+    if let Some(package) = &test.package {
+        return Command::new(settings.program(package).display().to_string());
+    }
+    let mut words = test.command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    // A path is relative to the stack file, as all its paths are; a bare name is looked for in PATH.
+    let program = if program.contains('/') {
+        settings.stack.folder.join(program).display().to_string()
+    } else {
+        program
+    };
+    Command::new(program)
+        .args(words.cloned())
+        .folder(&settings.stack.folder)
 }

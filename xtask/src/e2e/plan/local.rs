@@ -4,7 +4,7 @@ use super::{Command, Kind, Plan, Step, build, common, needed_tasks, phase, run, 
 use crate::{control::KUBERNETES, e2e::settings::Settings};
 
 /// The package and program that answers as the Kubernetes API.
-const KUBE_EMBEDDED: &str = "kube-embedded";
+pub(crate) const KUBE_EMBEDDED: &str = "kube-embedded";
 
 /// Objects that mean something only where something runs pods.
 const WITHOUT_PODS: [&str; 7] = [
@@ -18,8 +18,19 @@ const WITHOUT_PODS: [&str; 7] = [
 ];
 
 pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
-    build::tasks(settings, plan, &[KUBE_EMBEDDED], false);
+    let built_here: &[&str] = match settings.kube_embedded {
+        None => &[KUBE_EMBEDDED],
+        Some(_) => &[],
+    };
+    build::tasks(settings, plan, built_here, false);
     if let Some(compile) = plan.tasks.iter_mut().find(|task| task.name == "compile") {
+        compile
+            .action
+            .steps
+            .extend(settings.kube_embedded.iter().map(|installed| Step::Take {
+                program: installed.clone(),
+                to: settings.program(KUBE_EMBEDDED),
+            }));
         compile.action.steps.extend(tags(settings));
     }
     plan.task(cluster(settings));

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 pub(crate) use self::{
     cluster::remove_cluster,
+    local::KUBE_EMBEDDED,
     show::{Format, commands, plan as show},
     step::{Command, Step, Test, tag_of},
 };
