@@ -1,0 +1,43 @@
+//! The configuration: TOML, unknown keys are errors.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) http: Http,
+    pub(crate) postgresql: Postgresql,
+}
+
+/// Where it listens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) api: SocketAddr,
+    pub(crate) health: SocketAddr,
+}
+
+/// Where it keeps its data.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgresql {
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+}
+
+impl Config {
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is wrong", file.display()))
+    }
+}
