@@ -209,7 +209,7 @@ mod tests {
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
         assert_eq!(variables["address"]["gateway"]["api"], "gateway-service:8080");
-        assert_eq!(variables["address"]["gateway"]["health"], "gateway-status:8081");
+        assert_eq!(variables["address"]["gateway"]["health"], "gateway-service:8081");
         assert_eq!(variables["address"]["postgresql"]["sql"], "postgresql:5432");
         assert_eq!(variables["listen"]["gateway"]["api"], "0.0.0.0:8080");
         assert_eq!(variables["images"]["gateway"], "localhost/kubernaut-gateway:aaa");

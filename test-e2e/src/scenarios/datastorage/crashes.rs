@@ -79,8 +79,21 @@ async fn killed(context: &Context) -> Result<()> {
 
 async fn both_stores_away(context: &Context) -> Result<()> {
     let (datastorage, correlation) = (context.datastorage(), context.named("away"));
+    // Over connections from before: in a cluster no new one leads to a pod that is not ready.
+    datastorage.health("/readyz").await?.expect(200)?;
+    ensure!(datastorage.events(&correlation).await?.is_empty());
     context.control()?.stop(Redis).await?;
     context.control()?.stop(PostgreSql).await?;
+    until(Duration::from_secs(30), "readiness to end", async || {
+        let ready = datastorage.health("/readyz").await?;
+        Ok(if ready.status == 503 {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(ready.to_string())
+        })
+    })
+    .await?;
+    datastorage.health("/healthz").await?.expect(200)?;
     for _ in 0..10 {
         let write = event(&correlation, "gateway.signal.received", Duration::ZERO);
         for answer in [
@@ -98,16 +111,6 @@ async fn both_stores_away(context: &Context) -> Result<()> {
             );
         }
     }
-    until(Duration::from_secs(30), "readiness to end", async || {
-        let ready = datastorage.health("/readyz").await?;
-        Ok(if ready.status == 503 {
-            Seen::Yes(())
-        } else {
-            Seen::NotYet(ready.to_string())
-        })
-    })
-    .await?;
-    datastorage.health("/healthz").await?.expect(200)?;
 
     context.control()?.start(PostgreSql).await?;
     context.control()?.start(Redis).await?;
