@@ -217,7 +217,7 @@ fn version(program: &str, arguments: &[&str]) -> Tool {
     }
 }
 
-fn engine() -> Result<Engine, String> {
+pub(super) fn engine() -> Result<Engine, String> {
     if which::which("podman").is_err() {
         return Err("podman is not on PATH".to_owned());
     }

@@ -102,6 +102,16 @@ pub(crate) fn provider_support(provider: Provider, node_image: Option<&str>) -> 
     Support::of(provider, &checks)
 }
 
+/// Bytes of the machine that containers run on, where that is another than this one.
+pub(crate) fn engine_memory() -> Option<u64> {
+    // On Linux podman runs them here, unless it is told of another machine.
+    if cfg!(target_os = "linux") && std::env::var_os("CONTAINER_HOST").is_none() {
+        return None;
+    }
+    let engine = facts::engine().ok()?;
+    engine.host.service_is_remote.then_some(engine.host.mem_total)
+}
+
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {
         fix,

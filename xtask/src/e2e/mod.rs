@@ -2,10 +2,13 @@
 //!
 //! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` runs it; [`execute`] does its steps.
 
+mod budget;
 mod diagnose;
 pub(crate) mod elf;
 mod execute;
+mod fault;
 mod hash;
+mod measure;
 mod plan;
 mod ports;
 mod report;
@@ -23,15 +26,16 @@ use anyhow::Context;
 use clap::Args;
 use taskgraph::{Graph, Interrupt, RunOptions};
 
+use self::{
+    budget::Budget,
+    execute::{Policy, World},
+    plan::{Format, Plan},
+    settings::{BuildOn, Order},
+};
 pub(crate) use self::{
     execute::{GRACE, server as kubeconfig_server, stop_processes},
     plan::remove_cluster,
     yaml::{Object, objects},
-};
-use self::{
-    execute::{Policy, World},
-    plan::{Format, Plan},
-    settings::{BuildOn, Order},
 };
 use crate::run_folder::{self, Provider, State};
 
@@ -82,6 +86,14 @@ pub(crate) struct Options {
     /// The stack file
     #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
     stack: PathBuf,
+    /// Stop the runner itself at a task: kill (SIGKILL), interrupt (Ctrl-C) or leave (Ctrl-C twice), at its begin or
+    /// in its middle, such as kill:middle:compile
+    #[arg(
+        long,
+        value_name = "HOW:WHEN:TASK",
+        help_heading = "For testing the runner itself"
+    )]
+    fault: Option<fault::Fault>,
 }
 
 pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
@@ -115,10 +127,17 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         }
     };
     let graph = Graph::new(plan).context("the plan does not hold; this is an error of xtask")?;
+    if let Some(fault) = &options.fault
+        && let Err(error) = fault.check(&graph)
+    {
+        folder.remove()?;
+        return Ok(usage(&error));
+    }
     let interrupt = Interrupt::new();
     setup::on_signals(&interrupt, &folder, &settings)?;
     let mut screen = screen::Screen::new(&graph, &settings, &provider.why);
-    let world = World::new(&settings, &folder, reserved, policy(&options))?;
+    let trigger = fault::Trigger::new(options.fault.clone(), interrupt.clone());
+    let world = World::new(&settings, &folder, reserved, policy(&options), trigger)?;
     let sampler = ::report::Sampler::start(SAMPLES);
     let started = jiff::Timestamp::now();
     let run_options = RunOptions {
@@ -153,6 +172,10 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
 /// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
 fn planned(options: &Options, settings: &settings::Settings) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
+    let runs = run_folder::RunFolder::list(&run_folder::runs(), &run_folder::index());
+    for remark in Budget::look(settings.provider, &runs).apply(settings.provider, &mut plan) {
+        eprintln!("{remark}");
+    }
     if let Some(task) = &options.only {
         plan::only(&mut plan, task)?;
     }

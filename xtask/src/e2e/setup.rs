@@ -227,24 +227,47 @@ pub(super) fn on_signals(
     folder: &RunFolder,
     settings: &Settings,
 ) -> anyhow::Result<()> {
-    let (interrupt, path) = (interrupt.clone(), folder.path().to_path_buf());
+    let (interrupt, folder) = (interrupt.clone(), folder.clone());
     let cluster = (settings.provider == Provider::Kind).then(|| settings.cluster());
     let count = AtomicUsize::new(0);
     ctrlc::set_handler(move || {
         if count.fetch_add(1, Ordering::SeqCst) == 0 {
             eprintln!("interrupted: tidying up (again to leave at once)");
-            interrupt.cancel("interrupted");
+            interrupt.cancel("Ctrl-C");
             return;
         }
-        eprintln!(
-            "left at once; this stays until `cargo xtask gc`: {}",
-            path.display()
-        );
-        if let Some(cluster) = &cluster {
-            eprintln!("  the kind cluster {cluster}, if it was begun");
+        eprintln!("left at once; `cargo xtask gc` removes what stays:");
+        for line in what_stays(&folder, cluster.as_deref()) {
+            eprintln!("  {line}");
         }
         // The point of the second Ctrl-C is not to wait for anything.
         std::process::exit(130);
     })
     .context("can't watch for Ctrl-C")
+}
+
+/// What a run that ends now leaves, a line each. Asks no other program: it may be one that hangs.
+fn what_stays(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
+    let mut lines = vec![format!("folder {}", folder.path().display())];
+    for entry in std::fs::read_dir(folder.processes())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if let Ok(record) = subprocess::Record::read(&entry.path())
+            && record.is_alive()
+        {
+            lines.push(format!("process {} ({})", record.process.pid, record.name));
+        }
+    }
+    for subprocess::Orphan { process, command, .. } in subprocess::Orphan::to_be() {
+        let short: String = command.chars().take(60).collect();
+        lines.push(format!("process {} ({short})", process.pid));
+    }
+    if let Some(cluster) = cluster {
+        lines.push(format!(
+            "kind cluster {cluster} and its podman network, as far as they were made"
+        ));
+    }
+    lines
 }

@@ -10,7 +10,7 @@ mod scenarios;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +25,8 @@ pub(crate) use self::{
 };
 use super::{
     elf,
+    fault::{Moment, Trigger},
+    measure::{Memory, Meter},
     plan::{Step, Work, tag_of},
     ports::Reserved,
     settings::Settings,
@@ -45,6 +47,8 @@ pub(crate) struct World<'a> {
     /// How each scenario ended, in the order of their ends.
     scenarios: Mutex<Vec<Scenario>>,
     pub(crate) finish: Policy,
+    trigger: Arc<Trigger>,
+    memory: Memory,
 }
 
 /// What a step needs of the task that it belongs to.
@@ -59,6 +63,7 @@ impl<'a> World<'a> {
         folder: &'a RunFolder,
         reserved: Reserved,
         finish: Policy,
+        trigger: Trigger,
     ) -> anyhow::Result<Self> {
         let secrets = files::secrets(settings, &folder.path().join("secrets"))?;
         Ok(Self {
@@ -69,11 +74,24 @@ impl<'a> World<'a> {
             tags: Mutex::default(),
             scenarios: Mutex::default(),
             finish,
+            trigger: Arc::new(trigger),
+            memory: Memory::start(),
         })
     }
 
-    /// Does a task of the plan.
+    /// Does a task of the plan, and notes what it used.
     pub(crate) fn perform(&self, context: &Context, work: &Work) -> anyhow::Result<Ending> {
+        let meter = Meter::new(context, &self.trigger);
+        let _watching = subprocess::watch_children(meter.clone());
+        self.memory.add(&meter);
+        self.trigger.reached(context.name(), Moment::Begin);
+        let ending = self.steps(context, work);
+        self.memory.remove(&meter);
+        meter.tell();
+        ending
+    }
+
+    fn steps(&self, context: &Context, work: &Work) -> anyhow::Result<Ending> {
         let cancel = Cancel::new();
         let thrown = cancel.clone();
         let _guard = context.on_cancel(move || thrown.cancel());
@@ -83,12 +101,15 @@ impl<'a> World<'a> {
         };
         let mut skipped = None;
         let mut did_something = false;
-        for step in &work.steps {
+        for (index, step) in work.steps.iter().enumerate() {
             context.check()?;
             match self.step(&place, step)? {
                 Did::Something => did_something = true,
                 Did::Nothing(why) => skipped = Some(why),
                 Did::Preparation => {}
+            }
+            if (index + 1) * 2 >= work.steps.len() {
+                self.trigger.reached(context.name(), Moment::Middle);
             }
         }
         Ok(match skipped {

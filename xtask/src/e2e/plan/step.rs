@@ -194,6 +194,19 @@ impl fmt::Display for Command {
 }
 
 impl Step {
+    /// Lets cargo run no more compilers at a time than this.
+    pub(crate) fn with_compile_jobs(&mut self, jobs: u64) {
+        match self {
+            Self::Run { command, .. } if command.program == "cargo" => {
+                command.args.extend(["--jobs".to_owned(), jobs.to_string()]);
+            }
+            Self::Fits { otherwise, .. } => {
+                otherwise.iter_mut().for_each(|step| step.with_compile_jobs(jobs));
+            }
+            _ => {}
+        }
+    }
+
     /// What it does, a line each; commands exactly as they run.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {

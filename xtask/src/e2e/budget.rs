@@ -1,0 +1,359 @@
+//! How much memory a run may use, and how much each of its tasks is expected to: what does not fit side by side runs
+//! one after the other.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    measure::MEMORY,
+    plan::{Kind, Plan},
+};
+use crate::{
+    doctor,
+    run_folder::{Provider, RunFolder},
+};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// The resources of the plan, in MiB.
+const HERE: &str = "memory";
+/// Of the machine that containers run on, where that is another one (podman machine).
+const ENGINE: &str = "engine-memory";
+
+/// Runs whose peaks are looked at: a warm compile tells nothing of a cold one, so the greatest of several counts.
+const RUNS: usize = 10;
+
+/// What a compile needs for each of its jobs: a debug build's largest links hold about this much.
+const COMPILE_JOB: u64 = 768 * MEBIBYTE;
+
+/// What the memory of a run is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Budget {
+    /// Bytes for this machine's tasks, and what says so; without it nothing is known, and nothing is bounded.
+    pub(crate) here: Option<(u64, String)>,
+    /// Bytes of the machine that containers run on, where that is another one.
+    pub(crate) engine: Option<u64>,
+    /// The most that each task held in earlier runs, in bytes.
+    pub(crate) peaks: BTreeMap<String, u64>,
+}
+
+impl Budget {
+    /// What there is now, and what earlier runs of the provider needed.
+    pub(crate) fn look(provider: Provider, runs: &[RunFolder]) -> Self {
+        let limits = [
+            available().map(|bytes| (bytes, "available on this machine".to_owned())),
+            cgroup(Path::new("/sys/fs/cgroup"), "/proc/self/cgroup"),
+        ];
+        Self {
+            here: limits.into_iter().flatten().min_by_key(|(bytes, _)| *bytes),
+            engine: (provider == Provider::Kind).then(doctor::engine_memory).flatten(),
+            peaks: peaks(provider, runs),
+        }
+    }
+
+    /// Gives each task its need of memory, and the compile as many jobs as there is memory for. Says what may not
+    /// fit even alone.
+    pub(crate) fn apply(&self, provider: Provider, plan: &mut Plan) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let stands = match provider {
+            // A control plane, PostgreSQL, Redis and the services, beside the tasks that come after they started.
+            Provider::Kind => 1024 * MEBIBYTE,
+            Provider::Local | Provider::Cluster => 192 * MEBIBYTE,
+        };
+        if let Some((bytes, from)) = &self.here {
+            let on_engine = self.engine.is_some();
+            let capacity = room(*bytes, if on_engine { 0 } else { stands });
+            let is_here = |kind: Kind| !on_engine || !kind.is_containers();
+            remarks.extend(self.admit(plan, HERE, capacity, from, is_here));
+            compile_jobs(plan, *bytes);
+        }
+        if let Some(bytes) = self.engine {
+            let from = "in podman's machine";
+            remarks.extend(self.admit(plan, ENGINE, room(bytes, stands), from, Kind::is_containers));
+        }
+        remarks
+    }
+
+    fn admit(
+        &self,
+        plan: &mut Plan,
+        resource: &str,
+        capacity: u64,
+        from: &str,
+        is_there: impl Fn(Kind) -> bool,
+    ) -> Vec<String> {
+        let mut remarks = Vec::new();
+        plan.resource(resource, capacity);
+        for task in plan.tasks.iter_mut().filter(|task| !task.always) {
+            let kind = task.action.kind;
+            let Some(usual) = kind.usual_memory().filter(|_| is_there(kind)) else {
+                continue;
+            };
+            // A tenth more than it ever was: the next one may be a little larger.
+            let known = self.peaks.get(&task.name).map(|peak| peak + peak / 10);
+            let need = known.unwrap_or(usual).div_ceil(MEBIBYTE);
+            if let Some(known) = known.filter(|known| known.div_ceil(MEBIBYTE) > capacity) {
+                remarks.push(format!(
+                    "{} needed {} MiB in an earlier run, and there are {capacity} MiB {from}: it runs alone, and may be \
+                     killed (137)",
+                    task.name,
+                    known.div_ceil(MEBIBYTE)
+                ));
+            }
+            task.needs.insert(resource.to_owned(), need.min(capacity).max(1));
+        }
+        remarks
+    }
+}
+
+/// MiB of these bytes that tasks may take beside what stands.
+fn room(bytes: u64, stands: u64) -> u64 {
+    // A twentieth for what nobody counts; and never so little that nothing could be told apart.
+    (bytes - bytes / 20).saturating_sub(stands).max(bytes / 2) / MEBIBYTE
+}
+
+/// Cargo runs as many compilers as there are CPUs; here only as many as fit.
+fn compile_jobs(plan: &mut Plan, bytes: u64) {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let jobs = (bytes / COMPILE_JOB).max(1);
+    if jobs >= cpus {
+        return;
+    }
+    for task in &mut plan.tasks {
+        if matches!(task.action.kind, Kind::Check | Kind::Compile) {
+            for step in &mut task.action.steps {
+                step.with_compile_jobs(jobs);
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// Whether its work is done where containers run.
+    fn is_containers(self) -> bool {
+        matches!(
+            self,
+            Self::Cluster | Self::Image | Self::Load | Self::Pull | Self::Deploy
+        )
+    }
+
+    /// What such a task needs as long as nothing was measured, in bytes.
+    fn usual_memory(self) -> Option<u64> {
+        let mebibytes = match self {
+            Self::Check => 768,
+            Self::Compile => 1536,
+            Self::Pull | Self::Load => 256,
+            Self::Cluster | Self::Image | Self::Test => 512,
+            Self::Deploy => 128,
+            Self::Preflight | Self::Collect | Self::Teardown => return None,
+        };
+        Some(mebibytes * MEBIBYTE)
+    }
+}
+
+/// The most that each task held in the newest runs of a provider.
+fn peaks(provider: Provider, runs: &[RunFolder]) -> BTreeMap<String, u64> {
+    let mut peaks = BTreeMap::new();
+    let of_it = runs.iter().rev().filter(|run| run.owner().provider == provider);
+    for run in of_it.take(RUNS) {
+        let file = run.path().join(::report::FILES.report);
+        // A run that is under way or was killed has no report.
+        let report: Option<Value> = fs::read(file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let tasks = report.as_ref().and_then(|report| report["tasks"].as_array());
+        for task in tasks.into_iter().flatten() {
+            if let (Some(name), Some(peak)) = (task["name"].as_str(), task["measured"][MEMORY].as_f64()) {
+                let known = peaks.entry(name.to_owned()).or_insert(0);
+                *known = (peak as u64).max(*known);
+            }
+        }
+    }
+    peaks
+}
+
+fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// What the tightest control group around this process leaves, of version 1 or 2.
+pub(crate) fn cgroup(root: &Path, own: impl AsRef<Path>) -> Option<(u64, String)> {
+    let text = fs::read_to_string(own).ok()?;
+    let mut found: Option<(u64, String)> = None;
+    for line in text.lines() {
+        // proc_pid_cgroup(5): hierarchy:controllers:path, with no controllers in version 2.
+        let mut fields = line.splitn(3, ':');
+        let (_, Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let version = match controllers {
+            "" => &VERSION_2,
+            _ if controllers.split(',').any(|name| name == "memory") => &VERSION_1,
+            _ => continue,
+        };
+        let base = root.join(version.folder);
+        // In a container the path may be that of the machine while only the own group is to be seen, at the root.
+        let own = base.join(path.trim_start_matches('/'));
+        for group in own.ancestors().take_while(|group| group.starts_with(&base)) {
+            if let Some(left) = version.left(group)
+                && found.as_ref().is_none_or(|(least, _)| left < *least)
+            {
+                found = Some((left, format!("left in the control group {}", group.display())));
+            }
+        }
+    }
+    found
+}
+
+/// The files of one version of control groups.
+struct Version {
+    folder: &'static str,
+    limit: &'static str,
+    usage: &'static str,
+    /// In `memory.stat`: what is given back when it is needed.
+    cache: &'static str,
+}
+
+const VERSION_1: Version = Version {
+    folder: "memory",
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    cache: "total_inactive_file",
+};
+
+const VERSION_2: Version = Version {
+    folder: "",
+    limit: "memory.max",
+    usage: "memory.current",
+    cache: "inactive_file",
+};
+
+impl Version {
+    fn left(&self, group: &Path) -> Option<u64> {
+        let number =
+            |file: &str| -> Option<u64> { fs::read_to_string(group.join(file)).ok()?.trim().parse().ok() };
+        // Version 1 writes "no limit" as the largest number of pages.
+        let limit = number(self.limit).filter(|limit| *limit < 1 << 60)?;
+        let usage = number(self.usage).unwrap_or(0);
+        let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        let cache = stat.lines().find_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            (name == self.cache).then(|| value.parse::<u64>().ok())?
+        });
+        Some(limit.saturating_sub(usage.saturating_sub(cache.unwrap_or(0))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::e2e::{
+        plan,
+        settings::{Order, testing},
+    };
+
+    fn plan_with(budget: &Budget) -> (Plan, Vec<String>) {
+        let mut plan = plan::make(&testing::settings(Provider::Kind, Order::Graph));
+        let remarks = budget.apply(Provider::Kind, &mut plan);
+        taskgraph::Graph::new(plan.clone()).unwrap();
+        (plan, remarks)
+    }
+
+    fn together(plan: &Plan, one: &str, other: &str) -> bool {
+        let need = |name: &str| plan.tasks.iter().find(|task| task.name == name).unwrap().needs[HERE];
+        need(one) + need(other) <= plan.resources[HERE]
+    }
+
+    fn with(gibibytes: u64, peaks: &[(&str, u64)]) -> Budget {
+        Budget {
+            here: Some((gibibytes << 30, "here".to_owned())),
+            engine: None,
+            peaks: peaks
+                .iter()
+                .map(|(name, peak)| ((*name).to_owned(), *peak))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn images_are_built_side_by_side_only_where_both_fit() {
+        let (roomy, _) = plan_with(&with(16, &[]));
+        assert!(together(&roomy, "image:gateway", "image:datastorage"));
+        let (tight, remarks) = plan_with(&with(
+            2,
+            &[("image:gateway", 900 << 20), ("image:datastorage", 900 << 20)],
+        ));
+        assert!(!together(&tight, "image:gateway", "image:datastorage"));
+        assert_eq!(remarks.len(), 0, "each fits alone: {remarks:?}");
+    }
+
+    #[test]
+    fn what_does_not_even_fit_alone_is_told_with_its_figures() {
+        let (plan, remarks) = plan_with(&with(1, &[("compile", 3 << 30)]));
+        assert!(!together(&plan, "compile", "cluster"));
+        assert!(
+            remarks[0].starts_with("compile needed 3380 MiB in an earlier run, and there are 512 MiB here"),
+            "{remarks:?}"
+        );
+        let compile = plan.tasks.iter().find(|task| task.name == "compile").unwrap();
+        let commands: Vec<String> = compile
+            .action
+            .steps
+            .iter()
+            .flat_map(|step| step.lines())
+            .collect();
+        assert!(commands[0].contains("--jobs 1"), "{commands:?}");
+    }
+
+    #[test]
+    fn containers_take_the_memory_of_the_machine_that_they_run_on() {
+        let budget = Budget {
+            engine: Some(2 << 30),
+            ..with(16, &[])
+        };
+        let (plan, _) = plan_with(&budget);
+        let needs = |name: &str| {
+            plan.tasks
+                .iter()
+                .find(|task| task.name == name)
+                .unwrap()
+                .needs
+                .clone()
+        };
+        assert!(needs("compile").contains_key(HERE) && !needs("compile").contains_key(ENGINE));
+        assert!(needs("image:gateway").contains_key(ENGINE) && !needs("image:gateway").contains_key(HERE));
+    }
+
+    #[test]
+    fn the_tightest_group_counts_in_both_versions() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |file: &str, text: &str| {
+            let file = root.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        put("own", "5:memory:/outer/inner\n0::/slice/job\n");
+        put("memory/outer/memory.limit_in_bytes", "1000000\n");
+        put("memory/outer/memory.usage_in_bytes", "400000\n");
+        put(
+            "memory/outer/memory.stat",
+            "cache 1\ntotal_inactive_file 100000\n",
+        );
+        put(
+            "memory/outer/inner/memory.limit_in_bytes",
+            "9223372036854771712\n",
+        );
+        let own = root.path().join("own");
+        let (left, from) = cgroup(root.path(), &own).unwrap();
+        assert_eq!(left, 700_000);
+        assert!(from.ends_with("memory/outer"), "{from}");
+        put("slice/memory.max", "600000\n");
+        put("slice/memory.current", "100000\n");
+        put("slice/job/memory.max", "max\n");
+        assert_eq!(cgroup(root.path(), &own).unwrap().0, 500_000);
+    }
+}

@@ -1,0 +1,136 @@
+//! Stops the runner itself at a named task: that is how it is shown that a run leaves nothing.
+
+use std::{str::FromStr, sync::OnceLock};
+
+use rustix::process::{Signal, getpid, kill_process};
+use taskgraph::{Graph, Interrupt};
+
+use super::plan::Work;
+
+/// How the runner is stopped, when, and at which task: `HOW:WHEN:TASK`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    how: How,
+    when: Moment,
+    task: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// SIGKILL: nothing can be tidied up any more.
+    Kill,
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
+    /// SIGINT twice: leave at once.
+    Leave,
+}
+
+/// A point within a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Before its first step.
+    Begin,
+    /// While its first child runs; for a task without children after half of its steps.
+    Middle,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || {
+            format!(
+                "{text:?} is not HOW:WHEN:TASK, with HOW one of kill, interrupt and leave, and WHEN begin or middle"
+            )
+        };
+        let mut parts = text.splitn(3, ':');
+        let mut next = || parts.next().filter(|part| !part.is_empty()).ok_or_else(expected);
+        let (how, when, task) = (next()?, next()?, next()?);
+        let how = match how {
+            "kill" => How::Kill,
+            "interrupt" => How::Interrupt,
+            "leave" => How::Leave,
+            _ => return Err(expected()),
+        };
+        let when = match when {
+            "begin" => Moment::Begin,
+            "middle" => Moment::Middle,
+            _ => return Err(expected()),
+        };
+        let task = task.to_owned();
+        Ok(Self { how, when, task })
+    }
+}
+
+impl Fault {
+    /// That the plan has its task: a fault that never comes would prove nothing.
+    pub(crate) fn check(&self, graph: &Graph<Work>) -> anyhow::Result<()> {
+        let mut tasks = graph.plan().tasks.iter().map(|task| task.name.as_str());
+        if tasks.any(|task| task == self.task) {
+            return Ok(());
+        }
+        anyhow::bail!("--fault: there is no task {:?}; --plan lists them", self.task)
+    }
+}
+
+/// A fault that waits for its moment.
+pub(crate) struct Trigger {
+    fault: Option<Fault>,
+    interrupt: Interrupt,
+    fired: OnceLock<()>,
+}
+
+impl Trigger {
+    pub(crate) fn new(fault: Option<Fault>, interrupt: Interrupt) -> Self {
+        Self {
+            fault,
+            interrupt,
+            fired: OnceLock::new(),
+        }
+    }
+
+    /// A task has come to a point; if it is the fault's, the runner is stopped there.
+    pub(crate) fn reached(&self, task: &str, moment: Moment) {
+        let Some(fault) = self.fault.as_ref() else { return };
+        if fault.task != task || fault.when != moment || self.fired.set(()).is_err() {
+            return;
+        }
+        eprintln!("--fault: {:?} at the {:?} of {task}", fault.how, fault.when);
+        match fault.how {
+            How::Kill => signal(Signal::KILL),
+            How::Interrupt => signal(Signal::INT),
+            How::Leave => {
+                signal(Signal::INT);
+                // Two signals of a kind that wait together are one: the first must have been seen.
+                while !self.interrupt.is_cancelled() {
+                    std::thread::yield_now();
+                }
+                signal(Signal::INT);
+            }
+        }
+    }
+}
+
+fn signal(signal: Signal) {
+    if let Err(error) = kill_process(getpid(), signal) {
+        eprintln!("--fault: can't signal this process: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_names_how_when_and_a_task_that_may_have_colons() {
+        let fault: Fault = "kill:middle:image:gateway".parse().unwrap();
+        assert_eq!(
+            (fault.how, fault.when, fault.task.as_str()),
+            (How::Kill, Moment::Middle, "image:gateway")
+        );
+        for wrong in ["kill:middle", "kill:end:check", "stop:begin:check", "kill:begin:"] {
+            let error = wrong.parse::<Fault>().unwrap_err();
+            assert!(error.contains("HOW:WHEN:TASK"), "{error}");
+        }
+    }
+}

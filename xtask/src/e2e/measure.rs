@@ -1,0 +1,213 @@
+//! What each task's children used: CPU when they end, memory while they run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use subprocess::{Usage, Watch};
+use taskgraph::Context;
+
+use super::fault::{Moment, Trigger};
+
+/// The names of the figures in traces and reports.
+pub(crate) const CPU: &str = "cpu_seconds";
+pub(crate) const MEMORY: &str = "memory_peak_bytes";
+
+/// Between two looks at the memory of what runs. A compiler's peak lasts seconds.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What one task's children used.
+pub(crate) struct Meter {
+    context: Context,
+    trigger: Arc<Trigger>,
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    running: BTreeSet<u32>,
+    cpu: Duration,
+    peak_bytes: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(context: &Context, trigger: &Arc<Trigger>) -> Arc<Self> {
+        Arc::new(Self {
+            context: context.clone(),
+            trigger: Arc::clone(trigger),
+            used: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the figures into the trace; a task that ran nothing has none.
+    pub(crate) fn tell(&self) {
+        let used = self.lock();
+        if used.peak_bytes > 0 {
+            self.context.measured(MEMORY, used.peak_bytes as f64);
+            self.context
+                .measured(CPU, (used.cpu.as_secs_f64() * 1000.0).round() / 1000.0);
+        }
+    }
+
+    fn held(&self, bytes: u64) {
+        let mut used = self.lock();
+        used.peak_bytes = used.peak_bytes.max(bytes);
+    }
+}
+
+impl Watch for Meter {
+    fn started(&self, pid: u32) {
+        self.lock().running.insert(pid);
+        self.trigger.reached(self.context.name(), Moment::Middle);
+    }
+
+    fn ended(&self, pid: u32, usage: Usage) {
+        let mut used = self.lock();
+        used.running.remove(&pid);
+        used.cpu += usage.cpu;
+        used.peak_bytes = used.peak_bytes.max(usage.peak_bytes);
+    }
+}
+
+/// Looks at the memory of the running tasks' children until it is dropped. What several processes share is counted
+/// for each of them: the sum is an upper bound, which is what admission needs. Linux only; elsewhere the largest
+/// single process counts.
+pub(crate) struct Memory {
+    meters: Arc<Mutex<Vec<Arc<Meter>>>>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Memory {
+    pub(crate) fn start() -> Self {
+        let meters: Arc<Mutex<Vec<Arc<Meter>>>> = Arc::default();
+        let (stop, stopped) = channel();
+        let watched = Arc::clone(&meters);
+        let thread = cfg!(target_os = "linux").then(|| {
+            std::thread::spawn(move || {
+                while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    let meters = watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    look(&meters);
+                }
+            })
+        });
+        Self {
+            meters,
+            stop: Some(stop),
+            thread,
+        }
+    }
+
+    pub(crate) fn add(&self, meter: &Arc<Meter>) {
+        self.meters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(meter));
+    }
+
+    pub(crate) fn remove(&self, meter: &Arc<Meter>) {
+        self.meters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(meter, other));
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // It only looks: that it panicked changes nothing of the run.
+            let _looked = thread.join();
+        }
+    }
+}
+
+fn look(meters: &[Arc<Meter>]) {
+    let leaders: Vec<BTreeSet<u32>> = meters.iter().map(|meter| meter.lock().running.clone()).collect();
+    if leaders.iter().all(BTreeSet::is_empty) {
+        return;
+    }
+    let processes = processes();
+    for (meter, leaders) in meters.iter().zip(leaders) {
+        let bytes = processes
+            .iter()
+            .filter(|(pid, _)| descends(**pid, &leaders, &processes))
+            .map(|(_, process)| process.bytes)
+            .sum();
+        meter.held(bytes);
+    }
+}
+
+struct Process {
+    parent: u32,
+    bytes: u64,
+}
+
+fn descends(pid: u32, leaders: &BTreeSet<u32>, processes: &BTreeMap<u32, Process>) -> bool {
+    // A number that is used anew while we look could close a circle.
+    const DEEPEST: usize = 64;
+    let parents = std::iter::successors(Some(pid), |pid| processes.get(pid).map(|process| process.parent));
+    parents.take(DEEPEST).any(|pid| leaders.contains(&pid))
+}
+
+/// All processes of this machine.
+fn processes() -> BTreeMap<u32, Process> {
+    let page = rustix::param::page_size() as u64;
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders
+        .filter_map(|folder| {
+            let pid = folder.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(folder.path().join("stat")).ok()?;
+            // proc(5): behind the name come the state and the parent; the 22nd is the resident set in pages.
+            let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+            let parent = fields.nth(1)?.parse().ok()?;
+            let pages: u64 = fields.nth(19)?.parse().ok()?;
+            let bytes = pages * page;
+            Some((pid, Process { parent, bytes }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_children_is_their_ancestors() {
+        let process = |parent, bytes| Process { parent, bytes };
+        let all = BTreeMap::from([
+            (1, process(0, 1)),
+            (7, process(1, 10)),
+            (8, process(7, 100)),
+            (9, process(1, 1000)),
+        ]);
+        let leaders = BTreeSet::from([7]);
+        let of: Vec<u32> = all
+            .keys()
+            .copied()
+            .filter(|pid| descends(*pid, &leaders, &all))
+            .collect();
+        assert_eq!(of, [7, 8]);
+    }
+
+    #[test]
+    fn this_process_is_seen_with_the_memory_that_it_holds() {
+        let food = std::hint::black_box(vec![7_u8; 64 << 20]);
+        let all = processes();
+        if cfg!(target_os = "linux") {
+            assert!(all[&std::process::id()].bytes > food.len() as u64);
+        }
+    }
+}
