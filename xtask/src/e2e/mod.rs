@@ -147,7 +147,11 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let run = graph.run(
         &run_options,
         |event| screen.event(event),
-        |context, work| world.perform(context, work),
+        |context, work| {
+            let done = world.perform(context, work);
+            // `into()` would hide the error's type, which tells scenarios that failed from everything else.
+            done.map_err(anyhow::Error::reallocate_into_boxed_dyn_error_without_backtrace)
+        },
     )?;
     let scenarios = world.into_scenarios();
     let teardown = run.trace.task("teardown").map(|task| &task.outcome);

@@ -1,0 +1,5 @@
+//! A service of the stack: see `common`.
+
+fn main() -> std::process::ExitCode {
+    common::main("back")
+}

@@ -1,0 +1,33 @@
+//! The stack's scenario: the services answer where the stack file says.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let file = arguments
+        .iter()
+        .skip_while(|argument| *argument != "--stack")
+        .nth(1);
+    let stack = file
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default())
+        .unwrap_or_default();
+    println!(r#"{{"event":"started","id":"t01","name":"t01_the_services_answer"}}"#);
+    let wrong: Vec<String> = urls(&stack)
+        .filter_map(|url| common::get(&url).err().map(|error| format!("GET {url}: {error}")))
+        .collect();
+    let (outcome, detail) = match wrong.as_slice() {
+        [] => ("passed", "null".to_owned()),
+        wrong => ("failed", format!("{:?}", wrong.join("; "))),
+    };
+    println!(
+        r#"{{"event":"finished","id":"t01","name":"t01_the_services_answer","outcome":"{outcome}","seconds":0.1,"reason":null,"detail":{detail}}}"#
+    );
+    println!(r#"{{"event":"summary","passed":1,"failed":0,"skipped":0,"seconds":0.1}}"#);
+    ExitCode::from(u8::from(!wrong.is_empty()))
+}
+
+/// The services' own URLs.
+fn urls(stack: &str) -> impl Iterator<Item = String> + '_ {
+    let words = stack.split('"').filter(|word| word.starts_with("http://"));
+    words.map(|url| format!("{url}/readyz"))
+}

@@ -1,0 +1,1 @@
+FROM registry.access.redhat.com/ubi9/ubi:latest
