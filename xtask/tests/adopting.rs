@@ -1,0 +1,154 @@
+//! Another team takes the runner over: its repository lies elsewhere, and has a stack file and the files that it names.
+//! The example in `examples/silences` is copied out of this workspace and run by an installed `xtask`.
+
+#![cfg(test)]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// The root of this workspace.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A command without what cargo tells the programs that it runs: nobody else's shell has it.
+fn command(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    let told_by_cargo = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told_by_cargo)) {
+        command.env_remove(name);
+    }
+    command.env_remove("CARGO").env_remove("KUBE_EMBEDDED_BIN");
+    command
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}:\n{}", shown(&output));
+    output
+}
+
+fn shown(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// `cargo install --path` of the two programs, as docs/adopting.md says it, from what is compiled already.
+fn install(root: &Path) -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).unwrap();
+    for package in ["xtask", "crates/kube-embedded"] {
+        let mut install = command("cargo");
+        install.args(["install", "--locked", "--debug", "--path"]);
+        install.arg(workspace().join(package)).arg("--root").arg(root);
+        succeeds(install.env("CARGO_TARGET_DIR", target));
+    }
+    root.join("bin/xtask")
+}
+
+/// The example alone, with what git knows of it.
+fn copy_of_example(to: &Path) {
+    let example = workspace().join("examples/silences");
+    let mut list = command("git");
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let listed = succeeds(list.current_dir(&example)).stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    for file in listed.split('\0').filter(|file| !file.is_empty()) {
+        fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
+        fs::copy(example.join(file), to.join(file)).unwrap();
+    }
+}
+
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{} must have {from}", file.display());
+    fs::write(file, text.replace(from, to)).unwrap();
+}
+
+/// Outcome and detail of each scenario in a report.
+fn scenarios(report: &serde_json::Value) -> Vec<(String, String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let tests = report["tests"].as_array().unwrap().iter();
+    tests
+        .map(|test| (text(&test["id"]), text(&test["outcome"]), text(&test["detail"])))
+        .collect()
+}
+
+#[test]
+fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() {
+    let scratch = tempfile::tempdir().unwrap();
+    let repository = scratch.path().join("silences");
+    copy_of_example(&repository);
+    let xtask = install(scratch.path());
+    // Kept between tests, so that the second time only the example itself is compiled.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopting");
+    let e2e = || {
+        let mut e2e = command(&xtask);
+        e2e.args(["e2e", "--provider", "local", "--format", "json"]);
+        // From elsewhere: the stack file alone says which repository is meant.
+        e2e.arg("--stack").arg(repository.join("deploy/stack.toml"));
+        e2e.current_dir(scratch.path());
+        e2e.env("CARGO_TARGET_DIR", &target).env("CI", "true");
+        e2e.output().unwrap()
+    };
+    let report = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", shown(output)))
+    };
+
+    let output = e2e();
+    let good = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let passed = |id: &str| (id.to_owned(), "passed".to_owned(), String::new());
+    assert_eq!(scenarios(&good), ["n01", "n02", "n03"].map(passed));
+    let run = target.join("e2e").join(good["run"]["id"].as_str().unwrap());
+    let left = fs::read_dir(run.join("processes")).unwrap().count();
+    assert_eq!(left, 0, "processes of the stack must be gone");
+    let migrated = fs::read_to_string(run.join("logs/schema.log")).unwrap();
+    assert!(migrated.contains("1 migrations applied"), "{migrated}");
+
+    // The team's own scenarios decide: one that finds something fails the run, and its words are in the report.
+    replace(&repository.join("src/http.rs"), "7 * 24 * 60", "700 * 24 * 60");
+    let output = e2e();
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
+    let failed: Vec<_> = scenarios(&report(&output))
+        .into_iter()
+        .filter(|(_, outcome, _)| outcome != "passed")
+        .collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].0, "n02");
+    assert!(
+        failed[0]
+            .2
+            .contains("a silence of months: expected 400, found 204"),
+        "{}",
+        failed[0].2
+    );
+    fs::remove_dir_all(target.join("e2e")).unwrap();
+}
+
+#[test]
+fn without_the_embedded_kubernetes_api_the_run_says_how_to_get_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let repository = scratch.path().join("silences");
+    copy_of_example(&repository);
+    let mut e2e = command(env!("CARGO_BIN_EXE_xtask"));
+    e2e.args(["e2e", "--provider", "local", "--stack", "deploy/stack.toml"]);
+    let absent = scratch.path().join("kube-embedded");
+    e2e.env("KUBE_EMBEDDED_BIN", &absent)
+        .env("CI", "true")
+        .env_remove("CARGO_TARGET_DIR");
+    let output = e2e.current_dir(&repository).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+    let text = shown(&output);
+    assert!(
+        text.contains("cargo install --path crates/kube-embedded"),
+        "{text}"
+    );
+}
