@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -89,10 +90,11 @@ func answer(path string) (a Answer) {
 		fail("instructions", err)
 		return
 	}
-	target := ""
-	if len(stages) > 0 {
-		target = stages[len(stages)-1].Name
+	if len(stages) == 0 {
+		fail("stages", errors.New("dockerfile contains no stages to build"))
+		return
 	}
+	target := stages[len(stages)-1].Name
 	if target == "" {
 		target = "default"
 	}
@@ -135,6 +137,13 @@ func answer(path string) (a Answer) {
 			normal(&r)
 			bases[i] = &r
 		}
+		if st.Platform != "" && a.Error == nil {
+			if p, err := lex.ProcessWordWithMatches(st.Platform, e); err != nil {
+				fail("platform", err)
+			} else if p.Result == "" {
+				fail("platform", errors.New("empty platform value from expression "+st.Platform))
+			}
+		}
 		if st.Name != "" {
 			names[strings.ToLower(st.Name)] = true
 		}
@@ -161,7 +170,10 @@ func answer(path string) (a Answer) {
 				out = append(out, r)
 				return
 			}
-			if _, err := strconv.Atoi(c.From); err == nil {
+			if index, err := strconv.Atoi(c.From); err == nil {
+				if prefix == "" && (index < 0 || index >= len(stages)) {
+					fail("copy", errors.New("invalid stage index "+c.From))
+				}
 				return
 			}
 			if names[strings.ToLower(c.From)] || c.From == "scratch" {

@@ -35,6 +35,7 @@ impl Opening {
 }
 
 /// The documents that a logical line opens, in order.
+/// The document that a word opens, if it is of that form.
 pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
     if memchr::memmem::find(line.as_bytes(), b"<<").is_none() {
         return Ok(Vec::new());
@@ -52,7 +53,8 @@ pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
         .collect()
 }
 
-fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
+/// The document that a word opens, if it is of that form.
+pub(crate) fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
     let Some(rest) = word
         .trim_start_matches(|each: char| each.is_ascii_digit())
         .strip_prefix("<<")

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod directive;
 mod heredoc;
 mod image;
+mod keyword;
 mod logical;
 mod mount;
 mod parse;
@@ -11,12 +13,16 @@ mod print;
 mod references;
 mod shell;
 mod split;
+mod stages;
+mod substitution;
+mod uses;
 
 pub use directive::Directive;
 pub use heredoc::Heredoc;
 pub use image::{ImageReference, ReferenceError};
+pub use keyword::Keyword;
 pub use logical::LineIndex;
-pub use parse::{Dockerfile, Instruction, Keyword, Problem, parse};
+pub use parse::{Dockerfile, Instruction, Problem, parse};
 pub use references::{Base, BuildArguments, Images, Reference, ReferenceKind, Stage, Unresolved, images};
 pub use shell::{Environment, Expanded, ExpansionError, expand};
 pub use split::Flag;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::directive::{self, Directive, Repeated};
 use crate::heredoc::{self, Heredoc, Opening};
+use crate::keyword::Keyword;
 use crate::logical::{Line, Lines, Logical};
 use crate::split::{self, Flag, Pieces};
 
@@ -26,71 +27,6 @@ pub struct Dockerfile<'a> {
     pub instructions: Vec<Instruction<'a>>,
     /// Why the reference front end refuses to read the file. Empty for a file that it reads.
     pub problems: Vec<Problem>,
-}
-
-/// What an instruction does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are the keywords")]
-pub enum Keyword {
-    Add,
-    Arg,
-    Cmd,
-    Copy,
-    Entrypoint,
-    Env,
-    Expose,
-    From,
-    Healthcheck,
-    Label,
-    Maintainer,
-    Onbuild,
-    Run,
-    Shell,
-    Stopsignal,
-    User,
-    Volume,
-    Workdir,
-    /// None that the front end knows.
-    Unknown,
-}
-
-const KEYWORDS: [(&str, Keyword); 18] = [
-    ("ADD", Keyword::Add),
-    ("ARG", Keyword::Arg),
-    ("CMD", Keyword::Cmd),
-    ("COPY", Keyword::Copy),
-    ("ENTRYPOINT", Keyword::Entrypoint),
-    ("ENV", Keyword::Env),
-    ("EXPOSE", Keyword::Expose),
-    ("FROM", Keyword::From),
-    ("HEALTHCHECK", Keyword::Healthcheck),
-    ("LABEL", Keyword::Label),
-    ("MAINTAINER", Keyword::Maintainer),
-    ("ONBUILD", Keyword::Onbuild),
-    ("RUN", Keyword::Run),
-    ("SHELL", Keyword::Shell),
-    ("STOPSIGNAL", Keyword::Stopsignal),
-    ("USER", Keyword::User),
-    ("VOLUME", Keyword::Volume),
-    ("WORKDIR", Keyword::Workdir),
-];
-
-impl Keyword {
-    fn of(text: &str) -> Keyword {
-        KEYWORDS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map_or(Keyword::Unknown, |(_, it)| *it)
-    }
-
-    fn may_be_json(self) -> bool {
-        use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
-        matches!(self, Add | Cmd | Copy | Entrypoint | Run | Shell | Volume)
-    }
-
-    fn takes_heredocs(self) -> bool {
-        matches!(self, Keyword::Add | Keyword::Copy | Keyword::Run)
-    }
 }
 
 /// One instruction with its place in the source.
@@ -391,7 +327,7 @@ impl<'a> Parser<'a> {
 
 /// A physical line without the escape character that continues it, and whether one did: a single one, blanks behind
 /// it allowed. Two in a row are text.
-fn without_escape(line: &str, escape: char) -> (&str, bool) {
+pub(crate) fn without_escape(line: &str, escape: char) -> (&str, bool) {
     let visible = line.trim_end_matches([' ', '\t']);
     match visible.strip_suffix(escape) {
         Some(before) if !before.ends_with(escape) => (before, true),

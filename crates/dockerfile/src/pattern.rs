@@ -51,11 +51,26 @@ impl Pattern {
         }
     }
 
-    /// `value` without the shortest (or longest: `greedy`) suffix that matches.
+    /// Reads a pattern from its end, for suffixes. The front end turns the text around and not what it means, so that
+    /// an escape character at the end, which escapes nothing there, escapes what was the last but one.
+    pub(crate) fn reversed(text: &str) -> Result<Pattern, String> {
+        let mut pieces: Vec<String> = Vec::new();
+        let mut chars = text.chars();
+        while let Some(next) = chars.next() {
+            let mut piece = String::from(next);
+            if next == '\\' {
+                piece.extend(chars.next());
+            }
+            pieces.push(piece);
+        }
+        Pattern::new(&pieces.into_iter().rev().collect::<String>())
+    }
+
+    /// `value` without the shortest (or longest: `greedy`) suffix that this pattern, which is [`Pattern::reversed`],
+    /// matches.
     pub(crate) fn without_suffix(&self, value: &str, greedy: bool, steps: &mut usize) -> String {
         let chars: Vec<char> = value.chars().rev().collect();
-        let tokens: Vec<Token> = self.tokens.iter().rev().copied().collect();
-        match ends(&tokens, &chars, greedy, steps) {
+        match ends(&self.tokens, &chars, greedy, steps) {
             Some(end) => chars[end..].iter().rev().collect(),
             None => value.to_owned(),
         }

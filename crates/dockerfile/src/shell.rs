@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use crate::pattern::{Pattern, Replace};
-
 /// Values of variables by name.
 pub trait Environment {
     /// The value of `name`, or None where it is not set. An empty value is set.
@@ -20,6 +18,12 @@ impl Environment for () {
 }
 
 impl Environment for std::collections::BTreeMap<String, String> {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).map(String::as_str)
+    }
+}
+
+impl Environment for &std::collections::BTreeMap<String, String> {
     fn value(&self, name: &str) -> Option<&str> {
         self.get(name).map(String::as_str)
     }
@@ -98,18 +102,19 @@ fn strip_mark(word: &str) -> &str {
 /// What one expansion may cost: without a limit `ARG A=$A$A` forty times over is a terabyte.
 const LONGEST_TEXT: usize = 64 * 1024;
 const DEEPEST_NESTING: usize = 100;
-const MOST_STEPS: usize = 4_000_000;
 
-struct Lexer<'a> {
-    rest: &'a str,
+/// Reads one text: words, quotes and escapes here, `$…` in `substitution`.
+pub(crate) struct Lexer<'a> {
+    pub(crate) rest: &'a str,
     escape: char,
-    mode: Mode,
-    values: &'a dyn Environment,
-    missing: Vec<String>,
+    pub(crate) mode: Mode,
+    pub(crate) values: &'a dyn Environment,
+    pub(crate) missing: Vec<String>,
     /// The word under construction. The front end shares one buffer between nested substitutions, so does this one.
     word: String,
     depth: usize,
-    steps: usize,
+    /// What matching patterns has cost so far.
+    pub(crate) steps: usize,
 }
 
 /// The state of one nesting level's splitting into words.
@@ -138,11 +143,11 @@ impl<'a> Lexer<'a> {
         self.until(None, self.mode.raw_escapes, false)
     }
 
-    fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
 
-    fn next(&mut self) -> Option<char> {
+    pub(crate) fn next(&mut self) -> Option<char> {
         let mut chars = self.rest.chars();
         let next = chars.next();
         self.rest = chars.as_str();
@@ -158,7 +163,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads to `stop` (consumed) or, without one, to the end.
-    fn until(
+    pub(crate) fn until(
         &mut self,
         stop: Option<char>,
         raw_escapes: bool,
@@ -341,192 +346,8 @@ impl<'a> Lexer<'a> {
         }
         text
     }
-
-    fn dollar(&mut self) -> Result<String, ExpansionError> {
-        self.next();
-        if self.peek() != Some('{') {
-            let name = self.name();
-            return Ok(match name.as_str() {
-                "" => "$".to_owned(),
-                _ => self.plain(&name, || format!("${name}")),
-            });
-        }
-        self.next();
-        match self.peek() {
-            None => return fail("syntax error: missing '}'"),
-            Some('{' | '}' | ':') => return fail("syntax error: bad substitution"),
-            Some(_) => {}
-        }
-        let name = self.name();
-        match self.next() {
-            Some('}') => Ok(self.plain(&name, || format!("${{{name}}}"))),
-            Some('/') => self.replaced(&name),
-            Some(':') => {
-                let operator = self.next();
-                self.operated(&name, operator, true)
-            }
-            operator @ Some('+' | '-' | '?' | '#' | '%') => self.operated(&name, operator, false),
-            operator => fail(unsupported(false, operator)),
-        }
-    }
-
-    fn plain(&mut self, name: &str, written: impl Fn() -> String) -> String {
-        match self.values.value(name) {
-            Some(value) => value.to_owned(),
-            None if self.mode.keep_unset => written(),
-            None => {
-                self.missing.push(name.to_owned());
-                String::new()
-            }
-        }
-    }
-
-    /// `${name:OPERATOR…}` (`colon`: an empty value counts as none) after the operator was read.
-    fn operated(
-        &mut self,
-        name: &str,
-        operator: Option<char>,
-        colon: bool,
-    ) -> Result<String, ExpansionError> {
-        let trims = matches!(operator, Some('#' | '%'));
-        if colon && trims {
-            return fail(unsupported(colon, operator));
-        }
-        let missing_before = self.missing.len();
-        let word = match self.until(Some('}'), trims, trims) {
-            Ok((word, _)) => word,
-            Err(_) if self.rest.is_empty() => return fail("syntax error: missing '}'"),
-            Err(error) => return Err(error),
-        };
-        let value = self.values.value(name);
-        if self.mode.keep_unset && value.is_none() {
-            let mut written = format!("${{{name}{}", if colon { ":" } else { "" });
-            written.extend(operator);
-            return Ok(written + &word + "}");
-        }
-        let present = value.filter(|value| !(colon && value.is_empty()));
-        match operator {
-            Some('-') => Ok(match present {
-                Some(value) => {
-                    self.missing.truncate(missing_before);
-                    value.to_owned()
-                }
-                None => word,
-            }),
-            Some('+') => Ok(match present {
-                Some(_) => word,
-                None => {
-                    self.missing.truncate(missing_before);
-                    String::new()
-                }
-            }),
-            Some('?') => {
-                self.missing.truncate(missing_before);
-                present
-                    .map(str::to_owned)
-                    .ok_or_else(|| required(name, &word, value.is_some()))
-            }
-            Some(operator @ ('#' | '%')) => self.trimmed(name, operator, &word),
-            operator => fail(unsupported(colon, operator)),
-        }
-    }
-
-    fn trimmed(&mut self, name: &str, operator: char, word: &str) -> Result<String, ExpansionError> {
-        let (greedy, word) = match word.strip_prefix(operator) {
-            Some(rest) => (true, rest),
-            None => (false, word),
-        };
-        let value = self.plain(name, String::new);
-        let pattern = self.pattern(word)?;
-        let kept = match operator {
-            '#' => pattern.without_prefix(&value, greedy, &mut self.steps),
-            _ => pattern.without_suffix(&value, greedy, &mut self.steps),
-        };
-        self.affordable(kept)
-    }
-
-    /// `${name/pattern/replacement}` after the first slash.
-    fn replaced(&mut self, name: &str) -> Result<String, ExpansionError> {
-        let all = self.peek() == Some('/');
-        if all {
-            self.next();
-        }
-        let (pattern, _) = self
-            .until(Some('/'), true, true)
-            .map_err(|error| match self.rest {
-                "" => ExpansionError("syntax error: missing '/' in ${}".to_owned()),
-                _ => error,
-            })?;
-        let (replacement, _) = self
-            .until(Some('}'), true, false)
-            .map_err(|error| match self.rest {
-                "" => ExpansionError("syntax error: missing '}'".to_owned()),
-                _ => error,
-            })?;
-        if self.mode.keep_unset && self.values.value(name).is_none() {
-            return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
-        }
-        let value = self.plain(name, String::new);
-        let compiled = self.pattern(&pattern)?;
-        let which = if all { Replace::All } else { Replace::First };
-        let replaced = compiled.replace(&value, &replacement, which, &mut self.steps);
-        self.affordable(replaced)
-    }
-
-    fn pattern(&self, text: &str) -> Result<Pattern, ExpansionError> {
-        Pattern::new(text)
-            .map_err(|reason| ExpansionError(format!("invalid pattern ({text}) in substitution: {reason}")))
-    }
-
-    fn affordable(&self, text: String) -> Result<String, ExpansionError> {
-        if self.steps > MOST_STEPS {
-            return fail("the pattern takes too long to match");
-        }
-        Ok(text)
-    }
-
-    /// A variable's name: digits, one special character, or letters, digits and underscores.
-    fn name(&mut self) -> String {
-        let mut name = String::new();
-        while let Some(next) = self.peek() {
-            if name.is_empty() && next.is_numeric() {
-                while let Some(digit) = self.peek().filter(|digit| digit.is_numeric()) {
-                    self.next();
-                    name.push(digit);
-                }
-                return name;
-            }
-            if name.is_empty() && matches!(next, '@' | '*' | '#' | '?' | '-' | '$' | '!') {
-                self.next();
-                return next.to_string();
-            }
-            if !(next.is_alphanumeric() || next == '_') {
-                break;
-            }
-            self.next();
-            name.push(next);
-        }
-        name
-    }
 }
 
-fn fail<T>(reason: impl Into<String>) -> Result<T, ExpansionError> {
+pub(crate) fn fail<T>(reason: impl Into<String>) -> Result<T, ExpansionError> {
     Err(ExpansionError(reason.into()))
-}
-
-fn unsupported(colon: bool, operator: Option<char>) -> String {
-    let operator = operator.map(String::from).unwrap_or_default();
-    format!(
-        "unsupported modifier ({}{operator}) in substitution",
-        if colon { ":" } else { "" }
-    )
-}
-
-fn required(name: &str, message: &str, set: bool) -> ExpansionError {
-    let message = match (message, set) {
-        ("", true) => "is not allowed to be empty",
-        ("", false) => "is not allowed to be unset",
-        (message, _) => message,
-    };
-    ExpansionError(format!("{name}: {message}"))
 }

@@ -10,7 +10,7 @@ use dockerfile::{BuildArguments, ImageReference, images, parse};
 use proptest::prelude::*;
 
 /// Pieces of Dockerfiles, of which texts are put together that are often nearly right.
-const PIECES: [&str; 44] = [
+const PIECES: [&str; 49] = [
     "FROM alpine:3 AS base\n",
     "FROM ${V}\n",
     "FROM base\n",
@@ -20,6 +20,11 @@ const PIECES: [&str; 44] = [
     "ARG V\n",
     "# escape=`\n",
     "# syntax=docker/dockerfile:1\n",
+    " # syntax=docker/dockerfile:1\n",
+    "// syntax=docker/dockerfile:1\n",
+    "#!/usr/bin/env docker\n",
+    "# check=skip=all\n",
+    "{\"syntax\": \"a/b\"}\n",
     "# a comment\n",
     "RUN <<EOF\n",
     "RUN cat <<-'E F' > /x\n",
@@ -61,25 +66,61 @@ fn dockerfile_text() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(PIECES.as_slice()), 0..24).prop_map(|pieces| pieces.concat())
 }
 
+fn prints_what_reads_the_same(text: &str) -> Result<(), TestCaseError> {
+    let file = parse(text);
+    prop_assume!(file.problems.is_empty());
+    let printed = file.to_string();
+    let again = parse(&printed);
+    prop_assert_eq!(&again.problems, &Vec::new(), "{:?}", &printed);
+    prop_assert_eq!(again.to_string(), printed.clone());
+    prop_assert_eq!(
+        again.instructions.len(),
+        file.instructions.len(),
+        "{:?}",
+        &printed
+    );
+    let shown = |file: &dockerfile::Dockerfile<'_>| {
+        let found = images(file, &BuildArguments::new());
+        let references: Vec<_> = found
+            .references
+            .iter()
+            .map(|it| (it.kind, it.raw.clone(), it.expanded.clone()))
+            .collect();
+        let stages: Vec<_> = found
+            .stages
+            .iter()
+            .map(|stage| (stage.name.clone(), stage.is_result))
+            .collect();
+        (references, stages)
+    };
+    prop_assert_eq!(shown(&again), shown(&file));
+    Ok(())
+}
+
+/// What the property found once.
+#[test]
+fn texts_that_once_printed_as_something_else_read_the_same_again() {
+    for text in [
+        // An instruction that ends in what continues a line, which only the end of the file allows.
+        "\\ \\ \t\n",
+        "FROM a\nRUN b \\ \\\n",
+        "FROM a\nRUN b\\\r\\",
+        // With a blank in front it is a directive that names no front end.
+        " # syntax=docker/dockerfile:1\nFROM a\n",
+        " # escape=`\n# syntax=docker/dockerfile:1\nFROM a\n",
+        // A front end is named behind a first line that is a comment to the rest.
+        "#!/x\n# syntax=docker/dockerfile:1\n# escape=`\nFROM a\n",
+    ] {
+        prints_what_reads_the_same(text).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_printed_reads_the_same_again(text in dockerfile_text()) {
-        let file = parse(&text);
-        prop_assume!(file.problems.is_empty());
-        let printed = file.to_string();
-        let again = parse(&printed);
-        prop_assert_eq!(&again.problems, &Vec::new(), "{:?}", &printed);
-        prop_assert_eq!(again.to_string(), printed.clone());
-        prop_assert_eq!(again.instructions.len(), file.instructions.len(), "{:?}", &printed);
-        let shown = |file: &dockerfile::Dockerfile<'_>| {
-            let found = images(file, &BuildArguments::new());
-            let references: Vec<_> =
-                found.references.iter().map(|it| (it.kind, it.raw.clone(), it.expanded.clone())).collect();
-            (references, found.stages.iter().map(|stage| (stage.name.clone(), stage.is_result)).collect::<Vec<_>>())
-        };
-        prop_assert_eq!(shown(&again), shown(&file));
+        prints_what_reads_the_same(&text)?;
     }
 
     #[test]

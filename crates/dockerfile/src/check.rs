@@ -1,0 +1,191 @@
+//! What the front end refuses in an instruction by itself: flags it does not know, arguments that are missing.
+
+use crate::heredoc;
+use crate::keyword::Keyword;
+use crate::parse::Body;
+use crate::split;
+
+/// All reasons why the front end refuses an instruction, whatever stands around it. What `FROM` begins with is judged
+/// elsewhere, and so is the form of numbers and durations, which no image depends on.
+pub(crate) fn refusals(text: &str, body: &Body, escape: char) -> Vec<String> {
+    let arguments = &text[body.pieces.arguments.clone()];
+    let mut found = flags(body, arguments);
+    let words = || split::quoted_words(text, body.pieces.arguments.clone(), escape);
+    match body.keyword {
+        Keyword::Add | Keyword::Copy => found.extend(sources(text, body)),
+        Keyword::Arg => found.extend(names("ARG", &words())),
+        Keyword::Env => found.extend(pairs("ENV", arguments, &words())),
+        Keyword::Label => found.extend(pairs("LABEL", arguments, &words())),
+        Keyword::Healthcheck => found.extend(health_check(body, arguments)),
+        Keyword::Shell => found.extend(shell(body, arguments)),
+        Keyword::Volume => found.extend(volumes(body, arguments)),
+        Keyword::Maintainer | Keyword::Stopsignal | Keyword::User | Keyword::Workdir => {
+            let name = format!("{:?}", body.keyword).to_uppercase();
+            found.extend(
+                arguments
+                    .is_empty()
+                    .then(|| format!("{name} requires exactly one argument")),
+            );
+        }
+        Keyword::Expose => found.extend(arguments.is_empty().then(|| at_least_one("EXPOSE"))),
+        Keyword::Onbuild => found.extend(arguments.is_empty().then(|| at_least_one("ONBUILD"))),
+        Keyword::Cmd | Keyword::Entrypoint | Keyword::From | Keyword::Run | Keyword::Unknown => {}
+    }
+    found
+}
+
+fn at_least_one(name: &str) -> String {
+    format!("{name} requires at least one argument")
+}
+
+const SWITCHES: [&str; 4] = ["keep-git-dir", "link", "parents", "unpack"];
+const REPEATABLE: [&str; 3] = ["device", "exclude", "mount"];
+
+/// The flags of an instruction; None where they are not looked at.
+fn known_flags(keyword: Keyword, arguments: &str) -> Option<&'static [&'static str]> {
+    Some(match keyword {
+        Keyword::Add => &[
+            "checksum",
+            "chmod",
+            "chown",
+            "exclude",
+            "keep-git-dir",
+            "link",
+            "unpack",
+        ],
+        Keyword::Copy => &["chmod", "chown", "exclude", "from", "link", "parents"],
+        Keyword::From => &["platform"],
+        Keyword::Run => &["device", "mount", "network", "security"],
+        Keyword::Healthcheck if is_none(arguments) => return None,
+        Keyword::Healthcheck => &["interval", "retries", "start-interval", "start-period", "timeout"],
+        Keyword::Arg | Keyword::Stopsignal | Keyword::Unknown => return None,
+        _ => &[],
+    })
+}
+
+fn flags(body: &Body, arguments: &str) -> Vec<String> {
+    let Some(known) = known_flags(body.keyword, arguments) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for flag in &body.pieces.flags {
+        let (name, value) = flag.name_and_value();
+        if !known.contains(&name) {
+            found.push(format!("unknown flag: --{name}"));
+        } else if seen.contains(&name) && !REPEATABLE.contains(&name) {
+            found.push(format!("duplicate flag specified: --{name}"));
+        } else {
+            found.extend(value_refused(name, value));
+        }
+        seen.push(name);
+    }
+    found
+}
+
+fn value_refused(name: &str, value: Option<&str>) -> Option<String> {
+    let is_switch = SWITCHES.contains(&name);
+    match value {
+        None if !is_switch => Some(format!("missing a value on flag: --{name}")),
+        Some("") if is_switch => Some(format!("missing a value on flag: --{name}")),
+        Some(value) if is_switch && !["true", "false"].contains(&value.to_lowercase().as_str()) => {
+            Some(format!("expecting boolean value for flag --{name}, not: {value}"))
+        }
+        _ => None,
+    }
+}
+
+/// What `COPY` and `ADD` are given: sources and a destination.
+fn sources(text: &str, body: &Body) -> Option<String> {
+    let range = body.pieces.arguments.clone();
+    let name = if body.keyword == Keyword::Add {
+        "ADD"
+    } else {
+        "COPY"
+    };
+    let words: Vec<String> = match body.json {
+        true => strings(&text[range]),
+        false => split::words(text, range)
+            .into_iter()
+            .map(|word| text[word].to_owned())
+            .collect(),
+    };
+    match words.last() {
+        Some(last) if words.len() >= 2 => matches!(heredoc::opening(last), Ok(Some(_)))
+            .then(|| format!("{name} cannot accept a heredoc as a destination")),
+        _ => Some(format!(
+            "{name} requires at least two arguments: what is copied and where to"
+        )),
+    }
+}
+
+/// The strings of a JSON array that is known to be one.
+fn strings(array: &str) -> Vec<String> {
+    serde_json::from_str(array.trim_start()).unwrap_or_default()
+}
+
+fn names(name: &str, words: &[String]) -> Option<String> {
+    if words.is_empty() {
+        return Some(at_least_one(name));
+    }
+    words
+        .iter()
+        .any(|word| word.starts_with('='))
+        .then(|| format!("{name} names can not be blank"))
+}
+
+/// `NAME=VALUE …`, or the old form `NAME VALUE`.
+fn pairs(name: &str, arguments: &str, words: &[String]) -> Option<String> {
+    match words.first() {
+        Some(first) if !first.contains('=') => {
+            let has_value = arguments.contains(split::BLANKS);
+            (!has_value).then(|| format!("{name} must have two arguments"))
+        }
+        _ => match words.iter().find(|word| !word.contains('=')) {
+            Some(word) => Some(format!(
+                "can't find = in {word:?}: it must be of the form name=value"
+            )),
+            None => names(name, words),
+        },
+    }
+}
+
+fn is_none(arguments: &str) -> bool {
+    let first = arguments.split(char::is_whitespace).next().unwrap_or_default();
+    first.eq_ignore_ascii_case("NONE")
+}
+
+fn health_check(body: &Body, arguments: &str) -> Option<String> {
+    let (kind, command) = arguments
+        .split_once(char::is_whitespace)
+        .map_or((arguments, ""), |(kind, command)| (kind, command.trim_start()));
+    let is_empty = command.is_empty() || body.json && strings(command).is_empty();
+    match kind.to_ascii_uppercase().as_str() {
+        "" => Some(at_least_one("HEALTHCHECK")),
+        "NONE" => (!is_empty).then(|| "HEALTHCHECK NONE takes no arguments".to_owned()),
+        "CMD" => is_empty.then(|| "Missing command after HEALTHCHECK CMD".to_owned()),
+        other => Some(format!("Unknown type {other:?} in HEALTHCHECK (try CMD)")),
+    }
+}
+
+fn shell(body: &Body, arguments: &str) -> Option<String> {
+    match body.json {
+        _ if arguments.is_empty() => Some(at_least_one("SHELL")),
+        true => strings(arguments).is_empty().then(|| at_least_one("SHELL")),
+        false => Some("SHELL requires the arguments to be in JSON form".to_owned()),
+    }
+}
+
+fn volumes(body: &Body, arguments: &str) -> Option<String> {
+    if !body.json {
+        return arguments.is_empty().then(|| at_least_one("VOLUME"));
+    }
+    let volumes = strings(arguments);
+    if volumes.is_empty() {
+        return Some(at_least_one("VOLUME"));
+    }
+    volumes
+        .iter()
+        .any(|volume| volume.trim().is_empty())
+        .then(|| "VOLUME specified can not be an empty string".to_owned())
+}

@@ -1,0 +1,69 @@
+//! The instructions' names.
+
+/// What an instruction does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the keywords")]
+pub enum Keyword {
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Onbuild,
+    Run,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+    /// None that the front end knows.
+    Unknown,
+}
+
+const KEYWORDS: [(&str, Keyword); 18] = [
+    ("ADD", Keyword::Add),
+    ("ARG", Keyword::Arg),
+    ("CMD", Keyword::Cmd),
+    ("COPY", Keyword::Copy),
+    ("ENTRYPOINT", Keyword::Entrypoint),
+    ("ENV", Keyword::Env),
+    ("EXPOSE", Keyword::Expose),
+    ("FROM", Keyword::From),
+    ("HEALTHCHECK", Keyword::Healthcheck),
+    ("LABEL", Keyword::Label),
+    ("MAINTAINER", Keyword::Maintainer),
+    ("ONBUILD", Keyword::Onbuild),
+    ("RUN", Keyword::Run),
+    ("SHELL", Keyword::Shell),
+    ("STOPSIGNAL", Keyword::Stopsignal),
+    ("USER", Keyword::User),
+    ("VOLUME", Keyword::Volume),
+    ("WORKDIR", Keyword::Workdir),
+];
+
+impl Keyword {
+    /// Any case will do.
+    pub(crate) fn of(text: &str) -> Keyword {
+        KEYWORDS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map_or(Keyword::Unknown, |(_, it)| *it)
+    }
+
+    /// Whether its arguments may be a JSON array.
+    pub(crate) fn may_be_json(self) -> bool {
+        use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
+        matches!(self, Add | Cmd | Copy | Entrypoint | Run | Shell | Volume)
+    }
+
+    /// Whether `<<` in its arguments opens a here-document.
+    pub(crate) fn takes_heredocs(self) -> bool {
+        matches!(self, Keyword::Add | Keyword::Copy | Keyword::Run)
+    }
+}
