@@ -1,9 +1,10 @@
-//! Rules about one image: its registry, its name, its tag.
+//! Rules about one image: what it is judged as, and what to write instead.
 
 use dockerfile::ImageReference;
 
+use super::tags::{fits, wanted_tag};
 use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Use};
-use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, TagRule, Version, list};
+use crate::policy::{ImagePattern, Policy, list};
 
 /// Judges the images of a file.
 pub(crate) fn check(file: &mut File, policy: &Policy) {
@@ -56,17 +57,18 @@ fn no_image(each: &Use, reason: &NoImage, policy: &Policy) -> Finding {
         .help(policy.see(rule))
 }
 
-struct Judge<'a> {
-    each: &'a Use,
+/// One image with what it is judged by.
+pub(super) struct Judge<'a> {
+    pub(super) each: &'a Use,
     /// As it is written.
-    written: &'a ImageReference,
+    pub(super) written: &'a ImageReference,
     /// With declared mirrors undone.
-    image: ImageReference,
-    policy: &'a Policy,
+    pub(super) image: ImageReference,
+    pub(super) policy: &'a Policy,
 }
 
 impl Judge<'_> {
-    fn finding(&self, rule: Rule, message: String) -> Finding {
+    pub(super) fn finding(&self, rule: Rule, message: String) -> Finding {
         Finding::new(rule, self.policy, self.each.place.clone(), message)
     }
 
@@ -134,104 +136,14 @@ impl Judge<'_> {
             .edit(self.replacement(false))
     }
 
-    /// The image comes from somewhere else: why it may look right, what is allowed, what to write.
-    fn wrong_registry(&self) -> Finding {
-        let domain = self.written.domain();
-        let declared = self.undeclared_mirror();
-        let short = self.is_short();
-        let (rule, message) = match (declared, short, self.look_alike()) {
-            (Some(of), ..) => (Rule::Mirror, format!("{domain} is no declared mirror of {of}")),
-            (_, true, _) => (
-                Rule::Registry,
-                format!(
-                    "{:?} is a short name and means {}: {domain} is not an approved registry",
-                    self.shown(),
-                    self.written
-                ),
-            ),
-            (_, _, Some(of)) => (
-                Rule::Registry,
-                format!("{domain} is not {of}, it only looks like it"),
-            ),
-            _ => match self
-                .policy
-                .registries
-                .iter()
-                .find(|each| each.domain.eq_ignore_ascii_case(domain))
-            {
-                Some(registry) => (
-                    Rule::Registry,
-                    format!(
-                        "{} is not of an approved organisation of {domain} ({})",
-                        self.written.repository(),
-                        registry.organisations.join(", ")
-                    ),
-                ),
-                None => (Rule::Registry, format!("{domain} is not an approved registry")),
-            },
-        };
-        let exact = self.full_name().filter(|_| rule == Rule::Registry && short);
-        let edit = match &exact {
-            Some(text) => self.edit(text.clone(), true),
-            None => self.replacement(false),
-        };
-        let suggestion = match &exact {
-            Some(text) => format!("edit: write {text}"),
-            None => self.suggestion(),
-        };
-        let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
-        if rule == Rule::Mirror {
-            finding = finding.help("declare it under [[mirrors]] of the policy, if it is one");
-        }
-        finding
-            .help(self.policy.allowed_images(self.each.role))
-            .help(suggestion)
-            .help(self.policy.see(rule))
-            .edit(edit)
-    }
-
-    fn shown(&self) -> &str {
+    /// The reference as the build sees it.
+    pub(super) fn shown(&self) -> &str {
         self.each.expanded.as_deref().unwrap_or(&self.each.raw)
-    }
-
-    /// Written without a registry.
-    fn is_short(&self) -> bool {
-        !self
-            .shown()
-            .to_ascii_lowercase()
-            .starts_with(&self.written.domain().to_ascii_lowercase())
-            && !self.shown().starts_with("index.docker.io/")
-    }
-
-    /// `mirror.example/registry.access.redhat.com/ubi9/ubi`: the approved registry that the path begins with.
-    fn undeclared_mirror(&self) -> Option<&str> {
-        let first = self.written.path().split('/').next()?;
-        self.policy
-            .registries
-            .iter()
-            .map(|each| each.domain.as_str())
-            .find(|domain| *domain == first)
-    }
-
-    /// The approved registry that a host is made to look like.
-    fn look_alike(&self) -> Option<&str> {
-        let host = self.written.domain().to_ascii_lowercase();
-        let name = host.split(':').next().unwrap_or_default();
-        self.policy
-            .registries
-            .iter()
-            .map(|each| each.domain.as_str())
-            .find(|approved| {
-                !name.eq_ignore_ascii_case(approved)
-                    && (name.contains(approved) || distance_is_small(name, approved))
-                    || (name.eq_ignore_ascii_case(approved) && host != **approved)
-                    || (name.contains("xn--") && name.rsplit('.').next() == approved.rsplit('.').next())
-            })
     }
 
     /// The approved image of the same path, with the tag that its rule asks: what a short name was meant to be.
     /// Several registries may have it; the policy's order says which comes first.
-    fn full_name(&self) -> Option<String> {
+    pub(super) fn full_name(&self) -> Option<String> {
         let (role, path) = (self.each.role, self.written.path());
         let (rule, pattern) = self.policy.images.iter().find_map(|approved| {
             let rule = approved.roles.get(&role)?;
@@ -270,7 +182,7 @@ impl Judge<'_> {
         ))
     }
 
-    fn suggestion(&self) -> String {
+    pub(super) fn suggestion(&self) -> String {
         match self.instead() {
             Some(image) => format!("edit: write {image}"),
             None => {
@@ -279,174 +191,15 @@ impl Judge<'_> {
         }
     }
 
-    fn replacement(&self, certain: bool) -> Option<Edit> {
+    pub(super) fn replacement(&self, certain: bool) -> Option<Edit> {
         self.edit(self.instead()?, certain)
     }
 
-    fn edit(&self, text: String, certain: bool) -> Option<Edit> {
+    pub(super) fn edit(&self, text: String, certain: bool) -> Option<Edit> {
         self.each.literal.then(|| Edit {
             span: self.each.place.span.clone(),
             text,
             certain,
         })
     }
-
-    /// The tag, digest and version of an approved image.
-    fn tag(&self, rule: &RoleRule, id: Rule) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let tag = self.image.tag();
-        if !fits(rule.tag, tag) {
-            let wanted = wanted_tag(rule, tag).or_else(|| rule.pin.clone());
-            let found = match tag {
-                Some(tag) => format!("the tag {tag:?}"),
-                None if self.image.digest().is_some() => "a digest without a tag".to_owned(),
-                None => "no tag (which means latest)".to_owned(),
-            };
-            let message = format!("{found} is not {}", describe(rule));
-            findings.push(self.tag_finding(id, message, wanted, rule));
-        } else if let Some(message) = tag.and_then(|tag| out_of_bounds(rule, tag)) {
-            findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
-        }
-        match (rule.digest, self.image.digest()) {
-            (DigestRule::Required, None) => findings.push(
-                self.finding(
-                    id,
-                    format!("{} has no digest: the policy asks for one", self.image),
-                )
-                .help("write @sha256:… behind the tag (podman image inspect --format {{.Digest}} IMAGE)")
-                .help(self.policy.see(id)),
-            ),
-            (DigestRule::Forbidden, Some(_)) => findings.push(
-                self.finding(
-                    id,
-                    format!("{} has a digest: the policy asks for the tag alone", self.image),
-                )
-                .help("take the digest away")
-                .help(self.policy.see(id)),
-            ),
-            _ => {}
-        }
-        findings
-    }
-
-    fn tag_finding(&self, id: Rule, message: String, wanted: Option<String>, rule: &RoleRule) -> Finding {
-        let edited = wanted.map(|tag| {
-            let digest = self
-                .written
-                .digest()
-                .map(|digest| format!("@{digest}"))
-                .unwrap_or_default();
-            // The name as it is written, so that a fix of the tag changes nothing else.
-            let name = self.shown().split('@').next().unwrap_or_default();
-            let name = name.strip_suffix(
-                &self
-                    .written
-                    .tag()
-                    .map(|tag| format!(":{tag}"))
-                    .unwrap_or_default(),
-            );
-            format!("{}:{tag}{digest}", name.unwrap_or_default())
-        });
-        let finding = self
-            .finding(id, message)
-            .help(format!("allowed: {}", describe(rule)));
-        let finding = match &edited {
-            Some(text) => finding.help(format!("edit: write {text}")),
-            None => finding.help("edit: write the version that the stage needs"),
-        };
-        let edit = edited.and_then(|text| self.edit(text, true));
-        finding.help(self.policy.see(id)).edit(edit)
-    }
-}
-
-fn fits(rule: TagRule, tag: Option<&str>) -> bool {
-    let version = tag.and_then(Version::leading);
-    let plain = |count: usize| matches!(&version, Some((version, "")) if version.numbers().len() == count);
-    match rule {
-        TagRule::Any => true,
-        TagRule::Latest => tag == Some("latest"),
-        TagRule::Major => plain(1),
-        TagRule::Minor => plain(2),
-        TagRule::Patch => version.is_some_and(|(version, _)| version.numbers().len() >= 3),
-    }
-}
-
-/// The tag that a rule makes of one, where there is one answer.
-fn wanted_tag(rule: &RoleRule, tag: Option<&str>) -> Option<String> {
-    let version = tag.and_then(Version::leading).map(|(version, _)| version);
-    let wanted = match rule.tag {
-        TagRule::Latest => Some("latest".to_owned()),
-        TagRule::Minor => version.as_ref().and_then(Version::minor),
-        TagRule::Major => version.as_ref().map(|version| version.numbers()[0].to_string()),
-        TagRule::Any => tag.map(str::to_owned),
-        TagRule::Patch => None,
-    };
-    wanted.filter(|tag| out_of_bounds(rule, tag).is_none())
-}
-
-fn out_of_bounds(rule: &RoleRule, tag: &str) -> Option<String> {
-    let (version, _) = Version::leading(tag)?;
-    let low = rule.at_least.as_ref().is_some_and(|bound| version < *bound);
-    let high = rule.below.as_ref().is_some_and(|bound| version >= *bound);
-    (low || high).then(|| {
-        format!(
-            "version {version} is out of bounds: it must be {}",
-            bounds(rule).unwrap_or_default()
-        )
-    })
-}
-
-fn bounds(rule: &RoleRule) -> Option<String> {
-    match (&rule.at_least, &rule.below) {
-        (Some(low), Some(high)) => Some(format!("at least {low} and below {high}")),
-        (Some(low), None) => Some(format!("at least {low}")),
-        (None, Some(high)) => Some(format!("below {high}")),
-        (None, None) => None,
-    }
-}
-
-/// What a rule asks of a tag, as messages say it.
-pub(crate) fn describe(rule: &RoleRule) -> String {
-    let tag = match rule.tag {
-        TagRule::Any => "any tag",
-        TagRule::Latest => "the tag latest, written out",
-        TagRule::Major => "one number, the major version",
-        TagRule::Minor => "two numbers, the minor version (neither latest nor a patch)",
-        TagRule::Patch => "three numbers, the exact version",
-    };
-    let digest = match rule.digest {
-        DigestRule::Allowed => "",
-        DigestRule::Required => ", with a digest",
-        DigestRule::Forbidden => ", without a digest",
-    };
-    let bounds = bounds(rule)
-        .map(|bounds| format!(", {bounds}"))
-        .unwrap_or_default();
-    let pin = rule
-        .pin
-        .as_ref()
-        .map(|pin| format!(", such as {pin}"))
-        .unwrap_or_default();
-    format!("{tag}{bounds}{pin}{digest}")
-}
-
-/// Whether one host is within two edits of another: what a slip or a trick makes of it.
-fn distance_is_small(left: &str, right: &str) -> bool {
-    if left.len().abs_diff(right.len()) > 2 {
-        return false;
-    }
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, char) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in right.iter().enumerate() {
-            let above = row[column + 1];
-            row[column + 1] = (diagonal + usize::from(char != *other))
-                .min(above + 1)
-                .min(row[column] + 1);
-            diagonal = above;
-        }
-    }
-    row[right.len()] <= 2
 }

@@ -4,6 +4,8 @@ mod consistency;
 mod exceptions;
 pub(crate) mod hygiene;
 mod image;
+mod registry;
+mod tags;
 
 pub(crate) use consistency::check as check_consistency;
 pub(crate) use exceptions::apply as apply_exceptions;

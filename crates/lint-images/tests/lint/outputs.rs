@@ -1,0 +1,221 @@
+//! What is printed: each form of the answer, the inventory, the edits.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::tree::*;
+
+#[test]
+fn the_json_has_the_documented_shape() {
+    let tree = Tree::new(&[(
+        "Dockerfile",
+        "ARG V\nFROM alpine:$V AS base\nFROM base\nRUN --mount=from=Nginx true\n",
+    )]);
+    let document = tree.json(&["Dockerfile"]);
+    assert_eq!(document["files"], 1);
+    let expected = serde_json::json!([
+        { "path": "Dockerfile", "line": 2, "column": 6, "kind": "from", "role": "runtime", "stage": "base",
+          "raw": "alpine:$V", "expanded": null, "normalized": null, "error": "variable V has no value", "token_line": 2 },
+        { "path": "Dockerfile", "line": 4, "column": 18, "kind": "mount-from", "role": "build", "stage": "1",
+          "raw": "Nginx", "expanded": "Nginx", "normalized": null, "token_line": 4,
+          "error": "invalid reference format: repository name (library/Nginx) must be lowercase" },
+    ]);
+    assert_eq!(document["references"], expected);
+    assert_eq!(rules(&document), ["unresolved", "reference"]);
+}
+
+#[test]
+fn fix_makes_what_diff_shows_and_keeps_every_other_byte() {
+    let before = "\u{feff}# été  \r\nFROM registry.access.redhat.com/ubi9/go-toolset:1.24.6-2 AS build\t\r\nRUN a \\\r\n  # b\r\n  c\r\nFROM ubi9/ubi-minimal\r\nCOPY --from=build /a /a";
+    let after = before.replace(":1.24.6-2", ":1.24").replace(
+        "ubi9/ubi-minimal",
+        "registry.access.redhat.com/ubi9/ubi-minimal:latest",
+    );
+    let tree = Tree::new(&[("Dockerfile", before), ("untouched/Dockerfile", MINIMAL)]);
+    let diff = stdout(&tree.lint(&["--diff"]));
+    assert!(diff.starts_with("--- a/Dockerfile\n+++ b/Dockerfile\n"), "{diff}");
+    assert!(
+        diff.contains(
+            "-FROM ubi9/ubi-minimal\r\n+FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\r\n"
+        ),
+        "{diff}"
+    );
+    assert_eq!(tree.read("Dockerfile"), before, "--diff changes nothing");
+    let output = tree.lint(&["--fix"]);
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
+    assert_eq!(tree.read("Dockerfile"), after);
+    assert_eq!(stdout(&tree.lint(&["--diff"])), "");
+}
+
+#[test]
+fn fix_leaves_what_has_no_one_answer() {
+    let before = "ARG BASE=alpine\nFROM $BASE\nFROM docker.io/library/golang:1.24 AS b\nFROM ubuntu\nCOPY --from=b /a /a\n";
+    let tree = Tree::new(&[("Dockerfile", before)]);
+    assert_eq!(code(&tree.lint(&["--fix"])), 1);
+    assert_eq!(tree.read("Dockerfile"), before);
+}
+
+#[test]
+fn the_list_is_an_inventory() {
+    let tree = Tree::new(&[(
+        "Dockerfile",
+        "FROM golang:1.25 AS build\nFROM scratch\nCOPY --from=build /a /a\n",
+    )]);
+    let output = tree.lint(&["--list"]);
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (
+            0,
+            "docker.io/library/golang:1.25\tbuild\tfrom build\tDockerfile:1\n"
+        )
+    );
+}
+
+#[test]
+fn explain_prints_a_rules_page_and_knows_no_other() {
+    let tree = Tree::new(&[]);
+    assert!(stdout(&tree.lint(&["--explain", "registry"])).starts_with("# registry\n"));
+    assert_eq!(stdout(&tree.lint(&["--explain"])).lines().count(), 13);
+    assert_eq!(code(&tree.lint(&["--explain", "nothing"])), 2);
+}
+
+#[test]
+fn github_annotations_are_one_line_each() {
+    let tree = Tree::new(&[("Dockerfile", "FROM alpine\n")]);
+    let shown = stdout(&tree.lint(&["--format", "github"]));
+    assert!(
+        shown.starts_with(
+            "::error file=Dockerfile,line=1,col=6,title=lint-images registry::\"alpine\" is a short name"
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("%0Aallowed registries"), "{shown}");
+    assert_eq!(shown.lines().count(), 1);
+}
+
+#[test]
+fn junit_counts_files_and_escapes_text() {
+    let tree = Tree::new(&[
+        ("a&b.Dockerfile", "FROM \"<alpine>\"\n"),
+        ("good.Dockerfile", MINIMAL),
+    ]);
+    let shown = stdout(&tree.lint(&["--format", "junit"]));
+    assert!(
+        shown.contains(
+            "<testsuites name=\"lint-images\" tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\">"
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("name=\"a&amp;b.Dockerfile\">"), "{shown}");
+    assert!(shown.contains("&lt;alpine&gt;"), "{shown}");
+    assert!(shown.contains("name=\"good.Dockerfile\"/>"), "{shown}");
+}
+
+#[test]
+fn sarif_has_rules_results_places_and_fixes() {
+    let tree = Tree::new(&[(
+        "a b/Dockerfile",
+        "FROM registry.access.redhat.com/ubi9/ubi-minimal:9\n",
+    )]);
+    let document: Value = serde_json::from_slice(&tree.lint(&["--format", "sarif"]).stdout).unwrap();
+    let run = &document["runs"][0];
+    assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 13);
+    let result = &run["results"][0];
+    assert_eq!(result["ruleId"], "runtime-tag");
+    assert_eq!(
+        run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize]["id"],
+        "runtime-tag"
+    );
+    let physical = &result["locations"][0]["physicalLocation"];
+    assert_eq!(physical["artifactLocation"]["uri"], "a%20b/Dockerfile");
+    assert_eq!(
+        physical["region"],
+        serde_json::json!({"startLine": 1, "startColumn": 6, "endLine": 1, "endColumn": 51})
+    );
+    let inserted = &result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"];
+    assert_eq!(inserted, "registry.access.redhat.com/ubi9/ubi-minimal:latest");
+}
+
+/// The cases with known answers, through the whole program.
+#[test]
+fn each_case_gives_its_references_through_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dockerfile/tests/cases");
+    let tree = Tree::new(&[]);
+    let mut checked = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let answer = entry.unwrap().path();
+        if answer.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let case: Value = serde_json::from_str(&std::fs::read_to_string(&answer).unwrap()).unwrap();
+        if !case["references_if_lenient"].is_null() {
+            continue;
+        }
+        let file = answer.with_extension("Dockerfile");
+        let found = tree.json(&[file.to_str().unwrap()]);
+        let key = |each: &Value, expanded: Value| {
+            (
+                each["line"].clone(),
+                each["kind"].clone(),
+                each["raw"].clone(),
+                expanded,
+            )
+        };
+        let found: Vec<_> = found["references"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|each| key(each, each["expanded"].clone()))
+            .collect();
+        let expected: Vec<_> = case["references"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|each| {
+                let expanded = if each["unmatched"].is_null() {
+                    each["expanded"].clone()
+                } else {
+                    Value::Null
+                };
+                key(each, expanded)
+            })
+            .collect();
+        assert_eq!(found, expected, "{}", file.display());
+        checked += 1;
+    }
+    assert!(checked > 60, "only {checked} cases found");
+}
+
+/// The schema is the standard's own (OASIS), as it is published, but for one pattern: that of a language's code has a
+/// bracket without its partner, which strict readers of patterns refuse, and with it the whole schema.
+#[test]
+fn sarif_is_valid_by_the_standards_schema() {
+    let (published, meant) = ("{2}-[a-zA-Z]{2}]?$", "{2}-[a-zA-Z]{2}$");
+    let text = include_str!("../schemas/sarif-2.1.0.json");
+    assert!(
+        text.contains(published),
+        "the pattern was mended: read the schema as it is"
+    );
+    let schema: Value = serde_json::from_str(&text.replace(published, meant)).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let templates =
+        "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: '{{ x }}'\n    - image: é/x\n";
+    let dockerfile = "FROM ubi9/ubi-minimal:9\nFROM docker.io/library/golang AS b\nRUN <<EOF\n";
+    let tree = Tree::new(&[
+        ("é b/Dockerfile", dockerfile),
+        ("pod.yaml", templates),
+        ("no.yaml", "image: [\n"),
+    ]);
+    let document: Value = serde_json::from_slice(&tree.lint(&["--format", "sarif"]).stdout).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(document["runs"][0]["results"].as_array().unwrap().len() >= 4);
+    assert_eq!(
+        document["runs"][0]["invocations"][0]["executionSuccessful"],
+        false
+    );
+}

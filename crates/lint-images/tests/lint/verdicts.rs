@@ -1,0 +1,137 @@
+//! What is said of images, by which policy.
+
+use crate::tree::*;
+
+#[test]
+fn a_foreign_compiler_is_refused_with_the_rule_what_is_allowed_the_section_and_the_edit() {
+    let text =
+        format!("FROM docker.io/library/golang:1.24-alpine AS build\n{MINIMAL}COPY --from=build /a /a\n");
+    let tree = Tree::new(&[("Dockerfile", &text)]);
+    let output = tree.lint(&[]);
+    assert_eq!(code(&output), 1);
+    let shown = stdout(&output);
+    for part in [
+        "Dockerfile:1:6: error[registry]: docker.io is not an approved registry",
+        "1 | FROM docker.io/library/golang:1.24-alpine AS build\n  |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        "help: allowed registries: registry.access.redhat.com (required)",
+        "help: allowed for build stages: registry.access.redhat.com/ubi9/go-toolset",
+        "help: edit: write registry.access.redhat.com/ubi9/go-toolset:1.24",
+        "help: see house rules, Where from (POLICY.md)",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in:\n{shown}");
+    }
+}
+
+#[test]
+fn a_good_tree_is_silent_on_stdout_and_exits_0() {
+    let tree = Tree::new(&[("Dockerfile", MINIMAL)]);
+    let output = tree.lint(&[]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
+    assert!(
+        stderr(&output).contains("1 images, 0 errors"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn hits_are_all_reported_and_not_the_first_alone() {
+    let tree = Tree::new(&[
+        (
+            "a/Dockerfile",
+            "FROM alpine\nFROM busybox\nCOPY --from=nginx /a /b\n",
+        ),
+        ("b.Dockerfile", "FROM debian\n"),
+    ]);
+    assert_eq!(rules(&tree.json(&[])), ["registry"; 4]);
+}
+
+#[test]
+fn build_arguments_are_values() {
+    let tree = Tree::new(&[(
+        "Dockerfile",
+        "ARG V\nFROM registry.access.redhat.com/ubi9/ubi-minimal:$V\n",
+    )]);
+    assert_eq!(code(&tree.lint(&[])), 1);
+    assert_eq!(code(&tree.lint(&["--build-arg", "V=latest"])), 0);
+    assert_eq!(code(&tree.lint(&["--build-arg", "V"])), 2);
+}
+
+#[test]
+fn mistakes_of_a_policy_are_all_shown_with_their_places() {
+    let tree = Tree::new(&[("Dockerfile", MINIMAL)]);
+    let wrong = "version = 2\n[policy]\nname = \"p\"\n[[images]]\nmatch = [\"alpine\", \"docker.io/{x}/y\"]\nbuild = {}\n";
+    tree.write(".image-policy.toml", wrong);
+    let output = tree.lint(&[]);
+    assert_eq!(code(&output), 2);
+    for part in [
+        ".image-policy.toml:1:11: this linter reads version 1",
+        ".image-policy.toml:5:10: \"alpine\" has no registry",
+        ":5:20: there is no variable \"x\"",
+    ] {
+        assert!(
+            stderr(&output).contains(part),
+            "no {part:?} in:\n{}",
+            stderr(&output)
+        );
+    }
+    tree.write(
+        ".image-policy.toml",
+        "version = 1\nverzion = 2\n[policy]\nname = \"p\"\n",
+    );
+    assert!(stderr(&tree.lint(&[])).contains(".image-policy.toml:2:1: unknown field `verzion`"));
+}
+
+#[test]
+fn without_a_policy_the_way_to_one_is_said() {
+    let tree = Tree::new(&[
+        (
+            "Dockerfile",
+            "FROM alpine:3 AS build\nFROM scratch\nCOPY --from=build /a /a\n",
+        ),
+        (
+            "pod.yaml",
+            "apiVersion: v1\nkind: Pod\nspec:\n  containers: [{ image: redis }]\n",
+        ),
+    ]);
+    std::fs::remove_file(tree.path(".image-policy.toml")).unwrap();
+    let output = tree.lint(&[]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--init"), "{}", stderr(&output));
+    assert_eq!(code(&tree.lint(&["--init"])), 0);
+    assert!(
+        tree.read(".image-policy.toml")
+            .contains("docker.io/library/redis")
+    );
+    let again = tree.lint(&[]);
+    assert_eq!(
+        code(&again),
+        0,
+        "a begun policy allows what is in use: {}{}",
+        stdout(&again),
+        stderr(&again)
+    );
+    assert_eq!(
+        code(&tree.lint(&["--init"])),
+        2,
+        "a policy that is there is left alone"
+    );
+}
+
+#[test]
+fn a_comment_excepts_only_what_the_policy_lets_it() {
+    let text = "# lint-images: allow registry: the only build of it\nFROM alpine\n";
+    let tree = Tree::new(&[("Dockerfile", text)]);
+    assert_eq!(rules(&tree.json(&[])), ["exception", "registry"]);
+    tree.write(
+        ".image-policy.toml",
+        format!("{POLICY}\n[exceptions]\ninline = [\"registry\"]\n"),
+    );
+    assert_eq!(code(&tree.lint(&[])), 0);
+    tree.write("Dockerfile", "# lint-images: allow registry\nFROM alpine\n");
+    assert_eq!(
+        rules(&tree.json(&[])),
+        ["exception", "registry"],
+        "no reason, no exception"
+    );
+}
