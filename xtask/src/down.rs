@@ -8,7 +8,7 @@ use subprocess::Cancel;
 use crate::{
     e2e,
     logs::find,
-    run_folder::{Provider, State},
+    run_folder::{Provider, RunFolder, State},
 };
 
 /// Deleting a cluster stops every container in it.
@@ -37,6 +37,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
                 .run(&Cancel::never())?;
         }
     }
+    if folder.owner().provider == Provider::Cluster {
+        remove_from_cluster(&folder)?;
+    }
     folder.set_state(State::Finished)?;
     eprintln!(
         "run {} is down; its reports stay in {}",
@@ -44,4 +47,28 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         folder.path().display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what a run made in a cluster that others use too.
+fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
+    let owner = folder.owner();
+    let removal = e2e::remove_namespace(&owner.stack, &owner.run, folder.path());
+    let named = |command: &e2e::Command| {
+        eprintln!("{command}");
+        let command = subprocess::Command::new(command.filled(str::to_owned));
+        command.deadline(LONGEST).log(folder.log("down"))
+    };
+    for command in &removal.always {
+        named(command).run(&Cancel::never())?;
+    }
+    let (others, crds) = &removal.crds;
+    let output = named(&others.command).capture(&Cancel::never())?;
+    let used = others
+        .expect
+        .as_ref()
+        .is_some_and(|text| output.text().contains(text));
+    if !used {
+        named(crds).run(&Cancel::never())?;
+    }
+    Ok(())
 }

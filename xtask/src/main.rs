@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod down;
 mod e2e;
+mod forward;
 mod gc;
 mod install_hooks;
 mod logs;
@@ -33,6 +34,8 @@ enum Verb {
     Doctor(doctor::Options),
     Down(down::Options),
     E2e(e2e::Options),
+    #[command(hide = true)]
+    Forward(forward::Options),
     Gc(gc::Options),
     InstallHooks(install_hooks::Options),
     LintImages(lint_images::Options),
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Doctor(options) => doctor::run(options),
         Verb::Down(options) => down::run(options),
         Verb::E2e(options) => e2e::run(options),
+        Verb::Forward(options) => forward::run(options),
         Verb::Gc(options) => gc::run(options),
         Verb::InstallHooks(options) => install_hooks::run(options),
         Verb::LintImages(options) => lint_images::run(options),

@@ -275,6 +275,12 @@ impl RunFolder {
         self.set_state(State::Running)
     }
 
+    /// Notes where its stack is, in a cluster that is not its own.
+    pub(crate) fn set_cluster(&mut self, cluster: String) -> anyhow::Result<()> {
+        self.owner.cluster = Some(cluster);
+        self.write()
+    }
+
     /// Notes what is meant to become of it.
     pub(crate) fn set_state(&mut self, state: State) -> anyhow::Result<()> {
         self.owner.state = state;

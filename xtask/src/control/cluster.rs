@@ -1,14 +1,19 @@
 //! Where the parts are pods: by their workloads, with kubectl; SIGKILL by the node's container runtime.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use subprocess::Cancel;
+use subprocess::{Cancel, Record};
 
 use super::{KUBERNETES, Verb, wait};
 use crate::{
-    e2e::{Object, objects},
+    e2e::{GRACE, Kept, Object, objects},
+    forward::record_name,
     run_folder::{Provider, RunFolder},
 };
 
@@ -20,25 +25,92 @@ const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const API_SERVER_AWAY: &str = "/etc/kubernetes/kube-apiserver.yaml";
 
 pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
+    if name == KUBERNETES && folder.owner().provider == Provider::Cluster {
+        bail!(
+            "the cluster of run {} is not its own: its API server is left alone",
+            folder.run()
+        );
+    }
     if name == KUBERNETES {
         return api_server(folder, verb);
     }
     let part = Part::find(folder, name)?;
-    match verb {
-        Verb::Stop => part.stop(),
-        Verb::Start => part.start(),
-        Verb::Restart => {
-            part.kubectl(&["rollout", "restart", &part.workload.reference()])?;
-            part.wait_ready()
-        }
-        Verb::Kill => part.kill(),
-        Verb::Logs => {
-            let selector = part.selector();
-            let text = part.kubectl(&["logs", "--all-containers", "--tail=-1", &selector])?;
-            std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?;
-            Ok(())
+    part.change(verb)?;
+    if folder.owner().provider == Provider::Cluster {
+        forward_again(folder, verb, name)?;
+    }
+    Ok(())
+}
+
+/// After its pods were replaced a part is reached through what holds on to the new ones.
+fn forward_again(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
+    let path = folder.process(&record_name(name));
+    if matches!(verb, Verb::Stop | Verb::Logs) || !path.exists() {
+        return Ok(());
+    }
+    let old = Record::read(&path)?;
+    old.stop(GRACE)?;
+    let new = old.start(&path)?;
+    if verb == Verb::Kill {
+        return Ok(());
+    }
+    let kept: Kept = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)?;
+    let ports: Vec<u16> = kept
+        .ports
+        .get(name)
+        .into_iter()
+        .flat_map(|ports| ports.values())
+        .map(|port| port.host)
+        .collect();
+    wait(
+        &format!("{name} is reached on {ports:?} of 127.0.0.1"),
+        LONGEST_CHANGE,
+        || {
+            if !new.is_alive() {
+                bail!("what brings the ports of {name} here has ended");
+            }
+            let deaf = ports
+                .iter()
+                .find_map(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).err());
+            Ok(deaf.map(|error| error.to_string()))
+        },
+    )
+}
+
+impl Part<'_> {
+    fn change(&self, verb: Verb) -> anyhow::Result<()> {
+        let part = self;
+        match verb {
+            Verb::Stop => part.stop(),
+            Verb::Start => part.start(),
+            Verb::Restart => {
+                part.kubectl(&["rollout", "restart", &part.workload.reference()])?;
+                part.wait_ready()
+            }
+            Verb::Kill => part.kill(),
+            Verb::Logs => {
+                let selector = part.selector();
+                let text = part.kubectl(&["logs", "--all-containers", "--tail=-1", &selector])?;
+                std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?;
+                Ok(())
+            }
         }
     }
+}
+
+/// What runs the pods of a part that a run has deployed.
+pub(crate) fn workload_of(folder: &RunFolder, name: &str) -> anyhow::Result<Object> {
+    let manifest = folder.path().join("manifests").join(format!("{name}.yaml"));
+    let text = fs::read_to_string(&manifest).with_context(|| {
+        format!(
+            "run {} has not deployed {name}: {} is missing",
+            folder.run(),
+            manifest.display()
+        )
+    })?;
+    let mut objects = objects(&manifest.display().to_string(), &text)?.into_iter();
+    let workload = objects.find(|object| ["Deployment", "StatefulSet"].contains(&object.kind()));
+    workload.with_context(|| format!("{name} has no Deployment or StatefulSet"))
 }
 
 /// A part of the stack in a cluster.
@@ -49,17 +121,7 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn find(folder: &'a RunFolder, name: &str) -> anyhow::Result<Self> {
-        let manifest = folder.path().join("manifests").join(format!("{name}.yaml"));
-        let text = fs::read_to_string(&manifest).with_context(|| {
-            format!(
-                "run {} has not deployed {name}: {} is missing",
-                folder.run(),
-                manifest.display()
-            )
-        })?;
-        let mut objects = objects(&manifest.display().to_string(), &text)?.into_iter();
-        let workload = objects.find(|object| ["Deployment", "StatefulSet"].contains(&object.kind()));
-        let workload = workload.with_context(|| format!("{name} has no Deployment or StatefulSet"))?;
+        let workload = workload_of(folder, name)?;
         Ok(Self { folder, workload })
     }
 

@@ -7,6 +7,8 @@
 mod cluster;
 mod local;
 
+pub(crate) use cluster::workload_of;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,

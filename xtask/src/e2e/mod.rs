@@ -15,6 +15,7 @@ mod report;
 mod screen;
 mod settings;
 mod setup;
+mod shared_cluster;
 mod template;
 mod variables;
 mod yaml;
@@ -34,7 +35,8 @@ use self::{
 };
 pub(crate) use self::{
     execute::{GRACE, server as kubeconfig_server, stop_processes},
-    plan::remove_cluster,
+    plan::{Command, remove_cluster, remove_namespace},
+    ports::{Kept, Ports},
     yaml::{Object, objects},
 };
 use crate::run_folder::{self, Provider, State};
@@ -83,6 +85,12 @@ pub(crate) struct Options {
     /// Kind's node image [default: the one that kind pins]
     #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
     node_image: Option<String>,
+    /// The cluster of `--provider cluster`: a context of your kubeconfig, which is only read
+    #[arg(long, value_name = "NAME", required_if_eq("provider", "cluster"))]
+    context: Option<String>,
+    /// Where `--provider cluster` pushes the images, and the cluster's nodes pull them from
+    #[arg(long, value_name = "HOST/PATH", required_if_eq("provider", "cluster"))]
+    registry: Option<String>,
     /// The stack file
     #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
     stack: PathBuf,

@@ -51,6 +51,15 @@ impl fmt::Display for Order {
     }
 }
 
+/// A cluster that is there already, and the registry that its nodes pull from.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    /// A context of the user's kubeconfig.
+    pub(crate) context: String,
+    /// `HOST/PATH`, without a slash at its end.
+    pub(crate) registry: String,
+}
+
 /// Everything that a run is made from.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -73,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) api_port: u16,
     /// Base image of each service, from its Dockerfile.
     pub(crate) bases: BTreeMap<String, String>,
+    /// Where the stack goes on the provider `cluster`.
+    pub(crate) remote: Option<Remote>,
     /// Kind's node image, if not the one that kind's release pins.
     pub(crate) node_image: Option<String>,
     /// Which scenarios: all if empty.
@@ -121,13 +132,13 @@ impl Settings {
         self.folder.join("config").join(format!("{service}.toml"))
     }
 
-    /// A service's image with its tag still open.
-    pub(crate) fn image(&self, service: &str) -> String {
-        format!(
-            "localhost/{}-{service}:{}",
-            self.stack.stack.name,
-            tag_of(service)
-        )
+    /// The image of a service, or of a component in a registry of ours, with its tag still open.
+    pub(crate) fn image(&self, name: &str) -> String {
+        let host = self
+            .remote
+            .as_ref()
+            .map_or("localhost", |remote| remote.registry.as_str());
+        format!("{host}/{}-{name}:{}", self.stack.stack.name, tag_of(name))
     }
 
     /// `kubectl` on this run's cluster.
@@ -152,11 +163,11 @@ impl Settings {
     pub(crate) fn sources(&self, tags: &BTreeMap<String, String>) -> Sources<'_> {
         let stack = &self.stack;
         let tag = |service: &str| tags.get(service).cloned().unwrap_or_else(|| tag_of(service));
-        let component = stack
-            .components
-            .iter()
-            .map(|(name, entry)| (name.get_ref().clone(), entry.image.clone()));
         let service = |name: &String| (name.clone(), self.image(name).replace(&tag_of(name), &tag(name)));
+        let component = stack.components.iter().map(|(name, entry)| match self.remote {
+            Some(_) => service(name.get_ref()),
+            None => (name.get_ref().clone(), entry.image.clone()),
+        });
         let services = stack.services.keys().map(|name| service(name.get_ref()));
         Sources {
             stack,
@@ -167,6 +178,10 @@ impl Settings {
                 Provider::Local => Place::Processes { folder: &self.folder },
             },
             images: component.chain(services).collect(),
+            pull_policy: match self.remote {
+                Some(_) => "IfNotPresent",
+                None => "Never",
+            },
             versions: stack
                 .services
                 .keys()
@@ -214,6 +229,10 @@ pub(crate) mod testing {
             ports,
             kube_embedded: None,
             api_port: 16443,
+            remote: (provider == Provider::Cluster).then(|| Remote {
+                context: "shared".to_owned(),
+                registry: "registry.example.com/team".to_owned(),
+            }),
             node_image: Some("docker.io/kindest/node:v1.33".to_owned()),
             filters: Vec::new(),
             shard: None,

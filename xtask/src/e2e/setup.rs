@@ -13,7 +13,7 @@ use super::{
     Options,
     plan::KUBE_EMBEDDED,
     ports::{self, Reserved},
-    settings::Settings,
+    settings::{Remote, Settings},
 };
 use crate::{
     doctor,
@@ -67,12 +67,15 @@ pub(super) fn real(
         let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
         return Ok((folder, settings, Reserved::default()));
     }
-    let folder = RunFolder::create(
+    let mut folder = RunFolder::create(
         &run_folder::runs(),
         &run_folder::index(),
         provider,
         &stack.stack.name,
     )?;
+    if let Some(Remote { context, .. }) = remote(options, provider) {
+        folder.set_cluster(format!("{context}/{}", own_namespace(&stack, folder.run())))?;
+    }
     let (ports, reserved) = new_ports(&stack)?;
     std::fs::write(folder.path().join(PORTS), serde_json::to_vec_pretty(&ports)?)?;
     let settings = settings(options, stack, provider, folder.run(), folder.path(), ports)?;
@@ -127,6 +130,11 @@ fn settings(
             bases.insert(name.get_ref().clone(), base);
         }
     }
+    let remote = remote(options, provider);
+    let mut stack = stack;
+    if remote.is_some() {
+        stack.stack.namespace = own_namespace(&stack, run);
+    }
     Ok(Settings {
         run: run.to_owned(),
         provider,
@@ -139,6 +147,7 @@ fn settings(
         kube_embedded: kube_embedded(&run_folder::workspace())?,
         api_port,
         bases,
+        remote,
         node_image: options.node_image.clone(),
         filters: options.filters.clone(),
         shard: options.shard.clone(),
@@ -146,6 +155,17 @@ fn settings(
         own_program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")),
         stack,
     })
+}
+
+fn remote(options: &Options, provider: Provider) -> Option<Remote> {
+    let context = options.context.clone()?;
+    let registry = options.registry.as_ref()?.trim_end_matches('/').to_owned();
+    (provider == Provider::Cluster).then_some(Remote { context, registry })
+}
+
+/// In a cluster that others use too each run has a namespace of its own.
+fn own_namespace(stack: &Stack, run: &str) -> String {
+    format!("{}-{run}", stack.stack.namespace).to_lowercase()
 }
 
 /// The installed program of the embedded Kubernetes API, for a workspace that can't build it: `$KUBE_EMBEDDED_BIN`,
@@ -213,6 +233,9 @@ pub(super) fn try_templates(settings: &Settings) -> anyhow::Result<()> {
             }
         }
         Err(error) => errors.push(error),
+    }
+    if errors.is_empty() && settings.remote.is_some() {
+        errors.extend(super::shared_cluster::refusals(settings)?);
     }
     if errors.is_empty() {
         return Ok(());

@@ -28,6 +28,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) place: Place<'a>,
     /// Image of each service and component.
     pub(crate) images: BTreeMap<String, String>,
+    /// Whether nodes may fetch images themselves, in Kubernetes' word.
+    pub(crate) pull_policy: &'static str,
     /// Version of each service: the content hash of what runs.
     pub(crate) versions: BTreeMap<String, String>,
 }
@@ -44,7 +46,7 @@ impl Sources<'_> {
         let mut variables = json!({
             "namespace": self.namespace,
             "secret": secret_name(stack),
-            "pull_policy": "Never",
+            "pull_policy": self.pull_policy,
             "images": self.images,
             "versions": self.versions,
             "ports": self.ports,

@@ -13,7 +13,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::{Did, Place, World};
-use crate::e2e::{hash, plan::Command, settings::Settings, variables};
+use crate::e2e::{hash, plan::Command, settings::Settings, shared_cluster, variables};
 
 impl World<'_> {
     pub(super) fn tag(
@@ -41,12 +41,56 @@ impl World<'_> {
         Ok(Did::Preparation)
     }
 
+    /// The tag of an image that others built: the beginning of its id.
+    pub(super) fn image_tag(&self, place: &Place<'_>, name: &str, inspect: &Command) -> anyhow::Result<Did> {
+        let inspect = subprocess::Command::new(inspect.filled(str::to_owned));
+        let id = inspect
+            .deadline(Duration::from_secs(30))
+            .capture(place.cancel)?
+            .text();
+        let id = id.trim().trim_start_matches("sha256:");
+        let tag: String = id.chars().take(12).collect();
+        anyhow::ensure!(!tag.is_empty(), "the image of {name} has no id");
+        self.tags().insert(name.to_owned(), tag);
+        Ok(Did::Preparation)
+    }
+
+    /// The user's way into a cluster as a file of the run; it may have a key in it.
+    pub(super) fn copy_context(&self, place: &Place<'_>, from: &Command, to: &Path) -> anyhow::Result<Did> {
+        let view = subprocess::Command::new(from.filled(str::to_owned)).name("read the kubeconfig");
+        let output = view.deadline(Duration::from_secs(30)).capture(place.cancel)?;
+        write_private(to, &String::from_utf8_lossy(&output.stdout))?;
+        Ok(Did::Preparation)
+    }
+
+    /// What the run has outside of its namespace, as one list: its end removes just that.
+    pub(super) fn cluster_scoped(&self, to: &Path) -> anyhow::Result<Did> {
+        let tags = self.tags().clone();
+        let sources = self.settings.sources(&tags);
+        let variables = sources.manifest_variables()?;
+        let mut items = Vec::new();
+        for (entry, _) in self.settings.stack.manifests() {
+            let objects = sources.manifest(entry, &variables)?.into_iter();
+            items.extend(
+                objects
+                    .filter(shared_cluster::is_cluster_scoped)
+                    .map(|object| object.0),
+            );
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        write(to, &format!("{list:#}\n"))
+    }
+
     /// Renders an entry's manifest; all kinds if none is named.
     pub(super) fn render(&self, entry: &str, kinds: &[String], to: &Path) -> anyhow::Result<Did> {
         let tags = self.tags().clone();
         let sources = self.settings.sources(&tags);
         let variables = sources.manifest_variables()?;
         let mut objects = sources.manifest(entry, &variables)?;
+        if self.settings.remote.is_some() {
+            let adapted = |object| shared_cluster::adapted(self.settings, object);
+            objects = objects.into_iter().map(adapted).collect();
+        }
         objects.retain(|object| kinds.is_empty() || kinds.iter().any(|kind| kind == object.kind()));
         // YAML is a superset of JSON: what was checked is written, not what was read.
         let texts: Vec<String> = objects.iter().map(|object| format!("{:#}\n", object.0)).collect();

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use taskgraph::Outcome;
 
 use super::{Did, Place, World};
-use crate::e2e::plan::Command;
+use crate::e2e::plan::{Command, Test};
 
 /// What becomes of the stack at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,12 @@ impl World<'_> {
         Ok(Did::Something)
     }
 
-    pub(super) fn teardown(&self, place: &Place<'_>, commands: &[Command]) -> anyhow::Result<Did> {
+    pub(super) fn teardown(
+        &self,
+        place: &Place<'_>,
+        commands: &[Command],
+        unless: Option<&(Test, Command)>,
+    ) -> anyhow::Result<Did> {
         if self.keeps(place) {
             return Ok(Did::Nothing("kept".to_owned()));
         }
@@ -70,6 +75,11 @@ impl World<'_> {
             if let Err(failure) = self.prepared(place, command, 120).run(place.cancel) {
                 failures.push(failure.to_string());
             }
+        }
+        if let Some((test, command)) = unless
+            && let Err(error) = self.run(place, command, Some(test), 120)
+        {
+            failures.push(format!("{error:#}"));
         }
         if failures.is_empty() {
             return Ok(Did::Something);

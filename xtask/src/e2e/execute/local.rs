@@ -1,11 +1,17 @@
 //! Processes of this machine: the services, and what stands for components and cluster.
 
-use std::{ffi::OsStr, fs, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use subprocess::Record;
 
-use super::{Did, World};
+use super::{Did, Place, World, wait_until};
 use crate::{
     e2e::{hash, plan::Command},
     run_folder::RunFolder,
@@ -51,6 +57,27 @@ impl World<'_> {
             .record(&record)
             .spawn()?;
         child.detach();
+        Ok(Did::Something)
+    }
+
+    /// Waits until a process takes connections on its ports.
+    pub(super) fn listens(
+        &self,
+        place: &Place<'_>,
+        name: &str,
+        ports: &[u16],
+        seconds: u64,
+    ) -> anyhow::Result<Did> {
+        let what = format!("{name} listens on {ports:?} of 127.0.0.1");
+        let limit = Duration::from_secs(seconds);
+        let listening = wait_until(place.context, &what, limit, Duration::from_millis(50), || {
+            self.check_alive(name)?;
+            let deaf = ports
+                .iter()
+                .find_map(|port| Some((port, TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).err()?)));
+            Ok(deaf.map_or(Ok(()), |(port, error)| Err(format!("port {port}: {error}"))))
+        });
+        listening.map_err(|error| self.with_process_log(name, error))?;
         Ok(Did::Something)
     }
 

@@ -29,7 +29,7 @@ use super::{
     measure::{Memory, Meter},
     plan::{Step, Work, tag_of},
     ports::Reserved,
-    settings::Settings,
+    settings::{Remote, Settings},
 };
 use crate::{
     doctor,
@@ -188,7 +188,11 @@ impl<'a> World<'a> {
             Step::StackFile { to } => self.stack_file(to),
             Step::Scenarios { command } => self.run_scenarios(place, command),
             Step::Collect { commands, seconds } => self.collect(place, commands, *seconds),
-            Step::Teardown { commands } => self.teardown(place, commands),
+            Step::CopyContext { from, to } => self.copy_context(place, from, to),
+            Step::ImageTag { name, inspect } => self.image_tag(place, name, inspect),
+            Step::ClusterScoped { to } => self.cluster_scoped(to),
+            Step::Listens { name, ports, seconds } => self.listens(place, name, ports, *seconds),
+            Step::Teardown { commands, unless } => self.teardown(place, commands, unless.as_ref()),
         }
     }
 
@@ -207,6 +211,9 @@ impl<'a> World<'a> {
                  this one came: cargo install --path crates/kube-embedded; or set KUBE_EMBEDDED_BIN to where it is",
                 program.display()
             );
+        }
+        if let Some(Remote { registry, .. }) = &self.settings.remote {
+            return remote_tools(registry);
         }
         let support = doctor::provider_support(*provider, node_image.as_deref());
         if support.works() {
@@ -303,4 +310,19 @@ pub(super) fn wait_until<T>(
         context.progress(&state);
         context.pause(interval)?;
     }
+}
+
+/// What a run in a cluster of somebody's needs on this machine.
+fn remote_tools(registry: &str) -> anyhow::Result<Did> {
+    let missing: Vec<&str> = ["kubectl", "podman"]
+        .into_iter()
+        .filter(|program| which::which(program).is_err())
+        .collect();
+    anyhow::ensure!(
+        missing.is_empty(),
+        "the provider cluster needs {} in PATH: kubectl speaks to the cluster, podman builds the images and pushes \
+         them to {registry}",
+        missing.join(" and ")
+    );
+    Ok(Did::Something)
 }

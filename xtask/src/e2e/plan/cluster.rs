@@ -90,19 +90,12 @@ pub(super) fn collect(settings: &Settings) -> Step {
             here().args(["get", "all,configmaps,secrets", "--output=wide"]),
         ),
         ("describe.txt".to_owned(), here().args(["describe", "pods"])),
-        (
-            "node-images.txt".to_owned(),
-            podman().args([
-                "exec",
-                &settings.node(),
-                "ctr",
-                NAMESPACE,
-                "images",
-                "list",
-                "--quiet",
-            ]),
-        ),
     ];
+    if settings.remote.is_none() {
+        let node = settings.node();
+        let images = podman().args(["exec", &node, "ctr", NAMESPACE, "images", "list", "--quiet"]);
+        commands.push(("node-images.txt".to_owned(), images));
+    }
     for name in settings
         .stack
         .components
@@ -125,7 +118,10 @@ pub(super) fn teardown(settings: &Settings) -> Step {
     let mut commands =
         vec![podman().args(["rm", "--force", "--ignore", &build::builder_container(settings)])];
     commands.extend(remove_cluster(&settings.cluster(), &settings.kubeconfig()));
-    Step::Teardown { commands }
+    Step::Teardown {
+        commands,
+        unless: None,
+    }
 }
 
 /// What removes a run's cluster and its network, if they are there.

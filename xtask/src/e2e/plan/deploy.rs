@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Command, Kind, Step, common::answers, needed_tasks, phase, run, service_phase, task};
+use super::{
+    Command, Kind, Step, common::answers, needed_tasks, phase, run, run_unless, service_phase, task,
+};
 use crate::e2e::settings::Settings;
 
 /// Namespace, CRDs, secrets and Services, in one call and in this order.
@@ -21,7 +23,17 @@ pub(super) fn base(settings: &Settings) -> super::Task {
         },
     ];
     let mut crds = Vec::new();
-    let mut files = vec![namespace];
+    let mut files = Vec::new();
+    if settings.remote.is_none() {
+        files.push(namespace);
+    } else {
+        steps.push(Step::ClusterScoped {
+            to: settings
+                .folder
+                .join("manifests")
+                .join(super::namespace::CLUSTER_SCOPED),
+        });
+    }
     for (name, _) in stack
         .manifests()
         .filter(|(name, _)| !stack.jobs.contains_key(*name))
@@ -42,10 +54,22 @@ pub(super) fn base(settings: &Settings) -> super::Task {
             kinds,
             to: to.clone(),
         });
-        if is_crd {
-            crds.push(to.clone());
+        match (is_crd, settings.remote.is_some()) {
+            (true, true) => {
+                // One that is there may be somebody else's, or another run's: it stays as it is.
+                let kubectl = || settings.kubectl();
+                let there = kubectl().args(["get", "--filename"]).path(&to).succeeds();
+                steps.push(run_unless(
+                    there,
+                    kubectl().args(["create", "--filename"]).path(&to),
+                    60,
+                ));
+            }
+            _ => files.push(to.clone()),
         }
-        files.push(to);
+        if is_crd {
+            crds.push(to);
+        }
     }
     files.push(secrets);
     steps.push(run(apply(settings, &files), 120));

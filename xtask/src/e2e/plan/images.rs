@@ -17,6 +17,11 @@ pub(super) fn pull_name(image: &str) -> String {
     format!("pull:{name}")
 }
 
+/// The task that brings an entry's image to where it runs.
+pub(super) fn load_name(entry: &str) -> String {
+    format!("load:{entry}")
+}
+
 /// Fetches an image that is not here, once however many use it.
 pub(super) fn pull(plan: &mut Plan, image: &str, phase: usize) {
     let name = pull_name(image);
@@ -86,7 +91,7 @@ pub(super) fn load(settings: &Settings, name: &str, image: &str) -> super::Task 
         unless: Some(listed.prints(image)),
         seconds: 600,
     };
-    task(format!("load:{name}"), Kind::Load, phase::IMAGES, 4, vec![stream])
+    task(load_name(name), Kind::Load, phase::IMAGES, 4, vec![stream])
         .after("node")
         .needs("images", 1)
 }

@@ -60,7 +60,10 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
             Kind::Teardown,
             phase::LAST,
             1,
-            vec![Step::Teardown { commands: Vec::new() }],
+            vec![Step::Teardown {
+                commands: Vec::new(),
+                unless: None,
+            }],
         )
         .always(),
     );

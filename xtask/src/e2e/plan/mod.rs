@@ -7,6 +7,7 @@ mod deploy;
 mod images;
 mod kind;
 mod local;
+mod namespace;
 mod order;
 mod show;
 mod step;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub(crate) use self::{
     cluster::remove_cluster,
     local::KUBE_EMBEDDED,
+    namespace::remove_namespace,
     show::{Format, commands, plan as show},
     step::{Command, Step, Test, tag_of},
 };
@@ -61,9 +63,10 @@ pub(crate) fn make(settings: &Settings) -> Plan {
     plan.resource("compile", 1)
         .resource("network", 2)
         .resource("images", 2);
-    match settings.provider {
-        Provider::Kind | Provider::Cluster => kind::tasks(settings, &mut plan),
-        Provider::Local => local::tasks(settings, &mut plan),
+    match (settings.provider, &settings.remote) {
+        (Provider::Local, _) => local::tasks(settings, &mut plan),
+        (_, Some(remote)) => namespace::tasks(settings, remote, &mut plan),
+        (Provider::Kind | Provider::Cluster, None) => kind::tasks(settings, &mut plan),
     }
     order::apply(settings.order, &mut plan);
     plan

@@ -104,8 +104,24 @@ pub(crate) enum Step {
         commands: Vec<(String, Command)>,
         seconds: u64,
     },
-    /// Removes everything that the run made, or says what stays and why.
-    Teardown { commands: Vec<Command> },
+    /// Writes a kubeconfig of the run's own with what a command prints.
+    CopyContext { from: Command, to: PathBuf },
+    /// Makes an image's tag: the id of its content, which `inspect` prints.
+    ImageTag { name: String, inspect: Command },
+    /// Writes what the manifests have outside of the run's namespace.
+    ClusterScoped { to: PathBuf },
+    /// Waits until these ports of this machine take connections.
+    Listens {
+        name: String,
+        ports: Vec<u16>,
+        seconds: u64,
+    },
+    /// Removes everything that the run made, or says what stays and why. The last command is left out when its test
+    /// succeeds.
+    Teardown {
+        commands: Vec<Command>,
+        unless: Option<(Test, Command)>,
+    },
 }
 
 /// A command that succeeds and, where `expect` is given, prints it.
@@ -306,7 +322,29 @@ impl Step {
                     |(file, command): &(String, Command)| format!("{command}   # on failure, to {file}");
                 commands.iter().map(line).collect()
             }
-            Self::Teardown { commands } => commands.iter().map(Command::to_string).collect(),
+            Self::CopyContext { from, to } => vec![format!("{from}   # to {}", to.display())],
+            Self::ImageTag { name, inspect } => {
+                vec![
+                    format!("# {} = id of the image", tag_of(name)),
+                    inspect.to_string(),
+                ]
+            }
+            Self::ClusterScoped { to } => {
+                vec![format!(
+                    "# write what is outside of the namespace to {}",
+                    to.display()
+                )]
+            }
+            Self::Listens {
+                name, ports, seconds, ..
+            } => vec![format!(
+                "# until {name} listens on {ports:?} of 127.0.0.1, at most {seconds} s"
+            )],
+            Self::Teardown { commands, unless } => {
+                let last = unless.iter();
+                let last = last.flat_map(|(test, command)| with_test(Some(test), command.to_string()));
+                commands.iter().map(Command::to_string).chain(last).collect()
+            }
         }
     }
 }
