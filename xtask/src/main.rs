@@ -4,6 +4,7 @@
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod bench;
+mod completions;
 mod control;
 mod doctor;
 mod down;
@@ -12,13 +13,14 @@ mod forward;
 mod gc;
 mod install_hooks;
 mod logs;
+mod merge_reports;
 mod run_folder;
 mod stack;
 mod status;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// Builds, lints, deploys and tests the stack.
 #[derive(Parser)]
@@ -30,6 +32,7 @@ use clap::Parser;
 )]
 enum Verb {
     Bench(bench::Options),
+    Completions(completions::Options),
     Control(control::Options),
     Doctor(doctor::Options),
     Down(down::Options),
@@ -40,12 +43,14 @@ enum Verb {
     InstallHooks(install_hooks::Options),
     LintImages(lint_images::Options),
     Logs(logs::Options),
+    MergeReports(merge_reports::Options),
     Status(status::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Verb::parse() {
         Verb::Bench(options) => bench::run(options),
+        Verb::Completions(options) => completions::run(options, Verb::command()),
         Verb::Control(options) => control::run(options),
         Verb::Doctor(options) => doctor::run(options),
         Verb::Down(options) => down::run(options),
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         Verb::InstallHooks(options) => install_hooks::run(options),
         Verb::LintImages(options) => lint_images::run(options),
         Verb::Logs(options) => logs::run(options),
+        Verb::MergeReports(options) => merge_reports::run(options),
         Verb::Status(options) => status::run(options),
     };
     result.unwrap_or_else(|error| {

@@ -16,6 +16,7 @@ mod chrome_trace;
 mod compare;
 mod document;
 mod junit;
+mod merge;
 mod model;
 mod page;
 mod sampler;
@@ -33,6 +34,7 @@ pub use document::{
     Cost, Document, DocumentEdge, DocumentHeld, DocumentOutcome, DocumentTask, DocumentThrough, IfFree, Link,
     earlier_runs, schema,
 };
+pub use merge::{Part, merge};
 pub use model::{Earlier, Failure, Machine, Report, Run, RunResult, Sample, TaskInfo, Test, TestOutcome};
 pub use sampler::Sampler;
 pub use summary::summary;

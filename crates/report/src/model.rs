@@ -40,6 +40,9 @@ pub struct Run {
     pub provider_reason: String,
     /// Which edges joined the tasks: `graph`, `phased`, `sequential`.
     pub order: String,
+    /// Which part of the scenarios it ran, as `I/N`; all of them without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// The command that was given, program first.
     pub command: Vec<String>,
     /// When it began, in UTC (RFC 3339).

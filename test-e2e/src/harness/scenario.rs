@@ -67,6 +67,8 @@ pub(crate) enum Requirement {
     Faults,
     /// A scheduler that starts the new before it ends the old.
     Rollout,
+    /// A SIGKILL that leaves in place what the process had on disk.
+    Crash,
     /// The runner and its sources.
     Runner,
 }
@@ -101,6 +103,12 @@ impl Requirement {
                 return single.then(|| {
                     "one process can't take another's place without a gap; a rolling update needs pods"
                         .to_owned()
+                });
+            }
+            Self::Crash => {
+                let foreign = stack.provider == "cluster";
+                return foreign.then(|| {
+                    "in somebody's cluster a pod can be deleted but not killed, and its disk goes with it".to_owned()
                 });
             }
             Self::Runner => (

@@ -77,7 +77,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     build: Option<BuildOn>,
     /// Run the I-th of N parts of the scenarios
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<String>,
     /// Scenarios at a time
     #[arg(long, value_name = "N")]
@@ -181,6 +181,16 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     Ok(exit_code(result))
 }
 
+/// `I/N` as it was given, if it is a part of a whole.
+fn shard(text: &str) -> Result<String, String> {
+    let parts = text.split_once('/');
+    let numbers = parts.and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    match numbers {
+        Some((i, n)) if (1..=n).contains(&i) => Ok(format!("{i}/{n}")),
+        _ => Err("it must be I/N with I from 1 to N, as 1/3, 2/3 and 3/3".to_owned()),
+    }
+}
+
 /// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
 fn planned(options: &Options, settings: &settings::Settings) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
@@ -208,7 +218,8 @@ fn usage(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn exit_code(result: RunResult) -> ExitCode {
+/// How a run with this result ends.
+pub(crate) fn exit_code(result: RunResult) -> ExitCode {
     match result {
         RunResult::Passed => ExitCode::SUCCESS,
         RunResult::TestsFailed => ExitCode::FAILURE,

@@ -84,6 +84,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
             provider: settings.provider.to_string(),
             provider_reason: why.to_owned(),
             order: settings.order.to_string(),
+            shard: settings.shard.clone(),
             command: std::env::args().collect(),
             started,
             result,

@@ -107,6 +107,7 @@ pub(crate) fn passed() -> Report {
             provider: "kind".to_owned(),
             provider_reason: "podman, kind and kubectl work here".to_owned(),
             order: "graph".to_owned(),
+            shard: None,
             command: ["cargo", "xtask", "e2e", "--provider", "kind"]
                 .map(str::to_owned)
                 .to_vec(),

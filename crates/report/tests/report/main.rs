@@ -7,6 +7,7 @@ mod fixture;
 mod html;
 mod json;
 mod junit;
+mod merging;
 mod summary;
 mod timeline;
 mod xml;

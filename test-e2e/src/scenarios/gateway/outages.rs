@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::gateway::Alert;
 use crate::harness::context::Context;
 use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes, PostgreSql, Redis};
-use crate::harness::scenario::Requirement::{Control, Kubeconfig, Rollout};
+use crate::harness::scenario::Requirement::{Control, Crash, Kubeconfig, Rollout};
 use crate::harness::scenario::Scenario;
 use crate::load::Alerts;
 
@@ -30,7 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )
     .shares(&[Kubernetes, PostgreSql])
     .alone(&[Gateway, DataStorage])
-    .requires(&[Kubeconfig, Control])
+    .requires(&[Kubeconfig, Control, Crash])
     .takes(40, 300),
 ];
 

@@ -1,0 +1,255 @@
+//! Several runs that each did a part of the scenarios, as one report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use taskgraph::{Cause, Edge, Held, Outcome, TaskTrace, Trace};
+
+use crate::document::{Document, DocumentEdge, DocumentOutcome, DocumentTask};
+use crate::model::{Failure, Machine, Report, Run, RunResult, TaskInfo};
+
+/// One of the runs, and where its files are beside the merged report.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its report.json.
+    pub document: Document,
+    /// The folder with its logs, relative to the merged report's.
+    pub folder: String,
+}
+
+/// Merges the runs of all shards: the tests of all, the tasks of each under its shard's name, on one clock.
+/// `id` and `command` are the merged report's own. A shard whose run left no report is a failure of the merged one:
+/// what was not tried has not passed.
+///
+/// # Errors
+/// If the runs are not the shards of one whole: a run of everything, of another stack, of another number of shards,
+/// the same shard twice, or the same scenario in two.
+pub fn merge(mut parts: Vec<Part>, id: &str, command: Vec<String>) -> anyhow::Result<Report> {
+    let shards = shards(&parts)?;
+    parts.sort_by_key(|part| shard_of(&part.document.run).ok());
+    let first = parts
+        .first()
+        .context("there is no report to merge")?
+        .document
+        .clone();
+    let runs = || parts.iter().map(|part| &part.document.run);
+    let started = runs().map(|run| run.started).min().unwrap_or(first.run.started);
+    let mut merged = Report {
+        run: Run {
+            id: id.to_owned(),
+            provider: joined(runs().map(|run| run.provider.as_str())),
+            provider_reason: joined(runs().map(|run| run.provider_reason.as_str())),
+            order: joined(runs().map(|run| run.order.as_str())),
+            command,
+            started,
+            result: RunResult::Passed,
+            kept: runs().any(|run| run.kept),
+            shard: None,
+            ..first.run.clone()
+        },
+        machine: machine(&parts),
+        trace: Trace {
+            wall: Duration::ZERO,
+            resources: BTreeMap::new(),
+            tasks: Vec::new(),
+        },
+        tasks: BTreeMap::new(),
+        tests: Vec::new(),
+        failures: Vec::new(),
+        samples: Vec::new(),
+        earlier: Vec::new(),
+    };
+    let mut results: Vec<RunResult> = runs().map(|run| run.result).collect();
+    for part in parts {
+        add(&mut merged, part, started)?;
+    }
+    for shard in 1..=shards.whole {
+        if !shards.here.contains(&shard) {
+            let task = format!("{shard}/{}", shards.whole);
+            let text = format!("shard {task} left no report: its scenarios were not tried");
+            merged.failures.push(Failure { task, text });
+            results.push(RunResult::Failed);
+        }
+    }
+    merged.run.result = worst(&results);
+    Ok(merged)
+}
+
+/// Which shards there are, and of how many.
+struct Shards {
+    here: BTreeSet<usize>,
+    whole: usize,
+}
+
+fn shards(parts: &[Part]) -> anyhow::Result<Shards> {
+    let mut here = BTreeMap::new();
+    let mut wholes: BTreeMap<(usize, &str), &str> = BTreeMap::new();
+    let mut tests: BTreeMap<&str, &str> = BTreeMap::new();
+    for Part { document, .. } in parts {
+        let run = &document.run;
+        let (shard, whole) = shard_of(run)?;
+        if let Some(other) = here.insert(shard, run.id.as_str()) {
+            bail!("the runs {other} and {} are both shard {shard}/{whole}", run.id);
+        }
+        wholes.insert((whole, &run.stack), &run.id);
+        for test in &document.tests {
+            if let Some(other) = tests.insert(&test.name, &run.id) {
+                bail!(
+                    "{} is in the runs {other} and {}: they are not shards of one build",
+                    test.name,
+                    run.id
+                );
+            }
+        }
+    }
+    ensure!(
+        wholes.len() <= 1,
+        "these are not shards of one whole: {}",
+        wholes
+            .iter()
+            .map(|((whole, stack), run)| format!("run {run} is one of {whole} of the stack {stack}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let whole = wholes.keys().next().map_or(0, |(whole, _)| *whole);
+    Ok(Shards {
+        here: here.into_keys().collect(),
+        whole,
+    })
+}
+
+/// `2/3` → (2, 3).
+fn shard_of(run: &Run) -> anyhow::Result<(usize, usize)> {
+    let shard = run
+        .shard
+        .as_deref()
+        .with_context(|| format!("run {} is no shard: it was called without --shard I/N", run.id))?;
+    let parts = shard
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    parts.with_context(|| format!("run {}: {shard} is no shard; it must be I/N", run.id))
+}
+
+/// Each different word once, in the order of the runs.
+fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut different: Vec<&str> = Vec::new();
+    for word in words {
+        if !different.contains(&word) {
+            different.push(word);
+        }
+    }
+    different.join(", ")
+}
+
+fn machine(parts: &[Part]) -> Machine {
+    let machines = || parts.iter().map(|part| &part.document.machine);
+    Machine {
+        system: joined(machines().map(|machine| machine.system.as_str())),
+        cpus: machines().map(|machine| machine.cpus).max().unwrap_or_default(),
+        memory_bytes: machines()
+            .map(|machine| machine.memory_bytes)
+            .max()
+            .unwrap_or_default(),
+    }
+}
+
+/// The gravest: what stopped a shard says more than what a scenario found.
+fn worst(results: &[RunResult]) -> RunResult {
+    let order = [RunResult::Interrupted, RunResult::Failed, RunResult::TestsFailed];
+    let found = order.into_iter().find(|grave| results.contains(grave));
+    found.unwrap_or(RunResult::Passed)
+}
+
+fn add(merged: &mut Report, part: Part, started: jiff::Timestamp) -> anyhow::Result<()> {
+    let Part { document, folder } = part;
+    let (shard, whole) = shard_of(&document.run)?;
+    let rename = |name: &str| format!("{shard}/{whole} {name}");
+    let later = document.run.started.duration_since(started);
+    let later = Duration::try_from(later).unwrap_or_default();
+    for (name, capacity) in document.resources {
+        merged.trace.resources.insert(rename(&name), capacity);
+    }
+    for task in document.tasks {
+        let info = TaskInfo {
+            kind: task.kind.clone(),
+            log: task.log.as_ref().map(|log| format!("{folder}/{log}")),
+        };
+        let traced = traced(task, later, &rename);
+        merged.trace.wall = merged.trace.wall.max(traced.end);
+        merged.tasks.insert(traced.name.clone(), info);
+        merged.trace.tasks.push(traced);
+    }
+    merged.tests.extend(document.tests);
+    merged
+        .failures
+        .extend(document.failures.into_iter().map(|failure| Failure {
+            task: rename(&failure.task),
+            text: failure.text,
+        }));
+    Ok(())
+}
+
+/// A task of report.json as it was in the trace, on the merged report's clock.
+fn traced(task: DocumentTask, later: Duration, rename: &impl Fn(&str) -> String) -> TaskTrace {
+    let at = |seconds: f64| later + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let edge = |edge: DocumentEdge| Edge {
+        task: rename(&edge.task),
+        milestone: edge.milestone,
+    };
+    TaskTrace {
+        name: rename(&task.name),
+        after: task.after.into_iter().map(edge).collect(),
+        needs: task
+            .needs
+            .iter()
+            .map(|(name, count)| (rename(name), *count))
+            .collect(),
+        estimate: Duration::try_from_secs_f64(task.estimate).unwrap_or_default(),
+        always: task.always,
+        ready: task.ready.map(at),
+        start: task.start.map(at),
+        end: at(task.end),
+        released_by: task.released_by.map(edge),
+        held: task.held.map(|held| Held {
+            resources: held.resources.iter().map(|name| rename(name)).collect(),
+            freed_by: held.freed_by.map(|name| rename(&name)),
+        }),
+        milestones: task
+            .milestones
+            .into_iter()
+            .map(|(name, seconds)| (name, at(seconds)))
+            .collect(),
+        outcome: outcome(task.outcome, rename),
+        notes: task.notes,
+        measured: task.measured,
+    }
+}
+
+fn outcome(outcome: DocumentOutcome, rename: &impl Fn(&str) -> String) -> Outcome {
+    let cause = |words: String, because_of: Option<String>| match because_of {
+        Some(task) => Cause::Needs { task: rename(&task) },
+        None => Cause::Interrupted {
+            reason: words.trim_start_matches("interrupted: ").to_owned(),
+        },
+    };
+    match outcome {
+        DocumentOutcome::Done { note } => Outcome::Done { note },
+        DocumentOutcome::Skipped { reason } => Outcome::Skipped { reason },
+        DocumentOutcome::Failed { error, panicked } => Outcome::Failed { error, panicked },
+        DocumentOutcome::Cancelled {
+            cause: words,
+            because_of,
+            detail,
+        } => Outcome::Cancelled {
+            cause: cause(words, because_of),
+            detail,
+        },
+        DocumentOutcome::NotStarted {
+            cause: words,
+            because_of,
+        } => Outcome::NotStarted {
+            cause: cause(words, because_of),
+        },
+    }
+}
