@@ -1,5 +1,7 @@
 //! Images: fetched, built with a content hash as their tag, streamed into the node.
 
+use std::collections::BTreeSet;
+
 use super::{Command, Kind, Plan, Step, phase, run_unless, task};
 use crate::e2e::settings::Settings;
 
@@ -67,13 +69,20 @@ pub(super) fn image(settings: &Settings, service: &str) -> super::Task {
         .needs("images", 1)
 }
 
-/// Streams an image into the node, unless the node has it.
-pub(super) fn load(settings: &Settings, name: &str, image: &str) -> super::Task {
+/// Streams images into the node as one archive, unless the node has them all: what they share is sent once.
+pub(super) fn load<'a>(
+    settings: &Settings,
+    name: &str,
+    images: impl IntoIterator<Item = &'a str>,
+) -> super::Task {
     let node = settings.node();
-    let filter = format!("name=={image}");
-    let listed = podman().args([
-        "exec", &node, "ctr", NAMESPACE, "images", "list", "--quiet", &filter,
-    ]);
+    let images: BTreeSet<&str> = images.into_iter().collect();
+    let filters = images.iter().map(|image| format!("name=={image}"));
+    let listed = podman()
+        .args(["exec", &node, "ctr", NAMESPACE, "images", "list", "--quiet"])
+        .args(filters);
+    // It lists them by name, a line each.
+    let all: Vec<&str> = images.iter().copied().collect();
     let import = podman().args([
         "exec",
         "--interactive",
@@ -86,9 +95,9 @@ pub(super) fn load(settings: &Settings, name: &str, image: &str) -> super::Task 
         "-",
     ]);
     let stream = Step::Pipe {
-        from: podman().args(["save", image]),
+        from: podman().args(["save", "--multi-image-archive"]).args(images),
         into: import,
-        unless: Some(listed.prints(image)),
+        unless: Some(listed.prints(all.join("\n"))),
         seconds: 600,
     };
     task(load_name(name), Kind::Load, phase::IMAGES, 4, vec![stream])

@@ -12,7 +12,7 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
         .values()
         .map(|component| &component.image)
         .collect();
-    for image in bases.into_iter().chain(components) {
+    for image in bases.into_iter().chain(components.iter().copied()) {
         images::pull(plan, image, phase::IMAGES);
     }
     if let Some(image) = &settings.node_image {
@@ -33,19 +33,23 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
     let begun =
         task("node", Kind::Cluster, phase::CLUSTER, 3, vec![answers]).after_milestone("cluster", "begun");
     plan.task(begun);
-    for (name, component) in &settings.stack.components {
-        let pulled = images::pull_name(&component.image);
-        plan.task(images::load(settings, name.get_ref(), &component.image).after(pulled));
+    // Databases of one maker share most of their layers.
+    if !components.is_empty() {
+        let pulled = components.iter().map(|image| images::pull_name(image));
+        let images = components.iter().map(|image| image.as_str());
+        plan.task(images::load(settings, "components", images).after_all(pulled));
     }
     for service in settings.stack.services.keys() {
         let image = settings.image(service.get_ref());
-        plan.task(images::load(settings, service.get_ref(), &image).after(format!("image:{service}")));
+        plan.task(
+            images::load(settings, service.get_ref(), [image.as_str()]).after(format!("image:{service}")),
+        );
     }
     plan.task(deploy::base(settings));
     for name in settings.stack.components.keys() {
         let steps = deploy::deploy(settings, name.get_ref(), None);
         let component = task(name.get_ref().clone(), Kind::Deploy, phase::IMAGES, 8, steps);
-        let component = component.after("base").after(format!("load:{name}"));
+        let component = component.after("base").after("load:components");
         plan.task(component.after_all(needed_tasks(settings, name.get_ref())));
     }
     for name in common::entries_in_order(settings) {

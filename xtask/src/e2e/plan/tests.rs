@@ -66,7 +66,7 @@ fn images_are_loaded_while_kubernetes_still_starts() {
     let edge = taskgraph::Edge::milestone("cluster", "begun");
     assert_eq!(task(&plan, "node").after, [edge]);
     assert!(
-        !task(&plan, "load:postgresql")
+        !task(&plan, "load:components")
             .after
             .contains(&taskgraph::Edge::end("cluster"))
     );
