@@ -39,6 +39,9 @@ struct Options {
     /// The first part of the correlations' names.
     #[arg(long, default_value = "load")]
     prefix: String,
+    /// The ids of events that were answered 201 or 202 go here, one a line.
+    #[arg(long, value_name = "FILE")]
+    acknowledged: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -56,6 +59,7 @@ struct Tally {
     micros: Vec<u32>,
     statuses: BTreeMap<u16, u64>,
     broken: u64,
+    acknowledged: String,
 }
 
 #[tokio::main]
@@ -75,9 +79,13 @@ async fn main() -> anyhow::Result<()> {
         let tally = task.await??;
         all.micros.extend(tally.micros);
         all.broken += tally.broken;
+        all.acknowledged.push_str(&tally.acknowledged);
         for (status, count) in tally.statuses {
             *all.statuses.entry(status).or_default() += count;
         }
+    }
+    if let Some(file) = &options.acknowledged {
+        std::fs::write(file, &all.acknowledged)?;
     }
     report(&options, all, begin.elapsed().as_secs_f64())
 }
@@ -97,6 +105,8 @@ fn report(options: &Options, mut all: Tally, seconds: f64) -> anyhow::Result<()>
         .filter(|(status, _)| **status < 300)
         .map(|(_, count)| count)
         .sum();
+    // A refusal is an answer of the design; whether it may be one, the caller knows.
+    let refused = all.statuses.get(&503).copied().unwrap_or(0);
     let events = good
         * if options.what == What::Batches {
             options.batch as u64
@@ -104,7 +114,7 @@ fn report(options: &Options, mut all: Tally, seconds: f64) -> anyhow::Result<()>
             1
         };
     let line = serde_json::json!({
-        "requests": requests, "events": events, "failed": requests - good + all.broken, "seconds": seconds,
+        "requests": requests, "events": events, "failed": requests - good - refused + all.broken, "seconds": seconds,
         "per_second": events as f64 / seconds,
         "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0), "statuses": all.statuses,
     });
@@ -139,10 +149,15 @@ async fn connection(
         if due >= end || Instant::now() >= end {
             return Ok(tally);
         }
-        build(&options, number, count, &mut request, &mut body);
+        let event_id = build(&options, number, count, &mut request, &mut body);
         stream.write_all(request.as_bytes()).await?;
         match read_answer(&mut stream, &mut answer).await {
-            Ok(status) => *tally.statuses.entry(status).or_default() += 1,
+            Ok(status) => {
+                *tally.statuses.entry(status).or_default() += 1;
+                if options.acknowledged.is_some() && matches!(status, 201 | 202) {
+                    writeln!(tally.acknowledged, "{event_id}")?;
+                }
+            }
             Err(error) => {
                 eprintln!("a connection broke: {error:#}");
                 tally.broken += 1;
@@ -156,19 +171,21 @@ async fn connection(
     }
 }
 
-fn build(options: &Options, number: u64, count: u64, request: &mut String, body: &mut String) {
+/// Writes a request; the id of its last event.
+fn build(options: &Options, number: u64, count: u64, request: &mut String, body: &mut String) -> Uuid {
     request.clear();
     body.clear();
+    let mut event_id = Uuid::nil();
     let turn = count * options.connections as u64 + number;
     let (path, method) = match options.what {
         What::Events => {
-            event(options, turn, body);
+            event_id = event(options, turn, body);
             ("/api/v1/audit/events", "POST")
         }
         What::Batches => {
             for index in 0..options.batch {
                 body.push(if index == 0 { '[' } else { ',' });
-                event(
+                event_id = event(
                     options,
                     turn.wrapping_mul(options.batch as u64) + index as u64,
                     body,
@@ -194,18 +211,21 @@ fn build(options: &Options, number: u64, count: u64, request: &mut String, body:
             body.len()
         )
     };
+    event_id
 }
 
-/// The event that the benchmarks store; xtask's pgbench script inserts the same row.
-fn event(options: &Options, turn: u64, body: &mut String) {
+/// The event that the benchmarks store, and its id; xtask's pgbench script inserts the same row.
+fn event(options: &Options, turn: u64, body: &mut String) -> Uuid {
+    let event_id = Uuid::now_v7();
     let _ = write!(
         body,
         r#"{{"event_id":"{}","version":"1.0","event_type":"gateway.signal.received","event_timestamp":"{}","event_category":"gateway","event_action":"received","event_outcome":"success","correlation_id":"{}-{}","actor_type":"service","actor_id":"gateway","resource_type":"Pod","resource_id":"payment-api-789","namespace":"prod","cluster_name":"main","severity":"critical","duration_ms":12,"event_data":{{"fingerprint":"8ac6f8bc4acc94d391b44e85621242bb042d3ffb137aa5fc0d10b00316f30751","signal_name":"HighMemoryUsage","attempt":{turn},"labels":{{"alertname":"HighMemoryUsage","team":"payments","pod":"payment-api-789"}},"ratio":0.93}}}}"#,
-        Uuid::now_v7(),
+        event_id,
         jiff::Timestamp::now(),
         options.prefix,
         turn % options.correlations,
     );
+    event_id
 }
 
 /// Reads one answer with a Content-Length; its status.

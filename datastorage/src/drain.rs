@@ -99,7 +99,7 @@ impl Drain {
             return Ok(());
         }
         if self.appender.as_ref().is_none_or(Appender::is_closed) {
-            self.appender = Some(Appender::open(&self.shared.database).await?);
+            self.appender = Some(Appender::open(&self.shared.database, self.shared.ends.clone()).await?);
         }
         if !self.lock().await? {
             return Ok(());

@@ -16,6 +16,7 @@ use crate::config::{Config, Secrets};
 use crate::drain::Drain;
 use crate::http::{self, Gate, Service};
 use crate::metrics::Metrics;
+use crate::store::append::Ends;
 use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::Streams;
@@ -40,6 +41,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     let shared = Shared {
         database: Database::new(&config, &secrets)?,
         streams: Streams::new(&config, &secrets)?,
+        ends: Ends::default(),
         keys: Arc::new(secrets.chain_keys),
         availability: Availability::new(readiness.clone()),
         metrics: Arc::new(Metrics::new(&mut registry)),

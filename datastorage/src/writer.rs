@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
 use crate::metrics::Metrics;
-use crate::store::append::{Appender, Away, Verdict};
+use crate::store::append::{Appender, Away, Ends, Verdict};
 use crate::store::database::Database;
 use crate::store::stream::{Kind, StreamError, Streams};
 
@@ -121,6 +121,7 @@ impl Writer {
 pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) streams: Streams,
+    pub(crate) ends: Ends,
     pub(crate) keys: Arc<Keys>,
     pub(crate) availability: Availability,
     pub(crate) metrics: Arc<Metrics>,
@@ -211,8 +212,8 @@ impl Committer {
             return;
         }
         if self.opening.is_none() && self.retry_at.is_none_or(|at| Instant::now() >= at) {
-            let database = self.shared.database.clone();
-            self.opening = Some(tokio::spawn(async move { Appender::open(&database).await }));
+            let Shared { database, ends, .. } = self.shared.clone();
+            self.opening = Some(tokio::spawn(async move { Appender::open(&database, ends).await }));
         }
         let Some(opening) = &mut self.opening else { return };
         if self.retry_at.is_some() && !opening.is_finished() {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
 
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Hash};
 use crate::store::events::Stored;
 
 #[derive(Serialize)]
@@ -107,8 +107,16 @@ impl EventJson {
             retention_days,
             sequence,
             recorded_at: recorded_at.to_timestamp(),
-            previous_hash: hex::encode(previous_hash),
-            event_hash: hex::encode(event_hash),
+            previous_hash: hexadecimal(&previous_hash),
+            event_hash: hexadecimal(&event_hash),
         })
     }
+}
+
+/// As `hex::encode`, which goes character by character.
+fn hexadecimal(hash: &Hash) -> String {
+    let mut digits = [0; 64];
+    // 32 bytes have 64 digits, which are ASCII.
+    let _ = hex::encode_to_slice(hash, &mut digits);
+    String::from_utf8_lossy(&digits).into_owned()
 }

@@ -159,18 +159,14 @@ impl Conditions {
 }
 
 /// A page, newest first, and how many there are in all (counted up to `count_limit`).
+///
+/// Most lists end with their first page, which tells their number; only where there is more, it is counted.
 pub(crate) async fn page(
     client: &deadpool_postgres::Client,
     request: &PageRequest,
     count_limit: i64,
 ) -> Result<Page, tokio_postgres::Error> {
     let PageRequest { filter, limit, start } = request;
-    let mut counted = Conditions::of(filter);
-    let most = counted.bind(count_limit + 1);
-    let count_sql = format!(
-        "SELECT count(*) FROM (SELECT 1 FROM audit_events{} LIMIT ${most}) AS found",
-        counted.to_sql()
-    );
     let mut chosen = Conditions::of(filter);
     let offset = match start {
         Start::Offset(offset) => *offset,
@@ -183,39 +179,51 @@ pub(crate) async fn page(
     // One more than asked tells whether there is a next page.
     let limit_number = chosen.bind(limit + 1);
     let offset_number = chosen.bind(offset);
-    let page_sql = format!(
+    let sql = format!(
         "SELECT {COLUMNS} FROM audit_events{conditions} ORDER BY event_timestamp DESC, event_id DESC \
          LIMIT ${limit_number} OFFSET ${offset_number}"
     );
-    let (count_statement, page_statement) = futures::try_join!(
-        client.prepare_cached(&count_sql),
-        client.prepare_cached(&page_sql)
-    )?;
-    let (count_parameters, page_parameters) = (counted.parameters(), chosen.parameters());
-    let (count, rows) = futures::try_join!(
-        client.query_one(&count_statement, &count_parameters),
-        client.query(&page_statement, &page_parameters),
-    )?;
-    let counted: i64 = count.get(0);
+    let statement = client.prepare_cached(&sql).await?;
+    let rows = client.query(&statement, &chosen.parameters()).await?;
     let wanted = usize::try_from(*limit).unwrap_or(usize::MAX);
+    let is_last = rows.len() <= wanted;
+    let counted = match start {
+        Start::Offset(offset) if is_last && (*offset == 0 || !rows.is_empty()) => {
+            offset.saturating_add(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+        }
+        _ => count(client, filter, count_limit).await?,
+    };
     let events = rows
         .iter()
         .take(wanted)
         .map(read)
         .collect::<Result<Vec<_>, _>>()?;
-    let next = (rows.len() > wanted)
-        .then(|| events.last())
-        .flatten()
-        .map(|last| Cursor {
-            time: last.event.event_timestamp,
-            event_id: last.event.event_id,
-        });
+    let next = (!is_last).then(|| events.last()).flatten().map(|last| Cursor {
+        time: last.event.event_timestamp,
+        event_id: last.event.event_id,
+    });
     Ok(Page {
         events,
         total: counted.min(count_limit),
         total_is_exact: counted <= count_limit,
         next,
     })
+}
+
+/// How many events there are, counted up to one more than `count_limit`.
+async fn count(
+    client: &deadpool_postgres::Client,
+    filter: &Filter,
+    count_limit: i64,
+) -> Result<i64, tokio_postgres::Error> {
+    let mut counted = Conditions::of(filter);
+    let most = counted.bind(count_limit + 1);
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM audit_events{} LIMIT ${most}) AS found",
+        counted.to_sql()
+    );
+    let statement = client.prepare_cached(&sql).await?;
+    Ok(client.query_one(&statement, &counted.parameters()).await?.get(0))
 }
 
 /// One event.

@@ -10,6 +10,10 @@ mod catalogue;
 mod chain;
 #[cfg(test)]
 mod command_line;
+#[cfg(all(test, feature = "contract"))]
+mod contract;
+#[cfg(all(test, feature = "privileged"))]
+mod disk;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]

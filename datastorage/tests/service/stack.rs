@@ -80,6 +80,18 @@ impl Servers {
         })
     }
 
+    /// Runs SQL as the superuser in a transaction that stays open, with its locks, until what is returned is dropped.
+    pub(crate) fn hold(&self, sql: &str) -> tokio_postgres::Client {
+        self.runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&self.superuser_url(), NoTls)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
+            client
+        })
+    }
+
     /// One number.
     pub(crate) fn count(&self, sql: &str) -> i64 {
         self.sql(sql)[0][0].as_deref().unwrap().parse().unwrap()
@@ -162,6 +174,21 @@ impl Service {
     /// On these servers, with more configuration.
     pub(crate) fn start_with(servers: Arc<Servers>, more: &str) -> Self {
         let folder = configured(&servers, more);
+        let migrated = run(&folder, &["migrate"], &[]);
+        assert!(migrated.status.success(), "{}", text(&migrated));
+        Self::serve(servers, folder)
+    }
+
+    /// On these servers, with lines in the section of PostgreSQL and other configuration.
+    pub(crate) fn start_with_postgresql(servers: Arc<Servers>, section: &str, more: &str) -> Self {
+        let folder = configured(&servers, more);
+        let file = folder.path().join("config.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(
+            &file,
+            config.replacen("[postgresql]\n", &format!("[postgresql]\n{section}\n"), 1),
+        )
+        .unwrap();
         let migrated = run(&folder, &["migrate"], &[]);
         assert!(migrated.status.success(), "{}", text(&migrated));
         Self::serve(servers, folder)

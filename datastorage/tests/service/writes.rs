@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stack::{EVENTS, Servers, Service, event, name};
+use crate::stack::{EVENTS, Servers, Service, event, name, until};
 
 const BATCH: &str = "/api/v1/audit/events/batch";
 const NOTIFICATIONS: &str = "/api/v1/audit/notifications";
@@ -234,11 +234,11 @@ fn what_the_api_takes_at_its_limits_the_database_takes_too() {
 }
 
 #[test]
-fn eighty_writers_are_served_by_a_small_pool_and_the_pool_is_as_large_as_it_says() {
-    let servers = Arc::new(Servers::shared());
-    let more = "[writer]\ncommitters = 2\n";
-    let service = Arc::new(Service::start_with(servers, more));
-    // The pool's size stands in the section that the harness writes.
+fn eighty_writers_are_served_by_a_few_connections() {
+    let service = Arc::new(Service::start_with(
+        Arc::new(Servers::shared()),
+        "[writer]\ncommitters = 2\n",
+    ));
     let correlation = name("many");
     let writers: Vec<_> = (0..80)
         .map(|_| {
@@ -258,29 +258,101 @@ fn eighty_writers_are_served_by_a_small_pool_and_the_pool_is_as_large_as_it_says
     let connections = service.servers.count(&format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND application_name = 'datastorage'"
     ));
-    // 2 committers, the drain, retention, and at most the pool.
-    assert!((2..=20).contains(&connections), "{connections} connections");
+    // 2 committers, the drain, the readiness check, retention, and those of the pool that were needed.
+    assert!((2..=8).contains(&connections), "{connections} connections");
     let sizes = service.metric("datastorage_commit_group_size_sum")
         / service.metric("datastorage_commit_group_size_count");
     assert!(sizes > 1.0, "no group held more than one event: {sizes}");
 }
 
 #[test]
-fn a_full_queue_refuses_and_does_not_lose() {
-    let service = Service::start();
+fn the_pool_is_as_large_as_it_is_told_to_be() {
+    for size in [3, 7] {
+        let servers = Arc::new(Servers::shared());
+        let section = format!("pool_size = {size}\nstatement_timeout_ms = 20000\nlock_timeout_ms = 20000");
+        let service = Arc::new(Service::start_with_postgresql(servers, &section, ""));
+        // Nobody can read until this is dropped.
+        let held = service
+            .servers
+            .hold("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE");
+        let readers: Vec<_> = (0..12)
+            .map(|_| {
+                let service = Arc::clone(&service);
+                thread::spawn(move || service.get(EVENTS).status)
+            })
+            .collect();
+        let waiting = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'datastorage'
+             AND wait_event_type = 'Lock' AND query LIKE 'SELECT event_id,%'",
+            service.servers.database
+        );
+        until("every connection of the pool waits", 15, || {
+            match service.servers.count(&waiting) {
+                count if count == size => Ok(()),
+                count => Err(format!("{count} of {size}")),
+            }
+        });
+        drop(held);
+        let answers: Vec<u16> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        assert!(answers.contains(&200), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_and_what_it_took_is_stored() {
+    let servers = Arc::new(Servers::shared());
+    let more = "[writer]\nqueue_mib = 1\ncommit_timeout_ms = 20000\n";
+    let timeouts = "statement_timeout_ms = 20000\nlock_timeout_ms = 20000";
+    let service = Arc::new(Service::start_with_postgresql(servers, timeouts, more));
     let correlation = name("large");
-    let mut large = event(&correlation);
-    large["event_data"] = json!({"a": "x".repeat(200_000)});
-    let statuses: Vec<u16> = (0..4)
+    let held = service
+        .servers
+        .hold("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE");
+    // Of 200 KB each: five fit a queue of 1 MiB.
+    let writers: Vec<_> = (0..20)
         .map(|_| {
-            large["event_id"] = json!(Uuid::now_v7());
-            service.write(&large).status
+            let (service, correlation) = (Arc::clone(&service), correlation.clone());
+            thread::spawn(move || {
+                let mut large = event(&correlation);
+                large["event_data"] = json!({"a": "x".repeat(200_000)});
+                let answer = service.write(&large);
+                (answer.status, answer.retry_after)
+            })
         })
         .collect();
-    assert_eq!(statuses, [201; 4]);
-    let body = json!([vec![large; 30]]);
-    assert_eq!(service.post(BATCH, &body).status, 413);
-    assert_eq!(service.events(&correlation).len(), 4);
+    // The refused are answered at once, while the others wait.
+    until("fifteen refused writers", 15, || {
+        match writers.iter().filter(|writer| writer.is_finished()).count() {
+            15 => Ok(()),
+            count => Err(format!("{count} answered")),
+        }
+    });
+    drop(held);
+    let answers: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.0 == 503).collect();
+    assert_eq!(refused.len(), 15, "{answers:?}");
+    assert!(refused.iter().all(|answer| answer.1.is_some()), "Retry-After");
+    assert_eq!(
+        answers.iter().filter(|answer| answer.0 == 201).count(),
+        5,
+        "{answers:?}"
+    );
+    assert_eq!(service.events(&correlation).len(), 5);
+    assert_eq!(
+        service.write(&event(&correlation)).status,
+        201,
+        "there is room again"
+    );
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused() {
+    let service = Service::start();
+    let correlation = name("body");
+    let mut large = event(&correlation);
+    large["event_data"] = json!({"a": "x".repeat(200_000)});
+    assert_eq!(service.post(BATCH, &json!(vec![large; 30])).status, 413);
+    assert_eq!(service.events(&correlation).len(), 0);
 }
 
 #[test]

@@ -1,196 +1,148 @@
 //! `cargo xtask bench datastorage`: DataStorage beside what PostgreSQL itself does on the same machine, in one run:
-//! pgbench inserting and querying the same rows in the same tables, and COPY.
+//! pgbench inserting and querying the same rows in the same tables, and COPY; then faults, counting what was
+//! acknowledged against what is stored.
 //!
 //! pgbench speaks PostgreSQL's protocol and computes nothing; the service parses, checks and answers HTTP, keeps the
 //! chain and the table of ids, and shares the machine with the program that loads it.
 
+mod outages;
+mod page;
 mod plot;
+mod queries;
+mod record;
 mod sql;
 mod subject;
+mod writes;
 
-use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use subject::{Load, Subject};
+use record::Record;
 
 /// Measure DataStorage beside pgbench and COPY
-#[derive(Args)]
+///
+/// Each part has a PostgreSQL and a Redis of its own and can be measured by itself; its figures replace those of its
+/// last run, and `--write` writes all that are there.
+#[derive(Args, Clone)]
 pub(crate) struct Options {
+    /// A look in about a minute: short, few, and small tables
+    #[arg(long)]
+    quick: bool,
+
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    part: Vec<Part>,
+
     /// How long each figure is measured
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 8)]
     seconds: u64,
 
     /// How often each pair is measured, one after the other; the medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// Sizes of the table at which queries are measured
-    #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
+    /// Sizes of the table at which queries are measured, the smallest first
+    #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000, 10_000_000])]
     rows: Vec<u64>,
 
-    /// Writes the plots here as SVG
-    #[arg(long, value_name = "FOLDER")]
-    plots: Option<PathBuf>,
+    /// Wait for a line on stdin when a table is filled, so that the machine can be made quiet for what is measured
+    #[arg(long)]
+    pause: bool,
+
+    /// Renew this bench's part of docs/benchmarks.md, and its plots
+    #[arg(long)]
+    write: bool,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
-/// A figure of the service, the same of PostgreSQL, and the ratio.
-struct Pair {
-    what: String,
-    service: f64,
-    database: f64,
-    limit: Option<f64>,
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// Markdown
+    Text,
+    /// One object
+    Json,
+}
+
+/// What can be measured by itself.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// Start, memory, single writes by number of connections, a steady rate
+    Writes,
+    /// Batches of 100, and COPY
+    Batches,
+    /// The first page of a correlation by size of the table
+    Queries,
+    /// Faults under load: acknowledged against stored
+    Outages,
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options {
-        seconds,
-        rounds,
-        rows,
-        plots,
-    } = options;
-    let subject = Subject::start(seconds)?;
-    eprintln!(
-        "ready {:.0} ms after its start, {:.1} MiB resident",
-        subject.ready_ms,
-        subject.memory_mib()?
-    );
-    let idle = subject.memory_mib()?;
-    let mut pairs = Vec::new();
-    let mut curve = Vec::new();
-    for connections in [1, 4, 16, 64, 256] {
-        let limit = match connections {
-            16 => Some(1.0),
-            64 => Some(1.2),
-            _ => None,
+    let options = if options.quick { quick(options) } else { options };
+    let programs = subject::Programs::build()?;
+    let mut record = if options.quick {
+        Record::default()
+    } else {
+        Record::load()?
+    };
+    let parts = if options.part.is_empty() {
+        Part::value_variants().to_vec()
+    } else {
+        options.part.clone()
+    };
+    for part in &parts {
+        let measured = match part {
+            Part::Writes => writes::single(&programs, &options)?,
+            Part::Batches => writes::batches(&programs, &options)?,
+            Part::Queries => queries::measure(&programs, &options)?,
+            Part::Outages => outages::measure(&programs, &options)?,
         };
-        let name = format!("single writes, {connections} connections, events/s");
-        let (pair, load) = subject.pair(
-            name,
-            rounds,
-            limit,
-            connections,
-            &["--what", "events"],
-            sql::INSERT,
-            1.0,
-        )?;
-        curve.push((connections as f64, pair.service, pair.database, load));
-        pairs.push(pair);
+        record.parts.insert(*part, measured);
+        if !options.quick {
+            record.save()?;
+        }
     }
-    let loaded = subject.memory_mib()?;
-    for connections in [4, 16] {
-        let name = format!("batches of 100, {connections} connections, events/s");
-        let load = ["--what", "batches", "--batch", "100"];
-        pairs.push(
-            subject
-                .pair(
-                    name,
-                    rounds,
-                    Some(0.8),
-                    connections,
-                    &load,
-                    sql::INSERT_100,
-                    100.0,
-                )?
-                .0,
-        );
-    }
-    let copied = subject.copy()?;
-    let steady = subject.load(16, &["--what", "events", "--rate", "1000"])?;
-    let mut sizes = Vec::new();
-    for size in rows {
-        subject.fill(size)?;
-        let load = [
-            "--what",
-            "queries",
-            "--prefix",
-            "fill",
-            "--correlations",
-            &(size / sql::EVENTS_OF_ONE).to_string(),
-        ];
-        let name = format!("first page by correlation, 16 connections, {size} rows, queries/s");
-        let script = sql::page(size / sql::EVENTS_OF_ONE);
-        let (pair, _) = subject.pair(name, rounds, Some(0.7), 16, &load, &script, 1.0)?;
-        let alone = subject.load(1, &load)?;
-        sizes.push((size as f64, alone));
-        pairs.push(pair);
-    }
-    let text = report(&subject, &pairs, &curve, copied, &steady, &sizes, (idle, loaded));
+    let text = match options.format {
+        Format::Text => page::markdown(&record),
+        Format::Json => format!("{}\n", record.document()),
+    };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    if let Some(folder) = plots {
-        fs::create_dir_all(&folder)?;
-        let writes: Vec<_> = curve
-            .iter()
-            .map(|(x, service, database, _)| (*x, *service, *database))
-            .collect();
-        fs::write(folder.join("datastorage-writes.svg"), plot::writes(&writes))?;
+    if options.write {
+        page::renew(&record)?;
     }
-    Ok(ExitCode::SUCCESS)
+    let missed = parts
+        .iter()
+        .filter_map(|part| record.parts.get(part))
+        .any(|part| part.figures.iter().any(|figure| figure.holds() == Some(false)));
+    Ok(if missed {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each is a part of the one report, and is used once"
-)]
-fn report(
-    subject: &Subject,
-    pairs: &[Pair],
-    curve: &[(f64, f64, f64, Load)],
-    copied: f64,
-    steady: &Load,
-    sizes: &[(f64, Load)],
-    (idle, loaded): (f64, f64),
-) -> String {
-    let mut text = format!("PostgreSQL {}, commits on disk.\n\n", subject.version());
-    text.push_str(
-        "| what | DataStorage | PostgreSQL (pgbench) | ratio | wanted |\n|---|---:|---:|---:|---:|\n",
-    );
-    for Pair {
-        what,
-        service,
-        database,
-        limit,
-    } in pairs
-    {
-        let wanted = limit.map_or(String::new(), |limit| format!("≥ {limit}"));
-        let ratio = service / database;
-        text.push_str(&format!(
-            "| {what} | {service:.0} | {database:.0} | {ratio:.2} | {wanted} |\n"
-        ));
+fn quick(options: Options) -> Options {
+    Options {
+        seconds: 2,
+        rounds: 1,
+        rows: vec![20_000, 100_000],
+        write: false,
+        ..options
     }
-    text.push_str(&format!(
-        "| COPY of the same rows, one connection, rows/s | | {copied:.0} | | |\n"
-    ));
-    text.push_str("\n| latency, ms | p50 | p95 | p99 | max |\n|---|---:|---:|---:|---:|\n");
-    let row = |what: &str, load: &Load| {
-        let Load {
-            p50_ms,
-            p95_ms,
-            p99_ms,
-            max_ms,
-            ..
-        } = load;
-        format!("| {what} | {p50_ms:.1} | {p95_ms:.1} | {p99_ms:.1} | {max_ms:.1} |\n")
-    };
-    for (connections, _, _, load) in curve {
-        text.push_str(&row(
-            &format!("single writes, {connections} connections, all they carry"),
-            load,
-        ));
+}
+
+/// Waits until whoever watches says that the machine is quiet.
+fn pause(options: &Options) -> anyhow::Result<()> {
+    if options.pause {
+        eprintln!("ready to measure: press Enter");
+        std::io::stdin().lock().read_line(&mut String::new())?;
     }
-    text.push_str(&row("single writes, 1,000/s (wanted: p95 < 10)", steady));
-    for (size, load) in sizes {
-        text.push_str(&row(
-            &format!("first page by correlation, {size} rows, one connection"),
-            load,
-        ));
-    }
-    text.push_str(&format!(
-        "\nStart to ready {:.0} ms; resident {idle:.1} MiB idle, {loaded:.1} MiB after the writes at 256 connections.\n",
-        subject.ready_ms
-    ));
-    text
+    Ok(())
 }

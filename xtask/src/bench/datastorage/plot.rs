@@ -1,4 +1,4 @@
-//! A plot as SVG: writes a second by number of connections.
+//! Plots as SVG, readable on white and on dark pages.
 
 use std::fmt::Write as _;
 
@@ -6,65 +6,88 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 const MARGIN: f64 = 60.0;
 
-/// Connections (on a scale of powers of two) against events a second, of the service and of pgbench.
-pub(super) fn writes(points: &[(f64, f64, f64)]) -> String {
-    let most = points
-        .iter()
-        .flat_map(|(_, service, database)| [*service, *database])
-        .fold(1.0, f64::max);
-    let widest = points
-        .iter()
-        .map(|(connections, _, _)| connections.log2())
-        .fold(1.0, f64::max);
-    let x = |connections: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * connections.log2() / widest;
-    let y = |rate: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * rate / most;
+/// A line of a plot: its name and its points, both axes in their own units.
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    pub(super) colour: &'static str,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Lines over a logarithmic horizontal axis.
+pub(super) fn svg(title: &str, lines: &[Line]) -> String {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let most = points().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
+    let least = points().map(|point| point.0.log2()).fold(f64::MAX, f64::min);
+    let widest = points().map(|point| point.0.log2()).fold(least + 1.0, f64::max);
+    let x = |value: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (value.log2() - least) / (widest - least);
+    let y = |value: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / most;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"13\" role=\"img\" aria-label=\"Single writes a second by connections\">\n\
+         font-size=\"13\" role=\"img\" aria-label=\"{title}\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"30\" font-weight=\"bold\">Single writes a second by connections</text>\n"
+         <text x=\"{MARGIN}\" y=\"24\" font-weight=\"bold\">{title}</text>\n"
     );
     for step in 0..=4 {
-        let rate = most * f64::from(step) / 4.0;
+        let value = most * f64::from(step) / 4.0;
+        let digits = if most < 10.0 { 2 } else { 0 };
         let _ = writeln!(
             svg,
-            "<line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{2}\" y2=\"{2}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{2}\" \
-             text-anchor=\"end\" dy=\"4\">{rate:.0}</text>",
+            "<line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{2:.1}\" y2=\"{2:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{}\" y=\"{2:.1}\" text-anchor=\"end\" dy=\"4\">{value:.digits$}</text>",
             WIDTH - MARGIN,
             MARGIN - 8.0,
-            y(rate),
+            y(value),
         );
     }
-    for (connections, _, _) in points {
+    let marks = lines.first().map_or(&[][..], |line| &line.points);
+    for (mark, _) in marks {
         let _ = writeln!(
             svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{connections}</text>",
-            x(*connections),
-            HEIGHT - MARGIN + 20.0
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            x(*mark),
+            HEIGHT - MARGIN + 20.0,
+            short(*mark)
         );
     }
-    let service: Vec<_> = points
-        .iter()
-        .map(|(connections, rate, _)| (x(*connections), y(*rate)))
-        .collect();
-    let database: Vec<_> = points
-        .iter()
-        .map(|(connections, _, rate)| (x(*connections), y(*rate)))
-        .collect();
-    for (line, colour, name, at) in [
-        (service, "#0b57d0", "DataStorage (HTTP, chain, ids)", 0.0),
-        (database, "#8a5a00", "pgbench (bare INSERT)", 1.0),
-    ] {
-        let path: Vec<String> = line.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    for (number, line) in lines.iter().enumerate() {
+        let colour = line.colour;
+        let path: Vec<String> = line
+            .points
+            .iter()
+            .map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value)))
+            .collect();
         let _ = writeln!(
             svg,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" points=\"{}\"/>\
-             <text x=\"{}\" y=\"{}\" fill=\"{colour}\" text-anchor=\"end\">{name}</text>",
-            path.join(" "),
-            WIDTH - MARGIN,
-            HEIGHT - MARGIN - 30.0 + 18.0 * at,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" points=\"{}\"/>",
+            path.join(" ")
+        );
+        for (at, value) in &line.points {
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"/>",
+                x(*at),
+                y(*value)
+            );
+        }
+        let left = MARGIN + 240.0 * number as f64;
+        let _ = writeln!(
+            svg,
+            "<circle cx=\"{left}\" cy=\"{}\" r=\"5\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{}</text>",
+            HEIGHT - 18.0,
+            left + 12.0,
+            HEIGHT - 14.0,
+            line.name,
         );
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// A number as people write it on an axis.
+fn short(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{} M", value / 1e6),
+        value if value >= 1e4 => format!("{} k", value / 1e3),
+        value => format!("{value}"),
+    }
 }
