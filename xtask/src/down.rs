@@ -50,8 +50,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Removes what a run made in a cluster that others use too.
-fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
+pub(crate) fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
     let owner = folder.owner();
+    if !folder.kubeconfig().exists() {
+        // It never came as far as to enter the cluster.
+        return Ok(());
+    }
     let removal = e2e::remove_namespace(&owner.stack, &owner.run, folder.path());
     let named = |command: &e2e::Command| {
         eprintln!("{command}");

@@ -10,7 +10,10 @@ use subprocess::{Cancel, Command, Process, Record};
 
 use super::find::{Found, Garbage};
 use super::machine::Machine;
-use crate::run_folder;
+use crate::{
+    down,
+    run_folder::{self, Provider, State},
+};
 
 /// Stopping a node with everything that runs in it.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -32,7 +35,13 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
         Garbage::Container(name) => podman(&["rm", "--force", "--volumes", name]),
         Garbage::Network(name) => podman(&["network", "rm", "--force", name]),
         Garbage::Image(name) => podman(&["rmi", "--force", name]),
-        Garbage::Folder(run) => run.clone().remove(),
+        Garbage::Folder(run) => {
+            // The way into the cluster is in the folder, so the folder goes last.
+            if run.owner().provider == Provider::Cluster && run.owner().state != State::Finished {
+                down::remove_from_cluster(run)?;
+            }
+            run.clone().remove()
+        }
         Garbage::Entry(run) => run_folder::forget(&machine.index_folder, run),
     }
 }

@@ -34,6 +34,17 @@ impl World<'_> {
         Ok(Did::Something)
     }
 
+    /// Where another run makes the same at the same moment, one of both is told that it is there already.
+    pub(super) fn create(&self, place: &Place<'_>, there: &Test, command: &Command) -> anyhow::Result<Did> {
+        match self.run(place, command, Some(there), 60) {
+            Err(error) => match self.nothing_to_do(place, Some(there))? {
+                Some(why) => Ok(Did::Nothing(why)),
+                None => Err(error),
+            },
+            done => done,
+        }
+    }
+
     pub(super) fn pipe(
         &self,
         place: &Place<'_>,

@@ -70,13 +70,18 @@ impl World<'_> {
         if let Err(error) = super::local::stop_processes(self.folder) {
             failures.push(format!("{error:#}"));
         }
-        for command in commands {
+        // Where the run never came as far as to enter somebody's cluster there is nothing of it in there.
+        let entered = self.settings.remote.is_none() || self.settings.kubeconfig().exists();
+        for command in commands
+            .iter()
+            .filter(|command| entered || command.program != "kubectl")
+        {
             // Each is tried: what one of them leaves must not keep the others.
             if let Err(failure) = self.prepared(place, command, 120).run(place.cancel) {
                 failures.push(failure.to_string());
             }
         }
-        if let Some((test, command)) = unless
+        if let Some((test, command)) = unless.filter(|_| entered)
             && let Err(error) = self.run(place, command, Some(test), 120)
         {
             failures.push(format!("{error:#}"));

@@ -191,6 +191,7 @@ impl<'a> World<'a> {
             Step::CopyContext { from, to } => self.copy_context(place, from, to),
             Step::ImageTag { name, inspect } => self.image_tag(place, name, inspect),
             Step::ClusterScoped { to } => self.cluster_scoped(to),
+            Step::Create { there, command } => self.create(place, there, command),
             Step::Listens { name, ports, seconds } => self.listens(place, name, ports, *seconds),
             Step::Teardown { commands, unless } => self.teardown(place, commands, unless.as_ref()),
         }

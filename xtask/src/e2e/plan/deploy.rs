@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{
-    Command, Kind, Step, common::answers, needed_tasks, phase, run, run_unless, service_phase, task,
-};
+use super::{Command, Kind, Step, common::answers, needed_tasks, phase, run, service_phase, task};
 use crate::e2e::settings::Settings;
 
 /// Namespace, CRDs, secrets and Services, in one call and in this order.
@@ -26,13 +24,6 @@ pub(super) fn base(settings: &Settings) -> super::Task {
     let mut files = Vec::new();
     if settings.remote.is_none() {
         files.push(namespace);
-    } else {
-        steps.push(Step::ClusterScoped {
-            to: settings
-                .folder
-                .join("manifests")
-                .join(super::namespace::CLUSTER_SCOPED),
-        });
     }
     for (name, _) in stack
         .manifests()
@@ -58,12 +49,10 @@ pub(super) fn base(settings: &Settings) -> super::Task {
             (true, true) => {
                 // One that is there may be somebody else's, or another run's: it stays as it is.
                 let kubectl = || settings.kubectl();
-                let there = kubectl().args(["get", "--filename"]).path(&to).succeeds();
-                steps.push(run_unless(
-                    there,
-                    kubectl().args(["create", "--filename"]).path(&to),
-                    60,
-                ));
+                steps.push(Step::Create {
+                    there: kubectl().args(["get", "--filename"]).path(&to).succeeds(),
+                    command: kubectl().args(["create", "--filename"]).path(&to),
+                });
             }
             _ => files.push(to.clone()),
         }

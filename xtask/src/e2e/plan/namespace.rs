@@ -90,6 +90,10 @@ fn namespace(settings: &Settings, remote: &Remote) -> super::Task {
             to: namespace.clone(),
             text: common::namespace_object(settings),
         },
+        // Before anything is made it is written what is to be removed.
+        Step::ClusterScoped {
+            to: settings.folder.join("manifests").join(CLUSTER_SCOPED),
+        },
         run(kubectl().args(["version", "--request-timeout=20s"]), 30),
         run_unless(
             there,
@@ -184,7 +188,7 @@ pub(crate) fn remove_namespace(stack: &str, run: &str, folder: &Path) -> Removal
 }
 
 /// The file with the run's objects outside of its namespace.
-pub(super) const CLUSTER_SCOPED: &str = "cluster-scoped.json";
+const CLUSTER_SCOPED: &str = "cluster-scoped.json";
 
 #[cfg(test)]
 mod tests {

@@ -110,6 +110,8 @@ pub(crate) enum Step {
     ImageTag { name: String, inspect: Command },
     /// Writes what the manifests have outside of the run's namespace.
     ClusterScoped { to: PathBuf },
+    /// Makes what others may make at the same time: whose attempt it was does not matter.
+    Create { there: Test, command: Command },
     /// Waits until these ports of this machine take connections.
     Listens {
         name: String,
@@ -335,6 +337,7 @@ impl Step {
                     to.display()
                 )]
             }
+            Self::Create { there, command } => with_test(Some(there), command.to_string()),
             Self::Listens {
                 name, ports, seconds, ..
             } => vec![format!(
