@@ -28,7 +28,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     folder.take_over()?;
     e2e::stop_processes(&folder)?;
     if let (Provider::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
-        for command in e2e::remove_cluster(&cluster, &folder.kubeconfig()) {
+        for command in e2e::remove_cluster(&cluster) {
             eprintln!("{command}");
             let command = subprocess::Command::new(command.filled(str::to_owned));
             command

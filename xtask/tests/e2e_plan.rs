@@ -59,7 +59,7 @@ fn a_dry_run_prints_the_commands_and_runs_none() {
         "kind create cluster --retain --wait 0s --image example.com/node:1 --name kubernaut-e2e-RUN",
         "podman save --multi-image-archive quay.io/sclorg/postgresql-16-c9s:latest quay.io/sclorg/redis-7-c9s:latest | podman exec --interactive kubernaut-e2e-RUN-control-plane ctr",
         "cargo build --locked --package datastorage --package gateway",
-        "kind delete cluster --name kubernaut-e2e-RUN",
+        "podman rm --force --ignore --time 0 --volumes kubernaut-e2e-RUN-control-plane",
     ] {
         assert!(commands.contains(expected), "{expected} is not in:\n{commands}");
     }

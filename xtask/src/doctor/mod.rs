@@ -68,7 +68,16 @@ impl Support {
 
     /// What it lacks and what to do, for one line.
     pub(crate) fn why_not(&self) -> String {
-        let told = |check: &Check| format!("{} {}", check.name, check.found);
+        let told = |check: &Check| {
+            // A version that is there and not enough is told with the one that is.
+            let is_version = check.found.starts_with(|letter: char| letter.is_ascii_digit());
+            let wanted = if is_version && check.wanted.ends_with("or newer") {
+                format!("; {} is needed", check.wanted)
+            } else {
+                String::new()
+            };
+            format!("{} {}{wanted}", check.name, check.found)
+        };
         match &self.missing[..] {
             [Check { fix: Some(fix), .. }] => format!(
                 "{} ({})",

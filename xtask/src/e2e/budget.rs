@@ -52,6 +52,19 @@ impl Budget {
         }
     }
 
+    /// What there was when the run began.
+    pub(crate) fn in_words(&self) -> Option<String> {
+        let here = self
+            .here
+            .as_ref()
+            .map(|(bytes, from)| format!("{} MiB {from}", bytes / MEBIBYTE));
+        let engine = self
+            .engine
+            .map(|bytes| format!("{} MiB in podman's machine", bytes / MEBIBYTE));
+        let both: Vec<String> = here.into_iter().chain(engine).collect();
+        (!both.is_empty()).then(|| both.join(", "))
+    }
+
     /// Gives each task its need of memory, and the compile as many jobs as there is memory for. Says what may not
     /// fit even alone.
     pub(crate) fn apply(&self, provider: Provider, plan: &mut Plan) -> Vec<String> {

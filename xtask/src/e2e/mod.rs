@@ -18,6 +18,7 @@ mod setup;
 mod shared_cluster;
 mod template;
 mod variables;
+mod watch;
 mod yaml;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
@@ -49,7 +50,8 @@ const SAMPLES: Duration = Duration::from_millis(500);
 /// Everything that can run at the same time does. Results are in target/e2e/RUN/: report, logs, timeline.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Only scenarios whose name contains one of these
+    /// Only scenarios whose name contains one of these; `watch` as the first word keeps the stack and runs again on
+    /// each save
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
     /// Where the stack runs [default: kind where it works, else local]
@@ -106,15 +108,21 @@ pub(crate) struct Options {
 
 pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     options.stack = std::path::absolute(&options.stack)?;
+    let here = std::env::current_dir()?;
     run_folder::enter_workspace_of(&options.stack)?;
+    if options.filters.first().is_some_and(|word| word == "watch") {
+        return watch::run(&here, &run_folder::workspace(), &options.stack);
+    }
     let stack = match crate::stack::read(&options.stack) {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),
     };
     let provider = setup::provider(&options);
+    let runs = run_folder::RunFolder::list(&run_folder::runs(), &run_folder::index());
+    let budget = Budget::look(provider.provider, &runs);
     if options.plan || options.dry_run {
         let settings = setup::preview(&options, stack, provider.provider)?;
-        let plan = match planned(&options, &settings) {
+        let plan = match planned(&options, &settings, &budget) {
             Ok(plan) => plan,
             Err(error) => return Ok(usage(&error)),
         };
@@ -127,7 +135,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (mut folder, settings, reserved) = setup::real(&options, stack, provider.provider)?;
-    let plan = match planned(&options, &settings) {
+    let plan = match planned(&options, &settings, &budget) {
         Ok(plan) => plan,
         Err(error) => {
             folder.remove()?;
@@ -164,7 +172,8 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let scenarios = world.into_scenarios();
     let teardown = run.trace.task("teardown").map(|task| &task.outcome);
     let kept = matches!(teardown, Some(taskgraph::Outcome::Skipped { .. }));
-    folder.set_state(if kept { State::Kept } else { State::Finished })?;
+    // A full disk must not keep the end of the run from being told.
+    let noted = folder.set_state(if kept { State::Kept } else { State::Finished });
     screen::scenarios(&scenarios);
     let result = report::result(&run, interrupt.is_cancelled());
     let facts = report::Facts {
@@ -176,8 +185,9 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         kept,
         samples: sampler.finish(),
         scenarios,
+        memory: budget.in_words(),
     };
-    report::write(facts, &graph, run, options.format)?;
+    report::write(facts, &graph, run, options.format).and(noted)?;
     Ok(exit_code(result))
 }
 
@@ -192,10 +202,9 @@ fn shard(text: &str) -> Result<String, String> {
 }
 
 /// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
-fn planned(options: &Options, settings: &settings::Settings) -> anyhow::Result<Plan> {
+fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
-    let runs = run_folder::RunFolder::list(&run_folder::runs(), &run_folder::index());
-    for remark in Budget::look(settings.provider, &runs).apply(settings.provider, &mut plan) {
+    for remark in budget.apply(settings.provider, &mut plan) {
         eprintln!("{remark}");
     }
     if let Some(task) = &options.only {

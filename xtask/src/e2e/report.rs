@@ -40,6 +40,8 @@ pub(super) struct Facts<'a> {
     pub(super) kept: bool,
     pub(super) samples: Vec<report::Sample>,
     pub(super) scenarios: Vec<Scenario>,
+    /// How much memory the run began with, in words.
+    pub(super) memory: Option<String>,
 }
 
 /// Writes the report's files and prints the end of the run.
@@ -71,11 +73,18 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
         kept,
         samples,
         scenarios,
+        memory,
     } = facts;
+    let known = diagnose::Facts {
+        settings,
+        folder,
+        trace: &run.trace,
+        memory: memory.as_deref(),
+    };
     let failures = run
         .failures
         .iter()
-        .map(|failure| explained(&failure.task, &run.trace, settings, folder))
+        .map(|failure| explained(&failure.task, &scenarios, &known))
         .collect();
     Report {
         run: report::Run {
@@ -140,19 +149,34 @@ fn test(scenario: Scenario) -> Test {
     }
 }
 
-/// A failure with what its log says, and the command that runs just that again.
-fn explained(task: &str, trace: &taskgraph::Trace, settings: &Settings, folder: &RunFolder) -> Failure {
-    let mut text = match trace.task(task).map(|task| &task.outcome) {
+/// The end of a log that is searched: the cause stands near it.
+const SEARCHED: usize = 64 * 1024;
+
+/// A failure with what it is, as far as that is known, and the command that runs just that again.
+fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) -> Failure {
+    let mut text = match known.trace.task(task).map(|task| &task.outcome) {
         Some(TaskOutcome::Failed { error, .. }) => error.clone(),
         other => format!("{other:?}"),
     };
-    if ["check", "compile"].contains(&task) {
-        let log = std::fs::read_to_string(folder.log(task)).unwrap_or_default();
-        if let Some(errors) = diagnose::compile_errors(&log) {
-            text = format!("{text}\n  the compiler's first errors:\n{errors}");
-        }
+    let log = std::fs::read(known.folder.log(task)).unwrap_or_default();
+    // The log of a kept stack has one round after the other.
+    let log = String::from_utf8_lossy(&log[log.len().saturating_sub(SEARCHED)..]);
+    let log = log.rfind("\n$ ").map_or(&*log, |start| &log[start..]);
+    let mut said = BTreeMap::from([("log", log.to_owned())]);
+    if task == "test" {
+        let failed = scenarios.iter().filter_map(|scenario| scenario.detail.clone());
+        said.insert("scenarios", failed.collect::<Vec<_>>().join("\n"));
     }
-    let filters: String = settings
+    let case = diagnose::Case {
+        task,
+        role: known.settings.stack.role(task),
+        error: &text,
+        said,
+    };
+    let explanation = diagnose::explain(&case, known).unwrap_or_default();
+    text.push_str(&explanation);
+    let filters: String = known
+        .settings
         .filters
         .iter()
         .map(|filter| format!(" {filter}"))
@@ -164,7 +188,7 @@ fn explained(task: &str, trace: &taskgraph::Trace, settings: &Settings, folder: 
     };
     text = format!(
         "{text}\n  just that again: cargo xtask e2e --provider {}{only}",
-        settings.provider
+        known.settings.provider
     );
     Failure {
         task: task.to_owned(),

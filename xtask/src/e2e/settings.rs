@@ -94,6 +94,11 @@ pub(crate) struct Settings {
     pub(crate) own_program: PathBuf,
 }
 
+/// The container that is a cluster's only node.
+pub(crate) fn node_of(cluster: &str) -> String {
+    format!("{cluster}-control-plane")
+}
+
 impl Settings {
     pub(crate) fn namespace(&self) -> &str {
         &self.stack.stack.namespace
@@ -106,7 +111,7 @@ impl Settings {
 
     /// The container that is the cluster's only node.
     pub(crate) fn node(&self) -> String {
-        format!("{}-control-plane", self.cluster())
+        node_of(&self.cluster())
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use dockerfile::{Base, ReferenceKind};
 use taskgraph::Interrupt;
 
 use super::{
@@ -206,20 +207,25 @@ fn is_member(workspace: &Path, package: &str) -> anyhow::Result<bool> {
         .any(|known| known.name == package && known.source.is_none()))
 }
 
-/// The image of a Dockerfile's last stage.
+/// The image that a Dockerfile's last stage begins with, if only by other stages.
 fn base_image(dockerfile: &Path) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(dockerfile)
         .with_context(|| format!("can't read {}", dockerfile.display()))?;
-    let from = |line: &str| {
-        let mut words = line.split_whitespace();
-        words.next().filter(|word| word.eq_ignore_ascii_case("FROM"))?;
-        words.find(|word| !word.starts_with("--")).map(str::to_owned)
-    };
-    Ok(text
-        .lines()
-        .filter_map(from)
-        .next_back()
-        .filter(|image| image != "scratch"))
+    let images = dockerfile::images(&dockerfile::parse(&text), &BTreeMap::new());
+    // From the last stage down to the one that begins with an image.
+    let mut stage = images.stages.len().checked_sub(1);
+    while let Some(index) = stage {
+        match images.stages.get(index).map(|stage| stage.base) {
+            Some(Base::Stage(earlier)) if earlier < index => stage = Some(earlier),
+            Some(Base::Image) => break,
+            _ => return Ok(None),
+        }
+    }
+    let from = images
+        .references
+        .iter()
+        .find(|reference| reference.kind == ReferenceKind::From && reference.stage == stage);
+    Ok(from.and_then(|from| from.expanded.clone()))
 }
 
 /// Renders every template once, so that a wrong name in one is found before anything starts.
@@ -293,4 +299,27 @@ fn what_stays(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_the_image_behind_the_last_stage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("Dockerfile");
+        let base = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            base_image(&file).unwrap()
+        };
+        assert_eq!(
+            base("FROM --platform=linux/amd64 ubi9:1\n").as_deref(),
+            Some("ubi9:1")
+        );
+        let stages = "ARG V=3\nFROM builder:1 AS build\nRUN <<EOF\nFROM no:1\nEOF\nFROM \\\n  ubi9:$V AS base\n\
+                      FROM base\nCOPY --from=build /a /a\n";
+        assert_eq!(base(stages).as_deref(), Some("ubi9:3"));
+        assert_eq!(base("FROM builder:1 AS build\nFROM scratch\n"), None);
+    }
 }

@@ -128,6 +128,17 @@ pub(crate) struct Test {
 }
 
 impl Stack {
+    /// What an entry is: `job`, `service` or `component`.
+    pub(crate) fn role(&self, name: &str) -> Option<&'static str> {
+        if self.jobs.contains_key(name) {
+            Some("job")
+        } else if self.services.contains_key(name) {
+            Some("service")
+        } else {
+            self.components.contains_key(name).then_some("component")
+        }
+    }
+
     /// A path of the file as one that can be opened.
     pub(crate) fn path(&self, path: &Spanned<PathBuf>) -> PathBuf {
         self.folder.join(path.get_ref())

@@ -8,7 +8,11 @@ mod failures;
 #[cfg(test)]
 mod nothing_left;
 #[cfg(test)]
+mod on_kind;
+#[cfg(test)]
 mod repository;
+#[cfg(test)]
+mod warm;
 
 #[cfg(test)]
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -31,6 +35,8 @@ fn tests() -> std::process::ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(3));
     let mut trials = nothing_left::trials();
     trials.extend(failures::trials());
+    trials.extend(on_kind::trials());
+    trials.extend(warm::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -51,5 +57,16 @@ fn kind_test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<()> 
         return test.with_kind("kind");
     }
     test.with_kind(format!("kind: skipped without {KIND}=1"))
+        .with_ignored_flag(true)
+}
+
+/// A test that makes control groups or mounts, which only root may.
+#[cfg(test)]
+fn root_test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    let test = test(name, body);
+    if cfg!(target_os = "linux") && rustix::process::geteuid().is_root() {
+        return test;
+    }
+    test.with_kind("skipped without root on Linux")
         .with_ignored_flag(true)
 }

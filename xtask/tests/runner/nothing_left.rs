@@ -149,6 +149,10 @@ fn processes(folder: &Path, runner: u32) -> Vec<String> {
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
         let (environment, command) = (read("environ"), read("cmdline"));
+        // podman's name server of all networks, whoever's container was there when it was started.
+        if command.contains("/aardvark-dns ") {
+            continue;
+        }
         if environment.contains(&folder) || environment.contains(&owner) || command.contains(&folder) {
             left.push(format!("process {}: {command}", entry.file_name().display()));
         }

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::failures::Group;
+
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -91,6 +93,26 @@ impl Repository {
         self.run(&[&["e2e", "--stack", &stack], arguments].concat())
     }
 
+    /// A run of the stack inside a control group.
+    pub(crate) fn e2e_in(&self, group: &Group, arguments: &[&str]) -> anyhow::Result<Ended> {
+        let stack = self.file("deploy/stack.toml").display().to_string();
+        let inner = self.command(&[&["e2e", "--stack", &stack], arguments].concat());
+        // Enters before it becomes the runner; the number stays the same.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
+            .arg(group.door());
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(self.file("")).stdin(Stdio::null());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        finish(command)
+    }
+
     /// The names of a plan's tasks.
     pub(crate) fn tasks(&self, provider: &str) -> anyhow::Result<Vec<String>> {
         let stack = self.file("deploy/stack.toml").display().to_string();
@@ -112,6 +134,15 @@ impl Ended {
         let line = self.output.lines().find_map(|line| line.strip_prefix("run "));
         line.and_then(|line| line.split(' ').next())
             .with_context(|| format!("no run's id in:\n{}", self.output))
+    }
+
+    /// The line that tells a task's end.
+    pub(crate) fn task_line(&self, task: &str) -> anyhow::Result<&str> {
+        let mut lines = self.output.lines();
+        let is_it = |line: &&str| line.split_whitespace().nth(1) == Some(task);
+        lines
+            .find(is_it)
+            .with_context(|| format!("{task} is not told in:\n{}", self.output))
     }
 
     /// That each of these texts is in what people see at the end.

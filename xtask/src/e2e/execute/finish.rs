@@ -29,13 +29,21 @@ impl World<'_> {
         if !failed(place) {
             return Ok(Did::Nothing("nothing failed".to_owned()));
         }
-        if !self.settings.kubeconfig().exists() {
+        let begun = |(name, outcome): &(String, Outcome)| {
+            name == "cluster" && !matches!(outcome, Outcome::NotStarted { .. })
+        };
+        if !place.context.outcomes().iter().any(begun) {
             return Ok(Did::Nothing("there was no cluster yet".to_owned()));
         }
         let folder = self.folder.path().join("cluster");
         fs::create_dir_all(&folder)?;
         let deadline = std::time::Instant::now() + Duration::from_secs(seconds);
-        for (file, command) in commands {
+        let has_api = self.settings.kubeconfig().exists();
+        // A node that never came up has its own log to tell of it, and no API.
+        for (file, command) in commands
+            .iter()
+            .filter(|(_, command)| has_api || command.program != "kubectl")
+        {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 place
@@ -44,14 +52,18 @@ impl World<'_> {
                 break;
             }
             let filled = command.filled(|text| self.fill(text));
-            let output = subprocess::Command::new(filled)
+            let file = folder.join(file);
+            // Another round on a kept run begins it anew.
+            let _absent = fs::remove_file(&file);
+            // Both streams: a container's log comes on the two that it was written to.
+            let saved = subprocess::Command::new(filled)
                 .deadline(left.min(Duration::from_secs(20)))
-                .capture(place.cancel);
-            let text = match output {
-                Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-                Err(failure) => failure.to_string(),
-            };
-            fs::write(folder.join(file), text)?;
+                .log(&file)
+                .run(place.cancel);
+            if let Err(failure) = saved {
+                let text = fs::read_to_string(&file).unwrap_or_default();
+                fs::write(&file, format!("{text}\n{}\n", failure.ended()))?;
+            }
         }
         place.context.note(format!("saved to {}", folder.display()));
         Ok(Did::Something)

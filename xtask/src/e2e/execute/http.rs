@@ -1,12 +1,19 @@
 //! Steps that speak HTTP: a service that answers, objects for the embedded Kubernetes API.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use super::{Did, Place, World, wait_until};
 use crate::e2e::yaml::{self, Object};
+
+/// An old instance may answer while the new one takes its place; one that answers for longer is not going to go.
+const REPLACED: Duration = Duration::from_secs(15);
 
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
@@ -16,6 +23,13 @@ fn agent() -> ureq::Agent {
         .proxy(None)
         .build();
     config.into()
+}
+
+/// Status and body of a GET.
+pub(super) fn look(url: &str) -> Result<(u16, String), ureq::Error> {
+    let mut response = agent().get(url).call()?;
+    let status = response.status().as_u16();
+    Ok((status, response.body_mut().read_to_string().unwrap_or_default()))
 }
 
 impl World<'_> {
@@ -29,35 +43,44 @@ impl World<'_> {
         seconds: u64,
     ) -> anyhow::Result<Did> {
         let expected = version.map(|version| self.fill(version));
-        let agent = agent();
         let limit = Duration::from_secs(seconds);
         let as_version = expected
             .as_ref()
             .map(|version| format!(" as version {version}"))
             .unwrap_or_default();
         let what = format!("{url} answers 200{as_version}");
+        let mut other_version = None;
         let answer = wait_until(place.context, &what, limit, Duration::from_millis(50), || {
             // A process that ended never answers: its own last words tell why.
             self.check_alive(name)?;
-            let mut response = match agent.get(url).call() {
-                Ok(response) => response,
+            let (status, body) = match look(url) {
+                Ok(answer) => answer,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            let status = response.status().as_u16();
-            let body = response.body_mut().read_to_string().unwrap_or_default();
             let version = || {
                 serde_json::from_str::<Value>(&body).ok()?["version"]
                     .as_str()
                     .map(str::to_owned)
             };
-            let as_wanted = status == 200 && (expected.is_none() || version() == expected);
-            Ok(if as_wanted {
-                Ok(())
-            } else {
-                Err(format!("{status} {body}"))
+            Ok(match (status, version()) {
+                (200, found) if expected.is_none() || found == expected => Ok(()),
+                (200, found) => {
+                    let state = format!(
+                        "{url} answers as another version, {}: 200 {body}",
+                        found.as_deref().unwrap_or("and does not say which")
+                    );
+                    let since = *other_version.get_or_insert_with(Instant::now);
+                    if since.elapsed() > REPLACED {
+                        bail!("waited until {what}, but {state}");
+                    }
+                    Err(state)
+                }
+                _ => Err(format!("{status} {body}")),
             })
         });
-        answer.map_err(|error| self.with_process_log(name, error))?;
+        let answer = answer.map_err(|error| self.with_process_log(name, error));
+        self.let_go(name);
+        answer?;
         Ok(Did::Something)
     }
 

@@ -1,10 +1,12 @@
 //! Processes of this machine: the services, and what stands for components and cluster.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     net::{Ipv4Addr, TcpStream},
     path::Path,
+    sync::{MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -56,7 +58,8 @@ impl World<'_> {
             .log(self.folder.log(name))
             .record(&record)
             .spawn()?;
-        child.detach();
+        // Held until it answers: one that ends before tells how.
+        self.starting().insert(name.to_owned(), child);
         Ok(Did::Something)
     }
 
@@ -144,14 +147,39 @@ impl World<'_> {
 
     /// Where services are processes: that this one still runs.
     pub(super) fn check_alive(&self, service: &str) -> anyhow::Result<()> {
+        let ended = |child: &mut subprocess::Child| {
+            (!child.is_running()).then(|| child.failure(subprocess::Ended::Stopped))
+        };
+        if let Some(failure) = self.starting().get_mut(service).and_then(ended) {
+            return Err(anyhow!("{service} ended by itself\n{failure}"));
+        }
         match Record::read(&self.folder.process(service)) {
             Ok(record) if !record.is_alive() => Err(anyhow!("{service} ended by itself")),
             _ => Ok(()),
         }
     }
 
+    /// It answers, or nobody waits for it any more: it goes on by itself.
+    pub(super) fn let_go(&self, service: &str) {
+        if let Some(child) = self.starting().remove(service) {
+            child.detach();
+        }
+    }
+
+    pub(super) fn starting(&self) -> MutexGuard<'_, BTreeMap<String, subprocess::Child>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The error with the last lines of the process that it is about.
     pub(super) fn with_process_log(&self, service: &str, error: anyhow::Error) -> anyhow::Error {
+        if self
+            .starting()
+            .get(service)
+            .is_some_and(|child| !child.is_running())
+        {
+            // Its failure has them already.
+            return error;
+        }
         let Ok(record) = Record::read(&self.folder.process(service)) else {
             return error;
         };

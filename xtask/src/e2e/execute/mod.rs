@@ -46,6 +46,8 @@ pub(crate) struct World<'a> {
     tags: Mutex<BTreeMap<String, String>>,
     /// How each scenario ended, in the order of their ends.
     scenarios: Mutex<Vec<Scenario>>,
+    /// Processes that were started and have not answered yet.
+    starting: Mutex<BTreeMap<String, subprocess::Child>>,
     pub(crate) finish: Policy,
     trigger: Arc<Trigger>,
     memory: Memory,
@@ -73,6 +75,7 @@ impl<'a> World<'a> {
             secrets,
             tags: Mutex::default(),
             scenarios: Mutex::default(),
+            starting: Mutex::default(),
             finish,
             trigger: Arc::new(trigger),
             memory: Memory::start(),

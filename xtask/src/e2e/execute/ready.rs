@@ -11,8 +11,11 @@ use crate::e2e::{plan::Command, yaml};
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Ready,
-    /// Not yet, in words.
-    Waiting(String),
+    /// Not yet, in words, with the pod that is looked at.
+    Waiting {
+        state: String,
+        pod: Option<String>,
+    },
     /// Never, in words, with the pod that tells why.
     Failed {
         why: String,
@@ -54,7 +57,10 @@ impl World<'_> {
             for state in states {
                 match state {
                     State::Ready => {}
-                    State::Waiting(state) => waiting.push(state),
+                    State::Waiting { state, pod } => {
+                        last_pod = pod;
+                        waiting.push(state);
+                    }
                     State::Failed { why, pod } => {
                         last_pod = pod;
                         anyhow::bail!("{entry} does not get ready: {why}");
@@ -69,7 +75,21 @@ impl World<'_> {
         });
         match result {
             Ok(()) => Ok(Did::Something),
-            Err(error) => Err(self.with_logs(place, error, logs, last_pod.as_deref())),
+            Err(error) => {
+                let error = self.with_probe(entry, error);
+                Err(self.with_logs(place, error, logs, last_pod.as_deref()))
+            }
+        }
+    }
+
+    /// The error with what the entry's own readiness probe answers, where it is reached from here.
+    fn with_probe(&self, entry: &str, error: anyhow::Error) -> anyhow::Error {
+        let Some(url) = self.settings.url(entry, "health") else {
+            return error;
+        };
+        match super::http::look(&format!("{url}/readyz")) {
+            Ok((200, _)) | Err(_) => error,
+            Ok((status, body)) => anyhow::anyhow!("{error:#}\n  its probe answers {status} {body}"),
         }
     }
 
@@ -118,33 +138,78 @@ fn state(objects: &Value, kind: &str, name: &str) -> State {
         .iter()
         .find(|item| item["kind"] == kind && item["metadata"]["name"] == name)
     else {
-        return State::Waiting(format!("{kind} {name} is not there"));
+        return State::Waiting {
+            state: format!("{kind} {name} is not there"),
+            pod: None,
+        };
     };
     if let Some(done) = conclusion(workload, kind, name) {
         return done;
     }
-    let selector = &workload["spec"]["selector"]["matchLabels"];
-    let pods = items
-        .iter()
-        .filter(|item| item["kind"] == "Pod" && selects(selector, &item["metadata"]["labels"]));
-    let mut waiting = Vec::new();
-    for pod in pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
+    let waiting = |state| State::Waiting { state, pod: None };
+    if number(&workload["status"]["observedGeneration"]) < number(&workload["metadata"]["generation"]) {
+        // Its pods are still those of before the change.
+        return waiting(format!("{kind} {name}: its change was not seen yet"));
+    }
+    let mut states = Vec::new();
+    let mut looked_at = None;
+    for pod in newest_pods(items, workload, kind) {
         match pod_state(pod) {
-            State::Waiting(state) => waiting.push(state),
+            State::Waiting { state, pod } => {
+                looked_at = looked_at.or(pod);
+                states.push(state);
+            }
             State::Ready => {}
             failed => return failed,
         }
     }
-    if waiting.is_empty() {
-        waiting.push(format!("{kind} {name} has no pod yet"));
+    if states.is_empty() {
+        return waiting(format!("{kind} {name} has no pod yet"));
     }
-    State::Waiting(waiting.join("; "))
+    State::Waiting {
+        state: states.join("; "),
+        pod: looked_at,
+    }
+}
+
+/// The pods that a workload wants now. Those of before a change may fail while they go: that says nothing of it.
+fn newest_pods<'a>(items: &'a [Value], workload: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
+    let selector = &workload["spec"]["selector"]["matchLabels"];
+    let newest = match kind {
+        "StatefulSet" => workload["status"]["updateRevision"]
+            .as_str()
+            .map(|revision| ("controller-revision-hash", revision)),
+        "Deployment" => {
+            let owned = |item: &&Value| {
+                item["kind"] == "ReplicaSet"
+                    && item["metadata"]["ownerReferences"][0]["name"] == workload["metadata"]["name"]
+                    && item.pointer(REVISION).is_some()
+                    && item.pointer(REVISION) == workload.pointer(REVISION)
+            };
+            let set = items.iter().find(owned);
+            set.and_then(|set| set["metadata"]["labels"]["pod-template-hash"].as_str())
+                .map(|hash| ("pod-template-hash", hash))
+        }
+        _ => None,
+    };
+    items.iter().filter(move |item| {
+        let labels = &item["metadata"]["labels"];
+        item["kind"] == "Pod"
+            && selects(selector, labels)
+            && item["metadata"]["deletionTimestamp"].is_null()
+            && newest.is_none_or(|(label, value)| labels[label] == value)
+    })
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
 }
 
 /// Whether the workload's own status decides.
 fn conclusion(workload: &Value, kind: &str, name: &str) -> Option<State> {
     let status = &workload["status"];
-    let number = |field: &str| status[field].as_u64().unwrap_or(0);
+    let of = |field: &str| number(&status[field]);
     if kind == "Job" {
         let has = |kind: &str| {
             let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -162,9 +227,9 @@ fn conclusion(workload: &Value, kind: &str, name: &str) -> Option<State> {
         });
     }
     let wanted = workload["spec"]["replicas"].as_u64().unwrap_or(1);
-    let seen = number("observedGeneration") >= workload["metadata"]["generation"].as_u64().unwrap_or(0);
-    let current = number("updatedReplicas") == wanted && number("replicas") == wanted;
-    (seen && current && number("readyReplicas") == wanted).then_some(State::Ready)
+    let seen = of("observedGeneration") >= number(&workload["metadata"]["generation"]);
+    let current = of("updatedReplicas") == wanted && of("replicas") == wanted;
+    (seen && current && of("readyReplicas") == wanted).then_some(State::Ready)
 }
 
 fn selects(selector: &Value, labels: &Value) -> bool {
@@ -188,10 +253,11 @@ fn pod_state(pod: &Value) -> State {
         let restarts = container["restartCount"].as_u64().unwrap_or(0);
         if HOPELESS.contains(&reason) || restarts >= MOST_RESTARTS {
             let ended = &container["lastState"]["terminated"];
-            let ended = if ended.is_null() {
-                String::new()
-            } else {
-                format!(", it ended with {ended}")
+            let limit = memory_limit(pod, container_name);
+            let ended = match limit.filter(|_| ended["reason"] == "OOMKilled") {
+                Some(limit) => format!(", it ended with {ended}; its memory limit is {limit}"),
+                None if ended.is_null() => String::new(),
+                None => format!(", it ended with {ended}"),
             };
             let why = format!(
                 "container {container_name} of pod {name}: {reason} {message} ({restarts} restarts{ended})"
@@ -202,7 +268,10 @@ fn pod_state(pod: &Value) -> State {
             };
         }
         if !reason.is_empty() && reason != "ContainerCreating" {
-            return State::Waiting(format!("pod {name}: {reason} {message}"));
+            return State::Waiting {
+                state: format!("pod {name}: {reason} {message}"),
+                pod: Some(format!("pod/{name}")),
+            };
         }
     }
     let conditions = pod["status"]["conditions"]
@@ -215,7 +284,16 @@ fn pod_state(pod: &Value) -> State {
     let detail = unmet
         .and_then(|condition| condition["message"].as_str())
         .map(|text| format!(": {text}"));
-    State::Waiting(format!("pod {name} is {phase}{}", detail.unwrap_or_default()))
+    State::Waiting {
+        state: format!("pod {name} is {phase}{}", detail.unwrap_or_default()),
+        pod: Some(format!("pod/{name}")),
+    }
+}
+
+fn memory_limit<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
+    let containers = pod["spec"]["containers"].as_array()?;
+    let one = containers.iter().find(|one| one["name"] == container)?;
+    one["resources"]["limits"]["memory"].as_str()
 }
 
 #[cfg(test)]
@@ -251,18 +329,18 @@ mod tests {
         };
         assert_eq!(of(1, 1, 1, 2), State::Ready);
         assert!(
-            matches!(of(1, 1, 1, 1), State::Waiting(_)),
+            matches!(of(1, 1, 1, 1), State::Waiting { .. }),
             "its change was not seen yet"
         );
         assert!(
-            matches!(of(1, 2, 2, 2), State::Waiting(_)),
+            matches!(of(1, 2, 2, 2), State::Waiting { .. }),
             "an old pod is still there"
         );
         assert!(
-            matches!(of(0, 1, 1, 2), State::Waiting(_)),
+            matches!(of(0, 1, 1, 2), State::Waiting { .. }),
             "only the old pod is ready"
         );
-        assert!(matches!(of(1, 1, 0, 2), State::Waiting(_)));
+        assert!(matches!(of(1, 1, 0, 2), State::Waiting { .. }));
     }
 
     #[test]
@@ -281,6 +359,42 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_of_before_the_change_is_not_what_is_waited_for() {
+        let revision = |number: &str| json!({"deployment.kubernetes.io/revision": number});
+        let set = |number: &str, hash: &str| {
+            json!({"kind": "ReplicaSet", "metadata": {"name": hash, "labels": {"pod-template-hash": hash},
+                "annotations": revision(number), "ownerReferences": [{"name": "gateway"}]}})
+        };
+        let pod = |hash: &str, reason: &str| {
+            json!({"kind": "Pod", "metadata": {"name": hash, "labels": {"app": "gateway", "pod-template-hash": hash}},
+                "status": {"containerStatuses": [{"name": "gateway", "restartCount": 7,
+                    "state": {"waiting": {"reason": reason}}}], "phase": "Running"}})
+        };
+        let mut deployment = deployment(1, 2, 0, 2);
+        deployment["metadata"]["annotations"] = revision("2");
+        let sets = [set("1", "old"), set("2", "new")];
+        let with = |new: Value, old: Value| {
+            let items = [deployment.clone(), old, new]
+                .into_iter()
+                .chain(sets.clone())
+                .collect();
+            state(&list(items), "Deployment", "gateway")
+        };
+        let fresh = json!({"kind": "Pod", "metadata": {"name": "new", "labels": {"app": "gateway", "pod-template-hash": "new"}},
+            "status": {"phase": "Pending"}});
+        assert!(matches!(
+            with(fresh, pod("old", "CrashLoopBackOff")),
+            State::Waiting { .. }
+        ));
+        let fine = json!({"kind": "Pod", "metadata": {"name": "old", "labels": {"app": "gateway", "pod-template-hash": "old"}},
+            "status": {"phase": "Running"}});
+        assert!(matches!(
+            with(pod("new", "CrashLoopBackOff"), fine),
+            State::Failed { .. }
+        ));
+    }
+
+    #[test]
     fn a_first_restart_is_waited_for_and_a_loop_is_not() {
         let restarted = |count: u64| {
             let status = json!({"containerStatuses": [{"name": "gateway", "restartCount": count,
@@ -291,7 +405,7 @@ mod tests {
                 "gateway",
             )
         };
-        assert!(matches!(restarted(1), State::Waiting(_)));
+        assert!(matches!(restarted(1), State::Waiting { .. }));
         assert!(matches!(restarted(3), State::Failed { .. }));
     }
 
@@ -304,7 +418,7 @@ mod tests {
         };
         assert_eq!(job("Complete"), State::Ready);
         assert!(matches!(job("Failed"), State::Failed { pod: Some(pod), .. } if pod == "job/migrate"));
-        assert!(matches!(job("FailureTarget"), State::Waiting(_)));
+        assert!(matches!(job("FailureTarget"), State::Waiting { .. }));
     }
 
     #[test]
@@ -318,7 +432,10 @@ mod tests {
         );
         assert_eq!(
             waiting,
-            State::Waiting("pod gateway-1 is Pending: 0/1 nodes are available".to_owned())
+            State::Waiting {
+                state: "pod gateway-1 is Pending: 0/1 nodes are available".to_owned(),
+                pod: Some("pod/gateway-1".to_owned())
+            }
         );
     }
 }

@@ -1,13 +1,13 @@
 //! A kind cluster: made, and removed again.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Command, Kind, Step, build,
     images::{NAMESPACE, podman, pull_name},
     phase, run_unless, task,
 };
-use crate::e2e::settings::Settings;
+use crate::e2e::settings::{Settings, node_of};
 
 fn kind(cluster: &str) -> Command {
     // A network of its own: the common one would stay behind, and could not be removed beside another run.
@@ -76,7 +76,17 @@ fn cluster_config(settings: &Settings) -> String {
 
 pub(super) fn collect(settings: &Settings) -> Step {
     let here = || settings.kubectl_here();
+    let in_node = |words: &[&str]| {
+        podman()
+            .args(["exec", &settings.node()])
+            .args(words.iter().copied())
+    };
     let mut commands = vec![
+        ("node.log".to_owned(), podman().args(["logs", &settings.node()])),
+        (
+            "kubelet.log".to_owned(),
+            in_node(&["journalctl", "--unit=kubelet", "--no-pager", "--lines=300"]),
+        ),
         (
             "nodes.txt".to_owned(),
             settings.kubectl().args(["describe", "nodes"]),
@@ -117,7 +127,7 @@ pub(super) fn collect(settings: &Settings) -> Step {
 pub(super) fn teardown(settings: &Settings) -> Step {
     let mut commands =
         vec![podman().args(["rm", "--force", "--ignore", &build::builder_container(settings)])];
-    commands.extend(remove_cluster(&settings.cluster(), &settings.kubeconfig()));
+    commands.extend(remove_cluster(&settings.cluster()));
     Step::Teardown {
         commands,
         unless: None,
@@ -125,9 +135,11 @@ pub(super) fn teardown(settings: &Settings) -> Step {
 }
 
 /// What removes a run's cluster and its network, if they are there.
-pub(crate) fn remove_cluster(cluster: &str, kubeconfig: &Path) -> [Command; 2] {
-    let delete = kind(cluster)
-        .args(["delete", "cluster", "--name", cluster, "--kubeconfig"])
-        .path(kubeconfig);
+pub(crate) fn remove_cluster(cluster: &str) -> [Command; 2] {
+    // What `kind delete cluster` does, without the ten seconds that podman gives a node to shut down in order:
+    // nothing in it is needed any more.
+    let delete = podman()
+        .args(["rm", "--force", "--ignore", "--time", "0", "--volumes"])
+        .args([node_of(cluster)]);
     [delete, podman().args(["network", "rm", "--force", cluster])]
 }

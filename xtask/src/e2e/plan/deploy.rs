@@ -102,9 +102,11 @@ pub(super) fn deploy(settings: &Settings, name: &str, service: Option<&str>) -> 
     steps.push(run(apply(settings, &files), 120));
     steps.push(Step::Ready {
         entry: name.to_owned(),
-        get: settings
-            .kubectl_here()
-            .args(["get", "deployments,statefulsets,jobs,pods", "--output=json"]),
+        get: settings.kubectl_here().args([
+            "get",
+            "deployments,statefulsets,jobs,replicasets,pods",
+            "--output=json",
+        ]),
         logs: settings
             .kubectl_here()
             .args(["logs", "--all-containers", "--tail=30"]),

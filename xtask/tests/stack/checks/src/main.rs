@@ -12,7 +12,13 @@ fn main() -> ExitCode {
         .map(|file| std::fs::read_to_string(file).unwrap_or_default())
         .unwrap_or_default();
     println!(r#"{{"event":"started","id":"t01","name":"t01_the_services_answer"}}"#);
+    // A filter that is a URL is asked too.
+    let asked = arguments
+        .iter()
+        .filter(|argument| argument.starts_with("http://"))
+        .cloned();
     let wrong: Vec<String> = urls(&stack)
+        .chain(asked)
         .filter_map(|url| common::get(&url).err().map(|error| format!("GET {url}: {error}")))
         .collect();
     let (outcome, detail) = match wrong.as_slice() {

@@ -24,18 +24,16 @@ pub fn main(name: &str) -> ExitCode {
             eprintln!("ERROR: relation \"orders\" already exists");
             return ExitCode::FAILURE;
         }
+        (Some("migrate"), "hungry-job") => {
+            eat(300);
+            return ExitCode::SUCCESS;
+        }
         (Some("migrate"), _) => return ExitCode::SUCCESS,
         (_, "crash") => {
             eprintln!("{name}: the key `orders.url` is missing");
             return ExitCode::FAILURE;
         }
-        (_, "memory") => {
-            let mut held = Vec::new();
-            for _ in 0..4096 {
-                held.push(vec![7_u8; 1 << 20]);
-            }
-            println!("{}", held.len());
-        }
+        (_, "memory") => eat(4096),
         _ => {}
     }
     println!("{name} listens on {}", value("health"));
@@ -54,6 +52,16 @@ pub fn main(name: &str) -> ExitCode {
         answer(stream, &behaviour, &version);
     }
     ExitCode::SUCCESS
+}
+
+/// Holds so many mebibytes for two seconds.
+fn eat(mebibytes: usize) {
+    let until = std::time::Instant::now() + Duration::from_secs(2);
+    let held: Vec<Vec<u8>> = (0..mebibytes).map(|_| vec![7; 1 << 20]).collect();
+    while std::time::Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    println!("{} MiB", held.len());
 }
 
 fn answer(mut stream: TcpStream, behaviour: &str, version: &str) {

@@ -7,7 +7,7 @@ const MOST_ERRORS: usize = 3;
 const MOST_LINES: usize = 15;
 
 /// The first errors of a compiler in a log of cargo, whole: its last lines only count them.
-pub(super) fn compile_errors(log: &str) -> Option<String> {
+pub(super) fn errors(log: &str) -> Option<String> {
     let mut blocks: Vec<Vec<&str>> = Vec::new();
     let mut inside = false;
     for line in log.lines() {
@@ -42,7 +42,7 @@ mod tests {
         let log = "$ cargo check\n    Checking a v1\nwarning: unused\n --> a.rs:1:1\n\nerror: expected `;`\n \
                    --> datastorage/src/lib.rs:7:3\n  |\n7 | fn broken( -> {}\n\nerror[E0432]: unresolved\n --> b.rs:1:1\n\n\
                    error: could not compile `a` (lib) due to 2 previous errors\n";
-        let shown = compile_errors(log).unwrap();
+        let shown = errors(log).unwrap();
         assert!(
             shown.starts_with("    error: expected `;`\n     --> datastorage/src/lib.rs:7:3"),
             "{shown}"
@@ -52,6 +52,6 @@ mod tests {
             !shown.contains("could not compile") && !shown.contains("warning"),
             "{shown}"
         );
-        assert_eq!(compile_errors("    Finished\n"), None);
+        assert_eq!(errors("    Finished\n"), None);
     }
 }

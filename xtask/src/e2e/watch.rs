@@ -1,0 +1,193 @@
+//! `cargo xtask e2e watch`: the warm loop on each save.
+
+use std::{
+    ffi::OsString,
+    path::{Component, Path},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use notify::{Event, EventKind, RecursiveMode, Watcher};
+use subprocess::{Cancel, Signal};
+
+/// An editor writes several files for one save, and git many for one checkout: they are over when nothing more comes
+/// for this long.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// A run that was told to stop tidies up.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// Runs `e2e --keep` with the same arguments, and again whenever a file of the workspace or beside the stack file
+/// changes, until Ctrl-C. `here` is where relative arguments begin.
+pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result<ExitCode> {
+    let (changed, changes) = channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Nobody takes it once the loop is over.
+        let _over = changed.send(event);
+    })
+    .context("can't watch files")?;
+    for folder in watched(workspace, stack)? {
+        watcher
+            .watch(&folder, RecursiveMode::Recursive)
+            .with_context(|| format!("can't watch {}", folder.display()))?;
+    }
+    let cancel = Cancel::new();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let (thrown, noted) = (cancel.clone(), Arc::clone(&stopped));
+    ctrlc::set_handler(move || {
+        noted.store(true, Ordering::SeqCst);
+        thrown.cancel();
+    })
+    .context("can't watch for Ctrl-C")?;
+    while !stopped.load(Ordering::SeqCst) {
+        round(here, &cancel)?;
+        if !stopped.load(Ordering::SeqCst) {
+            eprintln!(
+                "watching {}: again on the next save; Ctrl-C ends it",
+                workspace.display()
+            );
+        }
+        match next_change(&changes, &stopped)? {
+            Some(what) => eprintln!("\n{what} changed"),
+            None => break,
+        }
+    }
+    eprintln!("the stack stays: `cargo xtask status` says where, `cargo xtask down` removes it");
+    Ok(ExitCode::from(130))
+}
+
+/// One run, as anybody would start it in the folder that the watch was started in; its own last lines say how it ended.
+fn round(here: &Path, cancel: &Cancel) -> anyhow::Result<()> {
+    let own = std::env::current_exe().context("where is this program")?;
+    let mut command = std::process::Command::new(own);
+    command
+        .args(arguments(std::env::args_os().skip(1)))
+        .current_dir(here);
+    let told = subprocess::Command::new(command)
+        .name("e2e --keep")
+        .stop_signal(Signal::INT)
+        .grace(GRACE)
+        .observe(|line| eprintln!("{line}"))
+        .run(cancel);
+    match told {
+        Err(failure) if matches!(failure.ended(), subprocess::Ended::NotStarted(_)) => Err(failure.into()),
+        // What failed is mended, and saved.
+        _ => Ok(()),
+    }
+}
+
+/// The arguments of a round: those of the watch, without the word and with `--keep`.
+fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = own.collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "watch") {
+        arguments.remove(place);
+    }
+    if !arguments.iter().any(|argument| argument == "--keep") {
+        arguments.push("--keep".into());
+    }
+    arguments
+}
+
+/// The folders of the workspace, but not what is made in it, and the stack file's.
+fn watched(workspace: &Path, stack: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in
+        std::fs::read_dir(workspace).with_context(|| format!("can't read {}", workspace.display()))?
+    {
+        let path = entry?.path();
+        // Files beside the folders are manifests of the whole: the lock file is written by each build.
+        if path.is_dir() && matters(workspace, &path) {
+            folders.push(path);
+        }
+    }
+    let beside = stack.parent().unwrap_or(Path::new("."));
+    if !folders.iter().any(|folder| beside.starts_with(folder)) {
+        folders.push(beside.to_path_buf());
+    }
+    Ok(folders)
+}
+
+/// Whether a path is a source: not cargo's, not git's, not an editor's.
+fn matters(root: &Path, path: &Path) -> bool {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let mut parts = relative.components().filter_map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    !parts.any(|name| {
+        name == "target" || name.starts_with('.') || name.ends_with('~') || name.ends_with(".swp")
+    })
+}
+
+/// Waits for a change and for the quiet after it; nothing when the watch is over.
+fn next_change(
+    changes: &Receiver<notify::Result<Event>>,
+    stopped: &AtomicBool,
+) -> anyhow::Result<Option<String>> {
+    let mut first = None;
+    loop {
+        if stopped.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        match changes.recv_timeout(QUIET) {
+            Ok(event) => {
+                let event = event.context("watching files")?;
+                let is_change = matches!(
+                    event.kind,
+                    EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)
+                );
+                let path = event
+                    .paths
+                    .into_iter()
+                    .find(|path| matters(&std::env::current_dir().unwrap_or_default(), path));
+                first = first.or(path.filter(|_| is_change));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(path) = first {
+                    return Ok(Some(path.display().to_string()));
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_the_same_arguments_and_keeps_the_stack() {
+        let of = |words: &str| {
+            let words = words.split(' ').map(OsString::from);
+            arguments(words)
+                .join(std::ffi::OsStr::new(" "))
+                .into_string()
+                .unwrap()
+        };
+        assert_eq!(
+            of("e2e watch g01 --provider local"),
+            "e2e g01 --provider local --keep"
+        );
+        assert_eq!(of("e2e --keep watch"), "e2e --keep");
+    }
+
+    #[test]
+    fn what_is_built_and_what_editors_leave_does_not_matter() {
+        let root = Path::new("/a/target/repository");
+        let of = |path: &str| matters(root, &root.join(path));
+        assert!(of("front/src/main.rs") && of("deploy/config/front.toml"));
+        assert!(
+            !of("target/debug/front")
+                && !of(".git/index")
+                && !of("front/src/.main.rs.swp")
+                && !of("front/src/main.rs~")
+        );
+    }
+}

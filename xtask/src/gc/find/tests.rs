@@ -1,0 +1,238 @@
+//! A machine with runs in every state, judged.
+
+use subprocess::Process;
+
+use super::*;
+use crate::gc::machine::Container;
+use crate::run_folder::{self, Provider};
+
+/// A machine with a run in each state, of this checkout, each with cluster, network and builder.
+struct Scene {
+    _root: tempfile::TempDir,
+    machine: Machine,
+    abandoned: String,
+}
+
+fn set_owner(run: &RunFolder, state: State, alive: bool) {
+    let file = run.path().join("owner.json");
+    let mut owner: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    owner["state"] = serde_json::to_value(state).unwrap();
+    if !alive {
+        owner["start_time"] = "an earlier boot:1".into();
+    }
+    std::fs::write(&file, owner.to_string()).unwrap();
+}
+
+fn scene() -> Scene {
+    let root = tempfile::tempdir().unwrap();
+    let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+    let mut machine = Machine {
+        index_folder: index.clone(),
+        ..Machine::default()
+    };
+    let states = [
+        (State::Running, true),
+        (State::Running, false),
+        (State::Kept, false),
+        (State::Finished, false),
+    ];
+    let mut abandoned = String::new();
+    for (number, (state, alive)) in states.into_iter().enumerate() {
+        let run = RunFolder::create(&runs, &index, Provider::Kind, "shop").unwrap();
+        set_owner(&run, state, alive);
+        if number == 1 {
+            abandoned = run.run().to_owned();
+        }
+        add_podmans(&mut machine, run.run());
+    }
+    machine.runs = RunFolder::list(&runs, &index);
+    machine.index = run_folder::indexed(&index);
+    Scene {
+        _root: root,
+        machine,
+        abandoned,
+    }
+}
+
+fn add_podmans(machine: &mut Machine, run: &str) {
+    let cluster = format!("shop-e2e-{run}");
+    machine.containers.push(Container {
+        name: format!("{cluster}-builder"),
+        cluster: None,
+    });
+    let name = format!("{cluster}-control-plane");
+    machine.images.push(format!("localhost/shop-builder:{run}"));
+    machine.networks.push(cluster.clone());
+    machine.containers.push(Container {
+        name,
+        cluster: Some(cluster),
+    });
+}
+
+fn shown(found: &[Found]) -> Vec<String> {
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn of_a_run_whose_owner_is_dead_everything_is_found_and_of_others_nothing() {
+    let Scene {
+        machine, abandoned, ..
+    } = scene();
+    // The finished one's things are garbage as well: nothing of it should be left.
+    let (found, left) = judge(&machine, false);
+    assert!(left.is_empty(), "{left:?}");
+    let of = |run: &str| {
+        shown(&found)
+            .into_iter()
+            .filter(|line| line.contains(run))
+            .count()
+    };
+    for run in &machine.runs {
+        let expected = match (run.owner().state, run.run() == abandoned) {
+            // processes, cluster, builder, network, image, folder
+            (_, true) => 6,
+            // cluster, builder, network, image; its report stays
+            (State::Finished, _) => 4,
+            _ => 0,
+        };
+        assert_eq!(
+            of(run.run()),
+            expected,
+            "{:?}\n{}",
+            run.owner(),
+            shown(&found).join("\n")
+        );
+    }
+    let kinds: Vec<_> = found
+        .iter()
+        .filter(|found| found.to_string().contains(&abandoned))
+        .collect();
+    assert!(
+        matches!(kinds.first().unwrap().garbage, Garbage::Processes(_)),
+        "processes end first"
+    );
+    assert!(
+        matches!(kinds.last().unwrap().garbage, Garbage::Folder(_)),
+        "the folder goes last"
+    );
+}
+
+#[test]
+fn an_orphan_is_ended_before_anything_that_it_may_be_making_is_removed() {
+    let Scene { mut machine, .. } = scene();
+    let process = Process::current().unwrap();
+    let owner = Process {
+        pid: 4711,
+        started: "1".to_owned(),
+    };
+    machine.orphans.push(Orphan {
+        process,
+        command: "kind create cluster".to_owned(),
+        owner,
+    });
+    let (found, _) = judge(&machine, false);
+    let first = found.first().unwrap().to_string();
+    assert!(
+        first.contains("(kind create cluster): its owner, process 4711, is dead"),
+        "{first}"
+    );
+}
+
+#[test]
+fn kept_runs_are_given_up_only_when_asked() {
+    let Scene { machine, .. } = scene();
+    let kept = machine
+        .runs
+        .iter()
+        .find(|run| run.owner().state == State::Kept)
+        .unwrap()
+        .run();
+    let count = |found: Vec<Found>| shown(&found).iter().filter(|line| line.contains(kept)).count();
+    assert_eq!(count(judge(&machine, false).0), 0);
+    assert_eq!(count(judge(&machine, true).0), 6);
+}
+
+#[test]
+fn a_cluster_that_nobody_noted_is_left_alone_and_told() {
+    let mut machine = Machine::default();
+    for name in ["shop-e2e-zzzzzz", "kind", "my-e2e-cluster", "e2e"] {
+        let cluster = Some(name.to_owned());
+        machine.containers.push(Container {
+            name: format!("{name}-control-plane"),
+            cluster,
+        });
+    }
+    let (found, left) = judge(&machine, true);
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].what.contains("shop-e2e-zzzzzz"), "{left:?}");
+}
+
+#[test]
+fn a_cluster_whose_folder_was_deleted_is_judged_by_the_note() {
+    let Scene {
+        machine, abandoned, ..
+    } = scene();
+    for (run, alive) in [("aaaaaa", true), ("bbbbbb", false)] {
+        let mut machine = Machine {
+            index_folder: machine.index_folder.clone(),
+            ..Machine::default()
+        };
+        let entry = Entry {
+            folder: PathBuf::from("/no/such/folder"),
+            owner: Owner {
+                run: run.to_owned(),
+                process: Process {
+                    started: if alive {
+                        Process::current().unwrap().started
+                    } else {
+                        "1".to_owned()
+                    },
+                    ..Process::current().unwrap()
+                },
+                ..machine_owner(&abandoned)
+            },
+        };
+        machine.index.insert(run.to_owned(), entry);
+        add_podmans(&mut machine, run);
+        let (found, _) = judge(&machine, false);
+        assert_eq!(found.is_empty(), alive, "{found:?}");
+    }
+}
+
+fn machine_owner(run: &str) -> Owner {
+    Owner {
+        run: run.to_owned(),
+        process: Process::current().unwrap(),
+        provider: Provider::Kind,
+        stack: "shop".to_owned(),
+        cluster: None,
+        state: State::Running,
+        created: 0,
+    }
+}
+
+#[test]
+fn of_finished_runs_the_newest_reports_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+    for _ in 0..REPORTS + 3 {
+        RunFolder::create(&runs, &index, Provider::Local, "shop")
+            .unwrap()
+            .set_state(State::Finished)
+            .unwrap();
+    }
+    let machine = Machine {
+        runs: RunFolder::list(&runs, &index),
+        ..Machine::default()
+    };
+    let (found, _) = judge(&machine, false);
+    let oldest: Vec<_> = machine.runs[..3]
+        .iter()
+        .map(|run| Garbage::Folder(run.clone()))
+        .collect();
+    assert_eq!(
+        found.into_iter().map(|found| found.garbage).collect::<Vec<_>>(),
+        oldest
+    );
+}
