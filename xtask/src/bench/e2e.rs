@@ -4,14 +4,16 @@
 //! `cargo xtask e2e` as anyone calls it; the figures are read from its report.json. One quick scenario runs at the
 //! end, so that "up" is proved and the scenarios' own time does not thin the ratio.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, io::Write as _, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use report::Document;
+use serde_json::json;
 use subprocess::Cancel;
 
-use crate::run_folder::{self, Provider};
+use super::figures::{self, Figure, Format, median};
+use crate::run_folder::Provider;
 
 /// The scenario that proves that the stack is up.
 const SCENARIO: &str = "g16";
@@ -19,12 +21,13 @@ const SCENARIO: &str = "g16";
 /// The order that the others are compared with comes last.
 const ORDERS: [&str; 3] = ["graph", "phased", "sequential"];
 
+/// What docs/e2e.md promises of the orders where the machine has the cores for it.
+const AGAINST_SEQUENTIAL: f64 = 0.60;
+const AGAINST_PHASED: f64 = 0.80;
+const AGAINST_LONGEST_CHAIN: f64 = 1.10;
+
 /// A run on a machine that others use too.
 const LONGEST_RUN: Duration = Duration::from_secs(3600);
-
-/// Where docs/benchmarks.md has the part that this bench writes.
-const BEGIN: &str = "<!-- bench e2e: begin -->";
-const END: &str = "<!-- bench e2e: end -->";
 
 /// Measure a run in its three orders: cold cluster, warm compile cache
 #[derive(Args, Debug)]
@@ -33,11 +36,17 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Where the stack runs
-    #[arg(long, value_enum, default_value = "kind")]
+    #[arg(long, value_enum, default_value = "local")]
     provider: Provider,
-    /// Renew this bench's part of docs/benchmarks.md
+    /// A look: one run of each order
     #[arg(long)]
+    quick: bool,
+    /// Renew this bench's part of docs/benchmarks.md
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
+    /// What stdout gets
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 /// One measured run.
@@ -48,28 +57,51 @@ struct Measured {
     document: Document,
 }
 
+type Runs = BTreeMap<&'static str, Vec<Measured>>;
+
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {
         runs,
         provider,
+        quick,
         write,
+        format,
     } = options;
-    if runs == 0 {
+    let rounds = if quick { 1 } else { runs };
+    if rounds == 0 {
         bail!("--runs must be at least 1");
     }
-    let mut measured: BTreeMap<&str, Vec<Measured>> = BTreeMap::new();
+    let mut measured = Runs::new();
     // Once before, uncounted: afterwards the compile cache and the images are warm for all alike.
+    eprintln!("a run before, to warm the compile cache");
     measure(provider, ORDERS[0])?;
-    for round in 1..=runs {
+    for round in 1..=rounds {
         for order in ORDERS {
-            eprintln!("round {round} of {runs}: {order}");
+            eprintln!("round {round} of {rounds}: {order}");
             measured.entry(order).or_default().push(measure(provider, order)?);
         }
     }
-    let text = markdown(provider, runs, &measured);
+    let figures = figures(provider, &measured);
+    let text = match format {
+        Format::Text => markdown(provider, rounds, &measured, &figures),
+        Format::Json => {
+            let machine = measured
+                .values()
+                .flatten()
+                .next()
+                .map(|run| &run.document.machine);
+            let machine = json!({
+                "system": machine.map(|machine| &machine.system), "cpus": machine.map(|machine| machine.cpus),
+                "memory_bytes": machine.map(|machine| machine.memory_bytes),
+            });
+            format!("{}\n", figures::document("e2e", &machine, &figures))
+        }
+    };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if write {
-        renew(&text)?;
+        let text = markdown(provider, rounds, &measured, &figures);
+        let heading = format!("The runner's three orders, on {provider}");
+        figures::renew(&format!("e2e {provider}"), &heading, &text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -99,119 +131,94 @@ fn measure(provider: Provider, order: &str) -> anyhow::Result<Measured> {
     Ok(Measured { up, document })
 }
 
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (
-        values.len() % 2,
-        values.get(middle),
-        middle.checked_sub(1).and_then(|before| values.get(before)),
-    ) {
-        (0, Some(upper), Some(lower)) => f64::midpoint(*lower, *upper),
-        (_, Some(middle), _) => *middle,
-        _ => f64::NAN,
-    }
+/// Until the scenarios began, of each run of an order.
+fn up(measured: &Runs, order: &str) -> Vec<f64> {
+    let runs = measured.get(order).into_iter().flatten();
+    runs.map(|run| run.up).collect()
 }
 
-fn markdown(provider: Provider, runs: usize, measured: &BTreeMap<&str, Vec<Measured>>) -> String {
-    let up = |order: &str| -> Vec<f64> {
-        measured
-            .get(order)
-            .into_iter()
-            .flatten()
-            .map(|run| run.up)
-            .collect()
+fn figures(provider: Provider, measured: &Runs) -> Vec<Figure> {
+    let ratio = |name: &str, at_most: f64, runs: Vec<f64>| Figure {
+        name: format!("{provider}: {name}"),
+        unit: "ratio",
+        // The embedded default has nothing that takes long beside the compile: no order can gain there.
+        at_most: (provider != Provider::Local).then_some(at_most),
+        runs,
     };
-    let sequential = median(up("sequential"));
+    // Round by round: what slows the machine for a while slows both sides.
+    let against = |other: &str| -> Vec<f64> {
+        let pairs = up(measured, "graph").into_iter().zip(up(measured, other));
+        pairs.map(|(graph, other)| graph / other).collect()
+    };
+    let chains = measured.get("graph").into_iter().flatten().map(|run| {
+        let longest: f64 = run.document.longest_chain.iter().map(|link| link.cost).sum();
+        run.document.seconds / longest
+    });
+    let mut all: Vec<Figure> = ORDERS
+        .iter()
+        .map(|order| Figure {
+            name: format!("{provider}: order {order}, until the scenarios begin"),
+            unit: "s",
+            at_most: None,
+            runs: up(measured, order),
+        })
+        .collect();
+    all.extend([
+        ratio(
+            "graph against sequential",
+            AGAINST_SEQUENTIAL,
+            against("sequential"),
+        ),
+        ratio("graph against phased", AGAINST_PHASED, against("phased")),
+        ratio(
+            "graph's wall time against its longest chain",
+            AGAINST_LONGEST_CHAIN,
+            chains.collect(),
+        ),
+    ]);
+    all
+}
+
+fn markdown(provider: Provider, rounds: usize, measured: &Runs, figures: &[Figure]) -> String {
     let mut text = String::new();
-    let machine = measured
-        .values()
-        .flatten()
-        .next()
-        .map(|run| &run.document.machine);
-    if let Some(machine) = machine {
+    let mut all = measured.values().flatten();
+    if let Some(machine) = all.next().map(|run| &run.document.machine) {
         let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
         let _ = writeln!(
             text,
-            "Provider {provider}, {}, {} CPUs, {gib:.0} GiB; {runs} runs of each order in turn, cold cluster, warm \
-             compile cache. Seconds until the scenarios begin.\n",
+            "{}, {} CPUs, {gib:.0} GiB; {rounds} runs of each order in turn, cold cluster, warm compile cache.\n\n\
+             ```console\ncargo xtask bench e2e --provider {provider} --runs {rounds} --write\n```\n",
             machine.system, machine.cpus
         );
     }
-    text.push_str("| order | median | runs | against sequential |\n|---|---|---|---|\n");
-    for order in ORDERS {
-        let all = up(order);
-        let shown: Vec<String> = all.iter().map(|seconds| format!("{seconds:.1}")).collect();
-        let middle = median(all);
-        let _ = writeln!(
-            text,
-            "| {order} | {middle:.1} s | {} | {:.2} |",
-            shown.join(", "),
-            middle / sequential
-        );
-    }
-    let _ = writeln!(
-        text,
-        "\nGraph against phased: {:.2}.",
-        median(up("graph")) / median(up("phased"))
-    );
-    text + &chain(measured.get("graph").map_or(&[][..], Vec::as_slice))
+    text + &figures::table(figures) + &chain(measured.get("graph").map_or(&[][..], Vec::as_slice))
 }
 
-/// The chain that bounded the graph's median run, and how near the run came to the longest chain.
+/// The chain that bounded the graph's median run, and how busy the machine was meanwhile.
 fn chain(runs: &[Measured]) -> String {
-    let middle = median(runs.iter().map(|run| run.up));
+    let middle = median(&runs.iter().map(|run| run.up).collect::<Vec<_>>());
     let distance = |run: &&Measured| (run.up - middle).abs();
-    let Some(run) = runs
+    let nearest = runs
         .iter()
-        .min_by(|one, other| distance(one).total_cmp(&distance(other)))
-    else {
+        .min_by(|one, other| distance(one).total_cmp(&distance(other)));
+    let Some(run) = nearest else {
         return String::new();
     };
-    let longest: f64 = run.document.longest_chain.iter().map(|link| link.cost).sum();
+    let busy: Vec<f64> = run
+        .document
+        .samples
+        .iter()
+        .filter(|sample| sample.at <= run.up)
+        .map(|sample| sample.cpus)
+        .collect();
+    let mean = busy.iter().sum::<f64>() / busy.len().max(1) as f64;
     let mut text = format!(
-        "Wall time against the longest chain of its own tasks: {:.2}. The chain that bounded it:\n\n\
-         | task | seconds |\n|---|---|\n",
-        run.document.seconds / longest
+        "\nUntil the scenarios of the graph's median run began, {mean:.2} of {} CPUs were busy on average. The chain \
+         that bounded that run:\n\n| task | seconds |\n|---|---|\n",
+        run.document.machine.cpus
     );
     for link in &run.document.bounding_chain {
         let _ = writeln!(text, "| {} | {:.1} |", link.task, link.cost);
     }
     text
-}
-
-/// Replaces this bench's part of docs/benchmarks.md.
-fn renew(text: &str) -> anyhow::Result<()> {
-    let path = run_folder::workspace().join("docs/benchmarks.md");
-    let page = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    let page = replaced(&page, text).with_context(|| format!("{} has no {BEGIN} … {END}", path.display()))?;
-    fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))
-}
-
-fn replaced(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_is_the_middle_or_between_the_middle_two() {
-        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median([7.0]), 7.0);
-    }
-
-    #[test]
-    fn only_its_own_part_of_the_page_is_renewed() {
-        let page = format!("# A\n{BEGIN}\nold\n{END}\n# B\n");
-        let renewed = replaced(&page, "new\n").unwrap();
-        assert_eq!(renewed, format!("# A\n{BEGIN}\n\nnew\n\n{END}\n# B\n"));
-        assert_eq!(replaced(&renewed, "new\n").unwrap(), renewed);
-        assert!(replaced("# A\n", "new").is_none());
-    }
 }

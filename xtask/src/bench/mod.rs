@@ -2,6 +2,7 @@
 
 mod datastorage;
 mod e2e;
+mod figures;
 mod lint;
 
 use std::process::ExitCode;

@@ -1,0 +1,155 @@
+//! What a bench found, in one form for all: held against what is wanted of it, printed, and kept in the docs.
+
+use std::{fmt::Write as _, fs};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::run_folder;
+
+/// What stdout gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Markdown
+    Text,
+    /// One object
+    Json,
+}
+
+/// A figure with what is wanted of it.
+#[derive(Debug)]
+pub(super) struct Figure {
+    pub(super) name: String,
+    pub(super) unit: &'static str,
+    /// The largest value that is good enough.
+    pub(super) at_most: Option<f64>,
+    /// What was measured, round by round.
+    pub(super) runs: Vec<f64>,
+}
+
+impl Figure {
+    /// The middle run; between the middle two of an even number.
+    pub(super) fn value(&self) -> f64 {
+        median(&self.runs)
+    }
+
+    pub(super) fn holds(&self) -> Option<bool> {
+        self.at_most.map(|limit| self.value() <= limit)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name, "value": self.value(), "unit": self.unit, "holds": self.holds(), "runs": self.runs,
+            "target": self.at_most.map(|limit| format!("≤ {limit}")),
+        })
+    }
+}
+
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.get(middle) {
+        None => f64::NAN,
+        Some(upper) if values.len().is_multiple_of(2) => values
+            .get(middle.wrapping_sub(1))
+            .map_or(*upper, |lower| f64::midpoint(*lower, *upper)),
+        Some(middle) => *middle,
+    }
+}
+
+/// One document, as every bench prints it.
+pub(super) fn document(bench: &str, machine: &Value, figures: &[Figure]) -> Value {
+    let figures: Vec<Value> = figures.iter().map(Figure::to_json).collect();
+    json!({"bench": bench, "machine": machine, "figures": figures})
+}
+
+/// The figures as a table.
+pub(super) fn table(figures: &[Figure]) -> String {
+    let mut text = String::from("| what | median | runs | wanted | holds |\n|---|---|---|---|---|\n");
+    for figure in figures {
+        let shown = |value: f64| match figure.unit {
+            "ratio" => format!("{value:.2}"),
+            unit => format!("{value:.1} {unit}"),
+        };
+        let runs: Vec<String> = figure.runs.iter().copied().map(shown).collect();
+        let wanted = figure
+            .at_most
+            .map(|limit| format!("≤ {limit}"))
+            .unwrap_or_default();
+        let holds = match figure.holds() {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        let (name, value, runs) = (&figure.name, shown(figure.value()), runs.join(", "));
+        let _ = writeln!(text, "| {name} | {value} | {runs} | {wanted} | {holds} |");
+    }
+    text
+}
+
+/// Replaces a bench's part of docs/benchmarks.md; a page that has none gets it at its end, under a heading.
+///
+/// # Errors
+/// When the page can't be read or written.
+pub(super) fn renew(bench: &str, heading: &str, text: &str) -> anyhow::Result<()> {
+    let path = run_folder::workspace().join("docs/benchmarks.md");
+    let page = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let page = replaced(&page, bench, heading, text);
+    fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))
+}
+
+fn replaced(page: &str, bench: &str, heading: &str, text: &str) -> String {
+    let (begin, end) = (
+        format!("<!-- bench {bench}: begin -->"),
+        format!("<!-- bench {bench}: end -->"),
+    );
+    let part = format!("{begin}\n\n{}\n\n{end}", text.trim());
+    let around = page
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    match around {
+        Some((before, after)) => format!("{before}{part}{after}"),
+        None => format!("{}\n\n## {heading}\n\n{part}\n", page.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_the_middle_or_between_the_middle_two() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[7.0]), 7.0);
+    }
+
+    #[test]
+    fn a_figure_holds_when_its_median_is_not_above_what_is_wanted() {
+        let figure = |runs: &[f64]| Figure {
+            name: "x".to_owned(),
+            unit: "ratio",
+            at_most: Some(0.6),
+            runs: runs.to_vec(),
+        };
+        assert_eq!(figure(&[0.5, 0.6, 0.9]).holds(), Some(true));
+        assert_eq!(figure(&[0.5, 0.61, 0.9]).holds(), Some(false));
+        assert!(table(&[figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
+    }
+
+    #[test]
+    fn only_its_own_part_of_the_page_is_renewed() {
+        let page = "# A\n<!-- bench x: begin -->\nold\n<!-- bench x: end -->\n# B\n";
+        let renewed = replaced(page, "x", "X", "new\n");
+        assert_eq!(
+            renewed,
+            "# A\n<!-- bench x: begin -->\n\nnew\n\n<!-- bench x: end -->\n# B\n"
+        );
+        assert_eq!(replaced(&renewed, "x", "X", "new\n"), renewed);
+        let added = replaced("# A\n", "x", "X", "new");
+        assert_eq!(replaced(&added, "x", "X", "new"), added);
+        assert!(added.starts_with("# A\n\n## X\n\n<!-- bench x: begin -->"));
+    }
+}
