@@ -22,11 +22,19 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+/// How a user calls this program: by cargo's alias in its own workspace, by its name where it is installed.
+fn called_as() -> &'static str {
+    match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(_) => "cargo xtask",
+        None => "xtask",
+    }
+}
+
 /// Builds, lints, deploys and tests the stack.
 #[derive(Parser)]
 #[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
+    name = called_as(),
+    bin_name = called_as(),
     version,
     propagate_version = true
 )]

@@ -108,7 +108,8 @@ impl Requirement {
             Self::Crash => {
                 let foreign = stack.provider == "cluster";
                 return foreign.then(|| {
-                    "in somebody's cluster a pod can be deleted but not killed, and its disk goes with it".to_owned()
+                    "in somebody's cluster a pod can be deleted but not killed, and its disk goes with it"
+                        .to_owned()
                 });
             }
             Self::Runner => (

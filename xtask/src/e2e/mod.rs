@@ -42,13 +42,28 @@ pub(crate) use self::{
 };
 use crate::run_folder::{self, Provider, State};
 
+const EXAMPLES: &str = "\
+Examples:
+  e2e                        everything, on kind where that works, else as processes of this machine
+  e2e g01 s07                the scenarios with one of these in their name
+  e2e --keep                 leave the stack standing; again: only what changed is renewed
+  e2e --plan                 what would be done, and what waits for what
+  e2e --stack ../shop/deploy/stack.toml
+                             the stack of another repository
+  e2e --provider cluster --context team --registry registry.example.com/team
+                             in a namespace of its own of a cluster that is there already
+  e2e --shard 1/3            a third of the scenarios; merge-reports makes one report of all three";
+
 /// Between two looks at the machine's CPU and memory.
 const SAMPLES: Duration = Duration::from_millis(500);
 
-/// Builds both services, brings up a stack with PostgreSQL and Redis, deploys, tests, reports and tidies up.
+/// Build the stack, bring it up with all that it needs, run its scenarios, report, tidy up
 ///
-/// Everything that can run at the same time does. Results are in target/e2e/RUN/: report, logs, timeline.
+/// The stack file says what the stack is; everything that can run at the same time does. A run leaves its report, its
+/// logs and a timeline in target/e2e/RUN/ and nothing else. Exit codes: 0 all passed, 1 scenarios failed, 2 wrong
+/// arguments or stack file, 3 something else failed, 130 interrupted.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Only scenarios whose name contains one of these; `watch` as the first word keeps the stack and runs again on
     /// each save
@@ -63,7 +78,7 @@ pub(crate) struct Options {
     /// Leave the stack standing; the same command again then changes only what changed
     #[arg(long)]
     keep: bool,
-    /// Only this task and what it waits for (see --plan)
+    /// Only this task and what it waits for (their names: --plan)
     #[arg(long, value_name = "TASK")]
     only: Option<String>,
     /// Print the tasks and their edges, and do nothing
@@ -78,7 +93,7 @@ pub(crate) struct Options {
     /// Where the services are compiled [default: host, and the builder image where that does not fit the images]
     #[arg(long, value_enum)]
     build: Option<BuildOn>,
-    /// Run the I-th of N parts of the scenarios
+    /// Run the I-th of N parts of the scenarios; `merge-reports` makes one report of them
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<String>,
     /// Scenarios at a time
@@ -93,8 +108,8 @@ pub(crate) struct Options {
     /// Where `--provider cluster` pushes the images, and the cluster's nodes pull them from
     #[arg(long, value_name = "HOST/PATH", required_if_eq("provider", "cluster"))]
     registry: Option<String>,
-    /// The stack file
-    #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
+    /// The stack file [default: deploy/stack.toml of this workspace]
+    #[arg(long, value_name = "FILE", hide_default_value = true, default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
     stack: PathBuf,
     /// Stop the runner itself at a task: kill (SIGKILL), interrupt (Ctrl-C) or leave (Ctrl-C twice), at its begin or
     /// in its middle, such as kill:middle:compile

@@ -1,0 +1,78 @@
+//! What a user asks the program about itself: `--help` of every verb, and completions in a real shell.
+
+#![cfg(test)]
+
+use std::process::{Command, Output};
+
+fn xtask(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).env("COLUMNS", "100").output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The verbs as the first page lists them.
+fn verbs() -> Vec<String> {
+    let page = text(&xtask(&["--help"]));
+    let listed = page.lines().skip_while(|line| *line != "Commands:").skip(1);
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|verb| verb != "help")
+        .collect()
+}
+
+#[test]
+fn every_verb_says_what_it_does_and_explains_each_of_its_options() {
+    let verbs = verbs();
+    for expected in ["e2e", "doctor", "merge-reports", "completions", "lint-images"] {
+        assert!(
+            verbs.iter().any(|verb| verb == expected),
+            "{expected} is not in {verbs:?}"
+        );
+    }
+    for verb in &verbs {
+        let page = text(&xtask(&[verb, "--help"]));
+        let first = page.lines().next().unwrap();
+        assert!(
+            first.len() > 20 && first.starts_with(char::is_uppercase),
+            "{verb}: {first}"
+        );
+        let lines: Vec<&str> = page.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let option = line.trim_start();
+            if option.starts_with("--") && !option.contains("  ") {
+                let explained = lines.get(index + 1).is_some_and(|next| !next.trim().is_empty());
+                assert!(explained, "{verb}: nothing is said of {option}\n{page}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bash_completes_verbs_and_options() {
+    let script = text(&xtask(&["completions", "bash"]));
+    let ask = |words: &str, current: usize| {
+        let asked = format!(
+            "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={current}\n_xtask xtask \"${{COMP_WORDS[{current}]}}\" \
+             \"${{COMP_WORDS[{}]}}\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            current - 1
+        );
+        text(
+            &Command::new("bash")
+                .args(["--norc", "-c", &asked])
+                .output()
+                .unwrap(),
+        )
+    };
+    assert_eq!(ask("xtask merge", 1).trim(), "merge-reports");
+    assert_eq!(ask("xtask e2e --prov", 2).trim(), "--provider");
+    let providers = ask("xtask e2e --provider ''", 3);
+    for provider in ["kind", "local", "cluster"] {
+        assert!(providers.lines().any(|line| line == provider), "{providers}");
+    }
+}
