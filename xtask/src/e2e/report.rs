@@ -175,14 +175,11 @@ fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) ->
     };
     let explanation = diagnose::explain(&case, known).unwrap_or_default();
     text.push_str(&explanation);
-    let filters: String = known
-        .settings
-        .filters
-        .iter()
-        .map(|filter| format!(" {filter}"))
-        .collect();
     let only = if task == "test" {
-        filters
+        let failed = scenarios
+            .iter()
+            .filter(|scenario| matches!(scenario.outcome, Outcome::Failed));
+        failed.map(|scenario| format!(" {}", scenario.id)).collect()
     } else {
         format!(" --only {task}")
     };
