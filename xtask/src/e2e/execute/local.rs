@@ -194,23 +194,37 @@ impl World<'_> {
     }
 }
 
-/// Stops every recorded process of the run, the youngest first, and removes the embedded servers' data.
+/// Stops every recorded process of the run, the services side by side and then what they need, and removes the
+/// embedded servers' data.
 pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
+    let mut failures = Vec::new();
     let mut records = Vec::new();
     for entry in fs::read_dir(folder.processes()).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            records.push((entry.metadata()?.modified()?, path));
+            match Record::read(&path) {
+                Ok(record) => records.push((record, path)),
+                Err(error) => failures.push(error.to_string()),
+            }
         }
     }
-    records.sort();
-    let mut failures = Vec::new();
-    for (_, path) in records.into_iter().rev() {
-        let stopped = Record::read(&path).and_then(|record| record.stop(GRACE));
-        match stopped {
-            Ok(()) => fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))?,
-            Err(error) => failures.push(error.to_string()),
-        }
+    // A server that services need ends its own workers in order, and says so by the signal that it wants.
+    let (needed, services): (Vec<_>, Vec<_>) = records
+        .into_iter()
+        .partition(|(record, _)| record.stop_signal.is_some());
+    for group in [services, needed] {
+        std::thread::scope(|scope| {
+            let stops: Vec<_> = group
+                .iter()
+                .map(|(record, path)| scope.spawn(|| stop(record, path)))
+                .collect();
+            for stop in stops {
+                let stopped = stop
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("stopping it panicked")));
+                failures.extend(stopped.err().map(|error| format!("{error:#}")));
+            }
+        });
     }
     let ours = |instance: &embedded::Instance| instance.belongs_to.as_deref() == Some(folder.path());
     for instance in embedded::instances().into_iter().filter(ours) {
@@ -221,6 +235,11 @@ pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
     } else {
         Err(anyhow!(failures.join("\n")))
     }
+}
+
+fn stop(record: &Record, path: &Path) -> anyhow::Result<()> {
+    record.stop(GRACE)?;
+    fs::remove_file(path).with_context(|| format!("can't remove {}", path.display()))
 }
 
 /// The hash of a program, its arguments and the files that they name.

@@ -259,9 +259,16 @@ fn pod_state(pod: &Value) -> State {
                 None if ended.is_null() => String::new(),
                 None => format!(", it ended with {ended}"),
             };
-            let why = format!(
-                "container {container_name} of pod {name}: {reason} {message} ({restarts} restarts{ended})"
-            );
+            let again = match restarts {
+                0 => String::new(),
+                times => format!(" ended by itself {times} times{ended}"),
+            };
+            let now = format!("{reason} {message}");
+            let now = match now.trim() {
+                "" => String::new(),
+                now => format!(": {now}"),
+            };
+            let why = format!("container {container_name} of pod {name}{again}{now}");
             return State::Failed {
                 why,
                 pod: Some(format!("pod/{name}")),
@@ -297,145 +304,4 @@ fn memory_limit<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn list(items: Vec<Value>) -> Value {
-        json!({"items": items})
-    }
-
-    fn deployment(updated: u64, replicas: u64, ready: u64, observed: u64) -> Value {
-        json!({
-            "kind": "Deployment", "metadata": {"name": "gateway", "generation": 2},
-            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "gateway"}}},
-            "status": {"observedGeneration": observed, "updatedReplicas": updated, "replicas": replicas, "readyReplicas": ready},
-        })
-    }
-
-    fn pod(status: Value) -> Value {
-        json!({"kind": "Pod", "metadata": {"name": "gateway-1", "labels": {"app": "gateway"}}, "status": status})
-    }
-
-    #[test]
-    fn a_deployment_is_ready_only_when_its_newest_pods_alone_are() {
-        let of = |updated, replicas, ready, observed| {
-            state(
-                &list(vec![deployment(updated, replicas, ready, observed)]),
-                "Deployment",
-                "gateway",
-            )
-        };
-        assert_eq!(of(1, 1, 1, 2), State::Ready);
-        assert!(
-            matches!(of(1, 1, 1, 1), State::Waiting { .. }),
-            "its change was not seen yet"
-        );
-        assert!(
-            matches!(of(1, 2, 2, 2), State::Waiting { .. }),
-            "an old pod is still there"
-        );
-        assert!(
-            matches!(of(0, 1, 1, 2), State::Waiting { .. }),
-            "only the old pod is ready"
-        );
-        assert!(matches!(of(1, 1, 0, 2), State::Waiting { .. }));
-    }
-
-    #[test]
-    fn an_image_that_is_not_there_ends_the_wait_with_the_pod_and_the_reason() {
-        let waiting = json!({"containerStatuses": [{"name": "gateway", "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "image x is not present"}}}]});
-        let State::Failed { why, pod } = state(
-            &list(vec![deployment(1, 1, 0, 2), pod(waiting)]),
-            "Deployment",
-            "gateway",
-        ) else {
-            panic!("must fail");
-        };
-        assert!(why.contains("ErrImageNeverPull image x is not present"), "{why}");
-        assert_eq!(pod.as_deref(), Some("pod/gateway-1"));
-    }
-
-    #[test]
-    fn a_pod_of_before_the_change_is_not_what_is_waited_for() {
-        let revision = |number: &str| json!({"deployment.kubernetes.io/revision": number});
-        let set = |number: &str, hash: &str| {
-            json!({"kind": "ReplicaSet", "metadata": {"name": hash, "labels": {"pod-template-hash": hash},
-                "annotations": revision(number), "ownerReferences": [{"name": "gateway"}]}})
-        };
-        let pod = |hash: &str, reason: &str| {
-            json!({"kind": "Pod", "metadata": {"name": hash, "labels": {"app": "gateway", "pod-template-hash": hash}},
-                "status": {"containerStatuses": [{"name": "gateway", "restartCount": 7,
-                    "state": {"waiting": {"reason": reason}}}], "phase": "Running"}})
-        };
-        let mut deployment = deployment(1, 2, 0, 2);
-        deployment["metadata"]["annotations"] = revision("2");
-        let sets = [set("1", "old"), set("2", "new")];
-        let with = |new: Value, old: Value| {
-            let items = [deployment.clone(), old, new]
-                .into_iter()
-                .chain(sets.clone())
-                .collect();
-            state(&list(items), "Deployment", "gateway")
-        };
-        let fresh = json!({"kind": "Pod", "metadata": {"name": "new", "labels": {"app": "gateway", "pod-template-hash": "new"}},
-            "status": {"phase": "Pending"}});
-        assert!(matches!(
-            with(fresh, pod("old", "CrashLoopBackOff")),
-            State::Waiting { .. }
-        ));
-        let fine = json!({"kind": "Pod", "metadata": {"name": "old", "labels": {"app": "gateway", "pod-template-hash": "old"}},
-            "status": {"phase": "Running"}});
-        assert!(matches!(
-            with(pod("new", "CrashLoopBackOff"), fine),
-            State::Failed { .. }
-        ));
-    }
-
-    #[test]
-    fn a_first_restart_is_waited_for_and_a_loop_is_not() {
-        let restarted = |count: u64| {
-            let status = json!({"containerStatuses": [{"name": "gateway", "restartCount": count,
-                "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
-            state(
-                &list(vec![deployment(1, 1, 0, 2), pod(status)]),
-                "Deployment",
-                "gateway",
-            )
-        };
-        assert!(matches!(restarted(1), State::Waiting { .. }));
-        assert!(matches!(restarted(3), State::Failed { .. }));
-    }
-
-    #[test]
-    fn a_job_says_itself_how_it_ended() {
-        let job = |condition: &str| {
-            let job = json!({"kind": "Job", "metadata": {"name": "migrate"},
-                "status": {"conditions": [{"type": condition, "status": "True"}]}});
-            state(&list(vec![job]), "Job", "migrate")
-        };
-        assert_eq!(job("Complete"), State::Ready);
-        assert!(matches!(job("Failed"), State::Failed { pod: Some(pod), .. } if pod == "job/migrate"));
-        assert!(matches!(job("FailureTarget"), State::Waiting { .. }));
-    }
-
-    #[test]
-    fn what_is_waited_for_is_said_in_the_clusters_words() {
-        let status = json!({"phase": "Pending", "conditions": [
-            {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
-        let waiting = state(
-            &list(vec![deployment(1, 1, 0, 2), pod(status)]),
-            "Deployment",
-            "gateway",
-        );
-        assert_eq!(
-            waiting,
-            State::Waiting {
-                state: "pod gateway-1 is Pending: 0/1 nodes are available".to_owned(),
-                pod: Some("pod/gateway-1".to_owned())
-            }
-        );
-    }
-}
+mod tests;
