@@ -5,7 +5,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -167,10 +167,15 @@ impl Ended {
     }
 }
 
-/// One at a time: two collections at once would find each other's garbage half removed.
-pub(crate) fn gc(repository: &Repository) -> anyhow::Result<Ended> {
+/// One at a time: two collections at once would find each other's garbage half removed. As long as it lives, no
+/// other test collects.
+pub(crate) fn collecting() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn gc(repository: &Repository) -> anyhow::Result<Ended> {
+    let _one = collecting();
     repository.run(&["gc"])
 }
 
