@@ -453,8 +453,9 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
         format!("{redis_password}\n"),
     )
     .unwrap();
+    // A machine that is busy with other tests is slow to open connections; a PostgreSQL that was stopped refuses at once.
     let config = format!(
-        "environment = 'test'\n[postgresql]\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
+        "environment = 'test'\n[postgresql]\nconnect_timeout_ms = 10000\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
          password_file = '{here}/postgresql-password'\n[redis]\naddress = '127.0.0.1:{}'\n\
          password_file = '{here}/redis-password'\n{more}",
         servers.postgres.port(),
