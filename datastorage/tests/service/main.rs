@@ -10,9 +10,11 @@ mod catalogue;
 mod chain;
 #[cfg(test)]
 mod command_line;
-#[cfg(all(test, feature = "contract"))]
+#[cfg(feature = "contract")]
+#[cfg(test)]
 mod contract;
-#[cfg(all(test, feature = "privileged"))]
+#[cfg(feature = "privileged")]
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod outages;
