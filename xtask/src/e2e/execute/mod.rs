@@ -6,6 +6,7 @@ mod finish;
 mod http;
 mod local;
 mod ready;
+mod remote;
 mod scenarios;
 
 use std::{
@@ -29,7 +30,7 @@ use super::{
     measure::{Memory, Meter},
     plan::{Step, Work, tag_of},
     ports::Reserved,
-    settings::{Remote, Settings},
+    settings::Settings,
 };
 use crate::{
     doctor,
@@ -216,8 +217,8 @@ impl<'a> World<'a> {
                 program.display()
             );
         }
-        if let Some(Remote { registry, .. }) = &self.settings.remote {
-            return remote_tools(registry);
+        if let Some(remote) = &self.settings.remote {
+            return remote::preflight(remote);
         }
         let support = doctor::provider_support(*provider, node_image.as_deref());
         if support.works() {
@@ -314,19 +315,4 @@ pub(super) fn wait_until<T>(
         context.progress(&state);
         context.pause(interval)?;
     }
-}
-
-/// What a run in a cluster of somebody's needs on this machine.
-fn remote_tools(registry: &str) -> anyhow::Result<Did> {
-    let missing: Vec<&str> = ["kubectl", "podman"]
-        .into_iter()
-        .filter(|program| which::which(program).is_err())
-        .collect();
-    anyhow::ensure!(
-        missing.is_empty(),
-        "the provider cluster needs {} in PATH: kubectl speaks to the cluster, podman builds the images and pushes \
-         them to {registry}",
-        missing.join(" and ")
-    );
-    Ok(Did::Something)
 }
