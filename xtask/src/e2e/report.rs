@@ -183,10 +183,8 @@ fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) ->
     } else {
         format!(" --only {task}")
     };
-    text = format!(
-        "{text}\n  just that again: cargo xtask e2e --provider {}{only}",
-        known.settings.provider
-    );
+    let place = known.settings.place_arguments();
+    text = format!("{text}\n  just that again: cargo xtask e2e {place}{only}");
     Failure {
         task: task.to_owned(),
         text,

@@ -104,6 +104,17 @@ impl Settings {
         &self.stack.stack.namespace
     }
 
+    /// The arguments that put another run where this one is.
+    pub(crate) fn place_arguments(&self) -> String {
+        let provider = format!("--provider {}", self.provider);
+        match &self.remote {
+            Some(Remote { context, registry }) => {
+                format!("{provider} --context {context} --registry {registry}")
+            }
+            None => provider,
+        }
+    }
+
     /// The cluster of this run, and the podman network that it alone is in.
     pub(crate) fn cluster(&self) -> String {
         cluster_name(&self.stack.stack.name, &self.run)
