@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// The root of this workspace.
@@ -89,15 +89,16 @@ fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() 
     let xtask = install(scratch.path());
     // Kept between tests, so that the second time only the example itself is compiled.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopting");
-    let e2e = || {
+    let e2e_command = || {
         let mut e2e = command(&xtask);
         e2e.args(["e2e", "--provider", "local", "--format", "json"]);
         // From elsewhere: the stack file alone says which repository is meant.
         e2e.arg("--stack").arg(repository.join("deploy/stack.toml"));
         e2e.current_dir(scratch.path());
         e2e.env("CARGO_TARGET_DIR", &target).env("CI", "true");
-        e2e.output().unwrap()
+        e2e
     };
+    let e2e = || e2e_command().output().unwrap();
     let report = |output: &Output| -> serde_json::Value {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", shown(output)))
     };
@@ -112,6 +113,47 @@ fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() 
     assert_eq!(left, 0, "processes of the stack must be gone");
     let migrated = fs::read_to_string(run.join("logs/schema.log")).unwrap();
     assert!(migrated.contains("1 migrations applied"), "{migrated}");
+
+    // Two processes at once, each with a part of the scenarios, and one report of both.
+    let shard = |part: &str| {
+        let mut e2e = e2e_command();
+        e2e.args(["--shard", part])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        e2e.spawn().unwrap()
+    };
+    let outputs = [shard("1/2"), shard("2/2")].map(|child| child.wait_with_output().unwrap());
+    let runs = outputs.each_ref().map(|output| {
+        assert!(output.status.success(), "{}", shown(output));
+        target
+            .join("e2e")
+            .join(report(output)["run"]["id"].as_str().unwrap())
+    });
+    let merged = |runs: &[PathBuf]| {
+        let mut merge = command(&xtask);
+        merge
+            .arg("merge-reports")
+            .args(runs)
+            .arg("--output")
+            .arg(scratch.path().join("merged"));
+        let output = merge.output().unwrap();
+        let text = fs::read(scratch.path().join("merged/report.json")).unwrap();
+        (
+            output.status.code(),
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap(),
+        )
+    };
+    let (code, whole) = merged(&runs);
+    let mut ended = scenarios(&whole);
+    ended.sort();
+    assert_eq!(ended, ["n01", "n02", "n03"].map(passed));
+    assert_eq!(code, Some(0));
+    let (code, half) = merged(&runs[..1]);
+    assert_eq!(code, Some(3), "a shard without a report has not passed");
+    assert_eq!(
+        half["failures"][0]["text"],
+        "shard 2/2 left no report: its scenarios were not tried"
+    );
 
     // The team's own scenarios decide: one that finds something fails the run, and its words are in the report.
     replace(&repository.join("src/http.rs"), "7 * 24 * 60", "700 * 24 * 60");
