@@ -53,7 +53,7 @@ const CASES: [Case; 7] = [
         to: "behaviour = \"crash\"",
         says: &[
             "[crash-loop]",
-            "CrashLoopBackOff",
+            "ended by itself 3 times",
             "the key `orders.url` is missing",
         ],
     },
