@@ -34,6 +34,21 @@ fn the_catalogue_can_be_read_and_names_each_failure_once() {
 }
 
 #[test]
+fn each_failure_is_made_for_real_by_a_test() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runner");
+    let files = std::fs::read_dir(folder).unwrap();
+    let tests: String = files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    for Entry { id, .. } in &catalogue().failure {
+        assert!(
+            tests.contains(&format!("\"[{id}]\"")),
+            "no test in tests/runner expects [{id}]"
+        );
+    }
+}
+
+#[test]
 fn the_particular_cause_is_told_before_the_general_one() {
     let service = Some("service");
     let oom = r#"CrashLoopBackOff (3 restarts, it ended with {"exitCode":137,"reason":"OOMKilled"})"#;
