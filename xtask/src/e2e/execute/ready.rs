@@ -143,10 +143,16 @@ fn state(objects: &Value, kind: &str, name: &str) -> State {
             pod: None,
         };
     };
-    if let Some(done) = conclusion(workload, kind, name) {
-        return done;
-    }
     let waiting = |state| State::Waiting { state, pod: None };
+    match conclusion(workload, kind, name) {
+        // One that ends still answers, and would be taken for the new one.
+        Some(State::Ready) if kind != "Job" => match ending_pod(items, workload) {
+            Some(pod) => return waiting(format!("pod {pod} of before the change is still ending")),
+            None => return State::Ready,
+        },
+        Some(done) => return done,
+        None => {}
+    }
     if number(&workload["status"]["observedGeneration"]) < number(&workload["metadata"]["generation"]) {
         // Its pods are still those of before the change.
         return waiting(format!("{kind} {name}: its change was not seen yet"));
@@ -200,6 +206,17 @@ fn newest_pods<'a>(items: &'a [Value], workload: &'a Value, kind: &str) -> impl 
             && item["metadata"]["deletionTimestamp"].is_null()
             && newest.is_none_or(|(label, value)| labels[label] == value)
     })
+}
+
+/// The name of a pod of the workload that was told to end and has not yet.
+fn ending_pod<'a>(items: &'a [Value], workload: &Value) -> Option<&'a str> {
+    let selector = &workload["spec"]["selector"]["matchLabels"];
+    let mut pods = items.iter().filter(|item| item["kind"] == "Pod");
+    let pod = pods.find(|pod| {
+        let metadata = &pod["metadata"];
+        selects(selector, &metadata["labels"]) && !metadata["deletionTimestamp"].is_null()
+    })?;
+    pod["metadata"]["name"].as_str()
 }
 
 fn number(value: &Value) -> u64 {

@@ -97,6 +97,24 @@ fn a_pod_of_before_the_change_is_not_what_is_waited_for() {
 }
 
 #[test]
+fn a_pod_that_still_ends_is_waited_for() {
+    let mut old = pod(json!({"phase": "Running"}));
+    let with = |old: &Value| {
+        state(
+            &list(vec![deployment(1, 1, 1, 2), old.clone()]),
+            "Deployment",
+            "gateway",
+        )
+    };
+    assert_eq!(with(&old), State::Ready);
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let State::Waiting { state, .. } = with(&old) else {
+        panic!("must wait");
+    };
+    assert_eq!(state, "pod gateway-1 of before the change is still ending");
+}
+
+#[test]
 fn a_first_restart_is_waited_for_and_a_loop_is_not() {
     let restarted = |count: u64| {
         let status = json!({"containerStatuses": [{"name": "gateway", "restartCount": count,
