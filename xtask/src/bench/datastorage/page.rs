@@ -11,6 +11,9 @@ use super::plot::{self, Line};
 use super::record::{Figure, Measured, Record, median};
 use crate::run_folder;
 
+/// Where a point of a curve is on its axis, and what was measured there of ours and of theirs.
+type Point = (f64, Vec<f64>, Vec<f64>);
+
 const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- bench datastorage: begin -->";
 const END: &str = "<!-- bench datastorage: end -->";
@@ -197,7 +200,7 @@ fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
         let Some(measured) = record.parts.get(&part) else {
             continue;
         };
-        let points = |side: fn(&(f64, Vec<f64>, Vec<f64>)) -> &Vec<f64>| {
+        let points = |side: fn(&Point) -> &Vec<f64>| {
             measured
                 .curve
                 .iter()
