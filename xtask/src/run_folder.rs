@@ -144,6 +144,11 @@ pub(crate) fn index() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("runs")
 }
 
+/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::e2e`]).
+pub(crate) fn port_locks() -> PathBuf {
+    embedded::user_cache().join("kubernaut-e2e").join("ports")
+}
+
 impl RunFolder {
     /// Makes a run's folder in `runs` (see [`runs`]) for this process, with a new id.
     pub(crate) fn create(runs: &Path, index: &Path, provider: Provider, stack: &str) -> anyhow::Result<Self> {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::{File, TryLockError},
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -48,30 +50,68 @@ impl Kept {
     }
 }
 
-/// Host ports that are held by listening on them, so that no other run takes them between the plan and the use.
+/// Host ports of this run. Until the program that gets a port starts, the run listens on it; and as long as the run
+/// lives, a lock on a file of the port's number tells other runs that it is spoken for: between the letting go and the
+/// program's own listening it looks free.
 #[derive(Debug, Default)]
-pub(crate) struct Reserved(Mutex<BTreeMap<u16, TcpListener>>);
+pub(crate) struct Reserved {
+    listeners: Mutex<BTreeMap<u16, TcpListener>>,
+    locks: Mutex<Vec<File>>,
+}
 
 impl Reserved {
     /// Lets go of these ports: called right before the program that gets them starts.
     pub(crate) fn release(&self, ports: impl IntoIterator<Item = u16>) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         for port in ports {
             held.remove(&port);
         }
     }
+
+    /// Holds one more port, any free one, and answers its number.
+    pub(crate) fn any(&self, locks: &Path) -> anyhow::Result<u16> {
+        // As many as other runs might have let go of at this moment.
+        for _ in 0..100 {
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port of 127.0.0.1")?;
+            let port = listener.local_addr()?.port();
+            if self.hold(port, listener, locks) {
+                return Ok(port);
+            }
+        }
+        anyhow::bail!("every free port of 127.0.0.1 that was tried is spoken for by another run")
+    }
+
+    /// Whether the port is this run's now.
+    fn hold(&self, port: u16, listener: TcpListener, locks: &Path) -> bool {
+        match lock(locks, port) {
+            Ok(lock) => {
+                let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+                held.extend(lock);
+            }
+            Err(SpokenFor) => return false,
+        }
+        let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(port, listener);
+        true
+    }
 }
 
-impl Reserved {
-    /// Holds one more port, any free one, and answers its number.
-    pub(crate) fn any(&self) -> anyhow::Result<u16> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port of 127.0.0.1")?;
-        let port = listener.local_addr()?.port();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(port, listener);
-        Ok(port)
+/// Another run's.
+struct SpokenFor;
+
+/// Locks a port's file; without one where there can't be any, since the port itself is held too.
+fn lock(folder: &Path, port: u16) -> Result<Option<File>, SpokenFor> {
+    let opened = std::fs::create_dir_all(folder).and_then(|()| {
+        let mut options = File::options();
+        options.create(true).append(true);
+        options.open(folder.join(port.to_string()))
+    });
+    let Ok(file) = opened else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(SpokenFor),
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
@@ -84,25 +124,28 @@ pub(crate) struct Taken {
 }
 
 /// Chooses every port: the declared host port where it is free, else any free one. The ports stay held until
-/// they are [`Reserved::release`]d.
-pub(crate) fn assign(stack: &Stack) -> anyhow::Result<(Ports, Reserved, Vec<Taken>)> {
+/// they are [`Reserved::release`]d, and spoken for, by locks in that folder, as long as the run lives.
+pub(crate) fn assign(stack: &Stack, locks: &Path) -> anyhow::Result<(Ports, Reserved, Vec<Taken>)> {
     let mut ports = Ports::new();
     let mut taken = Vec::new();
-    let mut held = BTreeMap::new();
+    let reserved = Reserved::default();
     for ((owner, name, port), node) in stack.ports().zip(FIRST_NODE_PORT..) {
         let declared = *port.host.get_ref();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, declared))
-            .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .with_context(|| format!("no free port of 127.0.0.1 for {owner}.{name}"))?;
-        let host = listener.local_addr()?.port();
-        if host != declared {
+        let as_declared = TcpListener::bind((Ipv4Addr::LOCALHOST, declared))
+            .is_ok_and(|listener| reserved.hold(declared, listener, locks));
+        let host = if as_declared {
+            declared
+        } else {
+            let instead = reserved
+                .any(locks)
+                .with_context(|| format!("for {owner}.{name}"))?;
             taken.push(Taken {
                 name: format!("{owner}.{name}"),
                 declared,
-                instead: host,
+                instead,
             });
-        }
-        held.insert(host, listener);
+            instead
+        };
         let assigned = Assigned {
             container: *port.container.get_ref(),
             host,
@@ -113,5 +156,23 @@ pub(crate) fn assign(stack: &Stack) -> anyhow::Result<(Ports, Reserved, Vec<Take
             .or_default()
             .insert(name.to_owned(), assigned);
     }
-    Ok((ports, Reserved(Mutex::new(held)), taken))
+    Ok((ports, reserved, taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_a_run_let_go_of_is_still_spoken_for_as_long_as_the_run_lives() {
+        let locks = tempfile::tempdir().unwrap();
+        let run = Reserved::default();
+        let port = run.any(locks.path()).unwrap();
+        run.release([port]);
+        let other = Reserved::default();
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert!(!other.hold(port, free(), locks.path()));
+        drop(run);
+        assert!(other.hold(port, free(), locks.path()));
+    }
 }

@@ -99,7 +99,8 @@ fn kept_run(options: &Options, stack: &Stack, provider: Provider) -> Option<(Run
 }
 
 fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
-    let (ports, reserved, taken) = ports::assign(stack)?;
+    let locks = run_folder::port_locks();
+    let (ports, reserved, taken) = ports::assign(stack, &locks)?;
     for ports::Taken {
         name,
         declared,
@@ -111,7 +112,7 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
             .unwrap_or_default();
         eprintln!("port {declared} of 127.0.0.1 ({name}) is in use{who}: {instead} is taken instead");
     }
-    let api_port = reserved.any()?;
+    let api_port = reserved.any(&locks)?;
     Ok((ports::Kept { ports, api_port }, reserved))
 }
 

@@ -235,7 +235,13 @@ fn folders(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
 
 fn known(machine: &Machine, run: &str, kept: bool) -> Known {
     if let Some(ours) = machine.runs.iter().find(|ours| ours.run() == run) {
-        return judge_owner(ours.owner(), true, kept);
+        let known = judge_owner(ours.owner(), true, kept);
+        // Its process may have said that the run is finished, and ended, since the machine was looked at.
+        let now = RunFolder::open(ours.path(), &machine.index_folder);
+        return match known {
+            Known::Garbage(_) if now.is_ok_and(|now| now.owner().state != ours.owner().state) => Known::Live,
+            known => known,
+        };
     }
     let Some(Entry { folder, owner }) = machine.index.get(run) else {
         return Known::Unknown;
