@@ -89,6 +89,14 @@ impl Trigger {
         }
     }
 
+    /// As Ctrl-C does it, and seen before the task goes on: a short one would be over by then.
+    fn interrupt(&self) {
+        signal(Signal::INT);
+        while !self.interrupt.is_cancelled() {
+            std::thread::yield_now();
+        }
+    }
+
     /// A task has come to a point; if it is the fault's, the runner is stopped there.
     pub(crate) fn reached(&self, task: &str, moment: Moment) {
         let Some(fault) = self.fault.as_ref() else { return };
@@ -98,13 +106,10 @@ impl Trigger {
         eprintln!("--fault: {:?} at the {:?} of {task}", fault.how, fault.when);
         match fault.how {
             How::Kill => signal(Signal::KILL),
-            How::Interrupt => signal(Signal::INT),
+            How::Interrupt => self.interrupt(),
             How::Leave => {
-                signal(Signal::INT);
                 // Two signals of a kind that wait together are one: the first must have been seen.
-                while !self.interrupt.is_cancelled() {
-                    std::thread::yield_now();
-                }
+                self.interrupt();
                 signal(Signal::INT);
             }
         }
