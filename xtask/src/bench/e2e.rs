@@ -4,7 +4,10 @@
 //! `cargo xtask e2e` as anyone calls it; the figures are read from its report.json. One quick scenario runs at the
 //! end, so that "up" is proved and the scenarios' own time does not thin the ratio.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Write as _, fs, io::Write as _, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -13,7 +16,7 @@ use serde_json::json;
 use subprocess::Cancel;
 
 use super::figures::{self, Figure, Format, median};
-use crate::run_folder::Provider;
+use crate::run_folder::{self, Provider};
 
 /// The scenario that proves that the stack is up.
 const SCENARIO: &str = "g16";
@@ -41,6 +44,9 @@ pub(crate) struct Options {
     /// A look: one run of each order
     #[arg(long)]
     quick: bool,
+    /// Go on after a run that failed: those before it count
+    #[arg(long)]
+    resume: bool,
     /// Renew this bench's part of docs/benchmarks.md
     #[arg(long, conflicts_with = "quick")]
     write: bool,
@@ -64,6 +70,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         runs,
         provider,
         quick,
+        resume,
         write,
         format,
     } = options;
@@ -71,16 +78,26 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if rounds == 0 {
         bail!("--runs must be at least 1");
     }
-    let mut measured = Runs::new();
+    let done = Done::open(provider, resume)?;
+    let mut measured = done.runs()?;
     // Once before, uncounted: afterwards the compile cache and the images are warm for all alike.
-    eprintln!("a run before, to warm the compile cache");
-    measure(provider, ORDERS[0])?;
+    if measured.is_empty() {
+        eprintln!("a run before, to warm the compile cache");
+        measure(provider, ORDERS[0])?;
+    }
     for round in 1..=rounds {
         for order in ORDERS {
+            let runs = measured.entry(order).or_default();
+            if runs.len() >= round {
+                continue;
+            }
             eprintln!("round {round} of {rounds}: {order}");
-            measured.entry(order).or_default().push(measure(provider, order)?);
+            let run = measure(provider, order)?;
+            done.add(order, &run)?;
+            runs.push(run);
         }
     }
+    done.forget()?;
     let figures = figures(provider, &measured);
     let text = match format {
         Format::Text => markdown(provider, rounds, &measured, &figures),
@@ -121,14 +138,65 @@ fn measure(provider: Provider, order: &str) -> anyhow::Result<Measured> {
     // A failed run must not leave a cluster to the next one.
     command.env("CI", "true");
     let command = subprocess::Command::new(command).name(format!("a run in the order {order}"));
-    let output = command.deadline(LONGEST_RUN).capture(&Cancel::never())?;
-    let document: Document =
-        serde_json::from_slice(&output.stdout).context("the run's report can't be read")?;
-    let test = document.tasks.iter().find(|task| task.name == "test");
-    let up = test
-        .and_then(|task| task.start)
-        .context("the scenarios never began")?;
-    Ok(Measured { up, document })
+    let output = command
+        .deadline(LONGEST_RUN)
+        .capture(&Cancel::never())
+        .context("the runs before it are kept: --resume goes on from here")?;
+    Measured::read(&output.stdout)
+}
+
+impl Measured {
+    fn read(report: &[u8]) -> anyhow::Result<Self> {
+        let document: Document = serde_json::from_slice(report).context("the run's report can't be read")?;
+        let test = document.tasks.iter().find(|task| task.name == "test");
+        let up = test
+            .and_then(|task| task.start)
+            .context("the scenarios never began")?;
+        Ok(Self { up, document })
+    }
+}
+
+/// The runs that were measured so far, by their reports: a line each, order and run.
+struct Done(PathBuf);
+
+impl Done {
+    /// Those of the bench that is gone on with, or none.
+    fn open(provider: Provider, resume: bool) -> anyhow::Result<Self> {
+        let done = Self(run_folder::target().join(format!("bench/e2e-{provider}")));
+        if !resume {
+            done.forget()?;
+        }
+        Ok(done)
+    }
+
+    fn runs(&self) -> anyhow::Result<Runs> {
+        let mut runs = Runs::new();
+        let lines = fs::read_to_string(&self.0).unwrap_or_default();
+        for (order, run) in lines.lines().filter_map(|line| line.split_once(' ')) {
+            let Some(order) = ORDERS.iter().find(|known| **known == order) else {
+                bail!("{}: {order:?} is no order", self.0.display());
+            };
+            let report = run_folder::runs().join(run).join("report.json");
+            let report = fs::read(&report).with_context(|| format!("can't read {}", report.display()))?;
+            runs.entry(order).or_default().push(Measured::read(&report)?);
+        }
+        Ok(runs)
+    }
+
+    fn add(&self, order: &str, run: &Measured) -> anyhow::Result<()> {
+        let folder = self.0.parent().context("no folder")?;
+        fs::create_dir_all(folder)?;
+        let mut file = fs::File::options().create(true).append(true).open(&self.0)?;
+        writeln!(file, "{order} {}", run.document.run.id)?;
+        Ok(())
+    }
+
+    fn forget(&self) -> anyhow::Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Until the scenarios began, of each run of an order.

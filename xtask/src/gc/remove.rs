@@ -30,9 +30,17 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
                 .iter()
                 .filter(|container| container.cluster.as_ref() == Some(name));
             let nodes: Vec<&str> = nodes.map(|container| container.name.as_str()).collect();
-            podman(&[&["rm", "--force", "--volumes"], &nodes[..]].concat())
+            podman(&[&["rm", "--force", "--volumes"], &nodes[..]].concat())?;
+            for node in nodes {
+                let label = format!("label={node}");
+                podman(&["volume", "prune", "--force", "--filter", &label])?;
+            }
+            Ok(())
         }
-        Garbage::Container(name) => podman(&["rm", "--force", "--volumes", name]),
+        Garbage::Container(name) => {
+            podman(&["rm", "--force", "--volumes", name])?;
+            podman(&["volume", "prune", "--force", "--filter", &format!("label={name}")])
+        }
         Garbage::Network(name) => podman(&["network", "rm", "--force", name]),
         Garbage::Image(name) => podman(&["rmi", "--force", name]),
         Garbage::Folder(run) => {

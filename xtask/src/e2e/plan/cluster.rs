@@ -134,12 +134,22 @@ pub(super) fn teardown(settings: &Settings) -> Step {
     }
 }
 
-/// What removes a run's cluster and its network, if they are there.
-pub(crate) fn remove_cluster(cluster: &str) -> [Command; 2] {
+/// What removes the volume of a node that is gone. Kind makes it with a label of the node's name; to podman it is not
+/// anonymous, and so does not go with the container.
+fn remove_volume(node: &str) -> Command {
+    podman().args(["volume", "prune", "--force", "--filter", &format!("label={node}")])
+}
+
+/// What removes a run's cluster, its volume and its network, if they are there.
+pub(crate) fn remove_cluster(cluster: &str) -> [Command; 3] {
     // What `kind delete cluster` does, without the ten seconds that podman gives a node to shut down in order:
     // nothing in it is needed any more.
     let delete = podman()
         .args(["rm", "--force", "--ignore", "--time", "0", "--volumes"])
         .args([node_of(cluster)]);
-    [delete, podman().args(["network", "rm", "--force", cluster])]
+    [
+        delete,
+        remove_volume(&node_of(cluster)),
+        podman().args(["network", "rm", "--force", cluster]),
+    ]
 }
