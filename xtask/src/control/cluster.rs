@@ -85,7 +85,8 @@ impl Part<'_> {
             Verb::Start => part.start(),
             Verb::Restart => {
                 part.kubectl(&["rollout", "restart", &part.workload.reference()])?;
-                part.wait_ready()
+                part.wait_ready()?;
+                part.wait_replaced()
             }
             Verb::Kill => part.kill(),
             Verb::Logs => {
@@ -194,6 +195,24 @@ impl<'a> Part<'a> {
         let timeout = format!("--timeout={}s", LONGEST_CHANGE.as_secs());
         self.kubectl(&["rollout", "status", &timeout, &self.workload.reference()])?;
         Ok(())
+    }
+
+    /// A rollout counts as done while the pods that it replaced still end in order: until they are gone they hold on
+    /// to open connections, and answer that they are stopping.
+    fn wait_replaced(&self) -> anyhow::Result<()> {
+        wait(
+            &format!("the replaced pods of {} are gone", self.workload.name()),
+            LONGEST_CHANGE,
+            || {
+                let pods = self.pods()?;
+                let names: Vec<&str> = pods
+                    .iter()
+                    .filter(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+                    .filter_map(|pod| pod["metadata"]["name"].as_str())
+                    .collect();
+                Ok((!names.is_empty()).then(|| names.join(", ")))
+            },
+        )
     }
 
     /// SIGKILL to the containers' first processes, as the kernel does when memory is short. From inside of a
