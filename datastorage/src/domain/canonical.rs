@@ -7,7 +7,9 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde_json::{Number, Value};
+use uuid::Uuid;
 
 /// Canonical JSON of an object of event data, with what its limits are about.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,6 +128,66 @@ fn number(text: &mut String, value: &Number) {
         let point = if float.fract() == 0.0 { ".0" } else { "" };
         write!(text, "{}{point}", if float == 0.0 { 0.0 } else { float })
     };
+}
+
+/// Writes a canonical object member by member. The names must come in their order and need no escapes; a member
+/// whose value is `None` is left out.
+pub(crate) struct ObjectWriter(String);
+
+impl ObjectWriter {
+    /// `capacity` is how many bytes the text will have, roughly.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let mut text = String::with_capacity(capacity);
+        text.push('{');
+        Self(text)
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    /// A value that is canonical JSON already.
+    pub(crate) fn json(&mut self, name: &str, canonical: &str) {
+        self.name(name);
+        self.0.push_str(canonical);
+    }
+
+    pub(crate) fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.name(name);
+            string(&mut self.0, value);
+        }
+    }
+
+    pub(crate) fn integer(&mut self, name: &str, value: Option<i32>) {
+        if let Some(value) = value {
+            self.name(name);
+            let _ = write!(self.0, "{value}");
+        }
+    }
+
+    pub(crate) fn uuid(&mut self, name: &str, value: Option<Uuid>) {
+        if let Some(value) = value {
+            self.name(name);
+            let _ = write!(self.0, "\"{}\"", value.hyphenated());
+        }
+    }
+
+    /// In RFC 3339 with six digits of a second.
+    pub(crate) fn time(&mut self, name: &str, value: Timestamp) {
+        self.name(name);
+        let _ = write!(self.0, "\"{value:.6}\"");
+    }
+
+    pub(crate) fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
 }
 
 #[cfg(test)]

@@ -82,6 +82,18 @@ impl Fields {
         }
     }
 
+    /// The fields of the object that `text` is, as JSON.
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Invalid>> {
+        let value = serde_json::from_str(text).map_err(|error| {
+            vec![Invalid::new(
+                "body",
+                Reason::Format,
+                format!("is not JSON: {error}"),
+            )]
+        })?;
+        Self::of(value)
+    }
+
     /// Notes that a field is wrong.
     pub(crate) fn refuse(&mut self, field: &str, reason: Reason, message: impl Into<String>) {
         self.invalid.push(Invalid::new(field, reason, message));

@@ -61,14 +61,7 @@ impl Notification {
 
     /// Reads a record that was checked when it arrived: [`Notification::to_json`] wrote it.
     pub(crate) fn read_again(text: &str) -> Result<Self, Vec<Invalid>> {
-        let value = serde_json::from_str(text).map_err(|error| {
-            vec![Invalid::new(
-                "body",
-                Reason::Format,
-                format!("is not JSON: {error}"),
-            )]
-        })?;
-        let mut fields = Fields::of(value)?;
+        let mut fields = Fields::parse(text)?;
         let notification = Self::take(&mut fields, None);
         fields.finish()?;
         notification.ok_or_else(Vec::new)
