@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::event::Micros;
 use super::fields::{Invalid, Reason};
-use super::query::{Parameters, span};
+use super::moment::span;
+use super::parameters::Parameters;
 
 /// How much a rate can be trusted, from the number of outcomes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -14,7 +14,7 @@ use wire::problem::Problem;
 use super::{Actor, Service, answers};
 use crate::domain::event::Micros;
 use crate::domain::fields::Fields;
-use crate::domain::query::Parameters;
+use crate::domain::parameters::Parameters;
 use crate::store::holds::{self, Hold, Placed};
 
 /// A hold to place.

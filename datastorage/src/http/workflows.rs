@@ -13,7 +13,7 @@ use super::workflow_json::{
     WorkflowJson, WorkflowPage,
 };
 use super::{Actor, Service, answers};
-use crate::domain::query::Parameters;
+use crate::domain::parameters::Parameters;
 use crate::domain::workflow::{Disabling, NewWorkflow, WorkflowPatch, WorkflowSearch, WorkflowStatus};
 use crate::store::workflows::{self, ListRequest, Workflow};
 

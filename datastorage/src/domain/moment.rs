@@ -1,0 +1,60 @@
+//! Times as callers write them in queries.
+
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+
+use super::event::Micros;
+
+/// Which end of a day a date stands for.
+#[derive(Clone, Copy)]
+pub(crate) enum DayEdge {
+    /// Its first microsecond.
+    First,
+    /// Its last microsecond.
+    Last,
+}
+
+/// A time: RFC 3339, a date (its first or last microsecond in UTC), or a span before now.
+pub(crate) fn moment(text: &str, now: Micros, edge: DayEdge) -> Option<Micros> {
+    if let Some(span) = span(text) {
+        return Some(Micros(now.0.checked_sub(span)?));
+    }
+    if let Ok(date) = text.parse::<Date>()
+        && text.len() == 10
+    {
+        let day = |date: Date| {
+            Some(
+                TimeZone::UTC
+                    .to_timestamp(date.to_datetime(Time::midnight()))
+                    .ok()?
+                    .as_microsecond(),
+            )
+        };
+        return match edge {
+            DayEdge::First => day(date).map(Micros),
+            DayEdge::Last => day(date.tomorrow().ok()?).map(|next| Micros(next - 1)),
+        };
+    }
+    Micros::parse(text)
+}
+
+/// Microseconds of `90s`, `90m`, `24h`, `7d` or `2w`.
+pub(crate) fn span(text: &str) -> Option<i64> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(seconds)?
+        .checked_mul(1_000_000)
+}
