@@ -9,6 +9,7 @@ pub(crate) mod notification;
 pub(crate) mod parameters;
 pub(crate) mod proof;
 pub(crate) mod query;
+pub(crate) mod stored;
 pub(crate) mod success_rate;
 pub(crate) mod verification;
 pub(crate) mod workflow;

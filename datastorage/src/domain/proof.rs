@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::chain::{Keys, link};
 use super::event::{Event, Hash, Micros, Sealed};
-use crate::store::events::Stored;
+use super::stored::Stored;
 
 /// A line of an export.
 #[derive(Serialize)]
@@ -30,25 +30,18 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Of an event as it is kept.
     pub(crate) fn of(stored: Stored) -> Result<Self, serde_json::Error> {
-        let Stored {
-            event,
-            sequence,
-            recorded_at,
-            previous_hash,
-            event_hash,
-            chain_key,
-        } = stored;
-        let sealed = crate::store::chains::seal_again(event);
+        let (sealed, place) = stored.seal_again();
         Ok(Self {
             kind: "event",
             event: RawValue::from_string(sealed.event.content())?,
-            sequence,
-            recorded_at_micros: recorded_at.0,
-            previous_hash: hex::encode(previous_hash),
+            sequence: place.sequence,
+            recorded_at_micros: place.recorded_at.0,
+            previous_hash: hex::encode(place.previous_hash),
             content_hash: hex::encode(sealed.content_hash),
-            event_hash: hex::encode(event_hash),
-            chain_key,
+            event_hash: hex::encode(place.event_hash),
+            chain_key: place.chain_key,
         })
     }
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::chain::{GENESIS, Keys, link};
 use super::event::{Hash, Sealed};
+use super::stored::Place;
 
 /// What verification needs of a stored event: its data need not stay in memory.
 #[derive(Clone, Debug)]
@@ -26,16 +27,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Computes an event's hash again. `keyed_before` tells that the chain has a keyed event before this one.
-    pub(crate) fn of(sealed: &Sealed, place: &Place<'_>, keys: &Keys) -> Self {
+    /// Computes an event's hash again.
+    pub(crate) fn of(sealed: &Sealed, place: &Place, keys: &Keys) -> Self {
         let Place {
             sequence,
             recorded_at,
             previous_hash,
             event_hash,
-            chain_key,
+            ref chain_key,
         } = *place;
-        let key = chain_key.map(|id| keys.find(id));
+        let key = chain_key.as_deref().map(|id| keys.find(id));
         let flaw = match key {
             Some(None) => Some("the key that it was stored with is not configured here"),
             Some(Some(_)) | None => {
@@ -58,16 +59,6 @@ impl Link {
             keyed: chain_key.is_some(),
         }
     }
-}
-
-/// The columns of an event's place in its chain.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(crate) sequence: i64,
-    pub(crate) recorded_at: super::event::Micros,
-    pub(crate) previous_hash: Hash,
-    pub(crate) event_hash: Hash,
-    pub(crate) chain_key: Option<&'a str>,
 }
 
 /// A part of a chain that retention took away.
@@ -166,6 +157,15 @@ pub(crate) fn verify(
     }
 }
 
+/// What stands before a place.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    /// The hash that the next event must name; unknown after a missing event.
+    hash: Option<Hash>,
+    /// The event that the hash is of, unless it is gone.
+    event: Option<&'a Link>,
+}
+
 struct Verifier<'a> {
     tampered: Vec<TamperedEvent>,
     gaps: &'a [Gap],
@@ -173,6 +173,7 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
+    /// Names what is wrong; an event is named once, for the first thing that does not fit.
     fn name(&mut self, kind: Tampering, sequence: i64, event_id: Option<Uuid>, detail: &str) {
         let known = self
             .tampered
@@ -241,15 +242,20 @@ impl Verifier<'_> {
         if self.head.is_none() && !places.is_empty() {
             self.name(Tampering::Missing, end, None, "the chain's head is gone");
         }
-        // The hash that the next event must name, and the event that it is of. Unknown after a missing one.
-        let mut before: (Option<Hash>, Option<&Link>) = (Some(GENESIS), None);
+        let mut before = Before {
+            hash: Some(GENESIS),
+            event: None,
+        };
         let mut keyed = false;
         let mut sequence = 1;
         while sequence <= end {
             if let Some(link) = places.get(&sequence) {
                 self.judge(link, before, keyed);
                 keyed |= link.keyed;
-                before = (Some(link.event_hash), Some(link));
+                before = Before {
+                    hash: Some(link.event_hash),
+                    event: Some(link),
+                };
                 sequence += 1;
             } else if let Some(gap) = self
                 .gaps
@@ -259,13 +265,15 @@ impl Verifier<'_> {
                 if gap.first == sequence {
                     self.joined(before, gap.previous_hash, sequence);
                 }
-                before = (Some(gap.last_hash), None);
                 // A gap may still hold events that retention is about to take.
                 let next = places
                     .range(sequence..=gap.last)
                     .next()
                     .map_or(gap.last + 1, |(next, _)| *next);
-                before.0 = before.0.filter(|_| next > gap.last);
+                before = Before {
+                    hash: (next > gap.last).then_some(gap.last_hash),
+                    event: None,
+                };
                 sequence = next;
             } else {
                 self.name(
@@ -274,19 +282,23 @@ impl Verifier<'_> {
                     None,
                     "the event is gone and no retention took it",
                 );
-                before = (None, None);
+                before = Before {
+                    hash: None,
+                    event: None,
+                };
                 sequence += 1;
             }
         }
-        if let (Some(head), (Some(hash), Some(last))) = (self.head, before)
-            && hash != head.hash
+        if let (Some(head), Some(last)) = (self.head, before.event)
+            && before.hash != Some(head.hash)
         {
             let detail = "its hash is not the one that the chain's head has";
             self.name(Tampering::Altered, last.sequence, Some(last.event_id), detail);
         }
     }
 
-    fn judge(&mut self, link: &Link, before: (Option<Hash>, Option<&Link>), keyed: bool) {
+    /// Judges an event by itself, then by what stands before it. `keyed` tells that the chain has a keyed event before.
+    fn judge(&mut self, link: &Link, before: Before<'_>, keyed: bool) {
         if let Some(flaw) = link.flaw {
             self.name(Tampering::Altered, link.sequence, Some(link.event_id), flaw);
         } else if keyed && !link.keyed {
@@ -299,12 +311,12 @@ impl Verifier<'_> {
 
     /// Compares what an event (or a gap) says of the hash before it with that hash. It proves its own word, so that
     /// the event before was changed, with its hash computed anew.
-    fn joined(&mut self, before: (Option<Hash>, Option<&Link>), said: Hash, sequence: i64) {
-        let (Some(hash), event) = before else { return };
+    fn joined(&mut self, before: Before<'_>, said: Hash, sequence: i64) {
+        let Some(hash) = before.hash else { return };
         if hash == said {
             return;
         }
-        match event {
+        match before.event {
             Some(event) => {
                 let detail = "its hash was computed anew: the event after it knows another";
                 self.name(Tampering::Altered, event.sequence, Some(event.event_id), detail);
@@ -322,255 +334,4 @@ impl Verifier<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::chain::Key;
-    use crate::domain::event::Event;
-    use crate::domain::event::Micros;
-    use crate::domain::event::tests::{NOW, valid};
-
-    struct Row {
-        sealed: Sealed,
-        sequence: i64,
-        previous: Hash,
-        hash: Hash,
-        key: Option<String>,
-    }
-
-    fn sealed(number: i64) -> Sealed {
-        let mut value = valid();
-        value["event_id"] = Uuid::from_u128(u128::try_from(number).unwrap())
-            .to_string()
-            .into();
-        value["event_data"] = serde_json::json!({ "number": number });
-        Sealed::new(Event::read(value, NOW, None).unwrap())
-    }
-
-    fn chain(length: i64, keys: &Keys) -> Vec<Row> {
-        let mut previous = GENESIS;
-        (1..=length)
-            .map(|sequence| {
-                let sealed = sealed(sequence);
-                let hash = link(
-                    keys.current.as_ref(),
-                    &previous,
-                    sequence,
-                    Micros(sequence),
-                    &sealed.content_hash,
-                );
-                let key = keys.current.as_ref().map(|key| key.id().to_owned());
-                let row = Row {
-                    sealed,
-                    sequence,
-                    previous,
-                    hash,
-                    key,
-                };
-                previous = hash;
-                row
-            })
-            .collect()
-    }
-
-    fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> ChainVerification {
-        let links = rows
-            .iter()
-            .map(|row| {
-                let place = Place {
-                    sequence: row.sequence,
-                    recorded_at: Micros(row.sequence),
-                    previous_hash: row.previous,
-                    event_hash: row.hash,
-                    chain_key: row.key.as_deref(),
-                };
-                Link::of(&row.sealed, &place, keys)
-            })
-            .collect();
-        verify("c", links, gaps, head)
-    }
-
-    fn head_of(rows: &[Row]) -> Option<Head> {
-        rows.last().map(|row| Head {
-            sequence: row.sequence,
-            hash: row.hash,
-        })
-    }
-
-    fn named(verification: &ChainVerification) -> Vec<(Tampering, i64, Option<Uuid>)> {
-        assert_eq!(verification.is_valid, verification.tampered_events.is_empty());
-        verification
-            .tampered_events
-            .iter()
-            .map(|event| (event.kind, event.sequence, event.event_id))
-            .collect()
-    }
-
-    fn id(number: u128) -> Option<Uuid> {
-        Some(Uuid::from_u128(number))
-    }
-
-    #[test]
-    fn an_untouched_chain_is_valid_with_and_without_a_key() {
-        for keys in [
-            Keys::default(),
-            Keys {
-                current: Some(Key::new(vec![7; 32])),
-                previous: vec![],
-            },
-        ] {
-            let rows = chain(5, &keys);
-            let verification = verdict(&rows, &keys, &[], head_of(&rows));
-            assert_eq!(named(&verification), []);
-            assert_eq!((verification.total_events, verification.verified_events), (5, 5));
-        }
-    }
-
-    #[test]
-    fn an_altered_event_is_named_alone_wherever_it_stands() {
-        let keys = Keys::default();
-        for place in 0..5 {
-            let mut rows = chain(5, &keys);
-            let head = head_of(&rows);
-            let event_id = rows[place].sealed.event.event_id;
-            rows[place].sealed.event.event_data = "{}".to_owned();
-            rows[place].sealed = Sealed::new(rows[place].sealed.event.clone());
-            let sequence = rows[place].sequence;
-            assert_eq!(
-                named(&verdict(&rows, &keys, &[], head)),
-                [(Tampering::Altered, sequence, Some(event_id))]
-            );
-            // Also when its hash is computed anew, as anyone can who may write and has no key against them.
-            let Row { sealed, previous, .. } = &rows[place];
-            rows[place].hash = link(None, previous, sequence, Micros(sequence), &sealed.content_hash);
-            assert_eq!(
-                named(&verdict(&rows, &keys, &[], head)),
-                [(Tampering::Altered, sequence, Some(event_id))]
-            );
-        }
-    }
-
-    #[test]
-    fn a_missing_event_is_named_by_its_place_also_at_both_ends() {
-        let keys = Keys::default();
-        for place in 0..5 {
-            let mut rows = chain(5, &keys);
-            let head = head_of(&rows);
-            let sequence = rows.remove(place).sequence;
-            assert_eq!(
-                named(&verdict(&rows, &keys, &[], head)),
-                [(Tampering::Missing, sequence, None)]
-            );
-        }
-    }
-
-    #[test]
-    fn an_inserted_event_is_named_beyond_the_end_and_in_anothers_place() {
-        let keys = Keys::default();
-        for sequence in [3, 6] {
-            let mut rows = chain(5, &keys);
-            let head = head_of(&rows);
-            let sealed = sealed(99);
-            let previous = if sequence == 6 { rows[4].hash } else { rows[1].hash };
-            let hash = link(None, &previous, sequence, Micros(sequence), &sealed.content_hash);
-            rows.push(Row {
-                sealed,
-                sequence,
-                previous,
-                hash,
-                key: None,
-            });
-            assert_eq!(
-                named(&verdict(&rows, &keys, &[], head)),
-                [(Tampering::Inserted, sequence, id(99))],
-                "{sequence}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_chain_that_was_written_anew_without_the_key_is_not_valid() {
-        let keys = Keys {
-            current: Some(Key::new(vec![7; 32])),
-            previous: vec![],
-        };
-        let mut rows = chain(4, &keys);
-        rows[1].sealed.event.event_data = "{}".to_owned();
-        rows[1].sealed = Sealed::new(rows[1].sealed.event.clone());
-        let mut previous = rows[0].hash;
-        for row in &mut rows[1..] {
-            row.previous = previous;
-            row.key = None;
-            row.hash = link(
-                None,
-                &previous,
-                row.sequence,
-                Micros(row.sequence),
-                &row.sealed.content_hash,
-            );
-            previous = row.hash;
-        }
-        let verification = verdict(&rows, &keys, &[], head_of(&rows));
-        assert!(!verification.is_valid);
-        assert_eq!(named(&verification)[0], (Tampering::Altered, 2, id(2)));
-    }
-
-    #[test]
-    fn an_older_key_still_verifies_and_an_unknown_one_is_told() {
-        let old = Keys {
-            current: Some(Key::new(vec![1; 32])),
-            previous: vec![],
-        };
-        let rows = chain(2, &old);
-        let rotated = Keys {
-            current: Some(Key::new(vec![2; 32])),
-            previous: vec![Key::new(vec![1; 32])],
-        };
-        assert!(verdict(&rows, &rotated, &[], head_of(&rows)).is_valid);
-        let other = Keys {
-            current: Some(Key::new(vec![2; 32])),
-            previous: vec![],
-        };
-        let verification = verdict(&rows, &other, &[], head_of(&rows));
-        assert!(verification.tampered_events[0].detail.contains("not configured"));
-    }
-
-    #[test]
-    fn what_retention_took_is_no_tampering_and_what_is_put_in_its_place_is() {
-        let keys = Keys::default();
-        let mut rows = chain(6, &keys);
-        let head = head_of(&rows);
-        let gap = Gap {
-            first: 2,
-            last: 4,
-            previous_hash: rows[1].previous,
-            last_hash: rows[3].hash,
-        };
-        rows.drain(1..4);
-        let verification = verdict(&rows, &keys, std::slice::from_ref(&gap), head);
-        assert_eq!((verification.is_valid, verification.expired_events), (true, 3));
-        let wrong = Gap {
-            previous_hash: [9; 32],
-            ..gap.clone()
-        };
-        assert_eq!(
-            named(&verdict(&rows, &keys, &[wrong], head)),
-            [(Tampering::Altered, 1, id(1))]
-        );
-        let short = Gap { last: 3, ..gap };
-        assert_eq!(
-            named(&verdict(&rows, &keys, &[short], head)),
-            [(Tampering::Missing, 4, None)]
-        );
-    }
-
-    #[test]
-    fn a_head_that_is_gone_is_told() {
-        let keys = Keys::default();
-        let rows = chain(2, &keys);
-        assert_eq!(
-            named(&verdict(&rows, &keys, &[], None)),
-            [(Tampering::Missing, 2, None)]
-        );
-        assert!(verdict(&[], &keys, &[], None).is_valid);
-    }
-}
+mod tests;

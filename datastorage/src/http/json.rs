@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
 
 use crate::domain::event::{Event, Hash};
-use crate::store::events::Stored;
+use crate::domain::stored::Stored;
 
 #[derive(Serialize)]
 pub(super) struct EventJson {

@@ -16,6 +16,7 @@ use wire::problem::Problem;
 use super::{Service, answers};
 use crate::domain::event::Micros;
 use crate::domain::query::{Filter, MOST_EVENTS_OF_A_PAGE, PageRequest, Start};
+use crate::domain::stored::Stored;
 use crate::store::{chains, events};
 
 const PAGE: &str = include_str!("timeline.html");
@@ -123,11 +124,7 @@ fn render(
         .map_err(|error| error.to_string())
 }
 
-fn entry(
-    stored: events::Stored,
-    first: Option<Micros>,
-    problem: Option<String>,
-) -> Result<Entry, serde_json::Error> {
+fn entry(stored: Stored, first: Option<Micros>, problem: Option<String>) -> Result<Entry, serde_json::Error> {
     let value: serde_json::Value = serde_json::from_str(&stored.event.event_data)?;
     let time = stored.event.event_timestamp;
     let since = SignedDuration::from_micros(first.map_or(0, |first| time.0 - first.0));

@@ -6,11 +6,9 @@ use futures::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel};
 
-use crate::domain::canonical::canonical;
 use crate::domain::chain::Keys;
-use crate::domain::event::{Event, Sealed};
-use crate::domain::verification::{ChainVerification, Gap, Head, Link, Place, verify};
-use crate::store::events::{self, COLUMNS, Stored};
+use crate::domain::verification::{ChainVerification, Gap, Head, Link, verify};
+use crate::store::events::{self, COLUMNS};
 use crate::store::types::HashColumn;
 
 /// Verifies a chain from one snapshot; `None` if there is no trace of it.
@@ -55,37 +53,11 @@ pub(crate) async fn verify_chain(
     let mut rows = pin!(transaction.query_raw(&sql, parameters).await?);
     let mut links = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        links.push(link_of(events::read(&row)?, keys));
+        let (sealed, place) = events::read(&row)?.seal_again();
+        links.push(Link::of(&sealed, &place, keys));
     }
     if links.is_empty() && gaps.is_empty() && head.is_none() {
         return Ok(None);
     }
     Ok(Some(verify(correlation_id, links, &gaps, head)))
-}
-
-/// An event as it was sealed: its data, which PostgreSQL wrote in its own way, made canonical again.
-pub(crate) fn seal_again(event: Event) -> Sealed {
-    // JSONB gives JSON; were it not, the hash would not fit, which is what there is to say.
-    let value = serde_json::from_str(&event.event_data).unwrap_or(serde_json::Value::Null);
-    let event_data = canonical(&value).text;
-    Sealed::new(Event { event_data, ..event })
-}
-
-fn link_of(stored: Stored, keys: &Keys) -> Link {
-    let Stored {
-        event,
-        sequence,
-        recorded_at,
-        previous_hash,
-        event_hash,
-        chain_key,
-    } = stored;
-    let place = Place {
-        sequence,
-        recorded_at,
-        previous_hash,
-        event_hash,
-        chain_key: chain_key.as_deref(),
-    };
-    Link::of(&seal_again(event), &place, keys)
 }

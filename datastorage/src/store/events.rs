@@ -4,22 +4,11 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::domain::event::{Event, Hash, Micros};
+use crate::domain::event::Event;
 use crate::domain::query::{Cursor, Filter, PageRequest, Start};
+use crate::domain::stored::Stored;
 use crate::store::types::HashColumn;
 use wire::audit::{EventCategory, EventOutcome};
-
-/// An event and its place in its chain.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Stored {
-    /// Its data is the text that PostgreSQL makes of it, which is not canonical.
-    pub(crate) event: Event,
-    pub(crate) sequence: i64,
-    pub(crate) recorded_at: Micros,
-    pub(crate) previous_hash: Hash,
-    pub(crate) event_hash: Hash,
-    pub(crate) chain_key: Option<String>,
-}
 
 /// A page of a list.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use tokio::sync::mpsc;
 
 use crate::domain::query::Filter;
+use crate::domain::stored::Stored;
 use crate::store::database::Session;
-use crate::store::events::{COLUMNS, Conditions, Stored, read};
+use crate::store::events::{COLUMNS, Conditions, read};
 
 /// An event on its way out.
 pub(crate) type Exported = Stored;

@@ -1,0 +1,242 @@
+use super::*;
+use crate::domain::chain::Key;
+use crate::domain::event::tests::{NOW, valid};
+use crate::domain::event::{Event, Micros};
+
+/// A service that writes with this key and has no other.
+fn with_key(secret: u8) -> Keys {
+    Keys {
+        current: Some(Key::new(vec![secret; 32])),
+        previous: vec![],
+    }
+}
+
+struct Row {
+    sealed: Sealed,
+    sequence: i64,
+    previous: Hash,
+    hash: Hash,
+    key: Option<String>,
+}
+
+fn sealed(number: i64) -> Sealed {
+    let mut value = valid();
+    value["event_id"] = Uuid::from_u128(u128::try_from(number).unwrap())
+        .to_string()
+        .into();
+    value["event_data"] = serde_json::json!({ "number": number });
+    Sealed::new(Event::read(value, NOW, None).unwrap())
+}
+
+fn chain(length: i64, keys: &Keys) -> Vec<Row> {
+    let mut previous = GENESIS;
+    (1..=length)
+        .map(|sequence| {
+            let sealed = sealed(sequence);
+            let hash = link(
+                keys.current.as_ref(),
+                &previous,
+                sequence,
+                Micros(sequence),
+                &sealed.content_hash,
+            );
+            let key = keys.current.as_ref().map(|key| key.id().to_owned());
+            let row = Row {
+                sealed,
+                sequence,
+                previous,
+                hash,
+                key,
+            };
+            previous = hash;
+            row
+        })
+        .collect()
+}
+
+fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> ChainVerification {
+    let links = rows
+        .iter()
+        .map(|row| {
+            let place = Place {
+                sequence: row.sequence,
+                recorded_at: Micros(row.sequence),
+                previous_hash: row.previous,
+                event_hash: row.hash,
+                chain_key: row.key.clone(),
+            };
+            Link::of(&row.sealed, &place, keys)
+        })
+        .collect();
+    verify("c", links, gaps, head)
+}
+
+fn head_of(rows: &[Row]) -> Option<Head> {
+    rows.last().map(|row| Head {
+        sequence: row.sequence,
+        hash: row.hash,
+    })
+}
+
+fn named(verification: &ChainVerification) -> Vec<(Tampering, i64, Option<Uuid>)> {
+    assert_eq!(verification.is_valid, verification.tampered_events.is_empty());
+    verification
+        .tampered_events
+        .iter()
+        .map(|event| (event.kind, event.sequence, event.event_id))
+        .collect()
+}
+
+fn id(number: u128) -> Option<Uuid> {
+    Some(Uuid::from_u128(number))
+}
+
+#[test]
+fn an_untouched_chain_is_valid_with_and_without_a_key() {
+    for keys in [Keys::default(), with_key(7)] {
+        let rows = chain(5, &keys);
+        let verification = verdict(&rows, &keys, &[], head_of(&rows));
+        assert_eq!(named(&verification), []);
+        assert_eq!((verification.total_events, verification.verified_events), (5, 5));
+    }
+}
+
+#[test]
+fn an_altered_event_is_named_alone_wherever_it_stands() {
+    let keys = Keys::default();
+    for place in 0..5 {
+        let mut rows = chain(5, &keys);
+        let head = head_of(&rows);
+        let event_id = rows[place].sealed.event.event_id;
+        rows[place].sealed.event.event_data = "{}".to_owned();
+        rows[place].sealed = Sealed::new(rows[place].sealed.event.clone());
+        let sequence = rows[place].sequence;
+        assert_eq!(
+            named(&verdict(&rows, &keys, &[], head)),
+            [(Tampering::Altered, sequence, Some(event_id))]
+        );
+        // Also when its hash is computed anew, as anyone can who may write and has no key against them.
+        let Row { sealed, previous, .. } = &rows[place];
+        rows[place].hash = link(None, previous, sequence, Micros(sequence), &sealed.content_hash);
+        assert_eq!(
+            named(&verdict(&rows, &keys, &[], head)),
+            [(Tampering::Altered, sequence, Some(event_id))]
+        );
+    }
+}
+
+#[test]
+fn a_missing_event_is_named_by_its_place_also_at_both_ends() {
+    let keys = Keys::default();
+    for place in 0..5 {
+        let mut rows = chain(5, &keys);
+        let head = head_of(&rows);
+        let sequence = rows.remove(place).sequence;
+        assert_eq!(
+            named(&verdict(&rows, &keys, &[], head)),
+            [(Tampering::Missing, sequence, None)]
+        );
+    }
+}
+
+#[test]
+fn an_inserted_event_is_named_beyond_the_end_and_in_anothers_place() {
+    let keys = Keys::default();
+    for sequence in [3, 6] {
+        let mut rows = chain(5, &keys);
+        let head = head_of(&rows);
+        let sealed = sealed(99);
+        let previous = if sequence == 6 { rows[4].hash } else { rows[1].hash };
+        let hash = link(None, &previous, sequence, Micros(sequence), &sealed.content_hash);
+        rows.push(Row {
+            sealed,
+            sequence,
+            previous,
+            hash,
+            key: None,
+        });
+        assert_eq!(
+            named(&verdict(&rows, &keys, &[], head)),
+            [(Tampering::Inserted, sequence, id(99))],
+            "{sequence}"
+        );
+    }
+}
+
+#[test]
+fn a_chain_that_was_written_anew_without_the_key_is_not_valid() {
+    let keys = with_key(7);
+    let mut rows = chain(4, &keys);
+    rows[1].sealed.event.event_data = "{}".to_owned();
+    rows[1].sealed = Sealed::new(rows[1].sealed.event.clone());
+    let mut previous = rows[0].hash;
+    for row in &mut rows[1..] {
+        row.previous = previous;
+        row.key = None;
+        row.hash = link(
+            None,
+            &previous,
+            row.sequence,
+            Micros(row.sequence),
+            &row.sealed.content_hash,
+        );
+        previous = row.hash;
+    }
+    let verification = verdict(&rows, &keys, &[], head_of(&rows));
+    assert!(!verification.is_valid);
+    assert_eq!(named(&verification)[0], (Tampering::Altered, 2, id(2)));
+}
+
+#[test]
+fn an_older_key_still_verifies_and_an_unknown_one_is_told() {
+    let old = with_key(1);
+    let rows = chain(2, &old);
+    let rotated = Keys {
+        previous: vec![Key::new(vec![1; 32])],
+        ..with_key(2)
+    };
+    assert!(verdict(&rows, &rotated, &[], head_of(&rows)).is_valid);
+    let other = with_key(2);
+    let verification = verdict(&rows, &other, &[], head_of(&rows));
+    assert!(verification.tampered_events[0].detail.contains("not configured"));
+}
+
+#[test]
+fn what_retention_took_is_no_tampering_and_what_is_put_in_its_place_is() {
+    let keys = Keys::default();
+    let mut rows = chain(6, &keys);
+    let head = head_of(&rows);
+    let gap = Gap {
+        first: 2,
+        last: 4,
+        previous_hash: rows[1].previous,
+        last_hash: rows[3].hash,
+    };
+    rows.drain(1..4);
+    let verification = verdict(&rows, &keys, std::slice::from_ref(&gap), head);
+    assert_eq!((verification.is_valid, verification.expired_events), (true, 3));
+    let wrong = Gap {
+        previous_hash: [9; 32],
+        ..gap.clone()
+    };
+    assert_eq!(
+        named(&verdict(&rows, &keys, &[wrong], head)),
+        [(Tampering::Altered, 1, id(1))]
+    );
+    let short = Gap { last: 3, ..gap };
+    assert_eq!(
+        named(&verdict(&rows, &keys, &[short], head)),
+        [(Tampering::Missing, 4, None)]
+    );
+}
+
+#[test]
+fn a_head_that_is_gone_is_told() {
+    let keys = Keys::default();
+    let rows = chain(2, &keys);
+    assert_eq!(
+        named(&verdict(&rows, &keys, &[], None)),
+        [(Tampering::Missing, 2, None)]
+    );
+    assert!(verdict(&[], &keys, &[], None).is_valid);
+}
