@@ -7,6 +7,7 @@ use taskgraph::{Graph, Outcome as TaskOutcome};
 
 use super::{
     diagnose,
+    measure,
     execute::{Outcome, Scenario, ScenariosFailed},
     plan::{Format, Kind, Work},
     settings::Settings,
@@ -98,6 +99,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
             started,
             result,
             kept,
+            runner_cpu_seconds: measure::own_cpu().map(|cpu| cpu.as_secs_f64()),
         },
         machine: Machine::this(),
         tasks: tasks(graph, folder),

@@ -1,28 +1,16 @@
-//! The tasks that every provider shares at the beginning: preflight, check, compile.
+//! The tasks at the beginning of every plan: preflight, check where a cluster costs something, compile.
 
 use std::path::PathBuf;
 
-use super::{Command, Kind, Plan, Step, phase, run, task};
+use super::{Command, Kind, Plan, Step, Task, phase, run, task};
 use crate::e2e::settings::{BuildOn, Settings};
 
 /// A cold compile of everything on two slow cores takes minutes; one that takes longer than this hangs.
 const LONGEST_COMPILE: u64 = 45 * 60;
 
-/// Adds preflight, check and compile. `also` are programs beside the services and the tests.
-pub(super) fn tasks(settings: &Settings, plan: &mut Plan, also: &[&str], for_images: bool) {
-    let services = settings.stack.packages();
-    let mut on_host: Vec<&str> = settings
-        .stack
-        .test
-        .get_ref()
-        .package
-        .as_deref()
-        .into_iter()
-        .collect();
-    on_host.extend(also);
-    let mut all = services.clone();
-    all.extend(&on_host);
-
+/// Adds preflight and compile; and check, where what follows is images and a cluster, which a typing error must not
+/// cost.
+pub(super) fn tasks(settings: &Settings, plan: &mut Plan, for_images: bool) {
     plan.task(task(
         "preflight",
         Kind::Preflight,
@@ -30,18 +18,33 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan, also: &[&str], for_ima
         1,
         vec![Step::Preflight],
     ));
-    let check = cargo(settings, "check", &all);
-    plan.task(
-        task(
-            "check",
-            Kind::Check,
-            phase::FIRST,
-            5,
-            vec![run(check, LONGEST_COMPILE)],
-        )
-        .needs("compile", 1),
-    );
+    if for_images {
+        plan.task(check(settings));
+    }
+    plan.task(compile(settings, for_images));
+}
 
+/// The package of the scenarios, which run here whatever the services run on.
+fn scenarios(settings: &Settings) -> Vec<&str> {
+    settings
+        .stack
+        .test
+        .get_ref()
+        .package
+        .as_deref()
+        .into_iter()
+        .collect()
+}
+
+fn check(settings: &Settings) -> Task {
+    let packages = [settings.stack.packages(), scenarios(settings)].concat();
+    let steps = vec![run(cargo(settings, "check", &packages), LONGEST_COMPILE)];
+    task("check", Kind::Check, phase::FIRST, 5, steps).needs("compile", 1)
+}
+
+fn compile(settings: &Settings, for_images: bool) -> Task {
+    let (services, on_host) = (settings.stack.packages(), scenarios(settings));
+    let all = [services.clone(), on_host.clone()].concat();
     let mut steps = Vec::new();
     if settings.build == Some(BuildOn::Container) {
         if !on_host.is_empty() {
@@ -66,8 +69,28 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan, also: &[&str], for_ima
         }
     }
     let phase = if for_images { phase::IMAGES } else { phase::FIRST };
-    let compile = task("compile", Kind::Compile, phase, 20, steps).after_all(["preflight", "check"]);
-    plan.task(compile.needs("compile", 1));
+    let compile = task("compile", Kind::Compile, phase, 20, steps).after("preflight");
+    let compile = if for_images {
+        compile.after("check")
+    } else {
+        compile
+    };
+    compile.needs("compile", 1)
+}
+
+/// Compiles a program of the workspace that is no service.
+pub(super) fn program(settings: &Settings, package: &str) -> Task {
+    let mut steps = vec![run(cargo(settings, "build", &[package]), LONGEST_COMPILE)];
+    steps.extend(take(settings, &[package]));
+    task(
+        format!("compile:{package}"),
+        Kind::Compile,
+        phase::FIRST,
+        3,
+        steps,
+    )
+    .after("preflight")
+    .needs("compile", 1)
 }
 
 fn cargo(settings: &Settings, verb: &str, packages: &[&str]) -> Command {

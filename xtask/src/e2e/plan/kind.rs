@@ -4,7 +4,7 @@ use super::{Kind, Plan, Step, build, cluster, common, deploy, images, needed_tas
 use crate::e2e::settings::Settings;
 
 pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
-    build::tasks(settings, plan, &[], true);
+    build::tasks(settings, plan, true);
     let bases: Vec<&String> = settings.bases.values().collect();
     let components: Vec<&String> = settings
         .stack

@@ -18,20 +18,12 @@ const WITHOUT_PODS: [&str; 7] = [
 ];
 
 pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
-    let built_here: &[&str] = match settings.kube_embedded {
-        None => &[KUBE_EMBEDDED],
-        Some(_) => &[],
-    };
-    build::tasks(settings, plan, built_here, false);
+    build::tasks(settings, plan, false);
     if let Some(compile) = plan.tasks.iter_mut().find(|task| task.name == "compile") {
-        compile
-            .action
-            .steps
-            .extend(settings.kube_embedded.iter().map(|installed| Step::Take {
-                program: installed.clone(),
-                to: settings.program(KUBE_EMBEDDED),
-            }));
         compile.action.steps.extend(tags(settings));
+    }
+    if settings.kube_embedded.is_none() {
+        plan.task(build::program(settings, KUBE_EMBEDDED));
     }
     plan.task(cluster(settings));
     plan.task(base(settings));
@@ -46,7 +38,7 @@ pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
         let component = task(name.get_ref().clone(), Kind::Deploy, phase::IMAGES, 2, steps);
         plan.task(
             component
-                .after_all(["preflight", "check"])
+                .after("compile")
                 .after_all(needed_tasks(settings, name.get_ref())),
         );
     }
@@ -83,8 +75,12 @@ fn cluster(settings: &Settings) -> super::Task {
         .args(["--journal"])
         .path(&settings.folder.join("data").join(KUBERNETES).join("journal"))
         .folder(&settings.folder);
-    let steps = vec![
-        Step::Release { ports: vec![port] },
+    let mut steps = vec![Step::Release { ports: vec![port] }];
+    steps.extend(settings.kube_embedded.iter().map(|installed| Step::Take {
+        program: installed.clone(),
+        to: settings.program(KUBE_EMBEDDED),
+    }));
+    steps.extend([
         Step::Start {
             name: KUBERNETES.to_owned(),
             command: serve,
@@ -95,8 +91,12 @@ fn cluster(settings: &Settings) -> super::Task {
             version: None,
             seconds: 30,
         },
-    ];
-    task("cluster", Kind::Cluster, phase::CLUSTER, 1, steps).after("compile")
+    ]);
+    let cluster = task("cluster", Kind::Cluster, phase::CLUSTER, 1, steps);
+    match settings.kube_embedded {
+        Some(_) => cluster.after("preflight"),
+        None => cluster.after(format!("compile:{KUBE_EMBEDDED}")),
+    }
 }
 
 fn tags(settings: &Settings) -> Vec<Step> {
@@ -181,5 +181,6 @@ fn job_or_service(settings: &Settings, name: &str) -> super::Task {
         }
     }
     let task = task(name, Kind::Deploy, service_phase(settings, service), 1, steps);
-    task.after("base").after_all(needed_tasks(settings, name))
+    task.after_all(["base", "compile"])
+        .after_all(needed_tasks(settings, name))
 }

@@ -13,7 +13,7 @@ use crate::e2e::{
 };
 
 pub(super) fn tasks(settings: &Settings, remote: &Remote, plan: &mut Plan) {
-    build::tasks(settings, plan, &[], true);
+    build::tasks(settings, plan, true);
     let components = settings.stack.components.values();
     let components = components.map(|component| &component.image);
     for image in settings.bases.values().chain(components) {

@@ -44,10 +44,22 @@ fn every_plan_holds() {
 }
 
 #[test]
-fn on_kind_cluster_and_compile_wait_for_neither_each_other() {
-    let plan = plan_of(Provider::Kind, Order::Graph);
-    assert!(!waits_for(&plan, "cluster").contains("compile"));
-    assert!(!waits_for(&plan, "compile").contains("cluster"));
+fn cluster_and_compile_wait_for_neither_each_other() {
+    for provider in PROVIDERS {
+        let plan = plan_of(provider, Order::Graph);
+        assert!(!waits_for(&plan, "cluster").contains("compile"), "{provider}");
+        assert!(!waits_for(&plan, "compile").contains("cluster"), "{provider}");
+    }
+}
+
+#[test]
+fn where_nothing_is_created_the_code_is_compiled_once_and_before_anything_starts() {
+    let plan = plan_of(Provider::Local, Order::Graph);
+    assert!(plan.tasks.iter().all(|task| task.action.kind != Kind::Check));
+    for component in ["postgresql", "redis"] {
+        assert!(waits_for(&plan, component).contains("compile"), "{component}");
+    }
+    assert!(waits_for(&plan, "cluster").contains("compile:kube-embedded"));
 }
 
 #[test]
