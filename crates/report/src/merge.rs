@@ -46,6 +46,7 @@ pub fn merge(mut parts: Vec<Part>, id: &str, command: Vec<String>) -> anyhow::Re
             result: RunResult::Passed,
             kept: runs().any(|run| run.kept),
             shard: None,
+            runner_cpu_seconds: None,
             ..first.run.clone()
         },
         machine: machine(&parts),

@@ -52,6 +52,9 @@ pub struct Run {
     pub result: RunResult,
     /// Whether the stack was left standing.
     pub kept: bool,
+    /// CPU seconds that the runner itself used, its children's not among them. Absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_cpu_seconds: Option<f64>,
 }
 
 /// What came of a run.

@@ -114,6 +114,7 @@ pub(crate) fn passed() -> Report {
             started: "2026-03-01T10:00:00Z".parse().unwrap(),
             result: RunResult::Passed,
             kept: false,
+            runner_cpu_seconds: Some(0.25),
         },
         machine: Machine {
             system: "linux x86_64".to_owned(),
