@@ -28,6 +28,10 @@ mod command_line;
 #[cfg(feature = "contract")]
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod dead_letters;
 #[cfg(feature = "privileged")]
 #[cfg(test)]
 mod disk;

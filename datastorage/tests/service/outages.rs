@@ -3,16 +3,35 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::stack::{EVENTS, Servers, Service, event, name, text, until};
+use crate::stack::{EVENTS, STREAM, Servers, Service, event, id_of, name, until};
 
-const STREAM: &str = "audit:dlq:events";
+/// The consumer group in which all replicas read the stream.
 const GROUP: &str = "datastorage";
+
+/// Sends this many events while PostgreSQL is away: each is acknowledged and waits in the stream.
+fn spill(service: &Service, correlation: &str, number: usize) -> Vec<Value> {
+    let sent: Vec<Value> = (0..number).map(|_| event(correlation)).collect();
+    for event in &sent {
+        assert_eq!(service.write(event).status, 202);
+    }
+    sent
+}
+
+/// The events of a correlation by their places in its chain, which must be the order in which they were sent.
+fn in_order(service: &Service, correlation: &str, sent: &[Value]) -> Vec<Value> {
+    let mut stored = service.events(correlation);
+    stored.sort_by_key(|event| event["sequence"].as_i64());
+    assert_eq!(
+        stored.iter().map(id_of).collect::<Vec<_>>(),
+        sent.iter().map(id_of).collect::<Vec<_>>(),
+        "in the order of their arrival"
+    );
+    stored
+}
 
 /// Waits until a correlation has exactly these events, each once.
 fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
@@ -21,7 +40,12 @@ fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
         if events.status != 200 {
             return Err(events.text);
         }
-        let found: Vec<String> = ids(&events.json()["data"]);
+        let found: Vec<String> = events.json()["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(id_of)
+            .collect();
         let missing = wanted.iter().filter(|id| !found.contains(id)).count();
         assert_eq!(
             found.iter().collect::<BTreeSet<_>>().len(),
@@ -34,19 +58,6 @@ fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
             Err(format!("{missing} of {} are missing", wanted.len()))
         }
     });
-}
-
-fn ids(events: &Value) -> Vec<String> {
-    events
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|event| event["event_id"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-fn id_of(event: &Value) -> String {
-    event["event_id"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -87,13 +98,7 @@ fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_b
 
     service.servers.postgres.start_again().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
-    let mut stored = service.events(&correlation);
-    stored.sort_by_key(|event| event["sequence"].as_i64());
-    assert_eq!(
-        ids(&json!(stored)),
-        sent.iter().map(id_of).collect::<Vec<_>>(),
-        "in the order of their arrival"
-    );
+    let stored = in_order(&service, &correlation, &sent);
     for (stored, sent) in stored.iter().zip(&sent) {
         for (field, value) in sent.as_object().unwrap() {
             assert!(
@@ -130,10 +135,7 @@ fn a_stop_while_postgresql_is_away_loses_nothing() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("stopped");
     service.servers.postgres.stop().unwrap();
-    let sent: Vec<Value> = (0..30).map(|_| event(&correlation)).collect();
-    for event in &sent {
-        assert_eq!(service.write(event).status, 202);
-    }
+    let sent = spill(&service, &correlation, 30);
     let (status, servers, log) = service.stop();
     assert!(status.success(), "{status}\n{log}");
     assert_eq!(servers.waiting(), 30, "a stop leaves the stream to others");
@@ -147,10 +149,7 @@ fn entries_that_a_dead_replica_had_read_are_stored_by_another() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("read");
     service.servers.postgres.stop().unwrap();
-    let sent: Vec<Value> = (0..10).map(|_| event(&correlation)).collect();
-    for event in &sent {
-        assert_eq!(service.write(event).status, 202);
-    }
+    let sent = spill(&service, &correlation, 10);
     let servers = Arc::clone(&service.servers);
     // A replica reads half of them, and dies before it stored any.
     let _: redis::Value = servers.redis(&["XGROUP", "CREATE", STREAM, GROUP, "0"]);
@@ -167,13 +166,7 @@ fn entries_that_a_dead_replica_had_read_are_stored_by_another() {
     ]);
     servers.postgres.start_again().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
-    let mut stored = service.events(&correlation);
-    stored.sort_by_key(|event| event["sequence"].as_i64());
-    assert_eq!(
-        ids(&json!(stored)),
-        sent.iter().map(id_of).collect::<Vec<_>>(),
-        "the order of their arrival"
-    );
+    in_order(&service, &correlation, &sent);
 }
 
 #[test]
@@ -251,137 +244,12 @@ fn redis_killed_with_entries_loses_none() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("redis");
     service.servers.postgres.stop().unwrap();
-    let sent: Vec<Value> = (0..10).map(|_| event(&correlation)).collect();
-    for event in &sent {
-        assert_eq!(service.write(event).status, 202);
-    }
+    let sent = spill(&service, &correlation, 10);
     service.servers.redis.kill().unwrap();
     assert_eq!(service.write(&event(&correlation)).status, 503);
     service.servers.redis.start_again().unwrap();
     service.servers.postgres.start_again().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
-}
-
-/// Writers that go on through whatever happens, and what was acknowledged to them.
-struct Load {
-    running: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
-    writers: Vec<thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(address: Arc<Mutex<Service>>, correlation: &str, writers: usize) -> Self {
-        let running = Arc::new(AtomicBool::new(true));
-        let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
-        let writers = (0..writers)
-            .map(|_| {
-                let (running, acknowledged) = (Arc::clone(&running), Arc::clone(&acknowledged));
-                let (address, correlation) = (Arc::clone(&address), correlation.to_owned());
-                thread::spawn(move || {
-                    let agent: ureq::Agent = ureq::Agent::config_builder()
-                        .http_status_as_error(false)
-                        .build()
-                        .into();
-                    while running.load(Ordering::Relaxed) {
-                        let url = format!("http://{}{EVENTS}", address.lock().unwrap().address());
-                        let event = event(&correlation);
-                        let answer = agent
-                            .post(&url)
-                            .header("content-type", "application/json")
-                            .send(event.to_string());
-                        if answer.is_ok_and(|answer| matches!(answer.status().as_u16(), 201 | 202)) {
-                            acknowledged.lock().unwrap().insert(id_of(&event));
-                        }
-                    }
-                })
-            })
-            .collect();
-        Self {
-            running,
-            acknowledged,
-            writers,
-        }
-    }
-
-    fn wait_for_more(&self, more: usize) {
-        let before = self.acknowledged.lock().unwrap().len();
-        until("more acknowledged writes", 60, || {
-            let now = self.acknowledged.lock().unwrap().len();
-            if now >= before + more {
-                Ok(())
-            } else {
-                Err(format!("{} more", now - before))
-            }
-        });
-    }
-
-    fn end(self) -> BTreeSet<String> {
-        self.running.store(false, Ordering::Relaxed);
-        for writer in self.writers {
-            writer.join().unwrap();
-        }
-        Arc::into_inner(self.acknowledged).unwrap().into_inner().unwrap()
-    }
-}
-
-/// Every id that was acknowledged is stored, and no id twice.
-fn stored_once(servers: &Servers, correlation: &str, acknowledged: &BTreeSet<String>) {
-    until("every acknowledged event", 60, || {
-        let rows = servers.sql(&format!(
-            "SELECT event_id::text FROM audit_events WHERE correlation_id = '{correlation}'"
-        ));
-        let found: Vec<String> = rows.into_iter().flatten().flatten().collect();
-        let set: BTreeSet<String> = found.iter().cloned().collect();
-        assert_eq!(set.len(), found.len(), "doubled");
-        match acknowledged.difference(&set).count() {
-            0 => Ok(()),
-            missing => Err(format!("{missing} of {} are missing", acknowledged.len())),
-        }
-    });
-}
-
-#[test]
-fn killed_without_a_word_under_load_it_has_kept_what_it_acknowledged() {
-    let service = Service::start_with(Arc::new(Servers::own()), "");
-    let correlation = name("killed");
-    let servers = Arc::clone(&service.servers);
-    let service = Arc::new(Mutex::new(service));
-    let load = Load::start(Arc::clone(&service), &correlation, 8);
-    load.wait_for_more(200);
-    {
-        let mut held = service.lock().unwrap();
-        held.kill();
-        let again = held.replica();
-        *held = again;
-    }
-    load.wait_for_more(50);
-    let acknowledged = load.end();
-    stored_once(&servers, &correlation, &acknowledged);
-    assert_eq!(service.lock().unwrap().verify(&correlation)["is_valid"], true);
-}
-
-#[test]
-fn postgresql_killed_under_load_costs_no_acknowledged_event() {
-    let service = Service::start_with(Arc::new(Servers::own()), "");
-    let correlation = name("crash");
-    let servers = Arc::clone(&service.servers);
-    let service = Arc::new(Mutex::new(service));
-    let load = Load::start(Arc::clone(&service), &correlation, 8);
-    load.wait_for_more(100);
-    servers.postgres.kill().unwrap();
-    load.wait_for_more(50);
-    servers.postgres.start_again().unwrap();
-    load.wait_for_more(100);
-    let acknowledged = load.end();
-    stored_once(&servers, &correlation, &acknowledged);
-    assert_eq!(service.lock().unwrap().verify(&correlation)["is_valid"], true);
-    assert_eq!(
-        service
-            .lock()
-            .unwrap()
-            .metric(r#"datastorage_dlq_dead_total{stream="events"}"#),
-        0.0
-    );
 }
 
 #[test]
@@ -411,101 +279,4 @@ fn a_client_that_hangs_up_changes_nothing_and_is_no_failure_of_the_database() {
     );
     assert_eq!(service.readyz().1["dependencies"]["postgresql"]["status"], "ok");
     assert_eq!(service.verify(&correlation)["is_valid"], true);
-}
-
-#[test]
-fn a_poisoned_event_fails_alone_and_one_in_the_stream_becomes_a_dead_letter_that_can_be_tried_again() {
-    let service = Service::start_with(Arc::new(Servers::shared()), "[stream]\ndrain_interval_ms = 50\n");
-    let correlation = name("poison");
-    // A rule that only the database has, as a later version of the schema might.
-    service
-        .servers
-        .sql("ALTER TABLE audit_events ADD CONSTRAINT no_poison CHECK (severity <> 'poison')");
-    let service = Arc::new(service);
-    let writers: Vec<_> = (0..30)
-        .map(|number| {
-            let (service, correlation) = (Arc::clone(&service), correlation.clone());
-            thread::spawn(move || {
-                let mut event = event(&correlation);
-                if number % 10 == 0 {
-                    event["severity"] = json!("poison");
-                }
-                (number % 10 == 0, service.write(&event).status)
-            })
-        })
-        .collect();
-    for writer in writers {
-        let (poisoned, status) = writer.join().unwrap();
-        assert_eq!(status, if poisoned { 400 } else { 201 });
-    }
-    assert_eq!(service.events(&correlation).len(), 27);
-
-    let add = |event: &Value| -> String {
-        service
-            .servers
-            .redis(&["XADD", STREAM, "*", "body", &event.to_string()])
-    };
-    let mut poison = event(&correlation);
-    poison["severity"] = json!("poison");
-    let good = event(&correlation);
-    add(&poison);
-    add(&good);
-    let _: String = service
-        .servers
-        .redis(&["XADD", STREAM, "*", "event", "no JSON", "more", "of it"]);
-    until("the good entry", 30, || {
-        match service.events(&correlation).len() {
-            28 => Ok(()),
-            count => Err(format!("{count} events")),
-        }
-    });
-    until("two dead letters", 30, || {
-        match service.metric(r#"datastorage_dlq_dead_total{stream="events"}"#) {
-            2.0 => Ok(()),
-            count => Err(format!("{count}")),
-        }
-    });
-    assert_eq!(service.servers.waiting(), 0);
-    let listed = service.run(&["dlq", "list"], &[]);
-    let letters: Vec<Value> = String::from_utf8_lossy(&listed.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(letters.len(), 2, "{}", text(&listed));
-    let of = |part: &str| {
-        letters
-            .iter()
-            .find(|letter| letter["body"].as_str().unwrap().contains(part))
-            .unwrap()
-    };
-    assert!(
-        of("no JSON")["body"].as_str().unwrap().contains("of it"),
-        "nothing of an entry is lost"
-    );
-    let letter = of("poison");
-    assert!(
-        letter["reason"].as_str().unwrap().contains("no_poison"),
-        "{letter}"
-    );
-    assert_eq!(letter["tries"], 5);
-
-    service
-        .servers
-        .sql("ALTER TABLE audit_events DROP CONSTRAINT no_poison");
-    let id = letter["id"].as_str().unwrap();
-    let retried = service.run(&["dlq", "retry"], &[id]);
-    assert!(retried.status.success(), "{}", text(&retried));
-    until("the entry that was tried again", 30, || {
-        match service.events(&correlation).len() {
-            29 => Ok(()),
-            count => Err(format!("{count} events")),
-        }
-    });
-    assert_eq!(
-        service.run(&["dlq", "drop"], &[]).status.code(),
-        Some(2),
-        "drop needs ids or --all"
-    );
-    assert!(service.run(&["dlq", "drop"], &["--all"]).status.success());
-    assert_eq!(service.run(&["dlq", "list"], &[]).stdout, b"");
 }

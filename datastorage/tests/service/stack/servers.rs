@@ -1,0 +1,150 @@
+//! The servers that a service stands on, and what a test does to them behind its back.
+
+use std::sync::Arc;
+
+use embedded::{Postgres, Redis};
+use tokio::runtime::Runtime;
+use tokio_postgres::NoTls;
+use uuid::Uuid;
+
+/// The Redis stream in which events wait for PostgreSQL.
+pub(crate) const STREAM: &str = "audit:dlq:events";
+
+/// PostgreSQL and Redis, and a database that this test alone has.
+pub(crate) struct Servers {
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) redis: Redis,
+    pub(crate) database: String,
+    runtime: Runtime,
+}
+
+impl Servers {
+    /// The PostgreSQL that all tests share, with a database of this test's own.
+    pub(crate) fn shared() -> Self {
+        Self::with(Postgres::shared().expect("PostgreSQL starts"))
+    }
+
+    /// A PostgreSQL of this test's own, whose commits are on disk.
+    pub(crate) fn own() -> Self {
+        Self::with(Arc::new(Postgres::start().expect("PostgreSQL starts")))
+    }
+
+    fn with(postgres: Arc<Postgres>) -> Self {
+        let redis = Redis::start().expect("Redis starts");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let database = format!("d{}", Uuid::new_v4().simple());
+        let servers = Self {
+            postgres,
+            redis,
+            database,
+            runtime,
+        };
+        let role = servers.postgres.url();
+        let owner = login(&role).0;
+        servers.sql_at(
+            &servers.postgres.superuser_url(),
+            &format!("CREATE DATABASE {} OWNER {owner}", servers.database),
+        );
+        servers
+    }
+
+    /// Runs SQL as the superuser of the test's database; the rows, each a list of texts.
+    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.sql_at(&self.superuser_url(), sql)
+    }
+
+    /// Runs SQL as the service's own role, which must fail; its message.
+    pub(crate) fn refused_sql(&self, sql: &str) -> String {
+        let url = in_database(&self.postgres.url(), &self.database);
+        self.runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let error = client
+                .batch_execute(sql)
+                .await
+                .expect_err("the database refuses it");
+            error
+                .as_db_error()
+                .expect("an error of the database")
+                .message()
+                .to_owned()
+        })
+    }
+
+    /// Runs SQL as the superuser in a transaction that stays open, with its locks, until what is returned is dropped.
+    pub(crate) fn hold(&self, sql: &str) -> tokio_postgres::Client {
+        self.runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&self.superuser_url(), NoTls)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
+            client
+        })
+    }
+
+    /// One number.
+    pub(crate) fn count(&self, sql: &str) -> i64 {
+        self.sql(sql)[0][0].as_deref().unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn superuser_url(&self) -> String {
+        in_database(&self.postgres.superuser_url(), &self.database)
+    }
+
+    fn sql_at(&self, url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let mut rows = Vec::new();
+            for message in client
+                .simple_query(sql)
+                .await
+                .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            {
+                if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+                    rows.push(
+                        (0..row.len())
+                            .map(|index| row.get(index).map(str::to_owned))
+                            .collect(),
+                    );
+                }
+            }
+            rows
+        })
+    }
+
+    /// Runs a command of Redis.
+    pub(crate) fn redis<T: redis::FromRedisValue>(&self, arguments: &[&str]) -> T {
+        self.runtime.block_on(async {
+            let client = redis::Client::open(self.redis.url()).unwrap();
+            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+            let mut command = redis::cmd(arguments[0]);
+            for argument in &arguments[1..] {
+                command.arg(argument);
+            }
+            command.query_async(&mut connection).await.unwrap()
+        })
+    }
+
+    /// Entries that wait in the events' stream.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.redis(&["XLEN", STREAM])
+    }
+}
+
+/// User and password of a URL.
+pub(super) fn login(url: &str) -> (String, String) {
+    let rest = url.split_once("://").unwrap().1;
+    let (login, _) = rest.split_once('@').unwrap();
+    let (user, password) = login.split_once(':').unwrap();
+    (user.to_owned(), password.to_owned())
+}
+
+fn in_database(url: &str, database: &str) -> String {
+    format!("{}/{database}", url.rsplit_once('/').unwrap().0)
+}

@@ -1,0 +1,289 @@
+//! The service as a running process, and its HTTP.
+
+use std::fs;
+use std::process::{Child, ExitStatus, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::program::{command, configured, free_ports, run, signal, text};
+use super::servers::Servers;
+use super::{EVENTS, until};
+
+/// A running service.
+pub(crate) struct Service {
+    pub(crate) servers: Arc<Servers>,
+    pub(crate) folder: TempDir,
+    child: Child,
+    api: String,
+    health: String,
+    metrics: String,
+    agent: ureq::Agent,
+}
+
+impl Service {
+    /// On shared servers, its schema current.
+    pub(crate) fn start() -> Self {
+        Self::start_with(Arc::new(Servers::shared()), "")
+    }
+
+    /// On these servers, with more configuration.
+    pub(crate) fn start_with(servers: Arc<Servers>, more: &str) -> Self {
+        Self::start_with_postgresql(servers, "", more)
+    }
+
+    /// On these servers, with lines in the section of PostgreSQL and other configuration.
+    pub(crate) fn start_with_postgresql(servers: Arc<Servers>, section: &str, more: &str) -> Self {
+        let folder = configured(&servers, more);
+        let file = folder.path().join("config.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(
+            &file,
+            config.replacen("[postgresql]\n", &format!("[postgresql]\n{section}\n"), 1),
+        )
+        .unwrap();
+        let migrated = run(&folder, &["migrate"], &[]);
+        assert!(migrated.status.success(), "{}", text(&migrated));
+        Self::serve(servers, folder)
+    }
+
+    /// Starts the program in a folder with a configuration.
+    pub(crate) fn serve(servers: Arc<Servers>, folder: TempDir) -> Self {
+        let ports = free_ports();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.path().join("log"))
+            .unwrap();
+        let child = command(&folder, &["serve"], &[], &ports)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .allow_non_standard_methods(true)
+            .build()
+            .into();
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut service = Self {
+            servers,
+            folder,
+            child,
+            api: url(ports[0]),
+            health: url(ports[1]),
+            metrics: url(ports[2]),
+            agent,
+        };
+        service.wait_until_ready();
+        service
+    }
+
+    fn wait_until_ready(&mut self) {
+        until("the service is ready", 30, || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the service ended with {status}:\n{}", self.log());
+            }
+            match self.agent.get(format!("{}/readyz", self.health)).call() {
+                Ok(answer) if answer.status() == 200 => Ok(()),
+                _ => Err(self.log()),
+            }
+        });
+    }
+
+    /// A second replica on the same stores.
+    pub(crate) fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.toml", "postgresql-password", "redis-password"] {
+            fs::copy(self.folder.path().join(file), folder.path().join(file)).unwrap();
+        }
+        let config = fs::read_to_string(folder.path().join("config.toml")).unwrap();
+        let here = self.folder.path().display().to_string();
+        let there = folder.path().display().to_string();
+        fs::write(folder.path().join("config.toml"), config.replace(&here, &there)).unwrap();
+        Self::serve(Arc::clone(&self.servers), folder)
+    }
+
+    /// Stops it as a pod is stopped; how it ended, its servers and its log.
+    pub(crate) fn stop(mut self) -> (ExitStatus, Arc<Servers>, String) {
+        signal(&self.child, "TERM");
+        let status = until("the service ends", 30, || {
+            self.child.try_wait().unwrap().ok_or_else(|| self.log())
+        });
+        (status, Arc::clone(&self.servers), self.log())
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends a request with a JSON body, or none.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.api));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let result = match body {
+            Some(body) => {
+                let request = request
+                    .header("content-type", "application/json")
+                    .body(body.to_string())
+                    .unwrap();
+                self.agent.run(request)
+            }
+            None => self.agent.run(request.body(()).unwrap()),
+        };
+        result.map_or_else(|error| Answer::none(&error), Answer::read)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, Some(body), &[])
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None, &[])
+    }
+
+    pub(crate) fn write(&self, event: &Value) -> Answer {
+        self.post(EVENTS, event)
+    }
+
+    /// All events of a correlation, newest first.
+    pub(crate) fn events(&self, correlation: &str) -> Vec<Value> {
+        let answer = self.get(&format!("{EVENTS}?correlation_id={correlation}&limit=1000"));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["data"].as_array().unwrap().clone()
+    }
+
+    pub(crate) fn verify(&self, correlation: &str) -> Value {
+        let answer = self.post(
+            "/api/v1/audit/verify-chain",
+            &json!({ "correlation_id": correlation }),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    }
+
+    pub(crate) fn readyz(&self) -> (u16, Value) {
+        let mut answer = self.agent.get(format!("{}/readyz", self.health)).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+    }
+
+    /// The value of a metric with these labels; 0 if it is not there.
+    pub(crate) fn metric(&self, line: &str) -> f64 {
+        let text = self
+            .agent
+            .get(format!("{}/metrics", self.metrics))
+            .call()
+            .unwrap()
+            .body_mut()
+            .read_to_string();
+        let text = text.unwrap();
+        text.lines()
+            .find_map(|found| found.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
+            .unwrap_or(0.0)
+    }
+
+    /// Runs another command of the program with this service's configuration.
+    pub(crate) fn run(&self, verbs: &[&str], rest: &[&str]) -> Output {
+        run(&self.folder, verbs, rest)
+    }
+
+    /// Resident memory of the process.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// HOST:PORT of the API.
+    pub(crate) fn address(&self) -> &str {
+        self.api.trim_start_matches("http://")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the service's log:\n{}", self.log());
+        }
+    }
+}
+
+/// What a request was answered with.
+pub(crate) struct Answer {
+    /// 0 if there was none.
+    pub(crate) status: u16,
+    /// The header `Retry-After`.
+    pub(crate) retry_after: Option<String>,
+    /// The content type; empty if there is none.
+    pub(crate) kind: String,
+    /// The body, or why there is no answer.
+    pub(crate) text: String,
+}
+
+impl Answer {
+    fn read(mut response: ureq::http::Response<ureq::Body>) -> Self {
+        let header = |name: &str| {
+            let value = response.headers().get(name)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        Self {
+            status: response.status().as_u16(),
+            retry_after: header("retry-after"),
+            kind: header("content-type").unwrap_or_default(),
+            text: response
+                .body_mut()
+                .with_config()
+                .limit(1 << 30)
+                .read_to_string()
+                .unwrap_or_default(),
+        }
+    }
+
+    fn none(error: &ureq::Error) -> Self {
+        Self {
+            status: 0,
+            retry_after: None,
+            kind: String::new(),
+            text: error.to_string(),
+        }
+    }
+
+    /// The body as JSON, which it must be.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The fields of a problem, in order.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        assert_eq!(self.kind, "application/problem+json", "{}", self.text);
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
