@@ -80,7 +80,7 @@ fn compile_error() -> anyhow::Result<()> {
     repository.edit("back/src/main.rs", "fn main()", "fn broken( -> {}\nfn main()")?;
     let ended = repository.e2e(&LOCAL)?;
     ended.ended_with(3)?;
-    ended.says(&["[compile-error]", "--> back/src/main.rs:", "--only check"])?;
+    ended.says(&["[compile-error]", "--> back/src/main.rs:", "--only compile"])?;
     ensure!(
         !ended.output.contains("cluster  "),
         "nothing else was begun:\n{}",

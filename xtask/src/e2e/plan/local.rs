@@ -94,7 +94,8 @@ fn cluster(settings: &Settings) -> super::Task {
     ]);
     let cluster = task("cluster", Kind::Cluster, phase::CLUSTER, 1, steps);
     match settings.kube_embedded {
-        Some(_) => cluster.after("preflight"),
+        // It starts in a tenth of a second: beside a compile that may fail it would only be something to remove.
+        Some(_) => cluster.after("compile"),
         None => cluster.after(format!("compile:{KUBE_EMBEDDED}")),
     }
 }
