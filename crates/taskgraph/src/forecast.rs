@@ -83,6 +83,19 @@ impl Trace {
 }
 
 impl Model {
+    /// The same work with the edges, needs and estimates of another run: what the tasks of this model would take in
+    /// that order. A task that only the other run has takes what it took there.
+    ///
+    /// Where one task ran at a time, it is known what each took undisturbed and how much CPU it used, processes that
+    /// are not its children included; a model of such a run foretells the orders in which tasks share the machine.
+    #[must_use]
+    pub fn in_order_of(&self, other: &Trace) -> Self {
+        Self {
+            trace: other.clone(),
+            ..self.clone()
+        }
+    }
+
     /// What the replay takes on the machine of the measurement: as far as this is from what was measured, no
     /// forecast is to be trusted.
     ///
@@ -113,7 +126,7 @@ impl Model {
 
     fn run(&self, graph: &Graph<Timing>, cores: f64, on: impl Fn(Timing) -> Timing) -> Trace {
         graph.simulate(Some(cores), |task| {
-            on(self.timings.get(&task.name).cloned().unwrap_or_default())
+            on(self.timings.get(&task.name).unwrap_or(&task.action).clone())
         })
     }
 }

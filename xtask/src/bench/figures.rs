@@ -66,18 +66,21 @@ pub(super) fn document(bench: &str, machine: &Value, figures: &[Figure]) -> Valu
 }
 
 /// The figures as a table.
-pub(super) fn table(figures: &[Figure]) -> String {
+pub(super) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String {
     let mut text = String::from("| what | median | runs | wanted | holds |\n|---|---|---|---|---|\n");
     for figure in figures {
         let shown = |value: f64| match figure.unit {
             "ratio" => format!("{value:.2}"),
+            // Half of a small figure must not be lost in rounding.
+            unit if value.abs() < 1.0 => format!("{value:.2} {unit}"),
             unit => format!("{value:.1} {unit}"),
         };
         let runs: Vec<String> = figure.runs.iter().copied().map(shown).collect();
-        let wanted = figure
-            .at_most
-            .map(|limit| format!("≤ {limit}"))
-            .unwrap_or_default();
+        let wanted = match (figure.at_most, figure.unit) {
+            (None, _) => String::new(),
+            (Some(limit), "ratio") => format!("≤ {limit}"),
+            (Some(limit), unit) => format!("≤ {limit} {unit}"),
+        };
         let holds = match figure.holds() {
             Some(true) => "yes",
             Some(false) => "**no**",
@@ -136,7 +139,7 @@ mod tests {
         };
         assert_eq!(figure(&[0.5, 0.6, 0.9]).holds(), Some(true));
         assert_eq!(figure(&[0.5, 0.61, 0.9]).holds(), Some(false));
-        assert!(table(&[figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
+        assert!(table([&figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
     }
 
     #[test]

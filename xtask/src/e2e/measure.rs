@@ -159,7 +159,10 @@ pub(super) fn own_cpu() -> Option<Duration> {
 
 /// proc(5): user and system time are the 14th and 15th; the state, behind the name, is the 3rd.
 fn own_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+    let mut fields = stat
+        .get(stat.rfind(')')? + 1..)?
+        .split_ascii_whitespace()
+        .skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)

@@ -36,6 +36,7 @@ use self::{
 };
 pub(crate) use self::{
     execute::{GRACE, server as kubeconfig_server, stop_processes},
+    measure::CPU,
     plan::{Command, remove_cluster, remove_namespace},
     ports::{Kept, Ports},
     yaml::{Object, objects},

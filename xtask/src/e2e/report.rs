@@ -7,8 +7,8 @@ use taskgraph::{Graph, Outcome as TaskOutcome};
 
 use super::{
     diagnose,
-    measure,
     execute::{Outcome, Scenario, ScenariosFailed},
+    measure,
     plan::{Format, Kind, Work},
     settings::Settings,
 };

@@ -73,6 +73,45 @@ fn a_forecast_of_less_contention_is_what_the_other_machine_measures() {
     assert!(measured(&graph, 4.0).wall < here.wall, "the machines differ");
 }
 
+/// The same tasks, each after the one before it.
+fn one_at_a_time(graph: &Graph<Truth>) -> Graph<Truth> {
+    let mut plan = graph.plan().clone();
+    let names: Vec<String> = plan.tasks.iter().map(|task| task.name.clone()).collect();
+    for (task, before) in plan.tasks.iter_mut().skip(1).zip(names) {
+        *task = task.clone().after(before);
+    }
+    Graph::new(plan).unwrap()
+}
+
+#[test]
+fn a_run_of_one_task_at_a_time_foretells_another_order() {
+    let (graph, sequential) = (stack(), one_at_a_time(&stack()));
+    let model = measured(&sequential, 2.0).model(2.0).unwrap();
+    let here = measured(&graph, 2.0);
+    assert!(here.wall < model.check().unwrap(), "the orders differ");
+    let other = model.in_order_of(&here);
+    assert!(
+        near(other.check().unwrap(), here.wall, 0.001),
+        "{:?} instead of {:?}",
+        other.check(),
+        here.wall
+    );
+    let there = measured(&graph, 4.0).wall;
+    let forecast = other.forecast(4.0, &here.resources).unwrap();
+    assert!(
+        near(forecast.at_most, there, 0.001),
+        "{forecast:?} instead of {there:?}"
+    );
+}
+
+#[test]
+fn a_task_that_only_the_other_order_has_takes_what_it_took_there() {
+    let model = measured(&Graph::new(plan(&[("a", (10.0, 0.0), &[])])).unwrap(), 2.0).model(2.0);
+    let other = Graph::new(plan(&[("a", (99.0, 0.0), &[]), ("b", (5.0, 0.0), &["a"])])).unwrap();
+    let found = model.unwrap().in_order_of(&measured(&other, 2.0)).check();
+    assert_eq!(found.unwrap(), seconds(15));
+}
+
 #[test]
 fn a_task_that_keeps_all_cores_busy_is_thought_to_scale_or_not() {
     // 30 s on 2 cores: 40 s of CPU time in parallel (20 s), 10 s on one core.

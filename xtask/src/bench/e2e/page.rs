@@ -1,0 +1,304 @@
+//! The figures, and the page that shows them.
+
+use std::fmt::Write as _;
+
+use super::{
+    ORDERS,
+    record::{BUILD, FIRST_SCENARIO, Record, VERB, WARM},
+    replay::{CORES, Replay, Replays},
+    run::Measured,
+};
+use crate::{
+    bench::figures::{self, Figure, median},
+    run_folder::Provider,
+};
+
+/// What docs/e2e.md promises where the machine has the cores for it.
+const AGAINST_SEQUENTIAL: f64 = 0.60;
+const AGAINST_PHASED: f64 = 0.80;
+const AGAINST_LONGEST_CHAIN: f64 = 1.10;
+const WARM_AGAINST_COLD: f64 = 0.15;
+const RUNNER_CPU_PER_CENT: f64 = 2.0;
+const VERB_SECONDS: f64 = 0.3;
+const FIRST_SCENARIO_SECONDS: f64 = 5.0;
+const BUILD_SECONDS: f64 = 60.0;
+/// A replay that is further off foretells nothing.
+const REPLAY_OFF_PER_CENT: f64 = 10.0;
+
+/// All figures, measured and foretold; those of which nothing was measured are left out.
+pub(super) fn figures(provider: Provider, record: &Record, replays: &Replays) -> Vec<Figure> {
+    let mut all = measured(provider, record);
+    all.extend(foretold(provider, replays));
+    all.retain(|figure| !figure.runs.is_empty());
+    all
+}
+
+fn figure(
+    provider: Provider,
+    name: &str,
+    unit: &'static str,
+    at_most: Option<f64>,
+    runs: Vec<f64>,
+) -> Figure {
+    Figure {
+        name: format!("{provider}: {name}"),
+        unit,
+        at_most,
+        runs,
+    }
+}
+
+/// Round by round: what slows the machine for a while slows both sides.
+fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
+    one.iter().zip(other).map(|(one, other)| one / other).collect()
+}
+
+fn measured(provider: Provider, record: &Record) -> Vec<Figure> {
+    let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
+    // The embedded default has nothing that takes long beside the compile: no order can gain there.
+    let of_orders = |at_most: f64| (provider != Provider::Local).then_some(at_most);
+    let graph = record.runs("graph");
+    let chains = graph.iter().map(|run| {
+        let longest: f64 = run.document.longest_chain.iter().map(|link| link.cost).sum();
+        run.document.seconds / longest
+    });
+    let own_cpu = graph.iter().filter_map(|run| {
+        let seconds = run.document.run.runner_cpu_seconds?;
+        Some(100.0 * seconds / run.document.seconds)
+    });
+    let cold = median(&record.up("graph"));
+    let warm = record.up(WARM);
+    let against_cold = warm
+        .iter()
+        .map(|warm| warm / cold)
+        .filter(|ratio| ratio.is_finite());
+    let (up, seconds) = (
+        |what: &str| record.up(what),
+        |what: &str| record.seconds(what).to_vec(),
+    );
+    let mut all: Vec<Figure> = ORDERS
+        .iter()
+        .map(|order| {
+            figure(
+                &format!("order {order}, until the scenarios begin"),
+                "s",
+                None,
+                up(order),
+            )
+        })
+        .collect();
+    all.extend([
+        figure(
+            "graph against sequential",
+            "ratio",
+            of_orders(AGAINST_SEQUENTIAL),
+            ratios(&up("graph"), &up("sequential")),
+        ),
+        figure(
+            "graph against phased",
+            "ratio",
+            of_orders(AGAINST_PHASED),
+            ratios(&up("graph"), &up("phased")),
+        ),
+        figure(
+            "graph's wall time against its longest chain",
+            "ratio",
+            Some(AGAINST_LONGEST_CHAIN),
+            chains.collect(),
+        ),
+        figure("warm loop, one service edited", "s", None, warm.clone()),
+        figure(
+            "warm loop against cold",
+            "ratio",
+            Some(WARM_AGAINST_COLD),
+            against_cold.collect(),
+        ),
+        figure(
+            "the runner's own CPU during a run, of one core",
+            "%",
+            Some(RUNNER_CPU_PER_CENT),
+            own_cpu.collect(),
+        ),
+        figure(
+            "from the command to the first scenario, services built",
+            "s",
+            Some(FIRST_SCENARIO_SECONDS),
+            seconds(FIRST_SCENARIO),
+        ),
+        figure("`cargo xtask status`", "s", Some(VERB_SECONDS), seconds(VERB)),
+        figure(
+            "cold build of the runner",
+            "s",
+            Some(BUILD_SECONDS),
+            seconds(BUILD),
+        ),
+    ]);
+    all
+}
+
+fn foretold(provider: Provider, replays: &Replays) -> Vec<Figure> {
+    let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
+    let mut all = Vec::new();
+    for order in ["graph", "phased"] {
+        let off = each(replays, order, |replay| {
+            100.0 * (replay.replayed / replay.measured - 1.0).abs()
+        });
+        let name = format!("sequential run replayed as {order}, off what was measured by");
+        all.push(figure(&name, "%", Some(REPLAY_OFF_PER_CENT), off));
+    }
+    for (index, cores) in CORES.into_iter().enumerate() {
+        let up = |order: &str| each(replays, order, |replay| at_most(replay, index));
+        for order in ORDERS {
+            all.push(figure(
+                &format!("forecast for {cores} CPUs: {order}"),
+                "s",
+                None,
+                up(order),
+            ));
+        }
+        for (other, limit) in [("sequential", AGAINST_SEQUENTIAL), ("phased", AGAINST_PHASED)] {
+            all.push(figure(
+                &format!("forecast for {cores} CPUs: graph against {other}"),
+                "ratio",
+                (provider != Provider::Local).then_some(limit),
+                ratios(&up("graph"), &up(other)),
+            ));
+        }
+    }
+    all
+}
+
+/// A forecast in seconds, if no task keeps more cores busy than it did.
+pub(super) fn at_most(replay: &Replay, machine: usize) -> f64 {
+    let forecast = replay.forecasts.get(machine);
+    forecast.map_or(f64::NAN, |forecast| forecast.at_most.as_secs_f64())
+}
+
+/// A forecast in seconds, if tasks that can make use of more cores do.
+pub(super) fn at_least(replay: &Replay, machine: usize) -> f64 {
+    let forecast = replay.forecasts.get(machine);
+    forecast.map_or(f64::NAN, |forecast| forecast.at_least.as_secs_f64())
+}
+
+/// A value of each round of an order.
+pub(super) fn each(replays: &Replays, order: &str, value: impl Fn(&Replay) -> f64) -> Vec<f64> {
+    replays.get(order).into_iter().flatten().map(value).collect()
+}
+
+/// This bench's part of the page.
+pub(super) fn markdown(provider: Provider, record: &Record, replays: &Replays, figures: &[Figure]) -> String {
+    let mut text = String::new();
+    let count = ORDERS.map(|order| record.runs(order).len()).into_iter().max();
+    let count = count.unwrap_or(0);
+    if let Some(machine) = record.machine() {
+        let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
+        let _ = writeln!(
+            text,
+            "{}, {} CPUs, {gib:.0} GiB. {count} runs of each order in turn, the cluster cold, the compile cache warm; in the \
+             warm loop the stack is kept and `gateway` edited before each round.\n\n\
+             ```console\ncargo xtask bench e2e --provider {provider} --runs {count} --write\n```\n",
+            machine.system, machine.cpus
+        );
+    }
+    let (foretold, measured): (Vec<&Figure>, Vec<&Figure>) = figures
+        .iter()
+        .partition(|figure| figure.name.contains("forecast for"));
+    text.push_str(&figures::table(measured));
+    text.push_str(&chain(record));
+    if !foretold.is_empty() {
+        text.push_str(&forecasts(record, replays));
+    }
+    text
+}
+
+/// The chain that bounded the graph's median run: what its links took there, and what they take alone.
+fn chain(record: &Record) -> String {
+    let middle = median(&record.up("graph"));
+    let distance = |run: &&Measured| (run.up - middle).abs();
+    let runs = record.runs("graph").iter();
+    let Some(run) = runs.min_by(|one, other| distance(one).total_cmp(&distance(other))) else {
+        return String::new();
+    };
+    let cpus = run.document.machine.cpus;
+    let busy = run.busy(0.0, run.up) / run.up;
+    let mut text = format!(
+        "\nUntil the scenarios of the graph's median run began, {busy:.2} of {cpus} CPUs were busy on average. The chain \
+         that bounded it, beside the same tasks in the sequential order, where each has the machine for itself:\n\n\
+         | task | seconds | alone | CPUs busy, alone |\n|---|---:|---:|---:|\n"
+    );
+    for link in run
+        .document
+        .bounding_chain
+        .iter()
+        .filter(|link| link.from < run.up)
+    {
+        let alone = |value: fn(&Measured, &str) -> Option<f64>| -> Vec<f64> {
+            let runs = record.runs("sequential").iter();
+            runs.filter_map(|run| value(run, &link.task)).collect()
+        };
+        let (seconds, cpus) = (alone(Measured::duration), alone(Measured::cpus));
+        let shown = |values: &[f64], digits: usize| match values {
+            [] => String::new(),
+            values => format!("{:.digits$}", median(values)),
+        };
+        let (cost, seconds, cpus) = (link.cost, shown(&seconds, 1), shown(&cpus, 2));
+        let _ = writeln!(text, "| {} | {cost:.1} | {seconds} | {cpus} |", link.task);
+    }
+    text
+}
+
+fn forecasts(record: &Record, replays: &Replays) -> String {
+    let here = record.machine().map_or(0, |machine| machine.cpus);
+    let mut text = format!(
+        "\nThe same runs on machines with more CPUs, by the runner's own scheduler in virtual time: what each task takes \
+         and how many CPUs it keeps busy is known from the sequential run, in which it has the machine for itself; the \
+         replay for {here} CPUs shows how far that can be trusted. A task keeps as many CPUs busy as it did here; in \
+         brackets, if those that kept more than one busy make use of more.\n\n\
+         | CPUs | graph | phased | sequential | graph against sequential | graph against phased |\n\
+         |---|---:|---:|---:|---:|---:|\n"
+    );
+    let row =
+        |text: &mut String, name: &str, upper: &dyn Fn(&Replay) -> f64, lower: &dyn Fn(&Replay) -> f64| {
+            let middle = |order: &str, value: &dyn Fn(&Replay) -> f64| median(&each(replays, order, value));
+            let shown = ORDERS.map(|order| {
+                let (upper, lower) = (middle(order, upper), middle(order, lower));
+                if upper - lower < 0.05 {
+                    format!("{upper:.1} s")
+                } else {
+                    format!("{upper:.1} s ({lower:.1})")
+                }
+            });
+            let against = ["sequential", "phased"].map(|other| {
+                let ratio = |value| {
+                    median(&ratios(
+                        &each(replays, "graph", value),
+                        &each(replays, other, value),
+                    ))
+                };
+                let (upper, lower) = (format!("{:.2}", ratio(upper)), format!("{:.2}", ratio(lower)));
+                if upper == lower {
+                    upper
+                } else {
+                    format!("{upper} ({lower})")
+                }
+            });
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} |",
+                shown.join(" | "),
+                against.join(" | ")
+            );
+        };
+    let (found, replayed) = (
+        |replay: &Replay| replay.measured,
+        |replay: &Replay| replay.replayed,
+    );
+    row(&mut text, &format!("{here}, measured"), &found, &found);
+    row(&mut text, &format!("{here}, replayed"), &replayed, &replayed);
+    for (index, cores) in CORES.into_iter().enumerate() {
+        let upper = |replay: &Replay| at_most(replay, index);
+        let lower = |replay: &Replay| at_least(replay, index);
+        row(&mut text, &format!("{cores}, forecast"), &upper, &lower);
+    }
+    text
+}

@@ -1,0 +1,85 @@
+//! What the runner itself costs those who call it.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use subprocess::Cancel;
+
+use super::{
+    record::{BUILD, FIRST_SCENARIO, Record, VERB},
+    run::{self, Measured, SCENARIO},
+};
+use crate::run_folder::{self, Provider};
+
+/// A verb starts in a moment: more of them cost nothing.
+const STARTS: usize = 9;
+
+/// A build of everything on a slow machine.
+const LONGEST_BUILD: Duration = Duration::from_secs(1800);
+
+pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
+    eprintln!("how fast a verb starts");
+    // The first may have to build the runner.
+    status()?;
+    while record.seconds(VERB).len() < STARTS {
+        record.add_seconds(VERB, status()?)?;
+    }
+    if provider == Provider::Local && record.seconds(FIRST_SCENARIO).len() < rounds {
+        eprintln!("how soon the first scenario begins");
+        run::cold(provider, super::ORDERS[0])?;
+        while record.seconds(FIRST_SCENARIO).len() < rounds {
+            record.add_seconds(FIRST_SCENARIO, first_scenario(provider)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the runner where nothing was built before.
+pub(super) fn build(record: &mut Record) -> anyhow::Result<()> {
+    eprintln!("a build of the runner in an empty target folder");
+    let folder = run_folder::target().join("bench");
+    std::fs::create_dir_all(&folder)?;
+    let target = tempfile::tempdir_in(std::path::absolute(folder)?)?;
+    let mut command = Command::new(cargo());
+    command
+        .args(["build", "--quiet", "--locked", "--package", "xtask"])
+        .env("CARGO_TARGET_DIR", target.path());
+    record.add_seconds(BUILD, timed(command)?)
+}
+
+fn status() -> anyhow::Result<f64> {
+    let mut command = Command::new(cargo());
+    command.args(["xtask", "status"]);
+    timed(command)
+}
+
+fn timed(command: Command) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    let command = subprocess::Command::new(command).deadline(LONGEST_BUILD);
+    command.capture(&Cancel::never())?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// Seconds from the command, as people give it, until the scenario begins.
+fn first_scenario(provider: Provider) -> anyhow::Result<f64> {
+    let mut command = Command::new(cargo());
+    command.args(["xtask", "e2e", SCENARIO, "--format", "json", "--provider"]);
+    command.arg(provider.to_string()).env("CI", "true");
+    let given = jiff::Timestamp::now();
+    let run = run::read_from(command, "a run")?;
+    began(given, &run).context("no scenario ran")
+}
+
+fn began(given: jiff::Timestamp, run: &Measured) -> Option<f64> {
+    let before = run.document.run.started.duration_since(given).as_secs_f64();
+    let tests = run.document.tasks.iter().find(|task| task.name == "test")?;
+    Some(before + tests.end - run.document.tests.first()?.seconds)
+}
+
+/// The cargo that runs us.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
