@@ -6,9 +6,16 @@ mod printers;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub(crate) use crate::http::Include;
 use crate::object;
 use crate::resources::{Column, Resource};
+
+/// What a table's rows carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    Metadata,
+    Object,
+}
 
 /// Objects as rows.
 #[must_use]

@@ -14,6 +14,10 @@ use crate::object::text;
 enum Cell {
     /// A text at a place; `<none>` when there is none.
     Text(&'static str),
+    /// A text at a place; empty when there is none.
+    Bare(&'static str),
+    /// Labels at a place.
+    Labels(&'static str),
     /// A number at a place; 0 when there is none.
     Number(&'static str),
     /// A flag at a place.
@@ -28,382 +32,283 @@ enum Cell {
 
 struct Printer {
     table: &'static str,
-    /// Name, type, format, priority, cell.
-    columns: &'static [(&'static str, &'static str, &'static str, i64, Cell)],
+    columns: &'static [Column],
 }
 
-use Cell::{Age, Count, Flag, Made, Number, Text};
+/// A column; its texts are those of the real server.
+struct Column {
+    name: &'static str,
+    kind: &'static str,
+    format: &'static str,
+    /// 0 is always shown, 1 only with `--output wide`.
+    priority: i64,
+    cell: Cell,
+}
 
-const CREATED: Cell = Age("/metadata/creationTimestamp");
-const NAME: (&str, &str, &str, i64, Cell) = ("Name", "string", "name", 0, Text("/metadata/name"));
-const AGE: (&str, &str, &str, i64, Cell) = ("Age", "string", "", 0, CREATED);
+const fn column(name: &'static str, cell: Cell) -> Column {
+    typed(name, "string", cell)
+}
+
+const fn wide(name: &'static str, cell: Cell) -> Column {
+    Column {
+        priority: 1,
+        ..typed(name, "string", cell)
+    }
+}
+
+const fn typed(name: &'static str, kind: &'static str, cell: Cell) -> Column {
+    Column {
+        name,
+        kind,
+        format: "",
+        priority: 0,
+        cell,
+    }
+}
+
+use Cell::{Age, Bare, Count, Flag, Labels, Made, Number, Text};
+
+const NAME: Column = Column {
+    format: "name",
+    ..column("Name", Text("/metadata/name"))
+};
+const AGE: Column = column("Age", Age("/metadata/creationTimestamp"));
 
 /// For kinds without columns of their own.
 const PLAIN: Printer = Printer {
     table: "",
     columns: &[
         NAME,
-        ("Created At", "date", "", 0, Text("/metadata/creationTimestamp")),
+        typed("Created At", "date", Text("/metadata/creationTimestamp")),
     ],
 };
+
+/// Of role bindings, in a namespace or in none.
+const BINDING: &[Column] = &[
+    NAME,
+    column("Role", Made(role)),
+    AGE,
+    wide("Users", Made(|object| subjects(object, "User"))),
+    wide("Groups", Made(|object| subjects(object, "Group"))),
+    wide(
+        "ServiceAccounts",
+        Made(|object| subjects(object, "ServiceAccount")),
+    ),
+];
 
 const PRINTERS: &[Printer] = &[
     Printer {
         table: "namespaces",
-        columns: &[NAME, ("Status", "string", "", 0, Text("/status/phase")), AGE],
+        columns: &[NAME, column("Status", Text("/status/phase")), AGE],
     },
     Printer {
         table: "configmaps",
-        columns: &[
-            NAME,
-            ("Data", "string", "", 0, Count(&["/data", "/binaryData"])),
-            AGE,
-        ],
+        columns: &[NAME, column("Data", Count(&["/data", "/binaryData"])), AGE],
     },
     Printer {
         table: "secrets",
         columns: &[
             NAME,
-            ("Type", "string", "", 0, Text("/type")),
-            ("Data", "string", "", 0, Count(&["/data"])),
+            column("Type", Text("/type")),
+            column("Data", Count(&["/data"])),
             AGE,
         ],
     },
     Printer {
         table: "serviceaccounts",
-        columns: &[NAME, ("Secrets", "string", "", 0, Count(&["/secrets"])), AGE],
+        columns: &[NAME, column("Secrets", Count(&["/secrets"])), AGE],
     },
     Printer {
         table: "leases.coordination.k8s.io",
-        columns: &[
-            NAME,
-            (
-                "Holder",
-                "string",
-                "",
-                0,
-                Made(|object| text(object, "/spec/holderIdentity").into()),
-            ),
-            AGE,
-        ],
+        columns: &[NAME, column("Holder", Bare("/spec/holderIdentity")), AGE],
     },
     Printer {
         table: "pods",
         columns: &[
             NAME,
-            ("Ready", "string", "", 0, Made(pod_ready)),
-            ("Status", "string", "", 0, Made(pod_status)),
-            ("Restarts", "string", "", 0, Made(pod_restarts)),
+            column("Ready", Made(pod_ready)),
+            column("Status", Made(pod_status)),
+            column("Restarts", Made(pod_restarts)),
             AGE,
-            ("IP", "string", "", 1, Text("/status/podIP")),
-            ("Node", "string", "", 1, Text("/spec/nodeName")),
-            (
-                "Nominated Node",
-                "string",
-                "",
-                1,
-                Text("/status/nominatedNodeName"),
-            ),
-            ("Readiness Gates", "string", "", 1, Text("/none")),
+            wide("IP", Text("/status/podIP")),
+            wide("Node", Text("/spec/nodeName")),
+            wide("Nominated Node", Text("/status/nominatedNodeName")),
+            wide("Readiness Gates", Text("/none")),
         ],
     },
     Printer {
         table: "services",
         columns: &[
             NAME,
-            ("Type", "string", "", 0, Text("/spec/type")),
-            ("Cluster-IP", "string", "", 0, Text("/spec/clusterIP")),
-            ("External-IP", "string", "", 0, Made(external_address)),
-            ("Port(s)", "string", "", 0, Made(service_ports)),
+            column("Type", Text("/spec/type")),
+            column("Cluster-IP", Text("/spec/clusterIP")),
+            column("External-IP", Made(external_address)),
+            column("Port(s)", Made(service_ports)),
             AGE,
-            (
-                "Selector",
-                "string",
-                "",
-                1,
-                Made(|object| labels(object.pointer("/spec/selector"))),
-            ),
+            wide("Selector", Labels("/spec/selector")),
         ],
     },
     Printer {
         table: "deployments.apps",
         columns: &[
             NAME,
-            (
+            column(
                 "Ready",
-                "string",
-                "",
-                0,
                 Made(|object| ready_of(object, "/status/readyReplicas", "/spec/replicas")),
             ),
-            ("Up-to-date", "string", "", 0, Number("/status/updatedReplicas")),
-            ("Available", "string", "", 0, Number("/status/availableReplicas")),
+            column("Up-to-date", Number("/status/updatedReplicas")),
+            column("Available", Number("/status/availableReplicas")),
             AGE,
-            ("Containers", "string", "", 1, Made(containers)),
-            ("Images", "string", "", 1, Made(images)),
-            ("Selector", "string", "", 1, Made(selector)),
+            wide("Containers", Made(containers)),
+            wide("Images", Made(images)),
+            wide("Selector", Made(selector)),
         ],
     },
     Printer {
         table: "statefulsets.apps",
         columns: &[
             NAME,
-            (
+            column(
                 "Ready",
-                "string",
-                "",
-                0,
                 Made(|object| ready_of(object, "/status/readyReplicas", "/spec/replicas")),
             ),
             AGE,
-            ("Containers", "string", "", 1, Made(containers)),
-            ("Images", "string", "", 1, Made(images)),
+            wide("Containers", Made(containers)),
+            wide("Images", Made(images)),
         ],
     },
     Printer {
         table: "replicasets.apps",
         columns: &[
             NAME,
-            ("Desired", "integer", "", 0, Number("/spec/replicas")),
-            ("Current", "integer", "", 0, Number("/status/replicas")),
-            ("Ready", "integer", "", 0, Number("/status/readyReplicas")),
+            typed("Desired", "integer", Number("/spec/replicas")),
+            typed("Current", "integer", Number("/status/replicas")),
+            typed("Ready", "integer", Number("/status/readyReplicas")),
             AGE,
-            ("Containers", "string", "", 1, Made(containers)),
-            ("Images", "string", "", 1, Made(images)),
-            ("Selector", "string", "", 1, Made(selector)),
+            wide("Containers", Made(containers)),
+            wide("Images", Made(images)),
+            wide("Selector", Made(selector)),
         ],
     },
     Printer {
         table: "daemonsets.apps",
         columns: &[
             NAME,
-            (
-                "Desired",
-                "integer",
-                "",
-                0,
-                Number("/status/desiredNumberScheduled"),
-            ),
-            (
-                "Current",
-                "integer",
-                "",
-                0,
-                Number("/status/currentNumberScheduled"),
-            ),
-            ("Ready", "integer", "", 0, Number("/status/numberReady")),
-            (
-                "Up-to-date",
-                "integer",
-                "",
-                0,
-                Number("/status/updatedNumberScheduled"),
-            ),
-            ("Available", "integer", "", 0, Number("/status/numberAvailable")),
-            (
-                "Node Selector",
-                "string",
-                "",
-                0,
-                Made(|object| labels(object.pointer("/spec/template/spec/nodeSelector"))),
-            ),
+            typed("Desired", "integer", Number("/status/desiredNumberScheduled")),
+            typed("Current", "integer", Number("/status/currentNumberScheduled")),
+            typed("Ready", "integer", Number("/status/numberReady")),
+            typed("Up-to-date", "integer", Number("/status/updatedNumberScheduled")),
+            typed("Available", "integer", Number("/status/numberAvailable")),
+            column("Node Selector", Labels("/spec/template/spec/nodeSelector")),
             AGE,
-            ("Containers", "string", "", 1, Made(containers)),
-            ("Images", "string", "", 1, Made(images)),
-            ("Selector", "string", "", 1, Made(selector)),
+            wide("Containers", Made(containers)),
+            wide("Images", Made(images)),
+            wide("Selector", Made(selector)),
         ],
     },
     Printer {
         table: "jobs.batch",
         columns: &[
             NAME,
-            ("Status", "string", "", 0, Made(job_status)),
-            (
+            column("Status", Made(job_status)),
+            column(
                 "Completions",
-                "string",
-                "",
-                0,
                 Made(|object| ready_of(object, "/status/succeeded", "/spec/completions")),
             ),
-            ("Duration", "string", "", 0, Made(job_duration)),
+            column("Duration", Made(job_duration)),
             AGE,
-            ("Containers", "string", "", 1, Made(containers)),
-            ("Images", "string", "", 1, Made(images)),
-            ("Selector", "string", "", 1, Made(selector)),
+            wide("Containers", Made(containers)),
+            wide("Images", Made(images)),
+            wide("Selector", Made(selector)),
         ],
     },
     Printer {
         table: "cronjobs.batch",
         columns: &[
             NAME,
-            ("Schedule", "string", "", 0, Text("/spec/schedule")),
-            ("Timezone", "string", "", 0, Text("/spec/timeZone")),
-            (
+            column("Schedule", Text("/spec/schedule")),
+            column("Timezone", Text("/spec/timeZone")),
+            typed(
                 "Suspend",
                 "boolean",
-                "",
-                0,
                 Made(|object| flag_text(object, "/spec/suspend")),
             ),
-            ("Active", "integer", "", 0, Count(&["/status/active"])),
-            ("Last Schedule", "string", "", 0, Age("/status/lastScheduleTime")),
+            typed("Active", "integer", Count(&["/status/active"])),
+            column("Last Schedule", Age("/status/lastScheduleTime")),
             AGE,
         ],
     },
     Printer {
         table: "events",
         columns: &[
-            ("Last Seen", "string", "", 0, Made(last_seen)),
-            ("Type", "string", "", 0, Text("/type")),
-            ("Reason", "string", "", 0, Text("/reason")),
-            ("Object", "string", "", 0, Made(event_object)),
-            (
-                "Subobject",
-                "string",
-                "",
-                1,
-                Made(|object| text(object, "/involvedObject/fieldPath").into()),
-            ),
-            ("Source", "string", "", 1, Made(event_source)),
-            ("Message", "string", "", 0, Made(event_message)),
-            ("First Seen", "string", "", 1, Age("/firstTimestamp")),
-            (
+            column("Last Seen", Made(last_seen)),
+            column("Type", Text("/type")),
+            column("Reason", Text("/reason")),
+            column("Object", Made(event_object)),
+            wide("Subobject", Bare("/involvedObject/fieldPath")),
+            wide("Source", Made(event_source)),
+            column("Message", Made(event_message)),
+            wide("First Seen", Age("/firstTimestamp")),
+            wide(
                 "Count",
-                "string",
-                "",
-                1,
                 Made(|object| object.get("count").cloned().unwrap_or_else(|| json!(1))),
             ),
-            ("Name", "string", "name", 1, Text("/metadata/name")),
+            Column {
+                format: "name",
+                ..wide("Name", Text("/metadata/name"))
+            },
         ],
     },
     Printer {
         table: "nodes",
         columns: &[
             NAME,
-            ("Status", "string", "", 0, Made(node_status)),
-            ("Roles", "string", "", 0, Made(node_roles)),
+            column("Status", Made(node_status)),
+            column("Roles", Made(node_roles)),
             AGE,
-            (
-                "Version",
-                "string",
-                "",
-                0,
-                Made(|object| text(object, "/status/nodeInfo/kubeletVersion").into()),
-            ),
+            column("Version", Bare("/status/nodeInfo/kubeletVersion")),
         ],
     },
     Printer {
         table: "rolebindings.rbac.authorization.k8s.io",
-        columns: &[
-            NAME,
-            ("Role", "string", "", 0, Made(role)),
-            AGE,
-            ("Users", "string", "", 1, Made(|object| subjects(object, "User"))),
-            (
-                "Groups",
-                "string",
-                "",
-                1,
-                Made(|object| subjects(object, "Group")),
-            ),
-            (
-                "ServiceAccounts",
-                "string",
-                "",
-                1,
-                Made(|object| subjects(object, "ServiceAccount")),
-            ),
-        ],
+        columns: BINDING,
     },
     Printer {
         table: "clusterrolebindings.rbac.authorization.k8s.io",
-        columns: &[
-            NAME,
-            ("Role", "string", "", 0, Made(role)),
-            AGE,
-            ("Users", "string", "", 1, Made(|object| subjects(object, "User"))),
-            (
-                "Groups",
-                "string",
-                "",
-                1,
-                Made(|object| subjects(object, "Group")),
-            ),
-            (
-                "ServiceAccounts",
-                "string",
-                "",
-                1,
-                Made(|object| subjects(object, "ServiceAccount")),
-            ),
-        ],
+        columns: BINDING,
     },
     Printer {
         table: "persistentvolumeclaims",
         columns: &[
             NAME,
-            ("Status", "string", "", 0, Text("/status/phase")),
-            (
-                "Volume",
-                "string",
-                "",
-                0,
-                Made(|object| text(object, "/spec/volumeName").into()),
-            ),
-            (
-                "Capacity",
-                "string",
-                "",
-                0,
-                Made(|object| text(object, "/status/capacity/storage").into()),
-            ),
-            (
+            column("Status", Text("/status/phase")),
+            column("Volume", Bare("/spec/volumeName")),
+            column("Capacity", Bare("/status/capacity/storage")),
+            column(
                 "Access Modes",
-                "string",
-                "",
-                0,
                 Made(|object| access_modes(object, "/status/accessModes")),
             ),
-            (
-                "StorageClass",
-                "string",
-                "",
-                0,
-                Made(|object| text(object, "/spec/storageClassName").into()),
-            ),
-            (
-                "VolumeAttributesClass",
-                "string",
-                "",
-                0,
-                Text("/spec/volumeAttributesClassName"),
-            ),
+            column("StorageClass", Bare("/spec/storageClassName")),
+            column("VolumeAttributesClass", Text("/spec/volumeAttributesClassName")),
             AGE,
-            ("VolumeMode", "string", "", 1, Text("/spec/volumeMode")),
+            wide("VolumeMode", Text("/spec/volumeMode")),
         ],
     },
     Printer {
         table: "priorityclasses.scheduling.k8s.io",
         columns: &[
             NAME,
-            ("Value", "integer", "", 0, Number("/value")),
-            ("Global-Default", "boolean", "", 0, Flag("/globalDefault")),
+            typed("Value", "integer", Number("/value")),
+            typed("Global-Default", "boolean", Flag("/globalDefault")),
             AGE,
-            ("PreemptionPolicy", "string", "", 0, Text("/preemptionPolicy")),
+            column("PreemptionPolicy", Text("/preemptionPolicy")),
         ],
     },
     Printer {
         table: "networkpolicies.networking.k8s.io",
         columns: &[
             NAME,
-            (
-                "Pod-Selector",
-                "string",
-                "",
-                0,
-                Made(|object| labels(object.pointer("/spec/podSelector/matchLabels"))),
-            ),
+            column("Pod-Selector", Labels("/spec/podSelector/matchLabels")),
             AGE,
         ],
     },
@@ -411,25 +316,17 @@ const PRINTERS: &[Printer] = &[
         table: "poddisruptionbudgets.policy",
         columns: &[
             NAME,
-            (
+            column(
                 "Min Available",
-                "string",
-                "",
-                0,
                 Made(|object| or_na(object, "/spec/minAvailable")),
             ),
-            (
+            column(
                 "Max Unavailable",
-                "string",
-                "",
-                0,
                 Made(|object| or_na(object, "/spec/maxUnavailable")),
             ),
-            (
+            typed(
                 "Allowed Disruptions",
                 "integer",
-                "",
-                0,
                 Number("/status/disruptionsAllowed"),
             ),
             AGE,
@@ -447,7 +344,7 @@ fn printer(table: &str) -> &'static Printer {
 pub(super) fn columns(table: &str) -> Vec<Value> {
     let columns = printer(table).columns.iter();
     columns
-        .map(|(name, kind, format, priority, _)| definition(name, kind, format, "", *priority))
+        .map(|column| definition(column.name, column.kind, column.format, "", column.priority))
         .collect()
 }
 
@@ -460,7 +357,7 @@ pub(super) fn cells(table: &str, object: &Value) -> Vec<Value> {
     printer(table)
         .columns
         .iter()
-        .map(|(.., cell)| cell.show(&object))
+        .map(|column| column.cell.show(&object))
         .collect()
 }
 
@@ -468,6 +365,8 @@ impl Cell {
     fn show(&self, object: &Value) -> Value {
         match self {
             Self::Text(place) => or_none(text(object, place)),
+            Self::Bare(place) => text(object, place).into(),
+            Self::Labels(place) => labels(object.pointer(place)),
             Self::Number(place) => object.pointer(place).cloned().unwrap_or_else(|| json!(0)),
             Self::Flag(place) => object.pointer(place).cloned().unwrap_or(Value::Bool(false)),
             Self::Age(place) => match text(object, place) {
