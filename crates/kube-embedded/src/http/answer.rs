@@ -14,11 +14,11 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNI
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::service::Shared;
+use super::request::Shared;
 use crate::api::{Answer, Content, List, Query, Watch, present, presented};
 use crate::resources::Resource;
 use crate::status::Status;
-use crate::table;
+use crate::table::{self, Include};
 
 /// Chunks that wait for a slow client before its watch waits too.
 const WAITING_CHUNKS: usize = 64;
@@ -59,14 +59,6 @@ enum Shape {
     Object,
     Table,
     Metadata,
-}
-
-/// What a table's rows carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Include {
-    None,
-    Metadata,
-    Object,
 }
 
 impl Form {

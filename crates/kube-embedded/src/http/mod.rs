@@ -1,10 +1,13 @@
 //! HTTP: paths in, bodies out.
 
+mod access;
 mod answer;
+mod faults;
 pub mod json;
+mod request;
+mod resource;
 mod route;
 mod server;
 mod service;
 
-pub(crate) use answer::Include;
 pub use server::{Listener, Options, write_kubeconfig};

@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 
-use super::service::{Shared, serve};
+use super::request::Shared;
+use super::service::serve;
 use crate::api::Api;
 use crate::faults::Faults;
 

@@ -1,0 +1,116 @@
+//! Who a request is from, and whether it may do what it asks for.
+
+use super::request::Asked;
+use super::route::Place;
+use crate::api::Api;
+use crate::auth::User;
+use crate::auth::rbac::{self, Attributes};
+use crate::status::{About, Status};
+
+/// `Impersonate-User` and its kin: who may, asks as another.
+pub(super) fn impersonated(api: &Api, asked: &Asked, user: User) -> Result<User, Status> {
+    let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(name) = header("impersonate-user") else {
+        return Ok(user);
+    };
+    let groups = asked
+        .headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut groups: Vec<String> = groups.map(ToOwned::to_owned).collect();
+    let subjects =
+        std::iter::once(("users", name)).chain(groups.iter().map(|group| ("groups", group.as_str())));
+    for (resource, name) in subjects {
+        let wanted = Attributes {
+            verb: "impersonate".into(),
+            resource: resource.into(),
+            name: name.into(),
+            ..Attributes::default()
+        };
+        if !rbac::authorize(&api.store, &user, &wanted).allowed {
+            let why = format!(
+                "User \"{}\" cannot impersonate resource \"{resource}\" in API group \"\" at the cluster scope",
+                user.name
+            );
+            return Err(Status::forbidden(
+                About {
+                    group: "",
+                    plural: resource,
+                    kind: "",
+                },
+                name,
+                &why,
+            ));
+        }
+    }
+    if let Some(rest) = name.strip_prefix("system:serviceaccount:")
+        && let Some((namespace, account)) = rest.split_once(':')
+    {
+        return Ok(User::service_account(namespace, account, ""));
+    }
+    groups.push("system:authenticated".into());
+    Ok(User {
+        name: name.to_owned(),
+        groups,
+        ..User::default()
+    })
+}
+
+/// Whether the user may ask for a path that is no resource's.
+pub(super) fn authorize_path(api: &Api, user: &User, asked: &Asked) -> Result<(), Status> {
+    let wanted = Attributes {
+        verb: asked.method.as_str().to_lowercase(),
+        path: Some(asked.path.clone()),
+        ..Attributes::default()
+    };
+    if rbac::authorize(&api.store, user, &wanted).allowed {
+        return Ok(());
+    }
+    let message = format!(
+        "forbidden: User \"{}\" cannot {} path \"{}\"",
+        user.name, wanted.verb, asked.path
+    );
+    Err(Status {
+        details: Some(Box::default()),
+        ..Status::plain(403, "Forbidden", message)
+    })
+}
+
+/// Whether the user may do this with a resource.
+pub(super) fn authorize_resource(api: &Api, user: &User, verb: &str, place: &Place) -> Result<(), Status> {
+    let wanted = Attributes {
+        verb: verb.into(),
+        group: place.group.clone(),
+        resource: place.plural.clone(),
+        subresource: place.subresource.clone(),
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+        path: None,
+    };
+    if rbac::authorize(&api.store, user, &wanted).allowed {
+        return Ok(());
+    }
+    let place_name = match wanted.namespace.as_str() {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace \"{namespace}\""),
+    };
+    let resource = if wanted.subresource.is_empty() {
+        wanted.resource.clone()
+    } else {
+        format!("{}/{}", wanted.resource, wanted.subresource)
+    };
+    let why = format!(
+        "User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {place_name}",
+        user.name, wanted.group
+    );
+    Err(Status::forbidden(
+        About {
+            group: &wanted.group,
+            plural: &wanted.resource,
+            kind: "",
+        },
+        &wanted.name,
+        &why,
+    ))
+}

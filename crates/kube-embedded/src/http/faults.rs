@@ -1,0 +1,68 @@
+//! Faults over HTTP: added, listed and removed at `/faults`, and what a request that one strikes is answered.
+
+use hyper::Method;
+use serde_json::json;
+
+use super::answer::{Reply, json_reply};
+use super::request::{Asked, Shared};
+use crate::faults::{Kind, Spec};
+use crate::status::{About, Status};
+
+/// Answers a request to `/faults`, or to one fault there.
+pub(super) fn control(shared: &Shared, asked: &Asked, id: Option<&str>) -> Result<Reply, Status> {
+    let number = |id: &str| {
+        id.parse::<u64>()
+            .map_err(|_| Status::bad_request(format!("no number: {id}")))
+    };
+    match (&asked.method, id) {
+        (&Method::GET, None) => Ok(json_reply(200, &shared.faults.list())),
+        (&Method::POST, None) => {
+            let id = shared.faults.add(&asked.body).map_err(Status::bad_request)?;
+            Ok(json_reply(201, &json!({"id": id})))
+        }
+        (&Method::DELETE, id) => {
+            let removed = shared.faults.remove(id.map(number).transpose()?);
+            Ok(json_reply(200, &json!({"removed": removed})))
+        }
+        _ => Err(Status::no_method()),
+    }
+}
+
+/// What the request to `path` is answered when this fault strikes it.
+pub(super) fn status_of(fault: &Spec, path: &str) -> Status {
+    let mut status = match fault.fault {
+        Kind::TooManyRequests => Status::plain(
+            429,
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later",
+        ),
+        Kind::Unavailable => Status::plain(
+            503,
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        Kind::Conflict => {
+            let name = path
+                .trim_end_matches("/status")
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
+            Status::modified(
+                About {
+                    group: "",
+                    plural: "objects",
+                    kind: "",
+                },
+                name,
+            )
+        }
+        _ => Status::internal("Internal error occurred: a fault that was asked for"),
+    };
+    let seconds = fault
+        .retry_after_seconds
+        .or((fault.fault == Kind::TooManyRequests).then_some(1));
+    if let Some(seconds) = seconds {
+        status.details.get_or_insert_default().retry_after_seconds = Some(seconds);
+    }
+    status
+}

@@ -1,0 +1,34 @@
+//! A request, and what all requests share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName};
+
+use crate::api::{Api, Query};
+use crate::faults::Faults;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) api: Arc<Api>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) address: std::net::SocketAddr,
+}
+
+/// The parts of a request.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Asked {
+    /// The value of a header, if it is there and is text.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}

@@ -1,0 +1,185 @@
+//! Requests to resources: which verb they are, whether it is served, and what does it.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use serde_json::Value;
+
+use super::access;
+use super::answer::{Form, Reply, respond, text_reply};
+use super::request::{Asked, Shared};
+use super::route::Place;
+use crate::api::{Answer, Api, Call, Content};
+use crate::auth::{User, reviews};
+use crate::resources::Resource;
+use crate::status::Status;
+
+/// Answers a request to a resource, to one of its objects or to a part of one.
+pub(super) fn answer(
+    shared: &Arc<Shared>,
+    asked: &Asked,
+    user: User,
+    mut place: Place,
+) -> Result<Reply, Status> {
+    let api = &shared.api;
+    let served = api.registry.served();
+    let is_watch = place.watch || asked.query.flag("watch");
+    // A namespace is in itself, as the real server sees it.
+    if place.plural == "namespaces" && place.group.is_empty() && place.namespace.is_empty() {
+        place.namespace.clone_from(&place.name);
+    }
+    let verb = verb_of(&asked.method, &place, is_watch && place.subresource.is_empty())
+        .ok_or_else(Status::no_method)?;
+    access::authorize_resource(api, &user, verb, &place)?;
+    let Some(resource) = served.find(&place.group, &place.version, &place.plural) else {
+        let known = place.group.is_empty() || served.groups().contains_key(&place.group);
+        return if known {
+            Err(Status::no_resource())
+        } else {
+            Ok(text_reply(404, "404 page not found\n"))
+        };
+    };
+    if !resource.namespaced {
+        if !place.namespace.is_empty() && place.plural != "namespaces" {
+            return Err(Status::no_resource());
+        }
+        place.namespace.clear();
+    } else if place.namespace.is_empty()
+        && (!place.name.is_empty() || (verb == "create" && !is_review(resource)))
+    {
+        return Err(Status::no_method());
+    }
+    check_verb(resource, &place, verb)?;
+    let header = |name| asked.header(name).unwrap_or_default().to_owned();
+    let agent = header(&USER_AGENT);
+    let call = Call {
+        resource: Arc::clone(resource),
+        namespace: place.namespace,
+        name: place.name,
+        subresource: place.subresource,
+        query: asked.query.clone(),
+        content_type: header(&CONTENT_TYPE),
+        body: asked.body.clone(),
+        user,
+        agent: agent
+            .split('/')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or("unknown")
+            .to_owned(),
+    };
+    let form = Form::of(asked.header(&ACCEPT).unwrap_or_default(), &asked.query)?;
+    let answer = perform(api, &call, verb)?;
+    Ok(respond(shared, resource, form, answer, &asked.path))
+}
+
+/// The verb as RBAC calls it.
+fn verb_of(method: &Method, place: &Place, is_watch: bool) -> Option<&'static str> {
+    let collection = place.name.is_empty();
+    Some(match *method {
+        Method::GET | Method::HEAD if is_watch => "watch",
+        Method::GET | Method::HEAD => {
+            if collection {
+                "list"
+            } else {
+                "get"
+            }
+        }
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => {
+            if collection {
+                "deletecollection"
+            } else {
+                "delete"
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn is_review(resource: &Resource) -> bool {
+    resource.verbs == ["create"]
+}
+
+/// Subresources that run something, which nothing here does.
+const RUNNING: &[&str] = &[
+    "exec",
+    "attach",
+    "portforward",
+    "proxy",
+    "log",
+    "eviction",
+    "binding",
+    "ephemeralcontainers",
+    "resize",
+];
+
+fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Status> {
+    if place.subresource.is_empty() {
+        let needs_name = matches!(verb, "update" | "patch");
+        if needs_name == place.name.is_empty() && (needs_name || verb == "create") {
+            return Err(Status::no_method());
+        }
+        return if resource.allows(verb) {
+            Ok(())
+        } else {
+            Err(Status::no_method())
+        };
+    }
+    if RUNNING
+        .iter()
+        .any(|name| place.subresource.split('/').next() == Some(name))
+        && !resource.custom
+    {
+        return Err(Status::not_implemented(format!(
+            "{}/{}: nothing runs pods here",
+            place.plural, place.subresource
+        )));
+    }
+    let Some(subresource) = resource.subresource(&place.subresource) else {
+        return Err(if resource.custom {
+            Status::not_found(resource.about(), &place.name)
+        } else {
+            Status::no_resource()
+        });
+    };
+    if subresource.verbs.iter().any(|known| known == verb) {
+        Ok(())
+    } else {
+        Err(Status::no_method())
+    }
+}
+
+fn perform(api: &Api, call: &Call, verb: &str) -> Result<Answer, Status> {
+    match (verb, call.subresource.as_str()) {
+        ("get", "" | "status") => api.get(call),
+        ("get", "scale") => api.get_scale(call),
+        ("list", "") => api.list(call),
+        ("watch", "") => api.watch(call),
+        ("create", "token") => api.create_token(call),
+        ("create", "") if is_review(&call.resource) => review(api, call),
+        ("create", "") => api.create(call),
+        ("update", "" | "status" | "scale" | "finalize") => api.update(call),
+        ("patch", "" | "status" | "scale") => api.patch(call),
+        ("delete", "") => api.delete(call),
+        ("deletecollection", "") => api.delete_collection(call),
+        (verb, subresource) => Err(Status::not_implemented(format!(
+            "{verb} {}/{subresource}",
+            call.resource.plural
+        ))),
+    }
+}
+
+fn review(api: &Api, call: &Call) -> Result<Answer, Status> {
+    let object: Value = api.read(call)?;
+    let kind = &call.resource.kind;
+    let answered = reviews::answer(&api.auth, &api.store, &call.user, kind, &call.namespace, object)?;
+    Ok(Answer {
+        code: 201,
+        content: Content::Value(answered),
+        warnings: Vec::new(),
+    })
+}
