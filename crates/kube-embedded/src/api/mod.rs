@@ -2,6 +2,7 @@
 
 mod checks;
 mod cleanup;
+mod decode;
 mod delete;
 pub(crate) mod events;
 mod kinds;

@@ -248,6 +248,6 @@ impl Api {
     /// # Errors
     /// 400, 415.
     pub fn read(&self, call: &Call) -> Result<Value, Status> {
-        super::prepare::decode(call).map(|decoded| decoded.object)
+        super::decode::decode(call).map(|decoded| decoded.object)
     }
 }
