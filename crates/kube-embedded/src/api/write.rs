@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::prepare::{self, Decoded};
+use super::decode::{self, Decoded};
+use super::prepare;
 use super::{Answer, Api, Call, Content, cleanup, kinds, subresources};
 use crate::object;
 use crate::patch;
@@ -53,7 +54,7 @@ impl Api {
     /// # Errors
     /// 400, 409, 422 and what else the real server answers.
     pub fn create(&self, call: &Call) -> Result<Answer, Status> {
-        let Decoded { object, warnings } = prepare::decode(call)?;
+        let Decoded { object, warnings } = decode::decode(call)?;
         let answer = self.create_value(call, object)?;
         Ok(Answer { warnings, ..answer })
     }
@@ -143,7 +144,7 @@ impl Api {
         if call.subresource == "scale" {
             return subresources::update_scale(self, call);
         }
-        let Decoded { object, warnings } = prepare::decode(call)?;
+        let Decoded { object, warnings } = decode::decode(call)?;
         let sent = object::meta(&object, "resourceVersion");
         let sent = (!sent.is_empty()).then(|| sent.to_owned());
         if call.resource.custom
@@ -186,7 +187,7 @@ impl Api {
         }
         self.modify(call, false, &|current| {
             let mut patched = patch.apply(&call.resource, current)?;
-            let warnings = prepare::clean(call, &mut patched)?;
+            let warnings = decode::clean(call, &mut patched)?;
             Ok((patched, warnings))
         })
     }
@@ -198,8 +199,8 @@ impl Api {
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
         }
         let mut wanted = patch.value().clone();
-        patch::managed::check_applied(&call.resource, &call.name, &call.namespace, &mut wanted)?;
-        let dropped = prepare::clean(call, &mut wanted)?;
+        patch::apply::check_applied(&call.resource, &call.name, &call.namespace, &mut wanted)?;
+        let dropped = decode::clean(call, &mut wanted)?;
         loop {
             if self.store.get(&call.resource.table, &call.key()).is_none() {
                 if !call.subresource.is_empty() {
@@ -217,7 +218,7 @@ impl Api {
                 }
             }
             let applied = self.modify(call, true, &|current| {
-                let merged = patch::managed::apply(
+                let merged = patch::apply::apply(
                     &call.resource,
                     current,
                     &wanted,
@@ -241,7 +242,7 @@ impl Api {
 
     fn create_applied(&self, call: &Call, wanted: Value, manager: &str) -> Result<Answer, Status> {
         let mut object = wanted.clone();
-        patch::managed::record_applied(&call.resource, &mut object, &wanted, manager, "");
+        patch::apply::record_applied(&call.resource, &mut object, &wanted, manager, "");
         self.create_value(call, object)
     }
 

@@ -1,5 +1,6 @@
 //! Patches: JSON, merge, strategic merge, apply.
 
+pub mod apply;
 mod fieldset;
 pub mod managed;
 mod strategic;
