@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{ChangeKind, Entry, FieldPath, Key, entry_of};
+use super::{ChangeKind, Entry, Key};
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -101,12 +101,8 @@ fn parse(line: &[u8]) -> Result<Record> {
     let (table, namespace, name, revision): (String, String, String, u64) = serde_json::from_value(head)?;
     let key = Key::new(&namespace, &name);
     // Which fields selectors may ask for is known only when the definitions are; the store is indexed again then.
-    let none: &[FieldPath] = &[];
     let entry = match parts.next() {
-        Some(object) => {
-            let entry = entry_of(key.clone(), revision, &object, none);
-            Some(entry.map_err(|refused| anyhow::anyhow!("{refused:?}"))?)
-        }
+        Some(object) => Some(Entry::of(key.clone(), revision, &object, &[])?),
         None => None,
     };
     Ok(Record {

@@ -3,6 +3,7 @@
 //! One number counts all writes; an object's `resourceVersion` is the number of its last one. Objects are kept as
 //! the JSON that is sent, so that listing and watching copy nothing and 100,000 of them fit in memory.
 
+mod entry;
 mod history;
 mod journal;
 
@@ -10,65 +11,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use imbl::OrdMap;
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub use entry::{Entry, FieldPath, FieldPaths, Key};
 use history::History;
 pub use history::{Change, ChangeKind};
 use journal::Journal;
 
 use crate::object;
-
-/// Where an object lies in its table. Cluster-scoped objects have an empty namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Namespace, or empty.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-}
-
-impl Key {
-    /// Of these two.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-/// One version of one object.
-#[derive(Debug)]
-pub struct Entry {
-    /// Where it lies.
-    pub key: Key,
-    /// Its uid.
-    pub uid: Box<str>,
-    /// The write that made this version.
-    pub revision: u64,
-    /// The object as JSON.
-    pub body: Bytes,
-    /// Its labels.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
-    /// The values that field selectors may ask for, by field.
-    pub fields: Box<[(Box<str>, Box<str>)]>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
-
-impl Entry {
-    /// The object, parsed.
-    #[must_use]
-    pub fn object(&self) -> Value {
-        // Bodies are written by this store alone.
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
-}
 
 /// Why a write did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,18 +36,6 @@ pub enum Refused {
     NamespaceTerminating,
     /// The journal could not be written.
     Journal(String),
-}
-
-/// A selection of fields to keep beside each object of a table, as paths into it.
-pub type FieldPaths = Arc<[FieldPath]>;
-
-/// One field to keep.
-#[derive(Debug, Clone)]
-pub struct FieldPath {
-    /// As selectors call it.
-    pub label: Box<str>,
-    /// JSON pointer.
-    pub pointer: Box<str>,
 }
 
 #[derive(Debug)]
@@ -379,7 +320,9 @@ impl Store {
     ) -> Result<Arc<Entry>, Refused> {
         let revision = state.revision + 1;
         object::metadata_mut(&mut object).insert("resourceVersion".into(), revision.to_string().into());
-        let entry = Arc::new(entry_of(key, revision, &object, fields)?);
+        let entry = Entry::of(key, revision, &object, fields)
+            .map(Arc::new)
+            .map_err(|error| Refused::Journal(error.to_string()))?;
         if let Some(journal) = &mut state.journal {
             journal
                 .append(table, &entry, kind)
@@ -413,7 +356,7 @@ impl Store {
             return;
         };
         let anew = table.entries.values().filter_map(|old| {
-            let entry = entry_of(old.key.clone(), old.revision, &old.object(), fields).ok()?;
+            let entry = Entry::of(old.key.clone(), old.revision, &old.object(), fields).ok()?;
             Some((old.key.clone(), Arc::new(entry)))
         });
         table.entries = anew.collect();
@@ -425,32 +368,5 @@ impl Store {
         let state = self.state.read();
         let filled = state.tables.iter().filter(|(_, table)| !table.entries.is_empty());
         filled.map(|(name, _)| Arc::clone(name)).collect()
-    }
-}
-
-fn entry_of(key: Key, revision: u64, object: &Value, fields: &[FieldPath]) -> Result<Entry, Refused> {
-    let labels = object::pairs(object.pointer("/metadata/labels"));
-    let kept = fields
-        .iter()
-        .map(|field| (field.label.clone(), shown(object.pointer(&field.pointer)).into()));
-    Ok(Entry {
-        uid: object::meta(object, "uid").into(),
-        revision,
-        labels: labels.map(|(key, value)| (key.into(), value.into())).collect(),
-        fields: kept.collect(),
-        deleting: object::is_deleting(object),
-        body: serde_json::to_vec(object)
-            .map_err(|error| Refused::Journal(error.to_string()))?
-            .into(),
-        key,
-    })
-}
-
-/// A field's value as selectors compare it.
-fn shown(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
     }
 }
