@@ -134,26 +134,52 @@ fn authorities(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Who has the port that a message names last before it says that the address is in use.
+/// Who has the port that a message names before it says that the address is in use.
 fn port(case: &Case<'_>) -> Vec<String> {
-    let sources = [case.error]
+    let mut sources = [case.error]
         .into_iter()
         .chain(case.said.values().map(String::as_str));
-    let mut lines = sources
-        .flat_map(str::lines)
-        .filter(|line| line.to_ascii_lowercase().contains("address already in use"));
-    let port = lines.find_map(|line| {
-        let numbers = line.split(':').skip(1).filter_map(|part| {
-            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse::<u16>().ok()
-        });
-        numbers.last()
-    });
     let told = |port| {
         let who = listener::who(port).unwrap_or_else(|| "somebody who has let go of it by now".to_owned());
         format!("port {port} has {who}")
     };
-    port.map(told).into_iter().collect()
+    sources.find_map(port_in_use).map(told).into_iter().collect()
+}
+
+/// The port that a text says is in use: `HOST:PORT` before the system's own words, or `port N` after them, as
+/// PostgreSQL puts it into the line that follows.
+fn port_in_use(text: &str) -> Option<u16> {
+    const WORDS: &str = "address already in use";
+    let folded = text.to_ascii_lowercase();
+    folded.match_indices(WORDS).find_map(|(at, _)| {
+        let line = folded.get(..at)?.lines().last()?;
+        let after = folded.get(at + WORDS.len()..)?.lines().take(2);
+        line.split_whitespace()
+            .rev()
+            .find_map(port_of_address)
+            .or_else(|| {
+                after
+                    .flat_map(|line| line.split("port ").skip(1))
+                    .find_map(number)
+            })
+    })
+}
+
+/// The port of `HOST:PORT`; a time of day is none.
+fn port_of_address(word: &str) -> Option<u16> {
+    let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric() && !"[*".contains(letter));
+    let (host, port) = word.rsplit_once(':')?;
+    let is_host =
+        host.ends_with(']') || host.ends_with("localhost") || host.ends_with('*') || host.contains('.');
+    port.parse().ok().filter(|_| is_host)
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> Option<u16> {
+    let end = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -165,6 +191,33 @@ mod tests {
         let text = r#"GET http://127.0.0.1:9/readyz: refused; "postgres://u:p@127.0.0.1:15432/audit", see https://a.example."#;
         let found: Vec<_> = authorities(text).collect();
         assert_eq!(found, ["127.0.0.1:9", "127.0.0.1:15432", "a.example"]);
+    }
+
+    #[test]
+    fn the_port_is_that_of_an_address_and_not_of_a_time() {
+        for (text, port) in [
+            (
+                "api = 127.0.0.1:18080: Address already in use (os error 98)",
+                Some(18080),
+            ),
+            (
+                "7:M 24 Nov 01:02:03.004 # listening socket *:6379: bind: Address already in use",
+                Some(6379),
+            ),
+            (
+                "rootlessport listen tcp [::]:8080: bind: address already in use",
+                Some(8080),
+            ),
+            (
+                "2026-11-24 01:02:03.004 UTC [4] LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use\n\
+                 2026-11-24 01:02:03.004 UTC [4] HINT:  Is another postmaster already running on port 5432? If not, wait",
+                Some(5432),
+            ),
+            ("2026-11-24T01:02:03Z address already in use", None),
+            ("127.0.0.1:5432 is free", None),
+        ] {
+            assert_eq!(port_in_use(text), port, "{text}");
+        }
     }
 
     #[test]
