@@ -4,7 +4,6 @@ mod discover;
 mod dockerfiles;
 mod stack;
 mod yaml;
-mod yaml_tree;
 
 #[cfg(test)]
 pub(crate) use discover::Content;
