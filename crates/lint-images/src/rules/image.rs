@@ -2,9 +2,9 @@
 
 use dockerfile::ImageReference;
 
-use super::tags::{fits, wanted_tag};
+use super::tags::{describe, fits, out_of_bounds, wanted_tag};
 use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Use};
-use crate::policy::{ImagePattern, Policy, list};
+use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, list};
 
 /// Judges the images of a file.
 pub(crate) fn check(file: &mut File, policy: &Policy) {
@@ -134,6 +134,70 @@ impl Judge<'_> {
             .help(self.suggestion())
             .help(self.policy.see(Rule::ApprovedImage))
             .edit(self.replacement(false))
+    }
+
+    /// The tag, digest and version of an approved image.
+    fn tag(&self, rule: &RoleRule, id: Rule) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let tag = self.image.tag();
+        if !fits(rule.tag, tag) {
+            let wanted = wanted_tag(rule, tag).or_else(|| rule.pin.clone());
+            let found = match tag {
+                Some(tag) => format!("the tag {tag:?}"),
+                None if self.image.digest().is_some() => "a digest without a tag".to_owned(),
+                None => "no tag (which means latest)".to_owned(),
+            };
+            let message = format!("{found} is not {}", describe(rule));
+            findings.push(self.tag_finding(id, message, wanted, rule));
+        } else if let Some(message) = tag.and_then(|tag| out_of_bounds(rule, tag)) {
+            findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
+        }
+        findings.extend(self.digest(rule, id));
+        findings
+    }
+
+    fn digest(&self, rule: &RoleRule, id: Rule) -> Option<Finding> {
+        let (message, help) = match (rule.digest, self.image.digest()) {
+            (DigestRule::Required, None) => (
+                format!("{} has no digest: the policy asks for one", self.image),
+                "write @sha256:… behind the tag (podman image inspect --format {{.Digest}} IMAGE)",
+            ),
+            (DigestRule::Forbidden, Some(_)) => (
+                format!("{} has a digest: the policy asks for the tag alone", self.image),
+                "take the digest away",
+            ),
+            _ => return None,
+        };
+        Some(self.finding(id, message).help(help).help(self.policy.see(id)))
+    }
+
+    fn tag_finding(&self, id: Rule, message: String, wanted: Option<String>, rule: &RoleRule) -> Finding {
+        let edited = wanted.map(|tag| {
+            let digest = self
+                .written
+                .digest()
+                .map(|digest| format!("@{digest}"))
+                .unwrap_or_default();
+            // The name as it is written, so that a fix of the tag changes nothing else.
+            let name = self.shown().split('@').next().unwrap_or_default();
+            let name = name.strip_suffix(
+                &self
+                    .written
+                    .tag()
+                    .map(|tag| format!(":{tag}"))
+                    .unwrap_or_default(),
+            );
+            format!("{}:{tag}{digest}", name.unwrap_or_default())
+        });
+        let finding = self
+            .finding(id, message)
+            .help(format!("allowed: {}", describe(rule)));
+        let finding = match &edited {
+            Some(text) => finding.help(format!("edit: write {text}")),
+            None => finding.help("edit: write the version that the stage needs"),
+        };
+        let edit = edited.and_then(|text| self.edit(text, true));
+        finding.help(self.policy.see(id)).edit(edit)
     }
 
     /// The reference as the build sees it.

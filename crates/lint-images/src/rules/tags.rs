@@ -1,77 +1,6 @@
-//! The tag, digest and version of an approved image.
+//! What a rule asks of a tag: its form and its bounds.
 
-use super::image::Judge;
-use crate::model::{Finding, Rule};
 use crate::policy::{DigestRule, RoleRule, TagRule, Version};
-
-impl Judge<'_> {
-    /// The tag, digest and version of an approved image.
-    pub(super) fn tag(&self, rule: &RoleRule, id: Rule) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let tag = self.image.tag();
-        if !fits(rule.tag, tag) {
-            let wanted = wanted_tag(rule, tag).or_else(|| rule.pin.clone());
-            let found = match tag {
-                Some(tag) => format!("the tag {tag:?}"),
-                None if self.image.digest().is_some() => "a digest without a tag".to_owned(),
-                None => "no tag (which means latest)".to_owned(),
-            };
-            let message = format!("{found} is not {}", describe(rule));
-            findings.push(self.tag_finding(id, message, wanted, rule));
-        } else if let Some(message) = tag.and_then(|tag| out_of_bounds(rule, tag)) {
-            findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
-        }
-        match (rule.digest, self.image.digest()) {
-            (DigestRule::Required, None) => findings.push(
-                self.finding(
-                    id,
-                    format!("{} has no digest: the policy asks for one", self.image),
-                )
-                .help("write @sha256:… behind the tag (podman image inspect --format {{.Digest}} IMAGE)")
-                .help(self.policy.see(id)),
-            ),
-            (DigestRule::Forbidden, Some(_)) => findings.push(
-                self.finding(
-                    id,
-                    format!("{} has a digest: the policy asks for the tag alone", self.image),
-                )
-                .help("take the digest away")
-                .help(self.policy.see(id)),
-            ),
-            _ => {}
-        }
-        findings
-    }
-
-    fn tag_finding(&self, id: Rule, message: String, wanted: Option<String>, rule: &RoleRule) -> Finding {
-        let edited = wanted.map(|tag| {
-            let digest = self
-                .written
-                .digest()
-                .map(|digest| format!("@{digest}"))
-                .unwrap_or_default();
-            // The name as it is written, so that a fix of the tag changes nothing else.
-            let name = self.shown().split('@').next().unwrap_or_default();
-            let name = name.strip_suffix(
-                &self
-                    .written
-                    .tag()
-                    .map(|tag| format!(":{tag}"))
-                    .unwrap_or_default(),
-            );
-            format!("{}:{tag}{digest}", name.unwrap_or_default())
-        });
-        let finding = self
-            .finding(id, message)
-            .help(format!("allowed: {}", describe(rule)));
-        let finding = match &edited {
-            Some(text) => finding.help(format!("edit: write {text}")),
-            None => finding.help("edit: write the version that the stage needs"),
-        };
-        let edit = edited.and_then(|text| self.edit(text, true));
-        finding.help(self.policy.see(id)).edit(edit)
-    }
-}
 
 /// Whether a tag is of the form that a rule asks.
 pub(super) fn fits(rule: TagRule, tag: Option<&str>) -> bool {
@@ -99,7 +28,8 @@ pub(super) fn wanted_tag(rule: &RoleRule, tag: Option<&str>) -> Option<String> {
     wanted.filter(|tag| out_of_bounds(rule, tag).is_none())
 }
 
-fn out_of_bounds(rule: &RoleRule, tag: &str) -> Option<String> {
+/// What is wrong with a version that a rule's bounds leave out.
+pub(super) fn out_of_bounds(rule: &RoleRule, tag: &str) -> Option<String> {
     let (version, _) = Version::leading(tag)?;
     let low = rule.at_least.as_ref().is_some_and(|bound| version < *bound);
     let high = rule.below.as_ref().is_some_and(|bound| version >= *bound);
