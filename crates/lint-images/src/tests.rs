@@ -1,5 +1,7 @@
 //! Each rule's examples on its page, our own tree, and whole runs on trees made for the purpose.
 
+mod yaml;
+
 use std::path::{Path, PathBuf};
 
 use crate::date::Date;
@@ -29,6 +31,12 @@ fn policy_with(exceptions: &str) -> Policy {
 
 fn day() -> Date {
     "2026-06-01".parse().unwrap()
+}
+
+/// The messages of all findings.
+fn messages_of(report: &Report) -> Vec<&str> {
+    let findings = report.files.iter().flat_map(|file| &file.findings);
+    findings.map(|finding| finding.message.as_str()).collect()
 }
 
 /// Judges files given as (path, text); a TOML file is the exceptions.
@@ -166,202 +174,6 @@ fn the_schema_for_editors_is_that_of_the_policy_and_accepts_ours() {
     assert_eq!(errors, Vec::<String>::new());
 }
 
-/// The images of one YAML text: line, column and what is written.
-fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
-    let inputs = vec![Input {
-        path: path.to_owned(),
-        form: sources::Form::Yaml,
-        content: Content::Bytes(text.as_bytes().to_vec()),
-    }];
-    let report = judge(inputs, &Policy::empty(), day(), false, true);
-    let uses = report.files.iter().flat_map(|file| &file.uses);
-    uses.map(|each| (each.place.line, each.place.column, each.raw.clone()))
-        .collect()
-}
-
-#[track_caller]
-fn yaml_has(path: &str, text: &str, expected: &[(usize, usize, &str)]) {
-    let found = yaml_images(path, text);
-    let found: Vec<_> = found
-        .iter()
-        .map(|(line, column, raw)| (*line, *column, raw.as_str()))
-        .collect();
-    assert_eq!(found, expected, "{text}");
-}
-
-#[test]
-fn manifests_of_every_container_kind_and_several_documents() {
-    let text = "\
-apiVersion: apps/v1
-kind: Deployment
-spec:
-  template:
-    spec:
-      initContainers: [{ name: a, image: init:1 }]
-      containers:
-        - name: b
-          image: \"main:2\"   # quoted
-        - image: 'third:3'
-      ephemeralContainers:
-        - { image: debug:4 }
-      volumes:
-        - name: v
-          image: { reference: data:5 }
----
-# a comment: image: none
-apiVersion: v1
-kind: List
-items:
-  - apiVersion: v1
-    kind: Pod
-    spec: { containers: [ { image: listed:6 } ] }
----
-apiVersion: v1
-kind: ConfigMap
-data: { image: not-an-image }
-";
-    yaml_has(
-        "a.yaml",
-        text,
-        &[
-            (6, 42, "init:1"),
-            (9, 19, "main:2"),
-            (10, 19, "third:3"),
-            (12, 20, "debug:4"),
-            (15, 31, "data:5"),
-            (23, 36, "listed:6"),
-        ],
-    );
-}
-
-#[test]
-fn lists_of_pod_templates_in_custom_resources() {
-    let text = "\
-apiVersion: example.org/v1
-kind: Fleet
-spec:
-  groups:
-    - template: { spec: { containers: [ { image: one:1 } ] } }
-    - template: { spec: { containers: { main: { image: two:2 } } } }
-";
-    yaml_has("fleet.yaml", text, &[(5, 50, "one:1"), (6, 56, "two:2")]);
-}
-
-#[test]
-fn anchors_and_merge_keys_are_followed_and_reported_once_where_they_are_written() {
-    let text = "\
-apiVersion: v1
-kind: Pod
-spec:
-  initContainers:
-    - &base { name: a, image: &image shared:1 }
-  containers:
-    - *base
-    - { <<: *base, name: b }
-    - { name: c, image: *image }
-    - { name: d, image: own:2 }
-";
-    yaml_has("pod.yaml", text, &[(5, 38, "shared:1"), (10, 25, "own:2")]);
-}
-
-#[test]
-fn anchors_that_multiply_do_not() {
-    let mut text = "apiVersion: v1\nkind: Pod\na0: &a0 { containers: [ { image: x:1 } ] }\n".to_owned();
-    for level in 1..40 {
-        text.push_str(&format!(
-            "a{level}: &a{level} [ *a{0}, *a{0}, *a{0} ]\n",
-            level - 1
-        ));
-    }
-    yaml_has("bomb.yaml", &text, &[(3, 34, "x:1")]);
-}
-
-#[test]
-fn kustomizations_say_what_an_image_becomes() {
-    let text = "\
-images:
-  - name: app
-    newName: quay.io/own/app
-    newTag: \"1.5\"
-  - name: db
-    digest: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
-";
-    let digest = format!("db@sha256:{}", "a".repeat(64));
-    yaml_has(
-        "kustomization.yaml",
-        text,
-        &[(3, 14, "quay.io/own/app:1.5"), (5, 11, &digest)],
-    );
-}
-
-#[test]
-fn compose_files_with_defaults_and_without_what_is_built() {
-    let text = "\
-services:
-  a: { image: \"redis:${REDIS:-7}\" }
-  b: { image: own/app, build: . }
-  c:
-    image: postgres:16
-";
-    yaml_has(
-        "compose.yaml",
-        text,
-        &[(2, 15, "redis:${REDIS:-7}"), (5, 12, "postgres:16")],
-    );
-}
-
-#[test]
-fn workflows_actions_and_pipelines() {
-    let workflow = "\
-on: push
-jobs:
-  a:
-    container: { image: node:20 }
-    services: { db: { image: postgres:16 } }
-    steps:
-      - uses: actions/checkout@v4
-      - uses: docker://alpine:3
-      - run: docker run image
-  b:
-    container: ${{ matrix.image }}
-";
-    yaml_has(
-        ".github/workflows/a.yml",
-        workflow,
-        &[(4, 25, "node:20"), (5, 30, "postgres:16"), (8, 24, "alpine:3")],
-    );
-    yaml_has(
-        "action.yml",
-        "runs: { using: docker, image: 'docker://ghcr.io/a/b:1' }\n",
-        &[(1, 41, "ghcr.io/a/b:1")],
-    );
-    let pipeline =
-        "image: ruby:3\ntest:\n  image: { name: go:1 }\n  services: [ redis:7, { name: mysql:8 } ]\n";
-    yaml_has(
-        ".gitlab-ci.yml",
-        pipeline,
-        &[
-            (1, 8, "ruby:3"),
-            (3, 18, "go:1"),
-            (4, 15, "redis:7"),
-            (4, 32, "mysql:8"),
-        ],
-    );
-}
-
-#[test]
-fn helm_values_and_kind_clusters() {
-    let values =
-        "image:\n  registry: quay.io\n  repository: own/app\n  tag: \"1\"\nsidecar:\n  image: envoy:2\n";
-    yaml_has(
-        "values.yaml",
-        values,
-        &[(3, 15, "quay.io/own/app:1"), (6, 10, "envoy:2")],
-    );
-    let kind = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - role: control-plane\n    image: kindest/node:v1\n";
-    yaml_has("kind.yaml", kind, &[(5, 12, "kindest/node:v1")]);
-}
-
 #[test]
 fn look_alikes_are_named_as_what_they_look_like() {
     for (image, part) in [
@@ -392,12 +204,7 @@ fn look_alikes_are_named_as_what_they_look_like() {
             "FROM {image}\nUSER 1001\nLABEL name=a vendor=b summary=c description=d io.k8s.display-name=e io.k8s.description=f\n"
         );
         let report = judged(&[("Dockerfile".to_owned(), text)]);
-        let messages: Vec<_> = report
-            .files
-            .iter()
-            .flat_map(|file| &file.findings)
-            .map(|it| it.message.as_str())
-            .collect();
+        let messages = messages_of(&report);
         assert_eq!(messages.len(), 1, "{image}: {messages:?}");
         assert!(messages[0].contains(part), "{image}: {messages:?}");
     }
