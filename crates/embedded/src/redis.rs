@@ -13,8 +13,8 @@ use crate::builder::Builder;
 use crate::fetch;
 use crate::find::{Programs, Wanted};
 use crate::instance::{Instance, NewInstance, remove_folder};
-use crate::postgres::percent;
 use crate::server::{Server, on_port, secret};
+use crate::url::percent;
 
 const WANTED: Wanted = Wanted {
     name: "Redis or Valkey server",

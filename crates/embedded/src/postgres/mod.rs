@@ -1,25 +1,25 @@
 //! A private PostgreSQL.
 
+mod options;
 mod probe;
+mod setup;
 mod sql;
 mod template;
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
-use std::process;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use anyhow::Context;
 use subprocess::Signal;
 
+pub use self::options::PostgresOptions;
+use self::setup::{Setup, prepare, reachable, serve};
 use crate::builder::Builder;
 use crate::fetch;
-use crate::files::{How, bring_tree, give};
-use crate::find::{Programs, Source, Wanted};
-use crate::instance::{Instance, NewInstance};
+use crate::find::{Programs, Wanted};
+use crate::instance::{Instance, NewInstance, remove_folder};
 use crate::server::{Server, on_port, secret};
-use crate::user::{self, User};
+use crate::url::percent;
+use crate::user;
 
 /// The superuser of every instance.
 const SUPERUSER: &str = "postgres";
@@ -49,68 +49,7 @@ pub(crate) const WANTED: Wanted = Wanted {
     ],
 };
 
-/// What can be asked of a PostgreSQL before it starts.
-#[derive(Debug, Clone)]
-pub struct PostgresOptions {
-    user: String,
-    password: Option<String>,
-    superuser_password: Option<String>,
-    database: String,
-    durable: bool,
-    settings: Vec<(String, String)>,
-}
-
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        Self {
-            user: "embedded".to_owned(),
-            password: None,
-            superuser_password: None,
-            database: "embedded".to_owned(),
-            durable: true,
-            settings: Vec::new(),
-        }
-    }
-}
-
 impl Builder<PostgresOptions> {
-    /// The role that owns the database: `embedded` unless given.
-    pub fn user(mut self, name: impl Into<String>) -> Self {
-        self.own.user = name.into();
-        self
-    }
-
-    /// Its password: a random one unless given.
-    pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.own.password = Some(password.into());
-        self
-    }
-
-    /// The password of the superuser `postgres`: a random one unless given.
-    pub fn superuser_password(mut self, password: impl Into<String>) -> Self {
-        self.own.superuser_password = Some(password.into());
-        self
-    }
-
-    /// The database: `embedded` unless given.
-    pub fn database(mut self, name: impl Into<String>) -> Self {
-        self.own.database = name.into();
-        self
-    }
-
-    /// Whether a commit is on disk when it is answered. Yes unless told otherwise: benchmarks must be honest; unit
-    /// tests, which lose nothing with the machine, run faster without.
-    pub fn durable(mut self, durable: bool) -> Self {
-        self.own.durable = durable;
-        self
-    }
-
-    /// A line of postgresql.conf.
-    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.own.settings.push((name.into(), value.into()));
-        self
-    }
-
     /// Starts it and waits until it answers.
     ///
     /// # Errors
@@ -138,7 +77,7 @@ impl Builder<PostgresOptions> {
         };
         let data = instance.folder().join("data");
         prepare(&setup, &instance, &statements, &settings)
-            .inspect_err(|_| drop(crate::instance::remove_folder(instance.folder())))?;
+            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
 
         let server = on_port("PostgreSQL", port, |port| {
             let mut server = Server::new(
@@ -151,8 +90,7 @@ impl Builder<PostgresOptions> {
             server.quick_end = Some(Signal::QUIT);
             Ok((server.launch()?, port))
         });
-        let (server, port) =
-            server.inspect_err(|_| drop(crate::instance::remove_folder(instance.folder())))?;
+        let (server, port) = server.inspect_err(|_| drop(remove_folder(instance.folder())))?;
         let PostgresOptions { user, database, .. } = own;
         Ok(Postgres {
             server,
@@ -330,89 +268,4 @@ fn url(user: &str, password: &str, port: u16, database: &str) -> String {
         percent(password),
         percent(database)
     )
-}
-
-/// Encodes what may not stand in a URL.
-pub(crate) fn percent(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-/// What is run, and as whom.
-struct Setup {
-    programs: Programs,
-    user: Option<User>,
-}
-
-impl Setup {
-    /// One of PostgreSQL's programs, as its user, deaf to the caller's own PostgreSQL settings.
-    fn command(&self, program: &str, arguments: &[&OsStr]) -> subprocess::Command {
-        let mut command = process::Command::new(self.programs.folder.join(program));
-        command.args(arguments);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
-        // On macOS a server with no locale in its environment becomes multithreaded and gives up.
-        command.env("LC_ALL", "C").current_dir("/");
-        let command = subprocess::Command::new(command);
-        match self.user {
-            Some(user) => command.user(user.id, user.group),
-            None => command,
-        }
-    }
-}
-
-/// The programs, in a place where the user can reach them.
-fn reachable(programs: &Programs, user: Option<User>, instance: &Instance) -> anyhow::Result<Programs> {
-    if programs.source == Source::Found || user.is_none_or(|user| user.can_reach(&programs.folder)) {
-        return Ok(programs.clone());
-    }
-    // The cache lies in root's closed home. The wheel holds bin, lib and share in one folder, and the libraries of the
-    // client tools, which are not run from here, beside it.
-    let tree = programs
-        .folder
-        .parent()
-        .context("the programs lie in no folder")?;
-    let linked = instance.folder().join("server");
-    bring_tree(tree, &linked, How::Link)?;
-    let folder = linked.join("bin");
-    Ok(Programs {
-        server: folder.join("postgres"),
-        folder,
-        ..programs.clone()
-    })
-}
-
-/// Fills the data folder: a copy of the cached template, with its own names and passwords.
-fn prepare(setup: &Setup, instance: &Instance, statements: &str, settings: &str) -> anyhow::Result<()> {
-    let template = template::get(setup, instance.folder())?;
-    let data = instance.folder().join("data");
-    bring_tree(&template, &data, How::Copy(setup.user))?;
-    template::single_user(setup, &data, statements).context("set names and passwords")?;
-    let file = data.join(template::SETTINGS);
-    fs::write(&file, settings).with_context(|| format!("write {}", file.display()))?;
-    Ok(give(&file, setup.user)?)
-}
-
-fn serve(setup: &Setup, data: PathBuf, port: u16) -> Box<dyn Fn() -> subprocess::Command + Send + Sync> {
-    let setup = Setup {
-        programs: setup.programs.clone(),
-        user: setup.user,
-    };
-    Box::new(move || {
-        let port = format!("--port={port}");
-        // SIGINT is PostgreSQL's fast shutdown, which does not wait for clients to leave.
-        setup
-            .command("postgres", &["-D".as_ref(), data.as_ref(), port.as_ref()])
-            .stop_signal(Signal::INT)
-    })
 }

@@ -2,8 +2,9 @@
 
 use anyhow::bail;
 
+use super::SUPERUSER;
+use super::options::PostgresOptions;
 use super::template::{DATABASE, ROLE};
-use super::{PostgresOptions, SUPERUSER};
 
 /// The lines of the settings file.
 pub(super) fn settings(own: &PostgresOptions) -> anyhow::Result<String> {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::Context;
 use subprocess::Cancel;
 
-use super::{SUPERUSER, Setup};
+use super::SUPERUSER;
+use super::setup::Setup;
 use crate::files::{How, bring_tree, give, once};
 use crate::folders::cache;
 
