@@ -8,6 +8,7 @@ pub mod auth;
 pub mod discovery;
 pub mod faults;
 pub mod http;
+pub mod json;
 pub mod jsonpath;
 pub mod object;
 pub mod openapi;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Call;
+use crate::json;
 use crate::object;
 use crate::protobuf;
 use crate::resources::{builtin, names};
@@ -80,7 +81,7 @@ fn read_json(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
             format!("the object provided is unrecognized (must be of type {kind}): {why} ({shown})");
         Status::bad_request(message)
     };
-    let parsed = crate::http::json::parse(body);
+    let parsed = json::parse(body);
     let (object, duplicates) = parsed
         .map_err(|error| unrecognized(&format!("couldn't get version/kind; json parse error: {error}")))?;
     if call.resource.custom

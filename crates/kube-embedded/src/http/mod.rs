@@ -3,7 +3,6 @@
 mod access;
 mod answer;
 mod faults;
-pub mod json;
 mod request;
 mod resource;
 mod route;
