@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use dockerfile::ImageReference;
+use dockerfile::{ImageReference, LineIndex};
 use serde::{Deserialize, Serialize};
 
 /// What an image is for.
@@ -185,6 +185,26 @@ pub(crate) struct Place {
     pub(crate) column: usize,
     /// Bytes of the text; empty where there is nothing to show.
     pub(crate) span: Range<usize>,
+}
+
+/// Turns spans into places, for one text.
+pub(crate) struct Places<'a> {
+    text: &'a str,
+    lines: LineIndex,
+}
+
+impl<'a> Places<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Places {
+            text,
+            lines: LineIndex::new(text),
+        }
+    }
+
+    pub(crate) fn place(&self, span: Range<usize>) -> Place {
+        let (line, column) = self.lines.position(self.text, span.start);
+        Place { line, column, span }
+    }
 }
 
 /// One use of an image.

@@ -2,9 +2,8 @@
 
 use dockerfile::{Base, Dockerfile, Images, Instruction, Keyword};
 
-use crate::model::{File, Finding, Role, Rule};
+use crate::model::{File, Finding, Places, Role, Rule};
 use crate::policy::Policy;
-use crate::sources::{Places, inherited};
 
 /// Judges the last stage of a Dockerfile, with the stages that it begins with.
 pub(crate) fn check(
@@ -33,6 +32,19 @@ pub(crate) fn check(
     let see = policy.see(Rule::Hygiene);
     file.findings
         .extend(found.into_iter().map(|finding| finding.help(see.clone())));
+}
+
+/// The instructions of a stage and of those that it begins with, the nearest last.
+fn inherited<'a, 'b>(parsed: &'a Dockerfile<'b>, images: &Images, stage: usize) -> Vec<&'a Instruction<'b>> {
+    let mut chain = vec![stage];
+    while let Some(Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
+        chain.push(base);
+    }
+    chain
+        .iter()
+        .rev()
+        .flat_map(|index| &parsed.instructions[images.stages[*index].instructions.clone()])
+        .collect()
 }
 
 fn is_root(user: &str) -> bool {

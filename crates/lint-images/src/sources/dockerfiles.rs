@@ -2,8 +2,8 @@
 
 use dockerfile::{Images, ReferenceKind, Stage, Unresolved};
 
-use super::{Places, allowances};
-use crate::model::{File, Finding, NoImage, Role, Rule, Use};
+use super::allowances;
+use crate::model::{File, Finding, NoImage, Places, Role, Rule, Use};
 use crate::policy::Policy;
 use crate::rules;
 
@@ -81,21 +81,4 @@ fn role_of(kind: ReferenceKind, stage: Option<&Stage>) -> Role {
         (ReferenceKind::From, Some(stage)) if stage.is_result => Role::Runtime,
         _ => Role::Build,
     }
-}
-
-/// The instructions of a stage and of those that it begins with, the nearest last.
-pub(crate) fn inherited<'a, 'b>(
-    parsed: &'a dockerfile::Dockerfile<'b>,
-    images: &Images,
-    stage: usize,
-) -> Vec<&'a dockerfile::Instruction<'b>> {
-    let mut chain = vec![stage];
-    while let Some(dockerfile::Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
-        chain.push(base);
-    }
-    chain
-        .iter()
-        .rev()
-        .flat_map(|index| &parsed.instructions[images.stages[*index].instructions.clone()])
-        .collect()
 }

@@ -8,11 +8,8 @@ mod yaml;
 #[cfg(test)]
 pub(crate) use discover::Content;
 pub(crate) use discover::{Input, from_arguments, from_index, from_tree};
-pub(crate) use dockerfiles::inherited;
 
 use std::path::Path;
-
-use dockerfile::LineIndex;
 
 use crate::model::{Allowance, File, NotJudged, Place};
 use crate::policy::Policy;
@@ -120,26 +117,7 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Turns spans into places, for one text.
-pub(crate) struct Places<'a> {
-    text: &'a str,
-    lines: LineIndex,
-}
-
-impl<'a> Places<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Places {
-            text,
-            lines: LineIndex::new(text),
-        }
-    }
-
-    pub(crate) fn place(&self, span: std::ops::Range<usize>) -> Place {
-        let (line, column) = self.lines.position(self.text, span.start);
-        Place { line, column, span }
-    }
-}
-
+/// What begins an exception in a comment.
 const MARK: &str = "lint-images: allow ";
 
 /// The exceptions in comments: each is about the next line that is no comment, or about its own.

@@ -3,8 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Places, allowances};
-use crate::model::{File, NoImage, NotJudged, Role, Use};
+use super::allowances;
+use crate::model::{File, NoImage, NotJudged, Places, Role, Use};
 use crate::policy::Policy;
 
 /// Where images and Dockerfiles are in a stack file that the policy says nothing of.

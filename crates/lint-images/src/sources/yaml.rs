@@ -13,8 +13,8 @@ use std::ops::Range;
 use dockerfile::{ImageReference, ReferenceError};
 
 use self::tree::{Id, Node, NotYaml, Tree};
-use super::{Places, allowances};
-use crate::model::{File, NoImage, NotJudged, Role, Use};
+use super::allowances;
+use crate::model::{File, NoImage, NotJudged, Places, Role, Use};
 use crate::policy::Policy;
 
 /// Words without which no YAML file names an image: most files are never read further.
