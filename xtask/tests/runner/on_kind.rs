@@ -69,7 +69,7 @@ const CASES: [Case; 7] = [
         to: "behaviour = \"probe\"",
         says: &[
             "[probe-failing]",
-            "its probe answers 503",
+            "Readiness probe failed: HTTP probe failed with statuscode: 503",
             "waiting for orders at 10.0.0.1:5432",
         ],
     },

@@ -1,6 +1,6 @@
 //! Waits until a workload is ready, and tells early when it never will be.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -76,14 +76,16 @@ impl World<'_> {
         match result {
             Ok(()) => Ok(Did::Something),
             Err(error) => {
-                let error = self.with_probe(entry, error);
+                let error = self.with_answer(entry, error);
+                let error = self.with_probes(place, error, last_pod.as_deref());
                 Err(self.with_logs(place, error, logs, last_pod.as_deref()))
             }
         }
     }
 
-    /// The error with what the entry's own readiness probe answers, where it is reached from here.
-    fn with_probe(&self, entry: &str, error: anyhow::Error) -> anyhow::Error {
+    /// The error with what the entry answers when it is asked whether it is ready, where it is reached from here. While
+    /// pods are replaced it may be one of the earlier that answers, so that a good answer says nothing.
+    fn with_answer(&self, entry: &str, error: anyhow::Error) -> anyhow::Error {
         let Some(url) = self.settings.url(entry, "health") else {
             return error;
         };
@@ -91,6 +93,32 @@ impl World<'_> {
             Ok((200, _)) | Err(_) => error,
             Ok((status, body)) => anyhow::anyhow!("{error:#}\n  its probe answers {status} {body}"),
         }
+    }
+
+    /// The error with what the node says of the probes of the pod that it is about.
+    fn with_probes(&self, place: &Place<'_>, error: anyhow::Error, pod: Option<&str>) -> anyhow::Error {
+        let Some(name) = pod.and_then(|pod| pod.strip_prefix("pod/")) else {
+            return error;
+        };
+        let fields = format!("--field-selector=reason=Unhealthy,involvedObject.name={name}");
+        let get = self
+            .settings
+            .kubectl_here()
+            .args(["get", "events", "--output=json", &fields]);
+        let get = subprocess::Command::new(get.filled(str::to_owned)).deadline(Duration::from_secs(15));
+        let events = get.capture(place.cancel).ok();
+        let events: Option<Value> = events.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        let said: BTreeSet<&str> = events
+            .iter()
+            .filter_map(|events| events["items"].as_array())
+            .flatten()
+            .filter_map(|event| event["message"].as_str())
+            .collect();
+        let mut text = format!("{error:#}");
+        for message in said {
+            let _ = write!(text, "\n  the node says of pod {name}: {message}");
+        }
+        anyhow::anyhow!(text)
     }
 
     /// The error with the last lines of the pod that it is about.
