@@ -1,173 +1,15 @@
 //! Deduplication against a cluster in memory that loses answers, refuses, and is written to by others.
 
+mod cluster;
+
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
-use wire::remediation_request::{RemediationRequest, Severity, SignalType, phase_is_active};
+use wire::remediation_request::{Severity, SignalType};
 
+use self::cluster::{Cluster, Fault};
 use super::*;
+use crate::domain::request;
 use crate::domain::signal::Target;
-
-/// What happens to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// It is done, but the answer is lost; the try after it meets what was done.
-    AnswerLost,
-    /// Somebody else writes first.
-    Conflict,
-    /// The API is away.
-    Away,
-}
-
-/// A cluster that keeps what the API server promises: unique names, versions, namespaces.
-#[derive(Clone, Default)]
-struct Cluster(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    objects: BTreeMap<(String, String), Record>,
-    version: u64,
-    missing: Vec<String>,
-    faults: Vec<Fault>,
-    random: Option<fastrand::Rng>,
-    writes: usize,
-}
-
-impl Inner {
-    fn fault(&mut self) -> Option<Fault> {
-        self.writes += 1;
-        if let Some(random) = &mut self.random {
-            let faults = [Fault::AnswerLost, Fault::Conflict];
-            return (random.u8(..) < 80).then(|| faults[random.usize(..2)]);
-        }
-        (!self.faults.is_empty()).then(|| self.faults.remove(0))
-    }
-
-    fn next_version(&mut self) -> String {
-        self.version += 1;
-        self.version.to_string()
-    }
-}
-
-impl Cluster {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
-    }
-
-    /// Lets others go on in between, so that every order of their steps comes up.
-    async fn pause(&self) {
-        let turns = self.lock().random.as_mut().map_or(1, |random| random.usize(..4));
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn records(&self) -> Vec<Record> {
-        self.lock().objects.values().cloned().collect()
-    }
-
-    fn set_phase(&self, record: &Record, phase: &str) {
-        let mut inner = self.lock();
-        let version = inner.next_version();
-        let stored = inner
-            .objects
-            .get_mut(&(record.namespace.clone(), record.name.clone()))
-            .unwrap();
-        stored.active = phase_is_active(Some(phase));
-        stored.resource_version = version;
-    }
-}
-
-fn away() -> Error {
-    Error::Unavailable {
-        cause: Cause::Unreachable,
-        retry_after: Duration::from_secs(1),
-        detail: String::new(),
-    }
-}
-
-impl Requests for Cluster {
-    async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
-        self.pause().await;
-        let mut inner = self.lock();
-        let fault = inner.fault();
-        if fault == Some(Fault::Away) {
-            return Err(away());
-        }
-        let namespace = request.metadata.namespace.clone().unwrap();
-        let name = request.metadata.name.clone().unwrap();
-        if inner.missing.contains(&namespace) {
-            return Err(Error::NoNamespace);
-        }
-        let version = inner.next_version();
-        match inner.objects.entry((namespace.clone(), name.clone())) {
-            Entry::Occupied(_) => Err(Error::AlreadyExists),
-            Entry::Vacant(place) => {
-                let record = Record {
-                    fingerprint: Fingerprint::parse(&request.spec.signal_fingerprint).unwrap(),
-                    namespace,
-                    name,
-                    uid: Uuid::new_v4().to_string(),
-                    resource_version: version,
-                    active: true,
-                    created: Timestamp::UNIX_EPOCH,
-                    first_seen: request.spec.received_time,
-                    last_seen: request.spec.received_time,
-                    count: 1,
-                    signal_id: Some(
-                        request.metadata.annotations.as_ref().unwrap()[request::SIGNAL_ID].clone(),
-                    ),
-                };
-                place.insert(record.clone());
-                if fault == Some(Fault::AnswerLost) {
-                    Err(Error::AlreadyExists)
-                } else {
-                    Ok(record)
-                }
-            }
-        }
-    }
-
-    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {
-        self.pause().await;
-        Ok(self
-            .lock()
-            .objects
-            .get(&(namespace.to_owned(), name.to_owned()))
-            .cloned())
-    }
-
-    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
-        self.pause().await;
-        let mut inner = self.lock();
-        let fault = inner.fault();
-        if fault == Some(Fault::Away) {
-            return Err(away());
-        }
-        let version = inner.next_version();
-        let Some(stored) = inner
-            .objects
-            .get_mut(&(record.namespace.clone(), record.name.clone()))
-        else {
-            return Err(Error::NotFound);
-        };
-        if fault == Some(Fault::Conflict)
-            || stored.resource_version != record.resource_version
-            || stored.uid != record.uid
-        {
-            return Err(Error::Conflict);
-        }
-        stored.resource_version = version;
-        stored.count = count.occurrence_count;
-        stored.first_seen = count.first_seen_at;
-        stored.last_seen = count.last_seen_at;
-        if fault == Some(Fault::AnswerLost) {
-            Err(Error::Conflict)
-        } else {
-            Ok(stored.clone())
-        }
-    }
-}
 
 /// One replica of the Gateway; it learns of others' requests only by meeting them.
 fn replica(cluster: &Cluster) -> Deduplicator<Cluster> {
@@ -221,6 +63,18 @@ async fn storm(replicas: &[Deduplicator<Cluster>], number: usize) -> Vec<Result<
         .collect()
 }
 
+/// Exactly one of the signals made a request, and that one counts them all.
+#[track_caller]
+fn assert_one_request(cluster: &Cluster, outcomes: &[Result<Outcome, Failure>], what: &str) {
+    let created = outcomes
+        .iter()
+        .filter(|outcome| !outcome.as_ref().unwrap().duplicate)
+        .count();
+    let counts: Vec<i64> = cluster.records().iter().map(|record| record.count).collect();
+    let signals = i64::try_from(outcomes.len()).unwrap();
+    assert_eq!((created, counts), (1, vec![signals]), "{what}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_hundred_at_once_are_one_request_and_few_writes() {
     let cluster = Cluster::default();
@@ -235,15 +89,7 @@ async fn two_hundred_at_once_are_one_request_and_few_writes() {
         (1..=200).collect::<Vec<_>>(),
         "each is told its own place"
     );
-    assert_eq!(
-        outcomes
-            .iter()
-            .filter(|outcome| !outcome.as_ref().unwrap().duplicate)
-            .count(),
-        1
-    );
-    let records = cluster.records();
-    assert_eq!((records.len(), records[0].count), (1, 200));
+    assert_one_request(&cluster, &outcomes, "a storm");
     assert!(
         cluster.lock().writes < 20,
         "{} writes for one storm",
@@ -256,15 +102,7 @@ async fn a_thousand_at_once_over_three_replicas_are_one_request() {
     let cluster = Cluster::default();
     let replicas: Vec<_> = (0..3).map(|_| replica(&cluster)).collect();
     let outcomes = storm(&replicas, 1_000).await;
-    assert_eq!(
-        outcomes
-            .iter()
-            .filter(|outcome| !outcome.as_ref().unwrap().duplicate)
-            .count(),
-        1
-    );
-    let records = cluster.records();
-    assert_eq!((records.len(), records[0].count), (1, 1_000));
+    assert_one_request(&cluster, &outcomes, "three replicas");
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,16 +111,7 @@ async fn conflicts_and_lost_answers_neither_lose_nor_double_in_a_hundred_random_
         let cluster = Cluster::default();
         cluster.lock().random = Some(fastrand::Rng::with_seed(seed));
         let outcomes = storm(&[replica(&cluster)], 50).await;
-        let created = outcomes
-            .iter()
-            .filter(|outcome| !outcome.as_ref().unwrap().duplicate)
-            .count();
-        let records = cluster.records();
-        assert_eq!(
-            (created, records.len(), records[0].count),
-            (1, 1, 50),
-            "seed {seed}"
-        );
+        assert_one_request(&cluster, &outcomes, &format!("seed {seed}"));
     }
 }
 
@@ -297,16 +126,7 @@ async fn conflicts_between_replicas_are_counted_exactly_in_a_hundred_random_runs
             fastrand::Rng::with_seed(seed).shuffle(&mut inner.faults);
         }
         let outcomes = storm(&replicas, 60).await;
-        let created = outcomes
-            .iter()
-            .filter(|outcome| !outcome.as_ref().unwrap().duplicate)
-            .count();
-        let records = cluster.records();
-        assert_eq!(
-            (created, records.len(), records[0].count),
-            (1, 1, 60),
-            "seed {seed}"
-        );
+        assert_one_request(&cluster, &outcomes, &format!("seed {seed}"));
     }
 }
 

@@ -1,0 +1,43 @@
+//! What those who wait are told.
+
+use super::{Failure, Outcome, Waiting};
+use crate::cluster::Error;
+use crate::domain::index::Record;
+
+/// Tells the signal whose request was made, and which it is the first of.
+pub(super) fn answer_created(waiting: Waiting, record: &Record) {
+    let received = waiting.signal.received_time;
+    let outcome = Outcome {
+        namespace: record.namespace.clone(),
+        name: record.name.clone(),
+        duplicate: false,
+        count: 1,
+        first_seen: received,
+        last_seen: received,
+    };
+    // Who no longer waits is not told.
+    let _ = waiting.answer.send(Ok(outcome));
+}
+
+/// Tells a group that was counted. The last of it has the count that was stored; each before it one less.
+pub(super) fn answer_counted(group: Vec<Waiting>, stored: &Record) {
+    let size = i64::try_from(group.len()).unwrap_or(i64::MAX);
+    for (count, waiting) in (stored.count.saturating_sub(size).saturating_add(1)..).zip(group) {
+        let _ = waiting.answer.send(Ok(Outcome {
+            namespace: stored.namespace.clone(),
+            name: stored.name.clone(),
+            duplicate: true,
+            count,
+            first_seen: stored.first_seen,
+            last_seen: stored.last_seen,
+        }));
+    }
+}
+
+/// Tells the whole group why it has no request. `uncreated` is the name of the request that could not be made.
+pub(super) fn fail(group: Vec<Waiting>, error: Error, uncreated: Option<String>) {
+    let failure = Failure { error, uncreated };
+    for waiting in group {
+        let _ = waiting.answer.send(Err(failure.clone()));
+    }
+}

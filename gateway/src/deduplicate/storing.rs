@@ -1,0 +1,196 @@
+//! One group stored: its problem's active request counted, or the next one created.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use wire::remediation_request::Deduplication;
+
+use super::answers::{answer_counted, answer_created, fail};
+use super::{Shared, Waiting, lock};
+use crate::cluster::{Cause, Error, Requests};
+use crate::domain::fingerprint::Fingerprint;
+use crate::domain::index::{Head, Record};
+use crate::domain::request::{self, Place};
+
+/// How many requests of a problem's past are walked through to find the one that comes next. The index knows the last
+/// one, so that more than a few steps mean that others make and end requests faster than they can be seen.
+const MAX_STEPS: usize = 32;
+/// How often a count is tried anew because others wrote in between.
+const MAX_CONFLICTS: usize = 64;
+/// The longest wait before the next of those tries; they are spread over it.
+const CONFLICT_WAIT: Duration = Duration::from_millis(10);
+
+/// Who made the request of a name.
+enum Created {
+    /// We did, for this signal.
+    Ours(Record),
+    /// Somebody else was first.
+    Others(Record),
+    /// Somebody else, and it is gone already.
+    Vanished,
+}
+
+impl<R: Requests> Shared<R> {
+    /// Stores one group and answers each of it.
+    pub(super) async fn store(&self, fingerprint: Fingerprint, mut group: Vec<Waiting>) {
+        let mut occupied = None;
+        for _ in 0..MAX_STEPS {
+            if group.is_empty() {
+                return;
+            }
+            let head = lock(&self.index).head(fingerprint, Instant::now());
+            match head {
+                Head::Active(record) => match self.count(&record, &group).await {
+                    Ok(Some(stored)) => return answer_counted(group, &stored),
+                    Ok(None) => {}
+                    Err(error) => return fail(group, error, None),
+                },
+                Head::Next(predecessor) => {
+                    let name = request::name(fingerprint, occupied.take().or(predecessor).as_deref());
+                    let first = &group[0];
+                    match self.create(fingerprint, first, &name).await {
+                        Ok(Created::Ours(record)) => answer_created(group.remove(0), &record),
+                        Ok(Created::Others(record)) => {
+                            // The name is of another problem that begins with the same digits: go past it.
+                            occupied = (record.fingerprint != fingerprint).then(|| record.uid.clone());
+                        }
+                        Ok(Created::Vanished) => {}
+                        Err(error) => return fail(group, error, Some(name)),
+                    }
+                }
+            }
+        }
+        let detail = format!("the problem's requests changed {MAX_STEPS} times while it was looked at");
+        fail(group, contended(detail), None);
+    }
+
+    /// Adds the group to the record's count. None if the record is no longer the active one; the index knows better
+    /// then.
+    async fn count(&self, record: &Record, group: &[Waiting]) -> Result<Option<Record>, Error> {
+        let added = i64::try_from(group.len()).unwrap_or(i64::MAX);
+        let mut record = record.clone();
+        for _ in 0..MAX_CONFLICTS {
+            let wanted = Deduplication {
+                first_seen_at: record.first_seen,
+                last_seen_at: unique_after(record.last_seen),
+                occurrence_count: record.count.saturating_add(added),
+            };
+            match self.requests.count(&record, &wanted).await {
+                Ok(stored) => {
+                    lock(&self.index).observe(stored.clone());
+                    return Ok(Some(stored));
+                }
+                Err(Error::Conflict | Error::NotFound | Error::NoNamespace) => {}
+                Err(error) => return Err(error),
+            }
+            match self.requests.read(&record.namespace, &record.name).await? {
+                Some(current) if current.uid == record.uid => {
+                    lock(&self.index).observe(current.clone());
+                    let ours = current.count == wanted.occurrence_count
+                        && current.last_seen == wanted.last_seen_at
+                        && current.resource_version != record.resource_version;
+                    if ours {
+                        // It was stored by a try whose answer was lost.
+                        return Ok(Some(current));
+                    }
+                    if !current.active {
+                        return Ok(None);
+                    }
+                    record = current;
+                }
+                other => {
+                    let mut index = lock(&self.index);
+                    index.forget(record.fingerprint, &record.uid, Instant::now());
+                    if let Some(successor) = other {
+                        index.observe(successor);
+                    }
+                    return Ok(None);
+                }
+            }
+            tokio::time::sleep(CONFLICT_WAIT.mul_f64(fastrand::f64())).await;
+        }
+        Err(contended(format!(
+            "others changed the request's status {MAX_CONFLICTS} times in between"
+        )))
+    }
+
+    /// Creates the request of that name, or finds out whose it is.
+    async fn create(&self, fingerprint: Fingerprint, first: &Waiting, name: &str) -> Result<Created, Error> {
+        let signal = &first.signal;
+        let in_own = request::is_namespace_name(&signal.target.namespace);
+        let own = if in_own {
+            self.create_in(fingerprint, first, name, Place::Own).await
+        } else {
+            Err(Error::NoNamespace)
+        };
+        match own {
+            Err(Error::NoNamespace) => {
+                match self
+                    .create_in(
+                        fingerprint,
+                        first,
+                        name,
+                        Place::Fallback(&self.fallback_namespace),
+                    )
+                    .await
+                {
+                    Err(Error::NoNamespace) => Err(Error::Refused {
+                        status: 404,
+                        detail: "neither the signal's namespace nor the fallback namespace exists".to_owned(),
+                    }),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn create_in(
+        &self,
+        fingerprint: Fingerprint,
+        first: &Waiting,
+        name: &str,
+        place: Place<'_>,
+    ) -> Result<Created, Error> {
+        let wanted = request::build(&first.signal, fingerprint, first.id, name, place);
+        match self.requests.create(&wanted).await {
+            Ok(record) => {
+                lock(&self.index).observe(record.clone());
+                Ok(Created::Ours(record))
+            }
+            Err(Error::AlreadyExists) => {
+                let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
+                let Some(record) = self.requests.read(namespace, name).await? else {
+                    return Ok(Created::Vanished);
+                };
+                lock(&self.index).observe(record.clone());
+                let is_ours = record.signal_id.as_deref() == Some(first.id.to_string().as_str());
+                Ok(if is_ours {
+                    Created::Ours(record)
+                } else {
+                    Created::Others(record)
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The time now, but after `last`. It marks the write: whoever finds it stored knows whose write that was. Replicas
+/// that write at once would both take the latest signal's time, or the one that stands there already.
+fn unique_after(last: Timestamp) -> Timestamp {
+    let now = Timestamp::now();
+    if now > last {
+        return now;
+    }
+    let step = SignedDuration::from_nanos(fastrand::i64(1..1_000_000));
+    last.checked_add(step).unwrap_or(last)
+}
+
+fn contended(detail: String) -> Error {
+    Error::Unavailable {
+        cause: Cause::Contended,
+        retry_after: Duration::from_secs(1),
+        detail,
+    }
+}

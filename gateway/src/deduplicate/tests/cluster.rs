@@ -1,0 +1,181 @@
+//! A cluster in memory that keeps what the API server promises.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use wire::remediation_request::{Deduplication, RemediationRequest, phase_is_active};
+
+use crate::cluster::{Cause, Error, Requests};
+use crate::domain::fingerprint::Fingerprint;
+use crate::domain::index::Record;
+use crate::domain::request;
+
+/// What happens to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is done, but the answer is lost; the try after it meets what was done.
+    AnswerLost,
+    /// Somebody else writes first.
+    Conflict,
+    /// The API is away.
+    Away,
+}
+
+/// A cluster that keeps what the API server promises: unique names, versions, namespaces.
+#[derive(Clone, Default)]
+pub(super) struct Cluster(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+pub(super) struct Inner {
+    /// By namespace and name.
+    pub(super) objects: BTreeMap<(String, String), Record>,
+    version: u64,
+    /// Namespaces that do not exist.
+    pub(super) missing: Vec<String>,
+    /// What happens to the next writes, one each.
+    pub(super) faults: Vec<Fault>,
+    /// What happens to any write, if it is left to chance.
+    pub(super) random: Option<fastrand::Rng>,
+    /// Writes so far.
+    pub(super) writes: usize,
+}
+
+impl Inner {
+    fn fault(&mut self) -> Option<Fault> {
+        self.writes += 1;
+        if let Some(random) = &mut self.random {
+            let faults = [Fault::AnswerLost, Fault::Conflict];
+            return (random.u8(..) < 80).then(|| faults[random.usize(..2)]);
+        }
+        (!self.faults.is_empty()).then(|| self.faults.remove(0))
+    }
+
+    fn next_version(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+}
+
+impl Cluster {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// Lets others go on in between, so that every order of their steps comes up.
+    async fn pause(&self) {
+        let turns = self.lock().random.as_mut().map_or(1, |random| random.usize(..4));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.lock().objects.values().cloned().collect()
+    }
+
+    pub(super) fn set_phase(&self, record: &Record, phase: &str) {
+        let mut inner = self.lock();
+        let version = inner.next_version();
+        let stored = inner
+            .objects
+            .get_mut(&(record.namespace.clone(), record.name.clone()))
+            .unwrap();
+        stored.active = phase_is_active(Some(phase));
+        stored.resource_version = version;
+    }
+}
+
+fn away() -> Error {
+    Error::Unavailable {
+        cause: Cause::Unreachable,
+        retry_after: Duration::from_secs(1),
+        detail: String::new(),
+    }
+}
+
+impl Requests for Cluster {
+    async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
+        self.pause().await;
+        let mut inner = self.lock();
+        let fault = inner.fault();
+        if fault == Some(Fault::Away) {
+            return Err(away());
+        }
+        let namespace = request.metadata.namespace.clone().unwrap();
+        let name = request.metadata.name.clone().unwrap();
+        if inner.missing.contains(&namespace) {
+            return Err(Error::NoNamespace);
+        }
+        let version = inner.next_version();
+        match inner.objects.entry((namespace.clone(), name.clone())) {
+            Entry::Occupied(_) => Err(Error::AlreadyExists),
+            Entry::Vacant(place) => {
+                let record = Record {
+                    fingerprint: Fingerprint::parse(&request.spec.signal_fingerprint).unwrap(),
+                    namespace,
+                    name,
+                    uid: Uuid::new_v4().to_string(),
+                    resource_version: version,
+                    active: true,
+                    created: Timestamp::UNIX_EPOCH,
+                    first_seen: request.spec.received_time,
+                    last_seen: request.spec.received_time,
+                    count: 1,
+                    signal_id: Some(
+                        request.metadata.annotations.as_ref().unwrap()[request::SIGNAL_ID].clone(),
+                    ),
+                };
+                place.insert(record.clone());
+                if fault == Some(Fault::AnswerLost) {
+                    Err(Error::AlreadyExists)
+                } else {
+                    Ok(record)
+                }
+            }
+        }
+    }
+
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {
+        self.pause().await;
+        Ok(self
+            .lock()
+            .objects
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned())
+    }
+
+    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
+        self.pause().await;
+        let mut inner = self.lock();
+        let fault = inner.fault();
+        if fault == Some(Fault::Away) {
+            return Err(away());
+        }
+        let version = inner.next_version();
+        let Some(stored) = inner
+            .objects
+            .get_mut(&(record.namespace.clone(), record.name.clone()))
+        else {
+            return Err(Error::NotFound);
+        };
+        if fault == Some(Fault::Conflict)
+            || stored.resource_version != record.resource_version
+            || stored.uid != record.uid
+        {
+            return Err(Error::Conflict);
+        }
+        stored.resource_version = version;
+        stored.count = count.occurrence_count;
+        stored.first_seen = count.first_seen_at;
+        stored.last_seen = count.last_seen_at;
+        if fault == Some(Fault::AnswerLost) {
+            Err(Error::Conflict)
+        } else {
+            Ok(stored.clone())
+        }
+    }
+}
