@@ -1,0 +1,189 @@
+//! The Gateway as a running process, and its HTTP.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use serde_json::Value;
+use subprocess::{Cancel, Child, Command};
+
+use super::{alert, until, webhook};
+
+/// Listeners at free ports: the log says which.
+const LISTEN: &str = "api = \"127.0.0.1:0\"\nhealth = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    api: SocketAddr,
+    health: SocketAddr,
+    metrics: SocketAddr,
+}
+
+/// A running Gateway, killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    log: PathBuf,
+    addresses: Addresses,
+    http: reqwest::Client,
+}
+
+/// What the Gateway answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Gateway {
+    /// Starts one in a folder, where its configuration, its spool and its logs lie; it is ready when this returns.
+    pub(super) async fn start(folder: &Path, settings: &str, http: reqwest::Client) -> Self {
+        let config = folder.join("config.toml");
+        let text = format!(
+            "{settings}[spool]\ndirectory = {:?}\n[stop]\nannounce_ms = 200\ndrain_ms = 10000\nflush_ms = 2000\n",
+            folder.join("spool"),
+        );
+        let text = match text.contains("[http]") {
+            true => text.replace("[http]\n", &format!("[http]\n{LISTEN}")),
+            false => format!("[http]\n{LISTEN}{text}"),
+        };
+        std::fs::write(&config, text).unwrap();
+        let log = folder.join(format!("log-{}", uuid::Uuid::now_v7()));
+        let mut command = process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.args(["serve", "--config"]).arg(config);
+        let child = Command::new(command).name("gateway").log(&log).spawn().unwrap();
+        let addresses = addresses(&child, &log).await;
+        let gateway = Self {
+            child,
+            log,
+            addresses,
+            http,
+        };
+        until("the Gateway to be ready", async || {
+            gateway.get_health("/readyz").await == Some(200)
+        })
+        .await;
+        gateway
+    }
+
+    /// The URL of a path of the API.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addresses.api)
+    }
+
+    /// Sends a webhook.
+    pub(crate) async fn webhook(&self, body: &Value) -> Answer {
+        self.try_webhook(body).await.unwrap()
+    }
+
+    /// Sends a webhook; none if there was no answer.
+    pub(crate) async fn try_webhook(&self, body: &Value) -> Option<Answer> {
+        let request = self.http.post(self.url("/api/v1/signals/prometheus")).json(body);
+        answer(request).await
+    }
+
+    /// Sends one alert about a pod in `shop`.
+    pub(crate) async fn alert(&self, name: &str) -> Answer {
+        self.webhook(&webhook(&[alert(name)])).await
+    }
+
+    /// Sends `number` of the same alert at once; how many of each status were answered.
+    pub(crate) async fn storm(&self, name: &str, number: usize) -> BTreeMap<u16, usize> {
+        let body = webhook(&[alert(name)]);
+        let answers = futures::future::join_all((0..number).map(|_| self.webhook(&body))).await;
+        counted(answers)
+    }
+
+    /// The status of a path of the health listener.
+    pub(crate) async fn get_health(&self, path: &str) -> Option<u16> {
+        let request = self.http.get(format!("http://{}{path}", self.addresses.health));
+        Some(request.send().await.ok()?.status().as_u16())
+    }
+
+    /// A metric's value.
+    pub(crate) async fn metric(&self, line: &str) -> Option<f64> {
+        let request = self
+            .http
+            .get(format!("http://{}/metrics", self.addresses.metrics));
+        let text = request.send().await.unwrap().text().await.unwrap();
+        text.lines()
+            .find_map(|text| text.strip_prefix(line)?.trim().parse().ok())
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Begins its ordered end.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.pid().to_string();
+        assert!(
+            process::Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end, which must be in order.
+    pub(crate) async fn ended(self) {
+        tokio::task::spawn_blocking(move || self.child.wait(&Cancel::never()))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(self) {
+        self.child.kill();
+    }
+}
+
+/// Sends a request and reads the answer as JSON.
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Option<Answer> {
+    let response = request.send().await.ok()?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.ok()?;
+    Some(Answer {
+        status,
+        headers,
+        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    })
+}
+
+/// How many answers there are of each status.
+pub(crate) fn counted(answers: impl IntoIterator<Item = Answer>) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.status).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Where it listens, as its log says.
+async fn addresses(child: &Child, log: &Path) -> Addresses {
+    let mut found = None;
+    until("the Gateway to serve", async || {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        assert!(child.is_running(), "the Gateway ended: {text}");
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        found = lines
+            .filter(|line| line["message"] == "serving")
+            .find_map(|line| {
+                let address = |name: &str| line[name].as_str()?.parse().ok();
+                Some(Addresses {
+                    api: address("api")?,
+                    health: address("health")?,
+                    metrics: address("metrics")?,
+                })
+            });
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}

@@ -1,0 +1,72 @@
+//! A stand-in for DataStorage.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde_json::Value;
+
+/// A DataStorage that keeps each event once, and can be away.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    pub(super) address: SocketAddr,
+    inner: Arc<Mutex<Stored>>,
+}
+
+#[derive(Default)]
+struct Stored {
+    away: bool,
+    events: BTreeMap<String, Value>,
+}
+
+impl Storage {
+    pub(super) async fn start() -> Self {
+        let inner = Arc::<Mutex<Stored>>::default();
+        let routes = Router::new()
+            .route("/api/v1/audit/events/batch", post(store))
+            .with_state(Arc::clone(&inner));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { address, inner }
+    }
+
+    /// Goes away, or comes back.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.inner.lock().unwrap().away = away;
+    }
+
+    /// The events of this type that are stored.
+    pub(crate) fn events(&self, event_type: &str) -> Vec<Value> {
+        let inner = self.inner.lock().unwrap();
+        inner
+            .events
+            .values()
+            .filter(|event| event["event_type"] == event_type)
+            .cloned()
+            .collect()
+    }
+}
+
+async fn store(
+    State(stored): State<Arc<Mutex<Stored>>>,
+    axum::Json(events): axum::Json<Vec<Value>>,
+) -> StatusCode {
+    let mut stored = stored.lock().unwrap();
+    if stored.away {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    for event in events {
+        // What DataStorage would refuse must not be sent.
+        let read: wire::audit::AuditEvent = serde_json::from_value(event.clone()).unwrap();
+        let id = read.event_id.unwrap().to_string();
+        if let Some(known) = stored.events.insert(id, event.clone()) {
+            assert_eq!(known, event, "the same id with another body");
+        }
+    }
+    StatusCode::CREATED
+}
