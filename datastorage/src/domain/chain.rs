@@ -6,7 +6,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::event::{Hash, Micros};
+use super::event::Hash;
+use super::time::Micros;
 
 /// What stands before the first event of a chain.
 pub(crate) const GENESIS: Hash = [0; 32];

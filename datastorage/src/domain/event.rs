@@ -1,6 +1,5 @@
 //! An audit event: what is valid, and its canonical content.
 
-use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -8,6 +7,7 @@ use wire::audit::{EventCategory, EventOutcome};
 
 use super::canonical::{self, Canonical, ObjectWriter};
 use super::fields::{Fields, Invalid, Reason};
+pub(crate) use super::time::Micros;
 
 /// 32 bytes of SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -26,32 +26,6 @@ pub(crate) const MOST_ERROR_MESSAGE: usize = 10_000;
 /// How far an event's own time may be from now when it arrives.
 const MOST_AHEAD: Micros = Micros(5 * 60 * 1_000_000);
 const MOST_AGE: Micros = Micros(7 * 24 * 3600 * 1_000_000);
-
-/// Microseconds since 1970 in UTC: what PostgreSQL keeps of a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Micros(pub(crate) i64);
-
-impl Micros {
-    pub(crate) fn now() -> Self {
-        Self(Timestamp::now().as_microsecond())
-    }
-
-    /// Reads RFC 3339; what is finer than a microsecond is cut off.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.parse::<Timestamp>()
-            .ok()
-            .map(|time| Self(time.as_microsecond()))
-    }
-
-    /// As a time of the `jiff` crate; the ends of what it can say stand for what is beyond them.
-    pub(crate) fn to_timestamp(self) -> Timestamp {
-        Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
-            Timestamp::MIN
-        } else {
-            Timestamp::MAX
-        })
-    }
-}
 
 /// A valid event.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use wire::problem::FieldError;
 
-use super::event::Micros;
+use super::time::Micros;
 
 /// Why a field is refused; the label of a metric, so few and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::chain::{Keys, link};
-use super::event::{Event, Hash, Micros, Sealed};
+use super::event::{Event, Hash, Sealed};
 use super::stored::Stored;
+use super::time::Micros;
 
 /// A line of an export.
 #[derive(Serialize)]

@@ -3,10 +3,10 @@
 use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
 
-use super::event::Micros;
 use super::fields::{Invalid, Reason, shown};
-use super::moment::{DayEdge, moment};
 use super::parameters::Parameters;
+use super::time::Micros;
+use super::time::{DayEdge, moment};
 
 /// The largest `limit`.
 pub(crate) const MOST_EVENTS_OF_A_PAGE: i64 = 1000;

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::canonical::canonical;
-use super::event::{Event, Hash, Micros, Sealed};
+use super::event::{Event, Hash, Sealed};
+use super::time::Micros;
 
 /// An event and its place in its chain.
 #[derive(Clone, Debug, PartialEq)]

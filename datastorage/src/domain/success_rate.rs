@@ -7,10 +7,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::event::Micros;
 use super::fields::{Invalid, Reason};
-use super::moment::span;
 use super::parameters::Parameters;
+use super::time::Micros;
+use super::time::span;
 
 /// How much a rate can be trusted, from the number of outcomes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

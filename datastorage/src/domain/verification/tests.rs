@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::chain::Key;
+use crate::domain::event::Event;
 use crate::domain::event::tests::{NOW, valid};
-use crate::domain::event::{Event, Micros};
+use crate::domain::time::Micros;
 
 /// A service that writes with this key and has no other.
 fn with_key(secret: u8) -> Keys {

@@ -1,9 +1,34 @@
-//! Times as callers write them in queries.
+//! Times: as they are kept, and as callers write them.
 
+use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
-use super::event::Micros;
+/// Microseconds since 1970 in UTC: what PostgreSQL keeps of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Micros(pub(crate) i64);
+
+impl Micros {
+    pub(crate) fn now() -> Self {
+        Self(Timestamp::now().as_microsecond())
+    }
+
+    /// Reads RFC 3339; what is finer than a microsecond is cut off.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        text.parse::<Timestamp>()
+            .ok()
+            .map(|time| Self(time.as_microsecond()))
+    }
+
+    /// As a time of the `jiff` crate; the ends of what it can say stand for what is beyond them.
+    pub(crate) fn to_timestamp(self) -> Timestamp {
+        Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
+            Timestamp::MIN
+        } else {
+            Timestamp::MAX
+        })
+    }
+}
 
 /// Which end of a day a date stands for.
 #[derive(Clone, Copy)]
