@@ -8,7 +8,7 @@ use subprocess::Cancel;
 use crate::{
     e2e,
     logs::find,
-    run_folder::{Provider, RunFolder, State},
+    run_folder::{Provider, RunFolder},
 };
 
 /// Deleting a cluster stops every container in it.
@@ -40,7 +40,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if folder.owner().provider == Provider::Cluster {
         remove_from_cluster(&folder)?;
     }
-    folder.set_state(State::Finished)?;
+    folder.finish()?;
     eprintln!(
         "run {} is down; its reports stay in {}",
         folder.run(),

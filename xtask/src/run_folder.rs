@@ -26,6 +26,10 @@ use subprocess::Process;
 /// The file in a run's folder that says whose it is.
 const OWNER: &str = "owner.json";
 
+/// Folders of a run that its stack needs while it stands: copies of the programs, 200 MB a run, what images are made of,
+/// and passwords.
+const OF_THE_STACK: [&str; 4] = ["programs", "images", "sources", "secrets"];
+
 /// Where a run puts the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -290,6 +294,22 @@ impl RunFolder {
     pub(crate) fn set_state(&mut self, state: State) -> anyhow::Result<()> {
         self.owner.state = state;
         self.write()
+    }
+
+    /// Notes that nothing of the run stands any more, and removes what only its stack needed. What tells of the run
+    /// stays.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        self.set_state(State::Finished)?;
+        for name in OF_THE_STACK {
+            let folder = self.path.join(name);
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes it, for a run with nothing left outside of it.

@@ -50,11 +50,18 @@ fn a_live_run_is_not_taken_over_and_a_kept_one_is() {
 }
 
 #[test]
-fn a_finished_run_keeps_its_folder_and_leaves_the_index() {
+fn a_finished_run_keeps_what_tells_of_it_and_leaves_the_index() {
     let root = tempfile::tempdir().unwrap();
     let mut run = make(root.path());
-    run.set_state(State::Finished).unwrap();
-    assert!(run.path().join("owner.json").exists());
+    for file in ["programs/gateway", "secrets/password", "logs/gateway.log"] {
+        let path = run.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    run.finish().unwrap();
+    let there = |name: &str| run.path().join(name).exists();
+    assert!(there("owner.json") && there("logs/gateway.log"));
+    assert!(!there("programs") && !there("secrets"));
     assert!(indexed(&root.path().join("index")).is_empty());
     run.remove().unwrap();
     assert!(RunFolder::list(&root.path().join("e2e"), &root.path().join("index")).is_empty());
