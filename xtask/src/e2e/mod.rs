@@ -189,7 +189,11 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let teardown = run.trace.task("teardown").map(|task| &task.outcome);
     let kept = matches!(teardown, Some(taskgraph::Outcome::Skipped { .. }));
     // A full disk must not keep the end of the run from being told.
-    let noted = if kept { folder.set_state(State::Kept) } else { folder.finish() };
+    let noted = if kept {
+        folder.set_state(State::Kept)
+    } else {
+        folder.finish()
+    };
     screen::scenarios(&scenarios);
     let result = report::result(&run, interrupt.is_cancelled());
     let facts = report::Facts {
