@@ -1,11 +1,11 @@
 //! Checks of built-in objects: fields that must be there, and the rules that no shape has.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::object;
 use crate::resources::Resource;
 use crate::resources::names::{config_key, quoted};
-use crate::schema::{self, Schema};
+use crate::schema::{self, Schema, join};
 use crate::status::Cause;
 
 /// Checks of a built-in object.
@@ -18,100 +18,25 @@ pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Op
             check_workload(object, old, &mut causes);
         }
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
-            immutable(
-                object,
-                old,
-                "/roleRef",
-                "roleRef",
-                "cannot change roleRef",
-                &mut causes,
-            );
+            immutable(object, old, "roleRef", "cannot change roleRef", &mut causes);
         }
         "pods" => check_pod(object, old, &mut causes),
         "jobs.batch" => {
-            immutable(
-                object,
-                old,
-                "/spec/selector",
-                "spec.selector",
-                "field is immutable",
-                &mut causes,
-            );
-            immutable(
-                object,
-                old,
-                "/spec/template",
-                "spec.template",
-                "field is immutable",
-                &mut causes,
-            );
+            immutable(object, old, "spec.selector", IMMUTABLE, &mut causes);
+            immutable(object, old, "spec.template", IMMUTABLE, &mut causes);
         }
         _ => {}
     }
     causes
 }
 
-/// Fields that must be there. A status is written by controllers, and numbers and flags have a zero in Go: both are
-/// not asked for.
+/// What a change of most fields that never change is answered.
+const IMMUTABLE: &str = "field is immutable";
+
+/// Fields that must be there. A status is written by controllers, and is not asked for.
 fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let node = shape.node();
     match value {
-        Value::Object(map) => {
-            // A struct that Go does not point to is there even when it was not sent: what it lacks is missing.
-            let implied = node.properties.iter().filter(|(name, id)| {
-                !map.contains_key(*name) && shape.at(**id).node().default == Some(json!({}))
-            });
-            for (name, id) in implied {
-                if path.is_empty() && matches!(name.as_str(), "metadata" | "status") {
-                    continue;
-                }
-                let place = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                required(&shape.at(*id), &json!({}), &place, causes);
-            }
-            let is_implied = |name: &String| {
-                shape
-                    .property(name)
-                    .is_some_and(|property| property.node().default == Some(json!({})))
-            };
-            for name in node.required.iter().filter(|name| !is_implied(name)) {
-                let place = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                let scalar = shape.property(name).and_then(|property| property.node().kind);
-                let has_zero = matches!(
-                    scalar,
-                    Some(schema::Type::Boolean | schema::Type::Integer | schema::Type::Number)
-                );
-                let empty = match map.get(name) {
-                    None | Some(Value::Null) => !has_zero,
-                    Some(Value::Array(list)) => list.is_empty() && name == "containers",
-                    Some(Value::String(text)) => text.is_empty(),
-                    Some(_) => false,
-                };
-                if empty {
-                    causes.push(Cause::required(place, ""));
-                }
-            }
-            for (key, inner) in map {
-                if path.is_empty() && matches!(key.as_str(), "metadata" | "status") {
-                    continue;
-                }
-                if let Some(property) = shape.property(key) {
-                    let place = if path.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{path}.{key}")
-                    };
-                    required(&property, inner, &place, causes);
-                }
-            }
-        }
+        Value::Object(map) => required_of_object(shape, map, path, causes),
         Value::Array(list) => {
             let Some(items) = shape.items() else { return };
             for (index, inner) in list.iter().enumerate() {
@@ -122,18 +47,51 @@ fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) 
     }
 }
 
-fn immutable(
-    object: &Value,
-    old: Option<&Value>,
-    pointer: &str,
-    field: &str,
-    detail: &str,
-    causes: &mut Vec<Cause>,
-) {
+fn required_of_object(shape: &Schema, map: &Map<String, Value>, path: &str, causes: &mut Vec<Cause>) {
+    let node = shape.node();
+    // A struct that Go does not point to is there even when it was not sent: what it lacks is missing.
+    let is_implied = |property: &Schema| property.node().default == Some(json!({}));
+    let is_left_to_others = |name: &str| path.is_empty() && matches!(name, "metadata" | "status");
+    for (name, id) in &node.properties {
+        let property = shape.at(*id);
+        if !map.contains_key(name) && is_implied(&property) && !is_left_to_others(name) {
+            required(&property, &json!({}), &join(path, name), causes);
+        }
+    }
+    for name in &node.required {
+        let property = shape.property(name);
+        if !property.as_ref().is_some_and(is_implied) && is_missing(property.as_ref(), name, map.get(name)) {
+            causes.push(Cause::required(join(path, name), ""));
+        }
+    }
+    for (name, inner) in map {
+        if let Some(property) = shape.property(name).filter(|_| !is_left_to_others(name)) {
+            required(&property, inner, &join(path, name), causes);
+        }
+    }
+}
+
+/// Whether a field that must be there is not. Numbers and flags have a zero in Go, and are never missing.
+fn is_missing(property: Option<&Schema>, name: &str, value: Option<&Value>) -> bool {
+    let has_zero = matches!(
+        property.and_then(|property| property.node().kind),
+        Some(schema::Type::Boolean | schema::Type::Integer | schema::Type::Number)
+    );
+    match value {
+        None | Some(Value::Null) => !has_zero,
+        Some(Value::Array(list)) => list.is_empty() && name == "containers",
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// A field, such as `spec.selector`, that stays as it was made.
+fn immutable(object: &Value, old: Option<&Value>, field: &str, detail: &str, causes: &mut Vec<Cause>) {
+    let pointer = format!("/{}", field.replace('.', "/"));
     if let Some(old) = old
-        && old.pointer(pointer) != object.pointer(pointer)
+        && old.pointer(&pointer) != object.pointer(&pointer)
     {
-        let shown = object.pointer(pointer).cloned().unwrap_or_default().to_string();
+        let shown = object.pointer(&pointer).cloned().unwrap_or_default().to_string();
         causes.push(Cause::invalid(field, &shown, detail));
     }
 }
@@ -172,7 +130,7 @@ fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         }
     }
     if old["kind"] == "Secret" {
-        immutable(object, Some(old), "/type", "type", "field is immutable", causes);
+        immutable(object, Some(old), "type", IMMUTABLE, causes);
     }
 }
 
@@ -210,14 +168,7 @@ fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
 
 /// The selector must choose the template's pods, and never changes.
 fn check_workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    immutable(
-        object,
-        old,
-        "/spec/selector",
-        "spec.selector",
-        "field is immutable",
-        causes,
-    );
+    immutable(object, old, "spec.selector", IMMUTABLE, causes);
     let labels = object.pointer("/spec/template/metadata/labels");
     let wanted = object.pointer("/spec/selector/matchLabels");
     let chosen = object::pairs(wanted)

@@ -147,8 +147,6 @@ fn only_times_differ(object: &Value, current: &Value) -> bool {
 }
 
 /// Records the fields that a write changed as its manager's. `current` is the object before it.
-///
-/// A client that sends `managedFields: [{}]` or an empty list takes all entries away, as on the real server.
 pub fn record_update(
     resource: &Resource,
     object: &mut Value,
@@ -156,18 +154,7 @@ pub fn record_update(
     manager: &str,
     subresource: &str,
 ) {
-    let sent = object
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
-    let reset = sent.is_some_and(|list| list.is_empty() || list.iter().all(|entry| *entry == json!({})));
-    let mut entries = match (current, reset) {
-        (_, true) => Vec::new(),
-        (Some(current), false) => entries_of(current),
-        (None, false) => entries_of(object)
-            .into_iter()
-            .filter(|entry| entry.operation == "Apply")
-            .collect(),
-    };
+    let mut entries = entries_before(object, current);
     object::metadata_mut(object).remove("managedFields");
     let shape = Shape::of(resource);
     let clean = current.map(bare);
@@ -188,8 +175,9 @@ pub fn record_update(
         all.subtract(&strip(FieldSet::all(&shape, &bare(object))));
         all
     });
+    let is_own = |entry: &Entry| entry.is(manager, "Update", &api_version, subresource);
     for entry in &mut entries {
-        if !entry.is(manager, "Update", &api_version, subresource) {
+        if !is_own(entry) {
             entry.fields.subtract(&changed);
         }
         if let Some(removed) = &removed {
@@ -198,10 +186,7 @@ pub fn record_update(
     }
     if !changed.is_empty() {
         let now = Value::from(object::now());
-        match entries
-            .iter_mut()
-            .find(|entry| entry.is(manager, "Update", &api_version, subresource))
-        {
+        match entries.iter_mut().find(|entry| is_own(entry)) {
             Some(entry) => {
                 entry.fields.union(&changed);
                 entry.time = now;
@@ -209,7 +194,7 @@ pub fn record_update(
             None => entries.push(Entry {
                 manager: manager.to_owned(),
                 operation: "Update".to_owned(),
-                api_version,
+                api_version: api_version.clone(),
                 time: now,
                 subresource: subresource.to_owned(),
                 fields: changed,
@@ -218,4 +203,22 @@ pub fn record_update(
     }
     entries.retain(|entry| !entry.fields.is_empty());
     put(object, &entries);
+}
+
+/// Who managed which fields before a write. The object must still have the `managedFields` that were sent.
+///
+/// A client that sends `managedFields: [{}]` or an empty list takes all entries away, as on the real server.
+fn entries_before(object: &Value, current: Option<&Value>) -> Vec<Entry> {
+    let sent = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let reset = sent.is_some_and(|list| list.is_empty() || list.iter().all(|entry| *entry == json!({})));
+    match (current, reset) {
+        (_, true) => Vec::new(),
+        (Some(current), false) => entries_of(current),
+        (None, false) => entries_of(object)
+            .into_iter()
+            .filter(|entry| entry.operation == "Apply")
+            .collect(),
+    }
 }

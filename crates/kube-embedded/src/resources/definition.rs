@@ -8,7 +8,7 @@ use super::names::{NameRule, quoted};
 use super::{Column, Resource, ScalePaths, Subresource};
 use crate::jsonpath::Path;
 use crate::object::{self, strings, text};
-use crate::schema::compile_definition;
+use crate::schema::{Schema, compile_definition};
 use crate::status::{Cause, Status};
 use crate::store::FieldPath;
 
@@ -125,6 +125,36 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self) -> Vec<Resource> {
+        self.check_names();
+        if text(self.definition, "/spec/conversion/strategy") == "Webhook" {
+            self.unsupported.push("conversion by webhook".into());
+        }
+        let versions = self
+            .definition
+            .pointer("/spec/versions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let storage: Vec<&Value> = versions
+            .iter()
+            .filter(|version| version["storage"] == true)
+            .collect();
+        if storage.len() != 1 {
+            let detail = "must have exactly one version marked as storage version";
+            self.causes.push(Cause::invalid("spec.versions", "null", detail));
+        }
+        let storage = storage
+            .first()
+            .map(|version| text(version, "/name").to_owned())
+            .unwrap_or_default();
+        let served = versions.iter().enumerate();
+        served
+            .filter_map(|(index, version)| self.version(version, index, &storage))
+            .collect()
+    }
+
+    /// Checks what all versions share: names and scope.
+    fn check_names(&mut self) {
         let definition = self.definition;
         let at = |pointer: &str| text(definition, pointer);
         let (group, plural) = (at("/spec/group"), at("/spec/names/plural"));
@@ -164,32 +194,9 @@ impl Reader<'_> {
                 &supported,
             ));
         }
-        if at("/spec/conversion/strategy") == "Webhook" {
-            self.unsupported.push("conversion by webhook".into());
-        }
-        let versions = definition
-            .pointer("/spec/versions")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let storage: Vec<&Value> = versions
-            .iter()
-            .filter(|version| version["storage"] == true)
-            .collect();
-        if storage.len() != 1 {
-            let detail = "must have exactly one version marked as storage version";
-            self.causes.push(Cause::invalid("spec.versions", "null", detail));
-        }
-        let storage = storage
-            .first()
-            .map(|version| text(version, "/name").to_owned())
-            .unwrap_or_default();
-        let served = versions.iter().enumerate();
-        served
-            .filter_map(|(index, version)| self.version(version, index, &storage))
-            .collect()
     }
 
+    /// One version; none if it is not served, or has no schema.
     fn version(&mut self, version: &Value, index: usize, storage: &str) -> Option<Resource> {
         let definition = self.definition;
         let at = |pointer: &str| text(definition, pointer);
@@ -218,24 +225,7 @@ impl Reader<'_> {
             ));
             return None;
         };
-        let schema = match compile_definition(document) {
-            Ok(schema) => Some(schema),
-            Err(complaints) => {
-                for complaint in complaints {
-                    let field = format!("{schema_place}.{}", complaint.path);
-                    if complaint.unsupported {
-                        self.unsupported
-                            .push(format!("{field}: {} ({})", complaint.what, complaint.value));
-                    } else if complaint.value.is_empty() {
-                        self.causes.push(Cause::required(field, &complaint.what));
-                    } else {
-                        self.causes
-                            .push(Cause::invalid(field, &quoted(&complaint.value), &complaint.what));
-                    }
-                }
-                None
-            }
-        };
+        let schema = self.schema(document, &schema_place);
         let fields = self.fields(version, &place);
         let columns = self.columns(version, &place);
         let (group, plural, name) = (
@@ -272,6 +262,28 @@ impl Reader<'_> {
             }),
         };
         (version["served"] == true).then_some(resource)
+    }
+
+    /// A version's schema; none if it has mistakes, which are noted as being at `place`.
+    fn schema(&mut self, document: &Value, place: &str) -> Option<Schema> {
+        match compile_definition(document) {
+            Ok(schema) => Some(schema),
+            Err(complaints) => {
+                for complaint in complaints {
+                    let field = format!("{place}.{}", complaint.path);
+                    if complaint.unsupported {
+                        self.unsupported
+                            .push(format!("{field}: {} ({})", complaint.what, complaint.value));
+                    } else if complaint.value.is_empty() {
+                        self.causes.push(Cause::required(field, &complaint.what));
+                    } else {
+                        self.causes
+                            .push(Cause::invalid(field, &quoted(&complaint.value), &complaint.what));
+                    }
+                }
+                None
+            }
+        }
     }
 
     fn fields(&mut self, version: &Value, place: &str) -> Vec<FieldPath> {

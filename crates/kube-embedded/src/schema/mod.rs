@@ -206,7 +206,7 @@ impl Schema {
 }
 
 /// `a.b`, or `b` at the top.
-fn join(path: &str, name: &str) -> String {
+pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
