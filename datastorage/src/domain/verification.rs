@@ -166,6 +166,39 @@ struct Before<'a> {
     event: Option<&'a Link>,
 }
 
+impl<'a> Before<'a> {
+    /// A missing event.
+    const UNKNOWN: Self = Self {
+        hash: None,
+        event: None,
+    };
+
+    /// An event that is there.
+    fn event(link: &'a Link) -> Self {
+        Self {
+            hash: Some(link.event_hash),
+            event: Some(link),
+        }
+    }
+
+    /// The hash of an event that is not there, nor need be.
+    fn hash(hash: Hash) -> Self {
+        Self {
+            hash: Some(hash),
+            event: None,
+        }
+    }
+}
+
+/// Where to go on from a place in a gap, and what stands before that. A gap may still hold events that retention is
+/// about to take.
+fn beyond<'a>(gap: &Gap, sequence: i64, places: &BTreeMap<i64, Link>) -> (i64, Before<'a>) {
+    match places.range(sequence..=gap.last).next() {
+        Some((next, _)) => (*next, Before::UNKNOWN),
+        None => (gap.last + 1, Before::hash(gap.last_hash)),
+    }
+}
+
 struct Verifier<'a> {
     tampered: Vec<TamperedEvent>,
     gaps: &'a [Gap],
@@ -242,20 +275,14 @@ impl Verifier<'_> {
         if self.head.is_none() && !places.is_empty() {
             self.name(Tampering::Missing, end, None, "the chain's head is gone");
         }
-        let mut before = Before {
-            hash: Some(GENESIS),
-            event: None,
-        };
+        let mut before = Before::hash(GENESIS);
         let mut keyed = false;
         let mut sequence = 1;
         while sequence <= end {
             if let Some(link) = places.get(&sequence) {
                 self.judge(link, before, keyed);
                 keyed |= link.keyed;
-                before = Before {
-                    hash: Some(link.event_hash),
-                    event: Some(link),
-                };
+                before = Before::event(link);
                 sequence += 1;
             } else if let Some(gap) = self
                 .gaps
@@ -265,16 +292,7 @@ impl Verifier<'_> {
                 if gap.first == sequence {
                     self.joined(before, gap.previous_hash, sequence);
                 }
-                // A gap may still hold events that retention is about to take.
-                let next = places
-                    .range(sequence..=gap.last)
-                    .next()
-                    .map_or(gap.last + 1, |(next, _)| *next);
-                before = Before {
-                    hash: (next > gap.last).then_some(gap.last_hash),
-                    event: None,
-                };
-                sequence = next;
+                (sequence, before) = beyond(gap, sequence, places);
             } else {
                 self.name(
                     Tampering::Missing,
@@ -282,10 +300,7 @@ impl Verifier<'_> {
                     None,
                     "the event is gone and no retention took it",
                 );
-                before = Before {
-                    hash: None,
-                    event: None,
-                };
+                before = Before::UNKNOWN;
                 sequence += 1;
             }
         }
