@@ -69,6 +69,56 @@ fn partitions_are_made_at_start_and_when_a_write_needs_one_that_is_not_there() {
     });
 }
 
+fn place_hold(service: &Service, correlation: &str) {
+    let hold = service.post(
+        HOLD,
+        &json!({"correlation_id": correlation, "reason": "case 7", "placed_by": "legal"}),
+    );
+    assert_eq!(hold.status, 201, "{}", hold.text);
+}
+
+fn release_hold(service: &Service, correlation: &str) {
+    let path = format!("{HOLD}?correlation_id={correlation}&released_by=judge");
+    let released = service.send("DELETE", &path, None, &[]);
+    assert_eq!(
+        (released.status, released.json()["released_by"].clone()),
+        (200, json!("judge"))
+    );
+}
+
+#[test]
+fn a_chain_is_held_once_until_it_is_released_once() {
+    let service = Service::start();
+    let correlation = name("held");
+    assert_eq!(service.write(&event(&correlation)).status, 201);
+    place_hold(&service, &correlation);
+    for (hold, status) in [
+        (json!({"correlation_id": correlation, "reason": "again"}), 409),
+        (json!({"correlation_id": name("none"), "reason": "x"}), 404),
+    ] {
+        assert_eq!(service.post(HOLD, &hold).status, status, "{hold}");
+    }
+    assert_eq!(
+        service
+            .post(HOLD, &json!({"correlation_id": correlation}))
+            .fields(),
+        ["reason"]
+    );
+    let listed: Value = service.get(HOLD).json();
+    assert_eq!(
+        (&listed["total"], &listed["holds"][0]["placed_by"]),
+        (&json!(1), &json!("legal"))
+    );
+
+    // SQL is refused too, by the service's own role and whatever else has no right to set triggers aside.
+    let delete = format!("DELETE FROM audit_events WHERE correlation_id = '{correlation}'");
+    assert!(service.servers.refused_sql(&delete).contains("legal hold"));
+
+    release_hold(&service, &correlation);
+    let again = service.send("DELETE", &format!("{HOLD}/{correlation}"), None, &[]);
+    assert_eq!(again.status, 404);
+}
+
 #[test]
 fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify() {
     let servers = Arc::new(Servers::shared());
@@ -87,32 +137,7 @@ fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify(
         store_old(&service, correlation, days, retention);
     }
     assert_eq!(service.write(&event(&partly)).status, 201);
-    let hold = service.post(
-        HOLD,
-        &json!({"correlation_id": held, "reason": "case 7", "placed_by": "legal"}),
-    );
-    assert_eq!(hold.status, 201, "{}", hold.text);
-    assert_eq!(
-        service
-            .post(HOLD, &json!({"correlation_id": held, "reason": "again"}))
-            .status,
-        409
-    );
-    assert_eq!(
-        service
-            .post(HOLD, &json!({"correlation_id": name("none"), "reason": "x"}))
-            .status,
-        404
-    );
-    assert_eq!(
-        service.post(HOLD, &json!({"correlation_id": held})).fields(),
-        ["reason"]
-    );
-
-    // SQL is refused too, by the service's own role and whatever else has no right to set triggers aside.
-    let delete = format!("DELETE FROM audit_events WHERE correlation_id = '{held}'");
-    assert!(servers.refused_sql(&delete).contains("legal hold"));
-
+    place_hold(&service, &held);
     let before = partitions(&service).len();
     let (_, servers, _) = service.stop();
     let service = Service::start_with(servers, "[retention]\ninterval_seconds = 1\n");
@@ -144,30 +169,10 @@ fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify(
     assert_eq!(service.verify(&partly)["is_valid"], true);
 
     // Once the hold ends, the month of which nothing must be kept is dropped whole.
-    let listed: Value = service.get(HOLD).json();
-    assert_eq!(
-        (&listed["total"], &listed["holds"][0]["placed_by"]),
-        (&json!(1), &json!("legal"))
-    );
     service.servers.sql(&format!(
         "SET session_replication_role = replica; UPDATE audit_events SET retention_days = 30 WHERE correlation_id = '{kept}'"
     ));
-    let released = service.send(
-        "DELETE",
-        &format!("{HOLD}?correlation_id={held}&released_by=judge"),
-        None,
-        &[],
-    );
-    assert_eq!(
-        (released.status, released.json()["released_by"].clone()),
-        (200, json!("judge"))
-    );
-    assert_eq!(
-        service
-            .send("DELETE", &format!("{HOLD}/{held}"), None, &[])
-            .status,
-        404
-    );
+    release_hold(&service, &held);
     until("the oldest month dropped", 30, || {
         match (partitions(&service).len(), service.events(&held).len()) {
             (now, 0) if now < before => Ok(()),
