@@ -91,7 +91,7 @@ pub(crate) fn read(input: Input, policy: &Policy) -> File {
     match (form, first_bad) {
         (Form::Dockerfile, bad) => dockerfiles::read(&mut file, policy, bad),
         (_, Some(_)) => return unreadable(file, "it is not UTF-8".to_owned()),
-        (Form::Yaml, None) => yaml::read(&mut file, policy),
+        (Form::Yaml, None) => yaml::read(&mut file),
         (Form::Stack, None) => stack::read(&mut file, policy),
     }
     file

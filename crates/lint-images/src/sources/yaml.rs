@@ -15,7 +15,6 @@ use dockerfile::{ImageReference, ReferenceError};
 use self::tree::{Id, Node, NotYaml, Tree};
 use super::allowances;
 use crate::model::{File, NoImage, NotJudged, Places, Role, Use};
-use crate::policy::Policy;
 
 /// Words without which no YAML file names an image: most files are never read further.
 const SIGNS: [&[u8]; 5] = [b"image", b"uses:", b"container", b"newName", b"docker://"];
@@ -23,7 +22,8 @@ const SIGNS: [&[u8]; 5] = [b"image", b"uses:", b"container", b"newName", b"docke
 /// Template marks: Helm, Jinja, minijinja.
 const TEMPLATE: &str = "{{";
 
-pub(crate) fn read(file: &mut File, _policy: &Policy) {
+/// Reads a YAML file.
+pub(super) fn read(file: &mut File) {
     if !SIGNS
         .iter()
         .any(|sign| memchr::memmem::find(file.text.as_bytes(), sign).is_some())
@@ -83,10 +83,12 @@ fn template(line: usize, reason: &str) -> NotJudged {
     }
 }
 
+/// Looks for images in the documents of one file; its submodules know where each kind of document has them.
 struct Finder<'a> {
     tree: &'a Tree,
     places: Places<'a>,
     text: &'a str,
+    /// The file's name without its folders.
     name: String,
     /// Where images were found, so that an anchor used twice is one image.
     seen: HashSet<usize>,
@@ -98,6 +100,7 @@ struct Finder<'a> {
 const DEEPEST: usize = 64;
 
 impl Finder<'_> {
+    /// Tells what a document is by its keys, else by the file's name.
     fn document(&mut self, root: Id) {
         let api = self.tree.text(root, "apiVersion").unwrap_or_default();
         let kind = self.tree.text(root, "kind").unwrap_or_default();
@@ -154,6 +157,7 @@ impl Finder<'_> {
         }
     }
 
+    /// An image with no variables of its own: `raw` as it is written, `expanded` as it is meant.
     fn add(&mut self, raw: String, expanded: String, span: Range<usize>) {
         if expanded.contains(TEMPLATE) || expanded.contains("$(") {
             if self.seen.insert(span.start) {
@@ -170,6 +174,7 @@ impl Finder<'_> {
         self.push(raw, Some(expanded), image, span, literal);
     }
 
+    /// Notes an image, unless one was found at the same place.
     fn push(
         &mut self,
         raw: String,

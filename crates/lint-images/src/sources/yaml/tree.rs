@@ -40,89 +40,27 @@ pub(super) struct NotYaml {
 /// A list or mapping under construction.
 enum Open {
     List(Id, Vec<Id>),
+    /// With the key whose value comes next.
     Map(Id, Vec<(Id, Id)>, Option<Id>),
 }
 
 impl Tree {
     /// Reads all documents of a text. What stands before an error is kept.
     pub(super) fn read(text: &str) -> (Tree, Option<NotYaml>) {
-        let mut tree = Tree::default();
-        let mut open: Vec<Open> = Vec::new();
-        let mut anchors: HashMap<usize, Id> = HashMap::new();
+        let mut builder = Builder::default();
         for next in Parser::new_from_str(text) {
-            let (event, span) = match next {
-                Ok(next) => next,
+            match next {
+                Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0)),
                 Err(error) => {
-                    let line = error.marker().line();
-                    return (
-                        tree,
-                        Some(NotYaml {
-                            line,
-                            reason: error.info().to_owned(),
-                        }),
-                    );
+                    let not_yaml = NotYaml {
+                        line: error.marker().line(),
+                        reason: error.info().to_owned(),
+                    };
+                    return (builder.tree, Some(not_yaml));
                 }
-            };
-            let id = match event {
-                Event::Scalar(value, style, anchor, _) => {
-                    let span = span.byte_range().unwrap_or(0..0);
-                    let plain = style == ScalarStyle::Plain;
-                    tree.add(
-                        Node::Scalar {
-                            text: value.into_owned(),
-                            span,
-                            plain,
-                        },
-                        anchor,
-                        &mut anchors,
-                    )
-                }
-                Event::SequenceStart(_, anchor, _) => {
-                    let id = tree.add(Node::List(Vec::new()), anchor, &mut anchors);
-                    open.push(Open::List(id, Vec::new()));
-                    continue;
-                }
-                Event::MappingStart(_, anchor, _) => {
-                    let id = tree.add(Node::Map(Vec::new()), anchor, &mut anchors);
-                    open.push(Open::Map(id, Vec::new(), None));
-                    continue;
-                }
-                Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                    Some(Open::List(id, items)) => {
-                        tree.nodes[id] = Node::List(items);
-                        id
-                    }
-                    Some(Open::Map(id, pairs, _)) => {
-                        tree.nodes[id] = Node::Map(pairs);
-                        id
-                    }
-                    None => continue,
-                },
-                Event::Alias(anchor) => match anchors.get(&anchor) {
-                    Some(&target) => tree.add(Node::Link(target), 0, &mut anchors),
-                    None => continue,
-                },
-                _ => continue,
-            };
-            match open.last_mut() {
-                None => tree.documents.push(id),
-                Some(Open::List(_, items)) => items.push(id),
-                Some(Open::Map(_, pairs, key)) => match key.take() {
-                    None => *key = Some(id),
-                    Some(key) => pairs.push((key, id)),
-                },
             }
         }
-        (tree, None)
-    }
-
-    fn add(&mut self, node: Node, anchor: usize, anchors: &mut HashMap<usize, Id>) -> Id {
-        let id = self.nodes.len();
-        self.nodes.push(node);
-        if anchor != 0 {
-            anchors.insert(anchor, id);
-        }
-        id
+        (builder.tree, None)
     }
 
     /// The node itself, or what an alias links to.
@@ -187,5 +125,77 @@ impl Tree {
     /// The scalar at a key.
     pub(super) fn text(&self, id: Id, key: &str) -> Option<&str> {
         self.scalar(self.get(id, key)?)
+    }
+}
+
+/// Puts a tree together from the parser's events.
+#[derive(Default)]
+struct Builder {
+    tree: Tree,
+    /// Lists and mappings that have not ended, the innermost last.
+    open: Vec<Open>,
+    /// The nodes that anchors name.
+    anchors: HashMap<usize, Id>,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Range<usize>) {
+        match event {
+            Event::Scalar(value, style, anchor, _) => {
+                let node = Node::Scalar {
+                    text: value.into_owned(),
+                    span,
+                    plain: style == ScalarStyle::Plain,
+                };
+                let id = self.add(node, anchor);
+                self.place(id);
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let id = self.add(Node::List(Vec::new()), anchor);
+                self.open.push(Open::List(id, Vec::new()));
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let id = self.add(Node::Map(Vec::new()), anchor);
+                self.open.push(Open::Map(id, Vec::new(), None));
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let (id, node) = match self.open.pop() {
+                    Some(Open::List(id, items)) => (id, Node::List(items)),
+                    Some(Open::Map(id, pairs, _)) => (id, Node::Map(pairs)),
+                    None => return,
+                };
+                self.tree.nodes[id] = node;
+                self.place(id);
+            }
+            Event::Alias(anchor) => {
+                if let Some(&target) = self.anchors.get(&anchor) {
+                    let id = self.add(Node::Link(target), 0);
+                    self.place(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds a node; `anchor` is 0 if it has none.
+    fn add(&mut self, node: Node, anchor: usize) -> Id {
+        let id = self.tree.nodes.len();
+        self.tree.nodes.push(node);
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        id
+    }
+
+    /// Puts a whole node into the list or mapping that it stands in.
+    fn place(&mut self, id: Id) {
+        match self.open.last_mut() {
+            None => self.tree.documents.push(id),
+            Some(Open::List(_, items)) => items.push(id),
+            Some(Open::Map(_, pairs, key)) => match key.take() {
+                None => *key = Some(id),
+                Some(key) => pairs.push((key, id)),
+            },
+        }
     }
 }
