@@ -1,5 +1,7 @@
 //! create, update and patch.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::decode::{self, Decoded};
@@ -7,11 +9,9 @@ use super::prepare;
 use super::{Answer, Api, Call, Content, cleanup, kinds, subresources};
 use crate::object;
 use crate::patch;
-use crate::resources::definition;
-use crate::resources::names;
+use crate::resources::{Resource, definition, names};
 use crate::status::{Cause, Status};
 use crate::store::{Entry, Key};
-use std::sync::Arc;
 
 /// Tries of a write whose name was generated and taken.
 const NAME_TRIES: usize = 8;
@@ -46,6 +46,16 @@ impl WriteOptions {
             manager: manager.to_owned(),
         })
     }
+}
+
+/// Completes an object that is the definition of a resource, and checks that what it defines can be served.
+fn accept_definition(resource: &Resource, object: &mut Value) -> Result<(), Status> {
+    if &*resource.table == definition::TABLE {
+        definition::complete(object);
+        definition::resources(object)?;
+        cleanup::accept_names(object);
+    }
+    Ok(())
 }
 
 impl Api {
@@ -90,11 +100,7 @@ impl Api {
             patch::managed::record_update(resource, &mut object, None, &options.manager, &call.subresource);
             kinds::allocate(resource, &mut object, None);
             prepare::check_new(call, &object)?;
-            if &*resource.table == definition::TABLE {
-                definition::complete(&mut object);
-                definition::resources(&object)?;
-                cleanup::accept_names(&mut object);
-            }
+            accept_definition(resource, &mut object)?;
             if options.dry_run {
                 return Ok(Answer::value(201, object));
             }
@@ -273,11 +279,7 @@ impl Api {
         }
         kinds::allocate(&call.resource, &mut object, Some(&current));
         prepare::check_replacement(call, &current, &object)?;
-        if &*call.resource.table == definition::TABLE {
-            definition::complete(&mut object);
-            definition::resources(&object)?;
-            cleanup::accept_names(&mut object);
-        }
+        accept_definition(&call.resource, &mut object)?;
         let gone = object::is_deleting(&object)
             && object::finalizers(&object).is_empty()
             && kinds::is_released(&call.resource, &object);
