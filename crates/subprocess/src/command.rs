@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::cancel::Cancel;
+use crate::cargo;
 use crate::child::{Child, Ending};
 use crate::failure::{Ended, Failure};
 use crate::marks;
@@ -239,6 +240,9 @@ impl Command {
         if let Some(own) = marks::owner_mark() {
             self.inner.env(marks::OWNER, own);
         }
+        let program = Path::new(self.inner.get_program()).file_name();
+        let program = program.map(|name| name.to_string_lossy().into_owned());
+        cargo::as_from_a_shell(&mut self.inner, &program.unwrap_or_default());
         if let Some((user, group)) = self.user {
             self.inner.uid(user).gid(group);
         }

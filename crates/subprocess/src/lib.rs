@@ -31,6 +31,7 @@
 //! - [`watch_children`] tells of each child of a thread when it starts, and what it has used when it ends.
 
 mod cancel;
+mod cargo;
 mod child;
 mod command;
 mod failure;

@@ -288,3 +288,19 @@ fn waiting_uses_no_processor() {
     let woken: u32 = output.text().parse().unwrap();
     assert!(woken < 20, "woken {woken} times in a second of waiting");
 }
+
+/// Where a program was started by `cargo run`, as tests are by `cargo test`, its cargo would build anew what a shell's
+/// cargo has built.
+#[test]
+fn cargo_is_started_as_from_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = |name: &str| {
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink("/usr/bin/env", &program).unwrap();
+        let output = Command::new(std::process::Command::new(program)).capture(&Cancel::never());
+        output.unwrap().text()
+    };
+    let is_told = |text: &str| text.lines().any(|line| line.starts_with("CARGO_MANIFEST_DIR="));
+    assert!(is_told(&environment("other")));
+    assert!(!is_told(&environment("cargo")));
+}

@@ -49,7 +49,7 @@ fn figure(
 }
 
 /// Round by round: what slows the machine for a while slows both sides.
-fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
+pub(super) fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
     one.iter().zip(other).map(|(one, other)| one / other).collect()
 }
 
@@ -116,7 +116,8 @@ fn measured(provider: Provider, record: &Record) -> Vec<Figure> {
         figure(
             "the runner's own CPU during a run, of one core",
             "%",
-            Some(RUNNER_CPU_PER_CENT),
+            // A run of seconds is work (programs are hashed and copied), not waiting.
+            of_orders(RUNNER_CPU_PER_CENT),
             own_cpu.collect(),
         ),
         figure(

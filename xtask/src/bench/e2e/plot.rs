@@ -98,6 +98,8 @@ struct Shown {
     order: &'static str,
     at_least: f64,
     at_most: f64,
+    /// Of the sequential order, round by round; not for itself.
+    ratio: Option<f64>,
     spread: Option<(f64, f64)>,
 }
 
@@ -141,6 +143,7 @@ fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
             order,
             at_least: middle,
             at_most: middle,
+            ratio: of_sequential(order, &runs, &record.up("sequential")),
             spread: (runs.len() > 1).then_some((shortest, longest)),
         })
     });
@@ -157,6 +160,7 @@ fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
             order,
             at_least: median(&lower(order)),
             at_most: median(&upper(order)),
+            ratio: of_sequential(order, &upper(order), &upper("sequential")),
             spread: None,
         });
         Machine {
@@ -175,6 +179,11 @@ fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
     machines
 }
 
+fn of_sequential(order: &str, runs: &[f64], sequential: &[f64]) -> Option<f64> {
+    let ratios = page::ratios(runs, sequential);
+    (order != "sequential" && !ratios.is_empty()).then(|| median(&ratios))
+}
+
 fn picture(provider: Provider, machines: &[Machine]) -> Picture {
     let shown = machines.iter().flat_map(|machine| &machine.shown);
     let longest = shown
@@ -191,7 +200,7 @@ fn picture(provider: Provider, machines: &[Machine]) -> Picture {
             .shown
             .iter()
             .enumerate()
-            .map(|(place, shown)| bar(shown, &machine.shown, y + place as f64 * ROW, scale))
+            .map(|(place, shown)| bar(shown, y + place as f64 * ROW, scale))
             .collect();
         let height = bars.len() as f64 * ROW;
         groups.push(Group {
@@ -221,7 +230,7 @@ fn picture(provider: Provider, machines: &[Machine]) -> Picture {
     }
 }
 
-fn bar(shown: &Shown, all: &[Shown], y: f64, scale: f64) -> Bar {
+fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
     let x = |seconds: f64| round(LEFT + seconds * scale);
     let (least, most) = (x(shown.at_least), x(shown.at_most));
     let has_range = shown.at_most - shown.at_least >= 0.05;
@@ -235,12 +244,8 @@ fn bar(shown: &Shown, all: &[Shown], y: f64, scale: f64) -> Bar {
     } else {
         format!("{:.1} s", shown.at_most)
     };
-    let sequential = all.iter().find(|bar| bar.order == "sequential");
-    let text = match sequential.filter(|_| shown.order != "sequential") {
-        Some(sequential) => format!(
-            "{seconds}, {:.2} of sequential",
-            shown.at_most / sequential.at_most
-        ),
+    let text = match shown.ratio {
+        Some(ratio) => format!("{seconds}, {ratio:.2} of sequential"),
         None => seconds,
     };
     Bar {
