@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use service::http::{Failure, JsonBody};
 use uuid::Uuid;
 use wire::audit::{AuditEvent, EventAccepted, StoredEvent};
@@ -50,10 +51,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/api/v1/audit/events/{event_id}", tag = "events", params(("event_id" = Uuid, Path)),
     responses((status = 200, body = StoredEvent),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
-pub(super) async fn get(
-    State(service): State<Service>,
-    Path(id): Path<String>,
-) -> Result<Json<EventJson>, Failure> {
+pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Failure> {
     let begin = Instant::now();
     let event_id =
         Uuid::parse_str(&id).map_err(|_| Failure::not_found(format!("{id:?} is not an event's UUID")))?;
@@ -68,8 +66,7 @@ pub(super) async fn get(
         .await
         .map_err(|error| answers::query_failed(&error))?;
     service.queried("event", begin);
-    let stored = found.ok_or_else(|| Failure::not_found(format!("there is no event {event_id}")))?;
-    EventJson::of(stored)
-        .map(Json)
-        .map_err(|error| Failure::internal(&error))
+    let row = found.ok_or_else(|| Failure::not_found(format!("there is no event {event_id}")))?;
+    let event = EventJson::of(&row).map_err(|error| Failure::internal(&error))?;
+    Ok(Json(event).into_response())
 }

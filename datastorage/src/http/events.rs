@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use service::http::Failure;
 use wire::audit::{EventCategory, EventOutcome, EventPage, Pagination};
@@ -16,8 +17,8 @@ use crate::store::events;
 
 /// As [`wire::audit::EventPage`].
 #[derive(Serialize)]
-pub(super) struct PageJson {
-    data: Vec<EventJson>,
+pub(super) struct PageJson<'a> {
+    data: Vec<EventJson<'a>>,
     pagination: Pagination,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct PageJson {
 pub(super) async fn list(
     State(service): State<Service>,
     Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Json<PageJson>, Failure> {
+) -> Result<Response, Failure> {
     let begin = Instant::now();
     let request = PageRequest::read(pairs, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
     let client = service
@@ -64,10 +65,10 @@ pub(super) async fn list(
         next_cursor: page.next.map(crate::domain::query::Cursor::encode),
     };
     let data = page
-        .events
-        .into_iter()
+        .rows
+        .iter()
         .map(EventJson::of)
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::internal(&error))?;
-    Ok(Json(PageJson { data, pagination }))
+    Ok(Json(PageJson { data, pagination }).into_response())
 }

@@ -13,10 +13,9 @@ use service::http::Failure;
 use sha2::{Digest, Sha256};
 use wire::problem::Problem;
 
+use super::json::EventJson;
 use super::{Service, answers};
-use crate::domain::event::Micros;
 use crate::domain::query::{Filter, MOST_EVENTS_OF_A_PAGE, PageRequest, Start};
-use crate::domain::stored::Stored;
 use crate::store::{chains, events};
 
 const PAGE: &str = include_str!("timeline.html");
@@ -76,18 +75,23 @@ pub(super) async fn page(
         .await
         .map_err(|error| answers::query_failed(&error))?;
     drop(client);
-    let first = found.events.last().map(|stored| stored.event.event_timestamp);
-    let entries: Vec<Entry> = found
-        .events
-        .into_iter()
+    let events = found
+        .rows
+        .iter()
         .rev()
-        .map(|stored| {
+        .map(EventJson::of)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::internal(&error))?;
+    let first = events.first().map(|event| event.event_timestamp);
+    let entries: Vec<Entry> = events
+        .iter()
+        .map(|event| {
             let problem = chain
                 .tampered_events
                 .iter()
-                .find(|event| event.event_id == Some(stored.event.event_id))
-                .map(|event| event.detail.clone());
-            entry(stored, first, problem)
+                .find(|tampered| tampered.event_id == Some(event.event_id))
+                .map(|tampered| tampered.detail.clone());
+            entry(event, first, problem)
         })
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::internal(&error))?;
@@ -124,19 +128,23 @@ fn render(
         .map_err(|error| error.to_string())
 }
 
-fn entry(stored: Stored, first: Option<Micros>, problem: Option<String>) -> Result<Entry, serde_json::Error> {
-    let value: serde_json::Value = serde_json::from_str(&stored.event.event_data)?;
-    let time = stored.event.event_timestamp;
-    let since = SignedDuration::from_micros(first.map_or(0, |first| time.0 - first.0));
+fn entry(
+    event: &EventJson<'_>,
+    first: Option<Timestamp>,
+    problem: Option<String>,
+) -> Result<Entry, serde_json::Error> {
+    let value: serde_json::Value = serde_json::from_str(event.event_data.get())?;
+    let time = event.event_timestamp;
+    let since = first.map_or(SignedDuration::ZERO, |first| time.duration_since(first));
     Ok(Entry {
         data: serde_json::to_string_pretty(&value)?,
-        time: format!("{:.3}", time.to_timestamp()),
+        time: format!("{time:.3}"),
         since: if since.is_zero() {
             String::new()
         } else {
             format!("+{}", short(since))
         },
-        event: serde_json::to_value(super::json::EventJson::of(stored)?)?,
+        event: serde_json::to_value(event)?,
         problem,
     })
 }

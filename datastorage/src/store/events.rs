@@ -13,7 +13,8 @@ use wire::audit::{EventCategory, EventOutcome};
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) events: Vec<Stored>,
+    /// Of [`COLUMNS`].
+    pub(crate) rows: Vec<Row>,
     pub(crate) total: i64,
     pub(crate) total_is_exact: bool,
     pub(crate) next: Option<Cursor>,
@@ -173,7 +174,7 @@ pub(crate) async fn page(
          LIMIT ${limit_number} OFFSET ${offset_number}"
     );
     let statement = client.prepare_cached(&sql).await?;
-    let rows = client.query(&statement, &chosen.parameters()).await?;
+    let mut rows = client.query(&statement, &chosen.parameters()).await?;
     let wanted = usize::try_from(*limit).unwrap_or(usize::MAX);
     let is_last = rows.len() <= wanted;
     let counted = match start {
@@ -182,17 +183,16 @@ pub(crate) async fn page(
         }
         _ => count(client, filter, count_limit).await?,
     };
-    let events = rows
-        .iter()
-        .take(wanted)
-        .map(read)
-        .collect::<Result<Vec<_>, _>>()?;
-    let next = (!is_last).then(|| events.last()).flatten().map(|last| Cursor {
-        time: last.event.event_timestamp,
-        event_id: last.event.event_id,
-    });
+    rows.truncate(wanted);
+    let next = match rows.last() {
+        Some(last) if !is_last => Some(Cursor {
+            time: last.try_get(1)?,
+            event_id: last.try_get(0)?,
+        }),
+        _ => None,
+    };
     Ok(Page {
-        events,
+        rows,
         total: counted.min(count_limit),
         total_is_exact: counted <= count_limit,
         next,
@@ -215,17 +215,12 @@ async fn count(
     Ok(client.query_one(&statement, &counted.parameters()).await?.get(0))
 }
 
-/// One event.
-pub(crate) async fn get(client: &Client, event_id: Uuid) -> Result<Option<Stored>, tokio_postgres::Error> {
+/// The row of one event, of [`COLUMNS`].
+pub(crate) async fn get(client: &Client, event_id: Uuid) -> Result<Option<Row>, tokio_postgres::Error> {
     // The time from the table of ids names the partition.
     let sql = format!(
         "SELECT {COLUMNS} FROM audit_events WHERE event_id = $1 \
          AND event_timestamp = (SELECT event_timestamp FROM audit_event_ids WHERE event_id = $1)"
     );
-    client
-        .query_opt(&sql, &[&event_id])
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+    client.query_opt(&sql, &[&event_id]).await
 }
