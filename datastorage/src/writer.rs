@@ -37,12 +37,20 @@ struct Submission {
     events: Vec<Sealed>,
     reply: oneshot::Sender<Outcome>,
     _room: OwnedSemaphorePermit,
+    _counted: Arc<()>,
+}
+
+/// What waits for one committer.
+struct Queue {
+    sender: mpsc::UnboundedSender<Submission>,
+    /// Each submission that is not answered holds a clone.
+    counted: Arc<()>,
 }
 
 /// Hands events to the committers; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    queues: Arc<[mpsc::UnboundedSender<Submission>]>,
+    queues: Arc<[Queue]>,
     room: Arc<Semaphore>,
 }
 
@@ -67,7 +75,10 @@ impl Writer {
                     retry_at: None,
                 };
                 tasks.spawn(committer.run());
-                sender
+                Queue {
+                    sender,
+                    counted: Arc::default(),
+                }
             })
             .collect();
         let room = Arc::new(Semaphore::new(config.writer.queue_mib * 1024 * 1024 / ROOM_BYTES));
@@ -91,14 +102,13 @@ impl Writer {
             return Outcome::Answered(Verdict::Stored);
         };
         let (reply, answer) = oneshot::channel();
-        if queue
-            .send(Submission {
-                events,
-                reply,
-                _room: room,
-            })
-            .is_err()
-        {
+        let submission = Submission {
+            events,
+            reply,
+            _room: room,
+            _counted: Arc::clone(&queue.counted),
+        };
+        if queue.sender.send(submission).is_err() {
             return Outcome::Unavailable("the service is stopping");
         }
         answer
@@ -106,10 +116,18 @@ impl Writer {
             .unwrap_or(Outcome::Unavailable("the service is stopping"))
     }
 
-    /// Events of one correlation go to one committer, so that committers don't wait for each other's locks.
-    fn queue_of(&self, events: &[Sealed]) -> Option<&mpsc::UnboundedSender<Submission>> {
+    /// Events of one correlation go to one committer, so that committers don't wait for each other's locks. A batch is
+    /// of many correlations, and work for a while: it goes where the least waits.
+    fn queue_of(&self, events: &[Sealed]) -> Option<&Queue> {
+        let first = &events.first()?.event.correlation_id;
+        if events.iter().any(|sealed| sealed.event.correlation_id != *first) {
+            return self
+                .queues
+                .iter()
+                .min_by_key(|queue| Arc::strong_count(&queue.counted));
+        }
         let mut hasher = DefaultHasher::new();
-        events.first()?.event.correlation_id.hash(&mut hasher);
+        first.hash(&mut hasher);
         let count = self.queues.len() as u64;
         self.queues
             .get(usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0))
