@@ -1,16 +1,20 @@
 //! What nobody owns any more. Only judges; nothing is looked up but whether owners are alive.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use embedded::Instance;
 use subprocess::Orphan;
 
-use super::machine::Machine;
+use super::machine::{Image, Machine};
 use crate::run_folder::{Entry, Owner, RunFolder, State};
 
 /// Finished runs whose reports stay: the end of a run compares itself with the earlier ones.
 const REPORTS: usize = 20;
+
+/// Images of a service that stay: a run on sources that were built before needs no build.
+const IMAGES: usize = 5;
 
 /// Something that nobody owns any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub(crate) enum Garbage {
     Container(String),
     /// A network.
     Network(String),
-    /// An image that only one run used.
+    /// An image that only one run used, or that newer ones of the same service have followed.
     Image(String),
     /// A run's folder, and its entry in the index.
     Folder(RunFolder),
@@ -169,7 +173,11 @@ fn podmans(machine: &Machine, kept: bool, found: &mut Vec<Found>, left: &mut Vec
             Known::Live | Known::Kept => {}
         }
     }
-    for name in &machine.images {
+    images(machine, kept, found);
+}
+
+fn images(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
+    for Image { name, .. } in &machine.images {
         // localhost/STACK-builder:RUN
         let run = name
             .rsplit_once("-builder:")
@@ -184,6 +192,46 @@ fn podmans(machine: &Machine, kept: bool, found: &mut Vec<Found>, left: &mut Vec
             });
         }
     }
+    let followed = followed(machine, kept).into_iter().map(|name| Found {
+        garbage: Garbage::Image(name.clone()),
+        why: format!("older than the newest {IMAGES} of this service"),
+    });
+    found.extend(followed);
+}
+
+/// Images `HOST/STACK-SERVICE:HASH` of stacks that ran here, which newer ones have followed. A node has its own copy, so
+/// that only a run that is at work may still need one.
+fn followed(machine: &Machine, kept: bool) -> Vec<&String> {
+    let owners = || {
+        let indexed = machine.index.values().map(|entry| &entry.owner);
+        machine.runs.iter().map(RunFolder::owner).chain(indexed)
+    };
+    let at_work = |stack: &str| {
+        let mut runs = owners().filter(|owner| owner.stack == stack);
+        runs.any(|owner| known(machine, &owner.run, kept) == Known::Live)
+    };
+    let stacks: BTreeSet<&str> = owners()
+        .map(|owner| owner.stack.as_str())
+        .filter(|stack| !at_work(stack))
+        .collect();
+    let mut services: BTreeMap<&str, Vec<&Image>> = BTreeMap::new();
+    for image in &machine.images {
+        let Some((service, tag)) = image.name.rsplit_once(':') else {
+            continue;
+        };
+        let last = service.rsplit('/').next().unwrap_or(service);
+        let ours = stacks
+            .iter()
+            .any(|stack| last.strip_prefix(stack).is_some_and(|rest| rest.starts_with('-')));
+        if ours && tag.len() == 12 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            services.entry(service).or_default().push(image);
+        }
+    }
+    let old = services.into_values().flat_map(|mut images| {
+        images.sort_by_key(|image| std::cmp::Reverse(image.created));
+        images.into_iter().skip(IMAGES)
+    });
+    old.map(|image| &image.name).collect()
 }
 
 fn folders(machine: &Machine, kept: bool, found: &mut Vec<Found>) {

@@ -29,8 +29,8 @@ pub(crate) struct Machine {
     pub(crate) containers: Vec<Container>,
     /// podman's networks.
     pub(crate) networks: Vec<String>,
-    /// podman's images with their tags.
-    pub(crate) images: Vec<String>,
+    /// podman's images, one for each tag.
+    pub(crate) images: Vec<Image>,
 }
 
 /// A container of podman.
@@ -39,6 +39,14 @@ pub(crate) struct Container {
     pub(crate) name: String,
     /// The kind cluster that it is a node of.
     pub(crate) cluster: Option<String>,
+}
+
+/// A tag of an image of podman.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) name: String,
+    /// When it was built, in seconds since 1970.
+    pub(crate) created: i64,
 }
 
 impl Machine {
@@ -62,10 +70,7 @@ impl Machine {
         Ok(Self {
             containers: containers.into_iter().filter_map(Container::of).collect(),
             networks: networks.into_iter().map(|network| network.name).collect(),
-            images: images
-                .into_iter()
-                .flat_map(|image| image.names.unwrap_or_default())
-                .collect(),
+            images: images.into_iter().flat_map(ListedImage::tags).collect(),
             ..machine
         })
     }
@@ -101,6 +106,16 @@ struct ListedNetwork {
 #[serde(rename_all = "PascalCase")]
 struct ListedImage {
     names: Option<Vec<String>>,
+    #[serde(default)]
+    created: i64,
+}
+
+impl ListedImage {
+    fn tags(self) -> impl Iterator<Item = Image> {
+        let created = self.created;
+        let names = self.names.unwrap_or_default().into_iter();
+        names.map(move |name| Image { name, created })
+    }
 }
 
 fn list<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> anyhow::Result<Vec<T>> {
@@ -150,11 +165,13 @@ mod tests {
         let networks: Vec<ListedNetwork> =
             serde_json::from_str(r#"[{"name":"kind","driver":"bridge"}]"#).unwrap();
         assert_eq!(networks[0].name, "kind");
-        let images: Vec<ListedImage> =
-            serde_json::from_str(r#"[{"Id":"1"},{"Names":["localhost/a:b"]}]"#).unwrap();
-        assert_eq!(
-            images[1].names.as_deref(),
-            Some(&["localhost/a:b".to_owned()][..])
-        );
+        let images = r#"[{"Id":"1","Created":5},{"Names":["localhost/a:b","localhost/a:c"],"Created":7}]"#;
+        let images: Vec<ListedImage> = serde_json::from_str(images).unwrap();
+        let tags: Vec<_> = images.into_iter().flat_map(ListedImage::tags).collect();
+        let tag = |name: &str| Image {
+            name: name.to_owned(),
+            created: 7,
+        };
+        assert_eq!(tags, [tag("localhost/a:b"), tag("localhost/a:c")]);
     }
 }

@@ -54,6 +54,13 @@ fn scene() -> Scene {
     }
 }
 
+fn image(name: &str, created: i64) -> Image {
+    Image {
+        name: name.to_owned(),
+        created,
+    }
+}
+
 fn add_podmans(machine: &mut Machine, run: &str) {
     let cluster = format!("shop-e2e-{run}");
     machine.containers.push(Container {
@@ -61,12 +68,39 @@ fn add_podmans(machine: &mut Machine, run: &str) {
         cluster: None,
     });
     let name = format!("{cluster}-control-plane");
-    machine.images.push(format!("localhost/shop-builder:{run}"));
+    machine
+        .images
+        .push(image(&format!("localhost/shop-builder:{run}"), 1));
     machine.networks.push(cluster.clone());
     machine.containers.push(Container {
         name,
         cluster: Some(cluster),
     });
+}
+
+#[test]
+fn of_a_services_images_the_newest_stay_and_while_its_stack_is_built_all() {
+    let Scene { mut machine, .. } = scene();
+    let tagged = |service: &str, number: i64| image(&format!("localhost/{service}:{number:012x}"), number);
+    machine.images = (1..=7).map(|number| tagged("shop-cart", number)).collect();
+    machine
+        .images
+        .extend((1..=7).map(|number| tagged("bishop-cart", number)));
+    machine.images.push(image("localhost/shop-cart:latest", 0));
+    assert_eq!(
+        followed(&machine, false),
+        Vec::<&String>::new(),
+        "a live run builds"
+    );
+    machine.runs.retain(|run| !run.owner().process.is_alive());
+    machine.index.retain(|_, entry| !entry.owner.process.is_alive());
+    assert_eq!(
+        followed(&machine, false),
+        [
+            "localhost/shop-cart:000000000002",
+            "localhost/shop-cart:000000000001"
+        ]
+    );
 }
 
 fn shown(found: &[Found]) -> Vec<String> {
