@@ -191,12 +191,15 @@ pub(super) fn markdown(provider: Provider, record: &Record, replays: &Replays, f
     let mut text = String::new();
     let count = ORDERS.map(|order| record.runs(order).len()).into_iter().max();
     let count = count.unwrap_or(0);
+    let warm = match record.runs(WARM) {
+        [] => "",
+        _ => "; in the warm loop the stack is kept and `gateway` edited before each round",
+    };
     if let Some(machine) = record.machine() {
         let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
         let _ = writeln!(
             text,
-            "{}, {} CPUs, {gib:.0} GiB. {count} runs of each order in turn, the cluster cold, the compile cache warm; in the \
-             warm loop the stack is kept and `gateway` edited before each round.\n\n\
+            "{}, {} CPUs, {gib:.0} GiB. {count} runs of each order in turn, the cluster cold, the compile cache warm{warm}.\n\n\
              ```console\ncargo xtask bench e2e --provider {provider} --runs {count} --write\n```\n",
             machine.system, machine.cpus
         );
