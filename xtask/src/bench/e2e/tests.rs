@@ -10,6 +10,7 @@ use super::{
     record::{Record, VERB, WARM},
     replay::{self, CORES},
     run::Measured,
+    warm,
 };
 use crate::run_folder::Provider;
 
@@ -252,4 +253,17 @@ fn the_picture_has_a_bar_for_each_order_on_each_machine() {
             .unwrap()
             .is_none()
     );
+}
+
+#[test]
+fn a_round_in_which_the_edit_made_no_new_image_is_no_warm_loop() {
+    let mut run = measured("graph", 2.0);
+    assert!(warm::is_renewed(&run), "without images the service itself counts");
+    let mut image = run.document.tasks[0].clone();
+    image.name = "image:gateway".to_owned();
+    image.outcome = report::DocumentOutcome::Skipped {
+        reason: "it is there".to_owned(),
+    };
+    run.document.tasks.push(image);
+    assert!(!warm::is_renewed(&run));
 }
