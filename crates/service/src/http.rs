@@ -7,15 +7,16 @@
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use tracing::Instrument;
 use uuid::Uuid;
 use wire::problem::{FieldError, MEDIA_TYPE, Problem};
+
+pub use crate::body::{JsonBody, RawBody};
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -106,76 +107,6 @@ impl IntoResponse for Failure {
     }
 }
 
-/// A JSON body. Refuses what is not JSON with the line and column, another content type with 415, and a body over
-/// the router's limit ([`axum::extract::DefaultBodyLimit`]) with 413.
-#[derive(Debug)]
-pub struct JsonBody<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let RawBody(bytes) = RawBody::from_request(request, state).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let detail = format!("the body is not the JSON that is expected here: {error}");
-            let message = error.to_string();
-            Failure::invalid(
-                detail,
-                vec![FieldError {
-                    field: "body".to_owned(),
-                    message,
-                }],
-            )
-        })
-    }
-}
-
-/// The bytes of a body that should be JSON: content type and size are checked as for [`JsonBody`], the text is not.
-#[derive(Debug)]
-pub struct RawBody(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for RawBody {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        if let Some(value) = request.headers().get(header::CONTENT_TYPE)
-            && !is_json(value)
-        {
-            let detail = format!("Content-Type is {value:?}; send application/json");
-            return Err(Failure::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported media type",
-                detail,
-            ));
-        }
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "payload-too-large",
-                    "Body too large",
-                    "the body is larger than this route takes",
-                ),
-                _ => Failure::invalid("the body ended before all of it arrived", Vec::new()),
-            })
-    }
-}
-
-fn is_json(value: &HeaderValue) -> bool {
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split(';').next())
-        .map(|essence| essence.trim().to_ascii_lowercase())
-        .is_some_and(|essence| {
-            essence == "application/json"
-                || (essence.starts_with("application/") && essence.ends_with("+json"))
-        })
-}
-
 /// Wraps the routes of an API: 404 and 405 as problems, request ids, security headers, the access log.
 ///
 /// `observe` is told of each answer once: endpoint (the route's pattern, never the raw path, so that it is bounded),
@@ -247,7 +178,7 @@ fn render(failure: Failure, mut response: Response, path: &str, id: &str) -> Res
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if problem.status == StatusCode::PAYLOAD_TOO_LARGE.as_u16() {
-        // The rest of the body is not read, so the connection ends here: a client that is not told sends its next
+        // Not all of the body may have been read, so the connection ends here: a client that is not told sends its next
         // request into it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -8,6 +8,7 @@
 //!
 //! No rule of either service lives here.
 
+mod body;
 pub mod config;
 pub mod health;
 pub mod http;
