@@ -71,6 +71,7 @@ pub(super) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String
     for figure in figures {
         let shown = |value: f64| match figure.unit {
             "ratio" => format!("{value:.2}"),
+            "files" => format!("{value:.0}"),
             // Half of a small figure must not be lost in rounding.
             unit if value.abs() < 1.0 => format!("{value:.2} {unit}"),
             unit => format!("{value:.1} {unit}"),
@@ -78,7 +79,7 @@ pub(super) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String
         let runs: Vec<String> = figure.runs.iter().copied().map(shown).collect();
         let wanted = match (figure.at_most, figure.unit) {
             (None, _) => String::new(),
-            (Some(limit), "ratio") => format!("≤ {limit}"),
+            (Some(limit), "ratio" | "files") => format!("≤ {limit}"),
             (Some(limit), unit) => format!("≤ {limit} {unit}"),
         };
         let holds = match figure.holds() {
