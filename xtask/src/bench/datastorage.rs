@@ -51,6 +51,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pause: bool,
 
+    /// Measure nothing: print what the parts measured last, and with --write write it
+    #[arg(long, conflicts_with_all = ["quick", "part"])]
+    recorded: bool,
+
     /// Renew this bench's part of docs/benchmarks.md, and its plots
     #[arg(long)]
     write: bool,
@@ -86,7 +90,6 @@ pub(crate) enum Part {
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let options = if options.quick { quick(options) } else { options };
-    let programs = subject::Programs::build()?;
     let mut record = if options.quick {
         Record::default()
     } else {
@@ -97,17 +100,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         options.part.clone()
     };
-    for part in &parts {
-        let measured = match part {
-            Part::Writes => writes::single(&programs, &options)?,
-            Part::Batches => writes::batches(&programs, &options)?,
-            Part::Queries => queries::measure(&programs, &options)?,
-            Part::Outages => outages::measure(&programs, &options)?,
-        };
-        record.parts.insert(*part, measured);
-        if !options.quick {
-            record.save()?;
-        }
+    if !options.recorded {
+        measure(&parts, &options, &mut record)?;
     }
     let text = match options.format {
         Format::Text => page::markdown(&record),
@@ -126,6 +120,23 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn measure(parts: &[Part], options: &Options, record: &mut Record) -> anyhow::Result<()> {
+    let programs = subject::Programs::build()?;
+    for part in parts {
+        let measured = match part {
+            Part::Writes => writes::single(&programs, options)?,
+            Part::Batches => writes::batches(&programs, options)?,
+            Part::Queries => queries::measure(&programs, options)?,
+            Part::Outages => outages::measure(&programs, options)?,
+        };
+        record.parts.insert(*part, measured);
+        if !options.quick {
+            record.save()?;
+        }
+    }
+    Ok(())
 }
 
 fn quick(options: Options) -> Options {

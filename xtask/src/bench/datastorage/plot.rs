@@ -20,16 +20,18 @@ pub(super) fn svg(title: &str, lines: &[Line]) -> String {
     let least = points().map(|point| point.0.log2()).fold(f64::MAX, f64::min);
     let widest = points().map(|point| point.0.log2()).fold(least + 1.0, f64::max);
     let x = |value: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (value.log2() - least) / (widest - least);
-    let y = |value: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / most;
+    let step = step(most);
+    let top = step * (most / step).ceil();
+    let y = |value: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / top;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
          font-size=\"13\" role=\"img\" aria-label=\"{title}\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{MARGIN}\" y=\"24\" font-weight=\"bold\">{title}</text>\n"
     );
-    for step in 0..=4 {
-        let value = most * f64::from(step) / 4.0;
-        let digits = if most < 10.0 { 2 } else { 0 };
+    let digits = (-step.log10().floor()).max(0.0) as usize;
+    for number in 0..=(top / step).round() as usize {
+        let value = step * number as f64;
         let _ = writeln!(
             svg,
             "<line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{2:.1}\" y2=\"{2:.1}\" stroke=\"#ddd\"/>\
@@ -83,11 +85,35 @@ pub(super) fn svg(title: &str, lines: &[Line]) -> String {
     svg
 }
 
+/// The distance of an axis's lines: one, two or five of a power of ten, so that there are at most six of them.
+fn step(most: f64) -> f64 {
+    let power = 10_f64.powf(most.log10().floor() - 1.0);
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0].map(|factor| factor * power);
+    let fits = steps.into_iter().find(|step| most / step <= 6.0);
+    fits.unwrap_or(most)
+}
+
 /// A number as people write it on an axis.
 fn short(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{} M", value / 1e6),
         value if value >= 1e4 => format!("{} k", value / 1e3),
         value => format!("{value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_has_round_lines() {
+        for (most, expected) in [(12_661.0, 5_000.0), (0.74, 0.2), (1.0, 0.2), (60.0, 10.0)] {
+            assert!(
+                (step(most) / expected - 1.0).abs() < 1e-9,
+                "{most}: {}",
+                step(most)
+            );
+        }
     }
 }
