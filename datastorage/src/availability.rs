@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use service::health::{ReadinessCell, Status};
+use tokio::sync::watch;
 
 /// A store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,7 @@ impl Dependency {
 pub(crate) struct Availability {
     readiness: ReadinessCell,
     up: Arc<Mutex<BTreeMap<Dependency, bool>>>,
+    postgresql_returns: watch::Sender<u64>,
 }
 
 impl Availability {
@@ -34,13 +36,22 @@ impl Availability {
         Self {
             readiness,
             up: Arc::default(),
+            postgresql_returns: watch::Sender::new(0),
         }
+    }
+
+    /// Changes each time that PostgreSQL was away and answers again.
+    pub(crate) fn postgresql_returns(&self) -> watch::Receiver<u64> {
+        self.postgresql_returns.subscribe()
     }
 
     /// The store answers.
     pub(crate) fn up(&self, dependency: Dependency) {
         if self.set(dependency, true) {
             tracing::info!(dependency = dependency.as_str(), "the store answers");
+            if dependency == Dependency::Postgresql {
+                self.postgresql_returns.send_modify(|returns| *returns += 1);
+            }
         }
         self.readiness.dependency(dependency.as_str(), Status::Ok, "");
     }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::availability::{Availability, Dependency};
@@ -73,6 +73,7 @@ impl Writer {
                     appender: None,
                     opening: None,
                     retry_at: None,
+                    returns: shared.availability.postgresql_returns(),
                 };
                 tasks.spawn(committer.run());
                 Queue {
@@ -157,6 +158,8 @@ struct Committer {
     opening: Option<JoinHandle<Result<Appender, Away>>>,
     /// When PostgreSQL is tried again; `None` while it is not known to be away.
     retry_at: Option<Instant>,
+    /// Changed when anyone found PostgreSQL to be back since this one lost it or began to open a connection.
+    returns: watch::Receiver<u64>,
 }
 
 /// How long PostgreSQL is left alone after it failed.
@@ -189,6 +192,11 @@ impl Committer {
             tokio::select! {
                 received = self.receiver.recv_many(&mut taken, self.most_events) => received,
                 () = opened(&mut self.opening, retry_at) => {
+                    self.reach().await;
+                    return true;
+                }
+                Ok(()) = self.returns.changed() => {
+                    self.begin_anew();
                     self.reach().await;
                     return true;
                 }
@@ -229,12 +237,16 @@ impl Committer {
         if self.appender.is_some() {
             return;
         }
+        if self.returns.has_changed().unwrap_or(false) {
+            self.begin_anew();
+        }
         if self.opening.is_none() && self.retry_at.is_none_or(|at| Instant::now() >= at) {
+            self.returns.mark_unchanged();
             let Shared { database, ends, .. } = self.shared.clone();
             self.opening = Some(tokio::spawn(async move { Appender::open(&database, ends).await }));
         }
         let Some(opening) = &mut self.opening else { return };
-        if self.retry_at.is_some() && !opening.is_finished() {
+        if self.shared.availability.is_down(Dependency::Postgresql) && !opening.is_finished() {
             return;
         }
         let result = opening.await;
@@ -244,14 +256,26 @@ impl Committer {
                 self.appender = Some(appender);
                 self.retry_at = None;
                 self.shared.availability.up(Dependency::Postgresql);
+                self.returns.mark_unchanged();
             }
             Ok(Err(error)) => self.postgresql_failed(&error),
             Err(error) => self.postgresql_failed(&Away::Failed(error.to_string())),
         }
     }
 
+    /// Another found PostgreSQL to be back. A connection that this one began before may hang until its time is up: what
+    /// it was to reach is gone.
+    fn begin_anew(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            opening.abort();
+        }
+        self.retry_at = None;
+    }
+
     fn postgresql_failed(&mut self, error: &Away) {
-        self.appender = None;
+        if self.appender.take().is_some() {
+            self.returns.mark_unchanged();
+        }
         self.retry_at = Some(Instant::now() + RETRY);
         self.shared
             .availability

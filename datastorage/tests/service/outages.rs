@@ -1,13 +1,15 @@
 //! Faults: what was acknowledged is stored once, whole, whatever broke meanwhile.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::stack::{EVENTS, STREAM, Servers, Service, event, id_of, name, until};
+use crate::stack::relay::Relay;
+use crate::stack::{EVENTS, STREAM, Servers, Service, configured, event, id_of, name, run, text, until};
 
 /// The consumer group in which all replicas read the stream.
 const GROUP: &str = "datastorage";
@@ -128,6 +130,49 @@ fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_b
         0.0
     );
     assert_eq!(service.write(&event(&correlation)).status, 201);
+}
+
+#[test]
+fn once_postgresql_is_known_to_be_back_every_write_is_stored_at_once() {
+    let servers = Arc::new(Servers::own());
+    let relay = Relay::to(servers.postgres.port());
+    let folder = configured(&servers, "[writer]\ncommitters = 8\n");
+    let file = folder.path().join("config.toml");
+    let direct = fs::read_to_string(&file).unwrap();
+    let port = |port: u16| format!("'127.0.0.1:{port}'");
+    fs::write(
+        &file,
+        direct.replace(&port(servers.postgres.port()), &port(relay.port())),
+    )
+    .unwrap();
+    let migrated = run(&folder, &["migrate"], &[]);
+    assert!(migrated.status.success(), "{}", text(&migrated));
+    let service = Service::serve(servers, folder);
+    let writes = |wanted: u16| {
+        for number in 0..32 {
+            let answer = service.write(&event(&name(&format!("back-{number}"))));
+            assert_eq!(answer.status, wanted, "{}\n{}", answer.text, service.log());
+        }
+    };
+    let state = |wanted: &str| {
+        until("readiness to know it", 60, || {
+            let state = service.readyz().1["dependencies"]["postgresql"]["status"].clone();
+            if state == wanted {
+                Ok(())
+            } else {
+                Err(state.to_string())
+            }
+        });
+    };
+    writes(201);
+    // As a network that swallows packets: what is begun now never comes to an answer.
+    relay.swallow();
+    writes(202);
+    state("down");
+    relay.forward();
+    state("ok");
+    // Whoever found it back, the others must not wait for what they began before.
+    writes(201);
 }
 
 #[test]
