@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Error;
 use super::kubernetes::Kubernetes;
 use crate::domain::request::is_namespace_name;
-use crate::domain::signal::Target;
+use crate::domain::target::Target;
 
 /// The kinds that others own or that own others, and where they are read. Of any other kind the owner is not asked
 /// for: it is the top.

@@ -9,7 +9,7 @@ use wire::remediation_request::{Severity, SignalType};
 use self::cluster::{Cluster, Fault};
 use super::*;
 use crate::domain::request;
-use crate::domain::signal::Target;
+use crate::domain::target::Target;
 
 /// One replica of the Gateway; it learns of others' requests only by meeting them.
 fn replica(cluster: &Cluster) -> Deduplicator<Cluster> {

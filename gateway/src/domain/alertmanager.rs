@@ -7,7 +7,8 @@ use wire::remediation_request::{Severity, SignalType};
 use wire::webhook::{Alert, Labels, Webhook};
 
 use super::read::{self, SignalFields};
-use super::signal::{DEFAULT_NAMESPACE, Signal, Target};
+use super::signal::Signal;
+use super::target::{DEFAULT_NAMESPACE, Target};
 
 /// The program that sends webhooks.
 const SOURCE: &str = "alertmanager";

@@ -6,7 +6,8 @@ use wire::remediation_request::{Severity, SignalType};
 use wire::webhook::{Event, Labels};
 
 use super::read::{self, SignalFields};
-use super::signal::{DEFAULT_NAMESPACE, Signal, Target};
+use super::signal::Signal;
+use super::target::{DEFAULT_NAMESPACE, Target};
 
 /// Reasons for which somebody has to act at once.
 const CRITICAL_REASONS: [&str; 6] = [

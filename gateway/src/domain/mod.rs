@@ -9,3 +9,4 @@ pub mod index;
 pub mod read;
 pub mod request;
 pub mod signal;
+pub mod target;

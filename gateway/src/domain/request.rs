@@ -8,7 +8,8 @@ use uuid::Uuid;
 use wire::remediation_request::{RemediationRequest, RemediationRequestSpec, TargetResource, TargetType};
 
 use super::fingerprint::Fingerprint;
-use super::signal::{Signal, Target};
+use super::signal::Signal;
+use super::target::Target;
 
 /// Names the signal that a request was made of: who finds the name taken sees by it whether it was itself, in a try
 /// whose answer was lost.

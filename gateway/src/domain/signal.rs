@@ -5,6 +5,7 @@ use wire::remediation_request::{Severity, SignalType};
 use wire::webhook::Labels;
 
 use super::fingerprint::Fingerprint;
+use super::target::Target;
 
 /// One problem seen once.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,17 +39,3 @@ impl Signal {
         Fingerprint::of_signal(&self.name, &self.target)
     }
 }
-
-/// An object of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Its namespace, whether or not it exists.
-    pub namespace: String,
-    /// Its kind, such as `Pod`.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// The namespace of what does not name one.
-pub const DEFAULT_NAMESPACE: &str = "default";

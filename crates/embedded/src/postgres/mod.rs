@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use subprocess::Signal;
 
 pub use self::options::PostgresOptions;
-use self::setup::{Setup, prepare, reachable, serve};
+use self::setup::{Setup, reachable, serve};
 use crate::builder::Builder;
 use crate::fetch;
 use crate::find::{Programs, Wanted};
@@ -76,7 +76,7 @@ impl Builder<PostgresOptions> {
             user,
         };
         let data = instance.folder().join("data");
-        prepare(&setup, &instance, &statements, &settings)
+        template::fill(&setup, &instance, &statements, &settings)
             .inspect_err(|_| drop(remove_folder(instance.folder())))?;
 
         let server = on_port("PostgreSQL", port, |port| {

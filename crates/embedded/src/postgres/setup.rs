@@ -1,16 +1,13 @@
-//! PostgreSQL's programs made to run: as a user that they accept, from a place that the user reaches, on a filled data
-//! folder.
+//! PostgreSQL's programs made to run: as a user that they accept, from a place that the user reaches.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 use std::process;
 
 use anyhow::Context;
 use subprocess::Signal;
 
-use super::template;
-use crate::files::{How, bring_tree, give};
+use crate::files::{How, bring_tree};
 use crate::find::{Programs, Source};
 use crate::instance::Instance;
 use crate::user::User;
@@ -64,22 +61,6 @@ pub(super) fn reachable(
         folder,
         ..programs.clone()
     })
-}
-
-/// Fills the data folder: a copy of the cached template, with its own names and passwords.
-pub(super) fn prepare(
-    setup: &Setup,
-    instance: &Instance,
-    statements: &str,
-    settings: &str,
-) -> anyhow::Result<()> {
-    let template = template::get(setup, instance.folder())?;
-    let data = instance.folder().join("data");
-    bring_tree(&template, &data, How::Copy(setup.user))?;
-    template::single_user(setup, &data, statements).context("set names and passwords")?;
-    let file = data.join(template::SETTINGS);
-    fs::write(&file, settings).with_context(|| format!("write {}", file.display()))?;
-    Ok(give(&file, setup.user)?)
 }
 
 /// The command of the server on this data and port.

@@ -15,17 +15,34 @@ use super::SUPERUSER;
 use super::setup::Setup;
 use crate::files::{How, bring_tree, give, once};
 use crate::folders::cache;
+use crate::instance::Instance;
 
 /// The role in the template, and what it owns; renamed in the copy.
 pub(super) const ROLE: &str = "embedded";
 pub(super) const DATABASE: &str = "embedded";
 /// The file of an instance's own settings in its data folder.
-pub(super) const SETTINGS: &str = "embedded.conf";
+const SETTINGS: &str = "embedded.conf";
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Fills the data folder: a copy of the cached template, with its own names and passwords.
+pub(super) fn fill(
+    setup: &Setup,
+    instance: &Instance,
+    statements: &str,
+    settings: &str,
+) -> anyhow::Result<()> {
+    let template = get(setup, instance.folder())?;
+    let data = instance.folder().join("data");
+    bring_tree(&template, &data, How::Copy(setup.user))?;
+    single_user(setup, &data, statements).context("set names and passwords")?;
+    let file = data.join(SETTINGS);
+    fs::write(&file, settings).with_context(|| format!("write {}", file.display()))?;
+    Ok(give(&file, setup.user)?)
+}
+
 /// The template of these programs, made in a folder inside `work` if there is none yet.
-pub(super) fn get(setup: &Setup, work: &Path) -> anyhow::Result<PathBuf> {
+fn get(setup: &Setup, work: &Path) -> anyhow::Result<PathBuf> {
     let place = cache().join("templates").join(name(setup)?);
     once(&place, "the template of a PostgreSQL cluster", |folder| {
         // The server's user may not be able to reach the cache.
@@ -90,7 +107,7 @@ fn initialize(setup: &Setup, cluster: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs statements, one a line, in a cluster that is not served.
-pub(super) fn single_user(setup: &Setup, cluster: &Path, statements: &str) -> anyhow::Result<()> {
+fn single_user(setup: &Setup, cluster: &Path, statements: &str) -> anyhow::Result<()> {
     let arguments: [&std::ffi::OsStr; 9] = [
         "--single".as_ref(),
         "-F".as_ref(),
