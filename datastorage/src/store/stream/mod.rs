@@ -3,16 +3,17 @@
 //! An entry leaves its stream only after it is stored, or after it moved to the dead letters in the same
 //! transaction. Nothing is trimmed: a full stream refuses.
 
+mod connection;
+mod dead_letters;
+
 use std::time::Duration;
 
-use anyhow::Context as _;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
-use redis::{
-    ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates, cmd, pipe,
-};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use redis::{RedisError, cmd, pipe};
 
-use crate::config::{Config, Secrets, split_address};
+pub(crate) use self::dead_letters::DeadLetter;
+use crate::config::{Config, Secrets};
 
 /// The consumer group that all replicas are in.
 const GROUP: &str = "datastorage";
@@ -68,16 +69,6 @@ pub(crate) struct Entry {
     pub(crate) fields: Option<String>,
 }
 
-/// An entry that could not be stored.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct DeadLetter {
-    pub(crate) kind: &'static str,
-    pub(crate) id: String,
-    pub(crate) reason: String,
-    pub(crate) tries: u32,
-    pub(crate) body: String,
-}
-
 /// Why a stream did not take something.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
@@ -109,7 +100,8 @@ impl Streams {
             // A caller is waiting: better a clear "not now" than many tries.
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50));
-        let connection = ConnectionManager::new_lazy_with_config(client(config, secrets)?, timeouts)?;
+        let connection =
+            ConnectionManager::new_lazy_with_config(connection::client(config, secrets)?, timeouts)?;
         Ok(Self {
             connection,
             most_entries: config.stream.most_entries,
@@ -261,110 +253,6 @@ impl Streams {
             .query_async(&mut self.connection.clone())
             .await
     }
-
-    /// Dead letters from `start` on (`-` from the first, `(ID` after that one).
-    pub(crate) async fn dead_letters(
-        &self,
-        kind: Kind,
-        start: &str,
-        count: usize,
-    ) -> Result<Vec<DeadLetter>, RedisError> {
-        let reply: StreamRangeReply = cmd("XRANGE")
-            .arg(kind.dead_letters())
-            .arg(start)
-            .arg("+")
-            .arg("COUNT")
-            .arg(count)
-            .query_async(&mut self.connection.clone())
-            .await?;
-        Ok(reply
-            .ids
-            .iter()
-            .map(|id| DeadLetter {
-                kind: kind.as_str(),
-                id: id.id.clone(),
-                reason: id.get("reason").unwrap_or_default(),
-                tries: id.get("tries").unwrap_or_default(),
-                body: id.get("body").unwrap_or_default(),
-            })
-            .collect())
-    }
-
-    /// Puts a dead letter back into its stream.
-    pub(crate) async fn revive(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        pipe()
-            .atomic()
-            .cmd("XADD")
-            .arg(kind.stream())
-            .arg("*")
-            .arg("v")
-            .arg("1")
-            .arg("body")
-            .arg(&letter.body)
-            .ignore()
-            .cmd("XDEL")
-            .arg(kind.dead_letters())
-            .arg(&letter.id)
-            .ignore()
-            .query_async(&mut self.connection.clone())
-            .await
-    }
-
-    /// Deletes a dead letter.
-    pub(crate) async fn drop_dead_letter(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        cmd("XDEL")
-            .arg(kind.dead_letters())
-            .arg(&letter.id)
-            .query_async(&mut self.connection.clone())
-            .await
-    }
-
-    /// Moves an entry to the dead letters.
-    pub(crate) async fn bury(
-        &self,
-        kind: Kind,
-        entry: &Entry,
-        reason: &str,
-        tries: u32,
-    ) -> Result<(), RedisError> {
-        pipe()
-            .atomic()
-            .cmd("XADD")
-            .arg(kind.dead_letters())
-            .arg("*")
-            .arg("v")
-            .arg("1")
-            .arg("body")
-            .arg(
-                entry
-                    .body
-                    .as_deref()
-                    .or(entry.fields.as_deref())
-                    .unwrap_or_default(),
-            )
-            .arg("reason")
-            .arg(reason)
-            .arg("tries")
-            .arg(tries)
-            .arg("entry")
-            .arg(&entry.id)
-            .ignore()
-            .cmd("XACK")
-            .arg(kind.stream())
-            .arg(GROUP)
-            .arg(&entry.id)
-            .ignore()
-            .cmd("XDEL")
-            .arg(kind.stream())
-            .arg(&entry.id)
-            .ignore()
-            .cmd("HDEL")
-            .arg(kind.tries())
-            .arg(&entry.id)
-            .ignore()
-            .query_async(&mut self.connection.clone())
-            .await
-    }
 }
 
 fn entry(id: &StreamId) -> Entry {
@@ -381,44 +269,4 @@ fn entry(id: &StreamId) -> Entry {
         body,
         fields,
     }
-}
-
-fn client(config: &Config, secrets: &Secrets) -> anyhow::Result<redis::Client> {
-    let settings = &config.redis;
-    let (host, port) = split_address(&settings.address).context("redis.address is not HOST:PORT")?;
-    let encrypted = config.tls_is_on(settings.tls);
-    let address = if encrypted {
-        ConnectionAddr::TcpTls {
-            host: host.to_owned(),
-            port,
-            insecure: false,
-            tls_params: None,
-        }
-    } else {
-        ConnectionAddr::Tcp(host.to_owned(), port)
-    };
-    let mut login = RedisConnectionInfo::default().set_db(settings.database);
-    if let Some(user) = &settings.user {
-        login = login.set_username(user);
-    }
-    if let Some(password) = &secrets.redis_password {
-        login = login.set_password(password);
-    }
-    let connection = address.into_connection_info()?.set_redis_settings(login);
-    if !encrypted {
-        return Ok(redis::Client::open(connection)?);
-    }
-    let root_cert = match &settings.ca_file {
-        Some(path) => Some(
-            std::fs::read(path).with_context(|| format!("redis.ca_file {} can't be read", path.display()))?,
-        ),
-        None => None,
-    };
-    Ok(redis::Client::build_with_tls(
-        connection,
-        TlsCertificates {
-            client_tls: None,
-            root_cert,
-        },
-    )?)
 }
