@@ -31,7 +31,12 @@ pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
         }
         match look_at_streams(&shared).await {
             Ok(()) => shared.availability.up(Dependency::Redis),
-            Err(error) => shared.availability.down(Dependency::Redis, error.to_string()),
+            Err(error) => {
+                shared.availability.down(Dependency::Redis, error.to_string());
+                if let Err(error) = shared.streams.renew() {
+                    tracing::warn!(%error, "the connection to Redis can't be renewed");
+                }
+            }
         }
     }
 }

@@ -132,22 +132,55 @@ fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_b
     assert_eq!(service.write(&event(&correlation)).status, 201);
 }
 
+/// A service that reaches one of its servers through a relay.
+fn through(relay: &Relay, port: u16, servers: Arc<Servers>, more: &str) -> Service {
+    let folder = configured(&servers, more);
+    let file = folder.path().join("config.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let address = |port: u16| format!("'127.0.0.1:{port}'");
+    fs::write(&file, config.replace(&address(port), &address(relay.port()))).unwrap();
+    let migrated = run(&folder, &["migrate"], &[]);
+    assert!(migrated.status.success(), "{}", text(&migrated));
+    Service::serve(servers, folder)
+}
+
+#[test]
+fn redis_is_found_again_after_somebody_else_answered_at_its_address() {
+    let servers = Arc::new(Servers::own());
+    let relay = Relay::to(servers.redis.port());
+    let service = through(&relay, servers.redis.port(), servers, "");
+    let state = |wanted: &str| {
+        until("readiness to know it", 30, || {
+            let state = service.readyz().1["dependencies"]["redis"].clone();
+            if state["status"] == wanted {
+                Ok(())
+            } else {
+                Err(state.to_string())
+            }
+        });
+    };
+    // As where the address of a pod that is gone went to another.
+    relay.stray("HTTP/1.1 400 Bad Request\r\n\r\n");
+    state("down");
+    relay.forward();
+    state("ok");
+    let correlation = name("found-again");
+    service.servers.postgres.stop().unwrap();
+    let sent = spill(&service, &correlation, 3);
+    service.servers.postgres.start_again().unwrap();
+    exactly(&service, &correlation, &sent.iter().map(id_of).collect());
+}
+
 #[test]
 fn once_postgresql_is_known_to_be_back_every_write_is_stored_at_once() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.postgres.port());
-    let folder = configured(&servers, "[writer]\ncommitters = 8\n");
-    let file = folder.path().join("config.toml");
-    let direct = fs::read_to_string(&file).unwrap();
-    let port = |port: u16| format!("'127.0.0.1:{port}'");
-    fs::write(
-        &file,
-        direct.replace(&port(servers.postgres.port()), &port(relay.port())),
-    )
-    .unwrap();
-    let migrated = run(&folder, &["migrate"], &[]);
-    assert!(migrated.status.success(), "{}", text(&migrated));
-    let service = Service::serve(servers, folder);
+    let service = through(
+        &relay,
+        servers.postgres.port(),
+        servers,
+        "[writer]\ncommitters = 8\n",
+    );
     let writes = |wanted: u16| {
         for number in 0..32 {
             let answer = service.write(&event(&name(&format!("back-{number}"))));

@@ -29,7 +29,7 @@ impl Streams {
             .arg("+")
             .arg("COUNT")
             .arg(count)
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await?;
         Ok(reply
             .ids
@@ -60,7 +60,7 @@ impl Streams {
             .arg(kind.dead_letters())
             .arg(&letter.id)
             .ignore()
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 
@@ -69,7 +69,7 @@ impl Streams {
         cmd("XDEL")
             .arg(kind.dead_letters())
             .arg(&letter.id)
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 
@@ -116,7 +116,7 @@ impl Streams {
             .arg(kind.tries())
             .arg(&entry.id)
             .ignore()
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 }

@@ -6,6 +6,7 @@
 mod connection;
 mod dead_letters;
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -87,7 +88,9 @@ return #ARGV - 1";
 /// The streams.
 #[derive(Clone)]
 pub(crate) struct Streams {
-    connection: ConnectionManager,
+    client: redis::Client,
+    timeouts: ConnectionManagerConfig,
+    connection: Arc<RwLock<ConnectionManager>>,
     most_entries: u64,
 }
 
@@ -100,10 +103,12 @@ impl Streams {
             // A caller is waiting: better a clear "not now" than many tries.
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50));
-        let connection =
-            ConnectionManager::new_lazy_with_config(connection::client(config, secrets)?, timeouts)?;
+        let client = connection::client(config, secrets)?;
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), timeouts.clone())?;
         Ok(Self {
-            connection,
+            client,
+            timeouts,
+            connection: Arc::new(RwLock::new(connection)),
             most_entries: config.stream.most_entries,
         })
     }
@@ -115,7 +120,7 @@ impl Streams {
         for body in bodies {
             command.arg(body);
         }
-        let added: usize = command.query_async(&mut self.connection.clone()).await?;
+        let added: usize = command.query_async(&mut self.connection()).await?;
         if added == bodies.len() {
             Ok(())
         } else {
@@ -123,8 +128,24 @@ impl Streams {
         }
     }
 
+    fn connection(&self) -> ConnectionManager {
+        self.connection
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Gives up the connection for a new one, opened when it is first needed. The manager connects again by itself only
+    /// after an error of input and output: where a login failed, or something else answered at Redis' address, it would
+    /// give the same error for ever.
+    pub(crate) fn renew(&self) -> Result<(), RedisError> {
+        let fresh = ConnectionManager::new_lazy_with_config(self.client.clone(), self.timeouts.clone())?;
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
     pub(crate) async fn ping(&self) -> Result<(), RedisError> {
-        cmd("PING").query_async(&mut self.connection.clone()).await
+        cmd("PING").query_async(&mut self.connection()).await
     }
 
     /// How many entries wait, and since when the oldest does, in milliseconds since 1970.
@@ -138,7 +159,7 @@ impl Streams {
             .arg("+")
             .arg("COUNT")
             .arg(1)
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await?;
         Ok((
             length,
@@ -152,7 +173,7 @@ impl Streams {
     pub(crate) async fn dead(&self, kind: Kind) -> Result<u64, RedisError> {
         cmd("XLEN")
             .arg(kind.dead_letters())
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 
@@ -164,7 +185,7 @@ impl Streams {
             .arg(GROUP)
             .arg("0")
             .arg("MKSTREAM")
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await;
         match result {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
@@ -189,7 +210,7 @@ impl Streams {
             .arg(start)
             .arg("COUNT")
             .arg(count)
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await?;
         Ok((reply.next_stream_id, reply.claimed.iter().map(entry).collect()))
     }
@@ -210,7 +231,7 @@ impl Streams {
             .arg("STREAMS")
             .arg(kind.stream())
             .arg(">")
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await?;
         Ok(reply
             .iter()
@@ -240,7 +261,7 @@ impl Streams {
             .arg(kind.tries())
             .arg(ids)
             .ignore()
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 
@@ -250,7 +271,7 @@ impl Streams {
             .arg(kind.tries())
             .arg(id)
             .arg(1)
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.connection())
             .await
     }
 }
