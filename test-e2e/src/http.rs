@@ -136,7 +136,7 @@ impl Request {
         };
         let (status, headers, body) = whole.await.with_context(|| {
             format!(
-                "no answer within {:.0?}\n  {method} {url}\n  request: {asked}",
+                "no answer after {:.0?}\n  {method} {url}\n  request: {asked}",
                 began.elapsed()
             )
         })?;

@@ -10,6 +10,7 @@ use crate::harness::readiness;
 use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::{Control, Rollout};
 use crate::harness::scenario::Scenario;
+use crate::http::Answer;
 use crate::load::Events;
 use crate::wait::{Seen, until};
 
@@ -93,12 +94,14 @@ async fn both_stores_away(context: &Context) -> Result<()> {
         })
     })
     .await?;
-    datastorage.health("/healthz").await?.expect(200)?;
+    kept_open(async || datastorage.health("/healthz").await)
+        .await?
+        .expect(200)?;
     for _ in 0..10 {
         let write = event(&correlation, "gateway.signal.received", Duration::ZERO);
         for answer in [
-            datastorage.write(&write).await?,
-            datastorage.write_batch(&[write]).await?,
+            kept_open(async || datastorage.write(&write).await).await?,
+            kept_open(async || datastorage.write_batch(std::slice::from_ref(&write)).await).await?,
         ] {
             answer.is_problem(503, &[])?;
             let seconds: Option<u64> = answer
@@ -126,6 +129,22 @@ async fn both_stores_away(context: &Context) -> Result<()> {
         .await?
         .expect(201)?;
     Ok(())
+}
+
+/// An answer over the connection from before. It is free again a moment after its last answer; a request that comes
+/// sooner opens a new one, which a cluster refuses.
+async fn kept_open(ask: impl AsyncFn() -> Result<Answer>) -> Result<Answer> {
+    until(
+        Duration::from_secs(10),
+        "the open connection",
+        async || match ask().await {
+            Err(error) if error.downcast_ref().is_some_and(reqwest::Error::is_connect) => {
+                Ok(Seen::NotYet(format!("{error:#}")))
+            }
+            answer => Ok(Seen::Yes(answer)),
+        },
+    )
+    .await?
 }
 
 async fn redis_killed(context: &Context) -> Result<()> {
