@@ -14,6 +14,7 @@ mod monitor;
 mod retention;
 mod serve;
 mod store;
+mod version;
 mod writer;
 
 pub use cli::main;

@@ -20,6 +20,7 @@ use crate::store::append::Ends;
 use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::Streams;
+use crate::version::version;
 use crate::writer::{Shared, Writer};
 use crate::{monitor, retention};
 
@@ -90,11 +91,6 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     drop(side);
     tracing::info!("stopped");
     Ok(())
-}
-
-/// The version that is answered and logged.
-pub(crate) fn version() -> String {
-    service::version(env!("CARGO_PKG_VERSION"))
 }
 
 /// Refuses a schema that this program does not know. A database that is away is no reason not to start: the stream

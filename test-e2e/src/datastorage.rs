@@ -25,11 +25,14 @@ pub(crate) struct DataStorage<'a> {
     context: &'a Context,
 }
 
-impl<'a> DataStorage<'a> {
-    pub(crate) fn new(context: &'a Context) -> Self {
-        Self { context }
+impl Context {
+    /// DataStorage.
+    pub(crate) fn datastorage(&self) -> DataStorage<'_> {
+        DataStorage { context: self }
     }
+}
 
+impl DataStorage<'_> {
     /// A URL of its API.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
         Ok(format!(

@@ -19,11 +19,14 @@ pub(crate) struct Gateway<'a> {
     context: &'a Context,
 }
 
-impl<'a> Gateway<'a> {
-    pub(crate) fn new(context: &'a Context) -> Self {
-        Self { context }
+impl Context {
+    /// The Gateway.
+    pub(crate) fn gateway(&self) -> Gateway<'_> {
+        Gateway { context: self }
     }
+}
 
+impl Gateway<'_> {
     /// A URL of its API.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
         Ok(format!("{}{path}", self.context.stack.service("gateway", "api")?))

@@ -12,9 +12,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use wait4::Wait4 as _;
 
 use crate::cancel::Cancel;
-use crate::command::Output;
 use crate::failure::{Ended, Failure};
-use crate::output::Gatherer;
+use crate::output::{Gatherer, Output};
 use crate::process::{signal_group, signal_process};
 use crate::watch::{self, Usage, Watch};
 

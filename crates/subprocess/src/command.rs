@@ -14,31 +14,12 @@ use crate::cargo;
 use crate::child::{Child, Ending};
 use crate::failure::{Ended, Failure};
 use crate::marks;
-use crate::output::{Gatherer, Log, Observer};
+use crate::output::{Gatherer, Log, Observer, Output};
 use crate::record::{Record, RecordError};
 use crate::show;
 
 /// How long a child has between SIGTERM and SIGKILL, unless told otherwise.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What a child gave that ended well.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// What it wrote to stdout, if that was captured; else empty.
-    pub stdout: Vec<u8>,
-    /// The last lines for people (stderr, and stdout where that was not captured), oldest first.
-    pub last_lines: Vec<String>,
-    /// How long it ran.
-    pub duration: Duration,
-}
-
-impl Output {
-    /// The captured stdout as text, without the white space around it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).trim().to_owned()
-    }
-}
 
 /// Where stdout goes.
 pub(crate) enum Stdout {
@@ -261,7 +242,7 @@ impl Command {
                 &self.inner,
                 gatherer.log_path(),
                 self.user,
-                &self.ending,
+                self.ending.stop_signal,
             );
             (path, record)
         });

@@ -40,14 +40,16 @@ mod output;
 mod pipeline;
 mod process;
 mod record;
+mod restart;
 mod show;
 mod watch;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use child::{Child, Killer};
-pub use command::{Command, Output};
+pub use command::Command;
 pub use failure::{Ended, Failure};
 pub use marks::Orphan;
+pub use output::Output;
 pub use pipeline::Pipeline;
 pub use process::Process;
 pub use record::{Record, RecordError, write_atomically};

@@ -22,6 +22,25 @@ const TAIL: u64 = 64 * 1024;
 /// may hold the pipe open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// What a child gave that ended well.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// What it wrote to stdout, if that was captured; else empty.
+    pub stdout: Vec<u8>,
+    /// The last lines for people (stderr, and stdout where that was not captured), oldest first.
+    pub last_lines: Vec<String>,
+    /// How long it ran.
+    pub duration: Duration,
+}
+
+impl Output {
+    /// The captured stdout as text, without the white space around it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim().to_owned()
+    }
+}
+
 /// Called with each line, without its end.
 pub(crate) type Observer = Box<dyn FnMut(&str) + Send>;
 

@@ -4,8 +4,9 @@ use std::io;
 
 use crate::cancel::Cancel;
 use crate::child::Child;
-use crate::command::{Command, Output, Stdout};
+use crate::command::{Command, Stdout};
 use crate::failure::{Ended, Failure};
+use crate::output::Output;
 
 /// Two commands, the first's stdout streamed into the second's stdin, without a file between them.
 #[derive(Debug)]

@@ -10,8 +10,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::child::Ending;
-use crate::command::Command;
 use crate::failure::Failure;
 use crate::marks;
 use crate::process::{Process, signal_group, signal_process};
@@ -96,7 +94,7 @@ impl Record {
         command: &process::Command,
         log: Option<PathBuf>,
         user: Option<(u32, u32)>,
-        ending: &Ending,
+        stop_signal: Option<Signal>,
     ) -> Result<Self, RecordError> {
         let text = |word: &std::ffi::OsStr| {
             word.to_str()
@@ -130,7 +128,7 @@ impl Record {
             cwd,
             log: log.map(std::path::absolute).transpose().map_err(file)?,
             user,
-            stop_signal: ending.stop_signal.map(Signal::as_raw),
+            stop_signal: stop_signal.map(Signal::as_raw),
         })
     }
 
@@ -208,39 +206,6 @@ impl Record {
             return Ok(());
         }
         Err(RecordError::Unkillable(self.process.pid))
-    }
-
-    /// Starts it again as it was started first, detached, and writes its new record to `path`.
-    ///
-    /// # Errors
-    /// [`RecordError::Running`], [`RecordError::Start`].
-    pub fn start(&self, path: &Path) -> Result<Self, RecordError> {
-        if self.is_alive() {
-            return Err(RecordError::Running {
-                name: self.name.clone(),
-                pid: self.process.pid,
-            });
-        }
-        let mut command = process::Command::new(self.argv.first().map_or("", String::as_str));
-        command.args(self.argv.iter().skip(1)).current_dir(&self.cwd);
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let mut command = Command::new(command).name(&self.name).record(path);
-        if let Some(log) = &self.log {
-            command = command.log(log);
-        }
-        if let Some((user, group)) = self.user {
-            command = command.user(user, group);
-        }
-        if let Some(signal) = self.stop_signal.and_then(Signal::from_named_raw) {
-            command = command.stop_signal(signal);
-        }
-        command.spawn()?.detach();
-        Self::read(path)
     }
 }
 

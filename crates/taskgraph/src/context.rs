@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::cancel::{OnCancel, Token};
 use crate::clock::Clock;
-use crate::outcome::{Cause, Outcome};
-use crate::run::Returned;
+use crate::outcome::{Cause, Outcome, Returned};
 
 /// A running task's link to its run. Cheap to clone and free to move to helper threads; what is told
 /// after the task's end is ignored.

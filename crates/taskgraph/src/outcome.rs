@@ -19,6 +19,12 @@ pub enum Ending {
 /// Any error of an action; `anyhow::Error` and every `std::error::Error` convert into it.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// What an action left: its answer, and whether it had been told to stop by then.
+pub(crate) struct Returned {
+    pub(crate) result: Result<Ending, TaskError>,
+    pub(crate) cancelled: Option<Cause>,
+}
+
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::context::{Context, Message, Told};
 use crate::event::{Event, What};
 use crate::graph::{Graph, TaskId};
-use crate::outcome::{Cause, Ending, Outcome, TaskError, chain_text};
+use crate::outcome::{Cause, Ending, Outcome, Returned, TaskError, chain_text};
 use crate::scheduler::{Order, Scheduler};
 use crate::trace::Trace;
 
@@ -62,12 +62,6 @@ pub struct NoThreads {
     /// The system's answer.
     #[source]
     pub source: rayon::ThreadPoolBuildError,
-}
-
-/// What an action left: its answer, and whether it had been told to stop by then.
-pub(crate) struct Returned {
-    result: Result<Ending, TaskError>,
-    cancelled: Option<Cause>,
 }
 
 impl<A: Sync> Graph<A> {

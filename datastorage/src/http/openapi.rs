@@ -86,7 +86,7 @@ fn add_to(operation: &mut Operation) {
 
 static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
     let mut api = Api::openapi();
-    api.info.version = crate::serve::version();
+    api.info.version = crate::version::version();
     api.to_json().map_err(|error| error.to_string())
 });
 

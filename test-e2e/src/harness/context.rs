@@ -10,10 +10,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::control::Control;
-use super::scenario::{Part, Scenario};
+use super::part::Part;
 use crate::cluster::Cluster;
-use crate::datastorage::DataStorage;
-use crate::gateway::Gateway;
 use crate::http::Http;
 use crate::sql;
 use crate::stack::Stack;
@@ -34,13 +32,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(stack: Arc<Stack>, scenario: &Scenario) -> Result<Self> {
+    /// For the scenario of this id.
+    pub(crate) fn new(stack: Arc<Stack>, scenario: &str) -> Result<Self> {
         let unique = Uuid::new_v4().simple().to_string();
         let control = (!stack.control.is_empty()).then(|| Control::new(&stack.control));
         Ok(Self {
             stack,
             http: Http::new()?,
-            token: format!("e2e-{}-{}", scenario.id(), &unique[..8]),
+            token: format!("e2e-{scenario}-{}", &unique[..8]),
             control,
             cluster: OnceCell::new(),
             namespaces: RefCell::default(),
@@ -70,16 +69,6 @@ impl Context {
     /// The same, where it is not what the scenario is about.
     pub(crate) fn control_if_any(&self) -> Option<&Control> {
         self.control.as_ref()
-    }
-
-    /// The Gateway.
-    pub(crate) fn gateway(&self) -> Gateway<'_> {
-        Gateway::new(self)
-    }
-
-    /// DataStorage.
-    pub(crate) fn datastorage(&self) -> DataStorage<'_> {
-        DataStorage::new(self)
     }
 
     /// The Kubernetes API.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use subprocess::{Cancel, Command};
 
-use super::scenario::Part;
+use super::part::Part;
 
 /// A verb returns when its work is done, for instance when a pod is gone; on a slow machine that takes its time.
 const DEADLINE: Duration = Duration::from_secs(120);

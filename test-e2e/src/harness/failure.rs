@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::context::Context;
-use super::scenario::{Part, Scenario};
+use super::part::Part;
+use super::scenario::Scenario;
 
 /// How many log lines of each service a failure shows.
 const LINES: usize = 20;

@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod control;
 mod failure;
+pub(crate) mod part;
 pub(crate) mod readiness;
 pub(crate) mod report;
 pub(crate) mod runner;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::scenario::Part;
+use super::part::Part;
 use crate::cluster;
 use crate::http::Http;
 use crate::sql;

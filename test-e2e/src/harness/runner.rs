@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::context::Context;
+use super::part::Part;
 use super::report::{Counts, Outcome, Report};
-use super::scenario::{Part, Scenario};
+use super::scenario::Scenario;
 use super::schedule::Schedule;
 use super::{failure, readiness};
 use crate::stack::Stack;
@@ -103,7 +104,7 @@ pub(crate) async fn run<W: Write>(
 /// Runs one scenario to its end, and leaves its parts as it found them.
 async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::Receiver<bool>) -> Finished {
     let (began, since) = (Instant::now(), Timestamp::now());
-    let context = match Context::new(stack.clone(), &scenario) {
+    let context = match Context::new(stack.clone(), scenario.id()) {
         Ok(context) => context,
         Err(error) => {
             let outcome = Outcome::Failed(failure::told(&error));

@@ -6,7 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::scenario::{Part, Scenario};
+use super::part::Part;
+use super::scenario::Scenario;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
@@ -98,7 +99,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::scenario::Part::{DataStorage, Gateway, PostgreSql, Redis};
+    use crate::harness::part::Part::{DataStorage, Gateway, PostgreSql, Redis};
 
     fn scenario(name: &'static str, estimate: u64) -> Scenario {
         Scenario::new(name, |_| Box::pin(async { Ok(()) })).takes(estimate, 60)

@@ -9,8 +9,9 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::json;
 
+use crate::harness::part::Part;
 use crate::harness::report::Format;
-use crate::harness::scenario::{Part, Scenario};
+use crate::harness::scenario::Scenario;
 
 /// Every scenario, in the order of the ids.
 pub(crate) fn table() -> Vec<Scenario> {

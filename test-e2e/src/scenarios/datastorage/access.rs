@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::datastorage::{EVENTS, event};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Kubernetes, PostgreSql, Redis};
+use crate::harness::part::Part::{Kubernetes, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::{self, Kubeconfig, Programs};
 use crate::harness::scenario::Scenario;
 use crate::instance::Program;

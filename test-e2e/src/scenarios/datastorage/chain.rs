@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Requirement::SqlAdmin;
 use crate::harness::scenario::Scenario;
 

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
+use crate::harness::part::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::readiness;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::{Control, Rollout};
 use crate::harness::scenario::Scenario;
 use crate::http::Answer;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::datastorage::{event, stored_whole};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
+use crate::harness::part::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::SqlAdmin;
 use crate::harness::scenario::Scenario;
 

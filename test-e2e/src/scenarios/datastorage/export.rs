@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] =

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, Gateway, PostgreSql};
+use crate::harness::part::Part::{DataStorage, Gateway, PostgreSql};
 use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};
 

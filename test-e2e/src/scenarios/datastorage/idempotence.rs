@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::datastorage::{event, stored_whole};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::PostgreSql;
+use crate::harness::part::Part::PostgreSql;
 use crate::harness::scenario::Requirement::{Programs, Redis, SqlAdmin, Workspace};
 use crate::harness::scenario::Scenario;
 use crate::instance::Program;

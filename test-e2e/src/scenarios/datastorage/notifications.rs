@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::datastorage::{NOTIFICATIONS, notification};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] =

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::datastorage::{event, stored_whole};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql, Redis};
+use crate::harness::part::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::Control;
 use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};

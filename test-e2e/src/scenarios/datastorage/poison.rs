@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::datastorage::{event, stored_whole};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{self, DataStorage, PostgreSql};
+use crate::harness::part::Part::{self, DataStorage, PostgreSql};
 use crate::harness::scenario::Requirement::{Control, Programs, Redis, SqlAdmin};
 use crate::harness::scenario::Scenario;
 use crate::instance::Program;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::readiness;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Requirement::{Control, SqlAdmin};
 use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::datastorage::{before_now, event, stored_whole};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, PostgreSql};
+use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

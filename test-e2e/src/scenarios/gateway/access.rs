@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::gateway::{ALERTS, Alert, webhook};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::{Kubeconfig, Programs};
 use crate::harness::scenario::Scenario;
 use crate::http::Answer;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Alert;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes, PostgreSql};
+use crate::harness::part::Part::{DataStorage, Gateway, Kubernetes, PostgreSql};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::gateway::Alert;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::{Control, Kubeconfig};
 use crate::harness::scenario::Scenario;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::gateway::Alert;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::{Faults, Kubeconfig};
 use crate::harness::scenario::Scenario;
 use crate::http::Answer;

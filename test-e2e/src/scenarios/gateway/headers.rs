@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::gateway::{ALERTS, Alert, webhook};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::gateway::Alert;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes};
+use crate::harness::part::Part::{DataStorage, Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 

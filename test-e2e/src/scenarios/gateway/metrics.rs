@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::gateway::{ALERTS, Alert};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};

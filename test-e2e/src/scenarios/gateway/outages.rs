@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::gateway::Alert;
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{DataStorage, Gateway, Kubernetes, PostgreSql, Redis};
+use crate::harness::part::Part::{DataStorage, Gateway, Kubernetes, PostgreSql, Redis};
 use crate::harness::scenario::Requirement::{Control, Crash, Kubeconfig, Rollout};
 use crate::harness::scenario::Scenario;
 use crate::load::Alerts;

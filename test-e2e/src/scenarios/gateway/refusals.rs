@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{ALERTS, Alert, EVENTS, event, webhook};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 use crate::http::{Answer, Request};

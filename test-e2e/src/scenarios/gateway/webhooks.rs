@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Alert, EVENTS, event, webhook};
 use crate::harness::context::Context;
-use crate::harness::scenario::Part::{Gateway, Kubernetes};
+use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 
