@@ -1,12 +1,12 @@
 //! One run of `cargo xtask e2e`, measured.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use anyhow::Context;
 use report::Document;
 use subprocess::Cancel;
 
-use crate::run_folder::{self, Provider};
+use crate::run_folder::Provider;
 
 /// The scenario that proves that the stack is up.
 pub(super) const SCENARIO: &str = "g16";
@@ -34,17 +34,8 @@ pub(super) fn cold(provider: Provider, order: &str) -> anyhow::Result<Measured> 
     read_from(command, &format!("a run in the order {order}"))
 }
 
-/// A round of the warm loop in a workspace: the first one makes what the others find.
-pub(super) fn kept(provider: Provider, workspace: &Path) -> anyhow::Result<Measured> {
-    let mut command = e2e(provider)?;
-    command
-        .arg("--keep")
-        .current_dir(workspace)
-        .env("CARGO_TARGET_DIR", std::path::absolute(run_folder::target())?);
-    read_from(command, "a round of the warm loop")
-}
-
-fn e2e(provider: Provider) -> anyhow::Result<Command> {
+/// A run of the scenario that is measured, to which more can be said.
+pub(super) fn e2e(provider: Provider) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string());

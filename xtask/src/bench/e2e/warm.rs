@@ -1,6 +1,7 @@
 //! The warm loop: one service is edited, and the same command brings the stack that was kept up to date.
 //!
-//! It runs in a copy of the workspace, so that nobody's sources are changed; the target folder is the same.
+//! It runs in a copy of the workspace with a target folder of its own, so that nobody's sources are changed. In a target
+//! folder that two workspaces share, cargo takes what was built from the one for what the other has.
 
 use std::{
     collections::BTreeSet,
@@ -32,26 +33,27 @@ pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) ->
     if record.runs(WARM).len() >= rounds {
         return Ok(());
     }
-    if let Some(run) = kept(provider).first() {
+    let copy = Workspace::copied()?;
+    if let Some(run) = copy.kept(provider).first() {
         bail!("run {run} is kept and would be changed by the warm loop: `cargo xtask down {run}` removes it");
     }
-    let workspace = std::path::absolute(run_folder::target().join("bench/workspace"))?;
-    copy(&run_folder::workspace(), &workspace)?;
     eprintln!("a run that is kept");
-    let measured = run::kept(provider, &workspace).and_then(|_| loops(provider, rounds, &workspace, record));
-    let removed = kept(provider).iter().try_for_each(|run| down(run));
+    let measured = copy
+        .run(provider)
+        .and_then(|_| loops(provider, rounds, &copy, record));
+    let removed = copy.kept(provider).iter().try_for_each(|run| copy.down(run));
     measured.and(removed)
 }
 
-fn loops(provider: Provider, rounds: usize, workspace: &Path, record: &mut Record) -> anyhow::Result<()> {
+fn loops(provider: Provider, rounds: usize, copy: &Workspace, record: &mut Record) -> anyhow::Result<()> {
     while record.runs(WARM).len() < rounds {
         eprintln!("round {} of {rounds}: warm", record.runs(WARM).len() + 1);
-        edit(&workspace.join(SOURCE))?;
-        let run = run::kept(provider, workspace)?;
+        edit(&copy.sources.join(SOURCE))?;
+        let run = copy.run(provider)?;
         ensure!(
             is_renewed(&run),
             "{SERVICE} was not renewed though {SOURCE} was edited: this was no warm loop (report: {})",
-            run_folder::runs()
+            copy.runs()
                 .join(&run.document.run.id)
                 .join("report.json")
                 .display()
@@ -70,20 +72,53 @@ pub(super) fn is_renewed(run: &Measured) -> bool {
     task.is_some_and(|task| matches!(task.outcome, DocumentOutcome::Done { .. }))
 }
 
-fn kept(provider: Provider) -> Vec<String> {
-    let folders = RunFolder::list(&run_folder::runs(), &run_folder::index());
-    let kept = folders
-        .iter()
-        .filter(|folder| folder.owner().state == State::Kept && folder.owner().provider == provider);
-    kept.map(|folder| folder.run().to_owned()).collect()
+/// A copy of the workspace, and what is built from it.
+struct Workspace {
+    sources: PathBuf,
+    target: PathBuf,
 }
 
-fn down(run: &str) -> anyhow::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["down", run]);
-    let command = subprocess::Command::new(command).name(format!("remove run {run}"));
-    command.deadline(LONGEST_REMOVAL).run(&Cancel::never())?;
-    Ok(())
+impl Workspace {
+    fn copied() -> anyhow::Result<Self> {
+        let bench = std::path::absolute(run_folder::target().join("bench"))?;
+        let (sources, target) = (bench.join("workspace"), bench.join("target"));
+        copy(&run_folder::workspace(), &sources)?;
+        Ok(Self { sources, target })
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.target.join("e2e")
+    }
+
+    fn kept(&self, provider: Provider) -> Vec<String> {
+        let folders = RunFolder::list(&self.runs(), &run_folder::index());
+        let kept = folders
+            .iter()
+            .filter(|folder| folder.owner().state == State::Kept && folder.owner().provider == provider);
+        kept.map(|folder| folder.run().to_owned()).collect()
+    }
+
+    /// A round: the first one makes what the others find.
+    fn run(&self, provider: Provider) -> anyhow::Result<Measured> {
+        let mut command = run::e2e(provider)?;
+        command.arg("--keep");
+        run::read_from(self.inside(command), "a round of the warm loop")
+    }
+
+    fn down(&self, run: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["down", run]);
+        let command = subprocess::Command::new(self.inside(command)).name(format!("remove run {run}"));
+        command.deadline(LONGEST_REMOVAL).run(&Cancel::never())?;
+        Ok(())
+    }
+
+    fn inside(&self, mut command: Command) -> Command {
+        command
+            .current_dir(&self.sources)
+            .env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
 }
 
 /// Moves every line of a file down, by a number that is not soon used again: the places that the program knows of
