@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{File, TryLockError},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::Stack;
@@ -75,33 +78,74 @@ impl Reserved {
             let listener =
                 TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port of 127.0.0.1")?;
             let port = listener.local_addr()?.port();
-            if self.hold(port, listener, locks) {
+            if self.hold(port, listener, locks).is_ok() {
                 return Ok(port);
             }
         }
-        anyhow::bail!("every free port of 127.0.0.1 that was tried is spoken for by another run")
+        anyhow::bail!(
+            "every free port of 127.0.0.1 that was tried is spoken for by another run, or does not reach who listens \
+             on it"
+        )
     }
 
-    /// Whether the port is this run's now.
-    fn hold(&self, port: u16, listener: TcpListener, locks: &Path) -> bool {
-        match lock(locks, port) {
-            Ok(lock) => {
-                let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-                held.extend(lock);
-            }
-            Err(SpokenFor) => return false,
+    /// Makes the port this run's.
+    fn hold(&self, port: u16, listener: TcpListener, locks: &Path) -> Result<(), Unusable> {
+        let lock = lock(locks, port)?;
+        if !is_reached(&listener) {
+            return Err(Unusable::NotReached);
         }
+        let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(lock);
         let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(port, listener);
-        true
+        Ok(())
     }
 }
 
-/// Another run's.
-struct SpokenFor;
+/// Why a port can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// A program listens on it.
+    InUse,
+    /// Another run is about to use it.
+    SpokenFor,
+    /// Who connects to it does not come to who listens on it.
+    NotReached,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::InUse => "is in use",
+            Self::SpokenFor => "is spoken for by another run",
+            Self::NotReached => {
+                "does not reach who listens on it (a rule of the firewall sends its connections elsewhere; a container \
+                 that was killed may have left it: `cargo xtask gc`, `podman ps --all`)"
+            }
+        })
+    }
+}
+
+/// Whether a connection to the listener's address comes to the listener. A container's published port is a rule that
+/// sends connections on before any listener sees them; where the container was killed with all that looks after it,
+/// the rule stays and the port looks free: Redis listened on it, and "HTTP/1.1 400 Bad Request" answered its probe.
+fn is_reached(listener: &TcpListener) -> bool {
+    const LONGEST: Duration = Duration::from_secs(1);
+    let connect = || {
+        let stream = TcpStream::connect_timeout(&listener.local_addr()?, LONGEST)?;
+        let mut wait = [PollFd::new(listener, PollFlags::IN)];
+        let limit = LONGEST.try_into().ok();
+        if poll(&mut wait, limit.as_ref())? == 0 {
+            return Ok(false);
+        }
+        let (_, from) = listener.accept()?;
+        Ok::<_, std::io::Error>(from == stream.local_addr()?)
+    };
+    connect().unwrap_or(false)
+}
 
 /// Locks a port's file; without one where there can't be any, since the port itself is held too.
-fn lock(folder: &Path, port: u16) -> Result<Option<File>, SpokenFor> {
+fn lock(folder: &Path, port: u16) -> Result<Option<File>, Unusable> {
     let opened = std::fs::create_dir_all(folder).and_then(|()| {
         let mut options = File::options();
         options.create(true).append(true);
@@ -110,16 +154,17 @@ fn lock(folder: &Path, port: u16) -> Result<Option<File>, SpokenFor> {
     let Ok(file) = opened else { return Ok(None) };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(SpokenFor),
+        Err(TryLockError::WouldBlock) => Err(Unusable::SpokenFor),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-/// A declared host port that something else holds already; another was taken.
+/// A declared host port that can't be had; another was taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) name: String,
     pub(crate) declared: u16,
+    pub(crate) why: Unusable,
     pub(crate) instead: u16,
 }
 
@@ -132,19 +177,22 @@ pub(crate) fn assign(stack: &Stack, locks: &Path) -> anyhow::Result<(Ports, Rese
     for ((owner, name, port), node) in stack.ports().zip(FIRST_NODE_PORT..) {
         let declared = *port.host.get_ref();
         let as_declared = TcpListener::bind((Ipv4Addr::LOCALHOST, declared))
-            .is_ok_and(|listener| reserved.hold(declared, listener, locks));
-        let host = if as_declared {
-            declared
-        } else {
-            let instead = reserved
-                .any(locks)
-                .with_context(|| format!("for {owner}.{name}"))?;
-            taken.push(Taken {
-                name: format!("{owner}.{name}"),
-                declared,
-                instead,
-            });
-            instead
+            .map_err(|_| Unusable::InUse)
+            .and_then(|listener| reserved.hold(declared, listener, locks));
+        let host = match as_declared {
+            Ok(()) => declared,
+            Err(why) => {
+                let instead = reserved
+                    .any(locks)
+                    .with_context(|| format!("for {owner}.{name}"))?;
+                taken.push(Taken {
+                    name: format!("{owner}.{name}"),
+                    declared,
+                    why,
+                    instead,
+                });
+                instead
+            }
         };
         let assigned = Assigned {
             container: *port.container.get_ref(),
@@ -171,8 +219,18 @@ mod tests {
         run.release([port]);
         let other = Reserved::default();
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        assert!(!other.hold(port, free(), locks.path()));
+        assert_eq!(other.hold(port, free(), locks.path()), Err(Unusable::SpokenFor));
         drop(run);
-        assert!(other.hold(port, free(), locks.path()));
+        assert_eq!(other.hold(port, free(), locks.path()), Ok(()));
+    }
+
+    #[test]
+    fn a_port_is_reached_unless_connections_to_it_come_elsewhere() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        assert!(is_reached(&listener));
+        // What comes first on the listener is not the connection that was just made.
+        let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(!is_reached(&listener));
+        drop(other);
     }
 }

@@ -104,13 +104,15 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
     for ports::Taken {
         name,
         declared,
+        why,
         instead,
     } in taken
     {
         let who = doctor::listener::who(declared)
+            .filter(|_| why == ports::Unusable::InUse)
             .map(|who| format!(" by {who}"))
             .unwrap_or_default();
-        eprintln!("port {declared} of 127.0.0.1 ({name}) is in use{who}: {instead} is taken instead");
+        eprintln!("port {declared} of 127.0.0.1 ({name}) {why}{who}: {instead} is taken instead");
     }
     let api_port = reserved.any(&locks)?;
     Ok((ports::Kept { ports, api_port }, reserved))
