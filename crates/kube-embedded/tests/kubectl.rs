@@ -1,8 +1,7 @@
-//! kubectl works against it as it is. Skipped, with a line that says so, where there is no kubectl.
+//! kubectl works against it as it is. Where there is no kubectl, the tests are listed and counted as ignored.
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "a test's helpers, outside of the functions in which clippy.toml allows them"
 )]
 
@@ -10,9 +9,49 @@ mod support;
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
+use libtest_mimic::{Arguments, Trial};
 use support::Server;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let is_here = Command::new("kubectl")
+        .args(["version", "--client"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let trials = vec![
+        trial(
+            "a_definition_and_its_objects_are_applied_shown_changed_and_deleted",
+            is_here,
+            a_definition_and_its_objects_are_applied_shown_changed_and_deleted(),
+        ),
+        trial(
+            "built_in_objects_are_made_in_kubectls_own_binary_form",
+            is_here,
+            built_in_objects_are_made_in_kubectls_own_binary_form(),
+        ),
+        trial("rights_are_asked_and_given", is_here, rights_are_asked_and_given()),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &str, is_here: bool, test: impl Future<Output = ()> + Send + 'static) -> Trial {
+    let body = move || {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(test);
+        Ok(())
+    };
+    let trial = Trial::test(name, body);
+    if is_here {
+        return trial;
+    }
+    trial
+        .with_kind("skipped: no kubectl on PATH")
+        .with_ignored_flag(true)
+}
 
 const MANIFEST: &str = r#"
 apiVersion: apiextensions.k8s.io/v1
@@ -57,19 +96,10 @@ struct Kubectl {
 }
 
 impl Kubectl {
-    async fn start() -> Option<Self> {
-        let found = Command::new("kubectl")
-            .args(["version", "--client"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !found.is_ok_and(|status| status.success()) {
-            println!("skipped: no kubectl on PATH");
-            return None;
-        }
+    async fn start() -> Self {
         let server = Server::start().await;
         let cache = server.folder.path().join("cache");
-        Some(Self { server, cache })
+        Self { server, cache }
     }
 
     async fn run(&self, line: &str, input: &str) -> Output {
@@ -116,11 +146,8 @@ impl Kubectl {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_definition_and_its_objects_are_applied_shown_changed_and_deleted() {
-    let Some(kubectl) = Kubectl::start().await else {
-        return;
-    };
+    let kubectl = Kubectl::start().await;
     assert!(kubectl.ok("apply -f -", MANIFEST).await.contains("created"));
     kubectl
         .ok(
@@ -210,11 +237,8 @@ async fn a_definition_and_its_objects_are_applied_shown_changed_and_deleted() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn built_in_objects_are_made_in_kubectls_own_binary_form() {
-    let Some(kubectl) = Kubectl::start().await else {
-        return;
-    };
+    let kubectl = Kubectl::start().await;
     kubectl.ok("create namespace shop", "").await;
     kubectl
         .ok(
@@ -276,11 +300,8 @@ async fn built_in_objects_are_made_in_kubectls_own_binary_form() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn rights_are_asked_and_given() {
-    let Some(kubectl) = Kubectl::start().await else {
-        return;
-    };
+    let kubectl = Kubectl::start().await;
     kubectl.ok("create serviceaccount reader", "").await;
     kubectl
         .ok("create role reads --verb=get,list --resource=pods", "")

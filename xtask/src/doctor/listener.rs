@@ -21,32 +21,32 @@ fn who_by_proc(port: u16) -> Option<String> {
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let socket = tables.iter().find_map(|table| listening_socket(table, port))?;
     let link = format!("socket:[{socket}]");
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        })
-        .find(|entry| {
-            let files = fs::read_dir(entry.path().join("fd"))
-                .into_iter()
-                .flatten()
-                .flatten();
-            files
-                .filter_map(|file| fs::read_link(file.path()).ok())
-                .any(|target| target.as_os_str() == link.as_str())
-        })
-        .map(|entry| {
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            format!(
-                "{} (process {})",
-                name.trim(),
-                entry.file_name().to_string_lossy()
-            )
-        })
+    let holds = |process: &&String| {
+        let files = fs::read_dir(format!("/proc/{process}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .filter_map(|file| fs::read_link(file.path()).ok())
+            .any(|target| target.as_os_str() == link.as_str())
+    };
+    let names = fs::read_dir("/proc").ok()?.flatten();
+    let processes: Vec<String> = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
+    // Workers, and children that have not begun their own program yet, hold their parent's socket too.
+    let first = processes.iter().filter(holds).min_by_key(|process| started(process))?;
+    let name = fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default();
+    Some(format!("{} (process {first})", name.trim()))
+}
+
+/// When a process started, in the kernel's clock ticks: the 22nd field, counted behind the name, which may have blanks.
+fn started(process: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().nth(19);
+    ticks.and_then(|ticks| ticks.parse().ok()).unwrap_or(u64::MAX)
 }
 
 /// The number of the socket that listens on `port`, from the kernel's table: the second field is address and port in
@@ -87,6 +87,15 @@ mod tests {
         );
         drop(listener);
         assert_eq!(who(port), None);
+    }
+
+    #[test]
+    fn a_process_started_before_its_child() {
+        let mut child = process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (own, its) = (process::id().to_string(), child.id().to_string());
+        assert!(0 < started(&own) && started(&own) <= started(&its) && started(&its) < u64::MAX);
+        child.kill().and_then(|()| child.wait()).unwrap();
+        assert_eq!(started(&its), u64::MAX);
     }
 
     #[test]

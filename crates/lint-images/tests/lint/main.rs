@@ -8,5 +8,7 @@
 
 mod inputs;
 mod outputs;
+#[cfg(feature = "pre-commit")]
+mod pre_commit;
 mod tree;
 mod verdicts;

@@ -2,7 +2,6 @@
 
 #![cfg(test)]
 
-mod browser;
 mod fixture;
 mod html;
 mod json;

@@ -1,15 +1,25 @@
-//! The page in a real browser: a server of our own hands it out, with a second page that looks into it.
+//! The page in a real browser: a server of our own hands it out, with a second page that looks into it. Where
+//! there is no browser, the test is listed and counted as ignored.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers, outside of the functions in which clippy.toml allows them"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
+use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 
-use crate::fixture;
+#[allow(dead_code, reason = "the tests of the files need the rest")]
+#[path = "../report/fixture.rs"]
+mod fixture;
 
 /// Looks into the page, follows the link of each bar, and leaves what it saw as text.
 const VISITOR: &str = include_str!("visitor.html");
@@ -33,12 +43,24 @@ fn browser() -> Option<PathBuf> {
         .find_map(|name| which::which(name).ok())
 }
 
-#[test]
-fn in_a_browser_bars_are_there_the_chain_is_marked_links_open_logs_and_nothing_is_fetched() {
-    let Some(browser) = browser() else {
-        println!("skipped: neither chromium nor chrome is on PATH");
-        return;
-    };
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let browser = browser();
+    let is_here = browser.is_some();
+    let name = "in_a_browser_bars_are_there_the_chain_is_marked_links_open_logs_and_nothing_is_fetched";
+    let mut trial = Trial::test(name, move || {
+        the_page_holds_in(&browser.ok_or("neither chromium nor chrome is on PATH")?);
+        Ok(())
+    });
+    if !is_here {
+        trial = trial
+            .with_kind("skipped: neither chromium nor chrome is on PATH")
+            .with_ignored_flag(true);
+    }
+    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+}
+
+fn the_page_holds_in(browser: &Path) {
     let report = fixture::passed();
     let folder = tempfile::tempdir().unwrap();
     report::write_all(&report, folder.path()).unwrap();
@@ -50,7 +72,7 @@ fn in_a_browser_bars_are_there_the_chain_is_marked_links_open_logs_and_nothing_i
         )
         .unwrap();
     }
-    let seen = visit(&browser, folder.path());
+    let seen = visit(browser, folder.path());
 
     let tasks = report.trace.tasks.len();
     assert_eq!((seen.bars, seen.visible), (tasks, tasks));
