@@ -34,10 +34,14 @@ impl Opening {
     }
 }
 
+/// Whether there is a `<<`. Most lines have not even one `<`, and to prepare a search for two bytes costs more.
+fn has_marker(line: &[u8]) -> bool {
+    memchr::memchr_iter(b'<', line).any(|at| line.get(at + 1) == Some(&b'<'))
+}
+
 /// The documents that a logical line opens, in order.
-/// The document that a word opens, if it is of that form.
 pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
-    if memchr::memmem::find(line.as_bytes(), b"<<").is_none() {
+    if !has_marker(line.as_bytes()) {
         return Ok(Vec::new());
     }
     let mode = Mode {

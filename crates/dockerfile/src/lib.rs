@@ -16,6 +16,7 @@ mod split;
 mod stages;
 mod substitution;
 mod uses;
+mod variables;
 
 pub use directive::Directive;
 pub use heredoc::Heredoc;

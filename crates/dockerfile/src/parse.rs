@@ -34,8 +34,8 @@ pub struct Dockerfile<'a> {
 pub struct Instruction<'a> {
     pub(crate) logical: Logical<'a>,
     pub(crate) body: Body,
-    /// The instruction that `ONBUILD` keeps for later.
-    pub(crate) trigger: Option<Body>,
+    /// The instruction that `ONBUILD` keeps for later. In a box, since few instructions have one.
+    pub(crate) trigger: Option<Box<Body>>,
     /// 1-based line on which it begins.
     pub line: usize,
     /// 1-based line on which it ends, here-documents included.
@@ -87,7 +87,7 @@ impl Instruction<'_> {
     }
 
     /// Words of the arguments (`ARG`, `ENV`, `LABEL`), blanks within quotes kept, quotes and escapes too.
-    pub fn quoted_words(&self, escape: char) -> Vec<String> {
+    pub fn quoted_words(&self, escape: char) -> impl Iterator<Item = &str> {
         split::quoted_words(self.logical.text(), self.body.pieces.arguments.clone(), escape)
     }
 
@@ -136,6 +136,8 @@ struct Parser<'a> {
     file: Dockerfile<'a>,
     lines: Lines<'a>,
     directives: directive::Reader,
+    /// The further pieces of the line that is being joined; kept for its room.
+    pieces: Vec<(&'a str, usize)>,
 }
 
 impl<'a> Parser<'a> {
@@ -152,6 +154,7 @@ impl<'a> Parser<'a> {
             file,
             lines: Lines::new(source),
             directives: directive::Reader::default(),
+            pieces: Vec::new(),
         }
     }
 
@@ -227,7 +230,7 @@ impl<'a> Parser<'a> {
     fn instruction(&mut self, text: &'a str, start: usize) {
         let line = self.lines.number;
         let (first, mut continues) = without_escape(text, self.file.escape);
-        let mut logical = Logical::new(first, start);
+        self.pieces.clear();
         while continues {
             let Some(next) = self.next_line() else { break };
             let visible = next.text.trim_start();
@@ -235,9 +238,12 @@ impl<'a> Parser<'a> {
                 continue;
             }
             let (more, goes_on) = without_escape(next.text, self.file.escape);
-            logical.push(more, next.start);
+            if !more.is_empty() {
+                self.pieces.push((more, next.start));
+            }
             continues = goes_on;
         }
+        let logical = Logical::joined(first, start, &self.pieces);
         let mut instruction = self.split(logical, line);
         self.read_heredocs(&mut instruction);
         instruction.end_line = self.lines.number;
@@ -249,7 +255,7 @@ impl<'a> Parser<'a> {
         let body = self.body(&logical, whole, line);
         let arguments = body.pieces.arguments.clone();
         let trigger = (body.keyword == Keyword::Onbuild && !arguments.is_empty())
-            .then(|| self.body(&logical, arguments, line));
+            .then(|| Box::new(self.body(&logical, arguments, line)));
         Instruction {
             logical,
             body,
@@ -286,7 +292,7 @@ impl<'a> Parser<'a> {
     }
 
     fn read_heredocs(&mut self, instruction: &mut Instruction<'a>) {
-        let body = instruction.trigger.as_ref().unwrap_or(&instruction.body);
+        let body = instruction.trigger.as_deref().unwrap_or(&instruction.body);
         if !body.keyword.takes_heredocs() || body.json {
             return;
         }
@@ -343,12 +349,43 @@ enum Json {
 }
 
 fn json_strings(arguments: &str) -> Json {
-    if !arguments.trim_start().starts_with('[') {
+    let arguments = arguments.trim_start();
+    if !arguments.starts_with('[') {
         return Json::No;
     }
-    match serde_json::from_str::<Vec<serde_json::Value>>(arguments.trim_start()) {
+    if is_plain_array(arguments) {
+        return Json::Strings;
+    }
+    match serde_json::from_str::<Vec<serde_json::Value>>(arguments) {
         Ok(values) if values.iter().all(serde_json::Value::is_string) => Json::Strings,
         Ok(_) => Json::OtherValues,
         Err(_) => Json::No,
+    }
+}
+
+/// Whether a text is an array of strings without escapes, which is how nearly all are written: what this says no to is
+/// read in full.
+fn is_plain_array(text: &str) -> bool {
+    const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+    let mut separator = '[';
+    let mut rest = text;
+    loop {
+        let Some(string) = rest
+            .strip_prefix(separator)
+            .and_then(|rest| rest.trim_start_matches(BLANKS).strip_prefix('"'))
+        else {
+            return false;
+        };
+        let end = string
+            .bytes()
+            .position(|byte| matches!(byte, b'"' | b'\\' | ..b' '));
+        let Some(after) = end.and_then(|end| string[end..].strip_prefix('"')) else {
+            return false;
+        };
+        rest = after.trim_start_matches(BLANKS);
+        if let Some(end) = rest.strip_prefix(']') {
+            return end.trim_start_matches(BLANKS).is_empty();
+        }
+        separator = ',';
     }
 }

@@ -1,7 +1,8 @@
 //! What is found: uses of images, findings about them, edits.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use dockerfile::{ImageReference, LineIndex};
@@ -236,16 +237,53 @@ pub(crate) struct Edit {
     pub(crate) certain: bool,
 }
 
+/// One line of what is allowed or what to do. Thousands of findings say the same.
+#[derive(Debug, Clone)]
+pub(crate) enum Help {
+    Fixed(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for Help {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Help::Fixed(line) => line,
+            Help::Shared(line) => line,
+        }
+    }
+}
+
+impl From<&'static str> for Help {
+    fn from(line: &'static str) -> Help {
+        Help::Fixed(line)
+    }
+}
+
+impl From<String> for Help {
+    fn from(line: String) -> Help {
+        Help::Shared(line.into())
+    }
+}
+
+impl From<Arc<str>> for Help {
+    fn from(line: Arc<str>) -> Help {
+        Help::Shared(line)
+    }
+}
+
 /// Something that a rule has against a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
     pub(crate) rule: Rule,
     pub(crate) level: Level,
     pub(crate) place: Place,
-    pub(crate) message: String,
-    /// What is allowed and what to do, a line each. Shared: thousands of findings say the same.
-    pub(crate) help: Vec<Arc<str>>,
-    pub(crate) edit: Option<Edit>,
+    pub(crate) message: Cow<'static, str>,
+    /// What is allowed and what to do, a line each.
+    pub(crate) help: Vec<Help>,
+    /// In a box: most findings have none.
+    pub(crate) edit: Option<Box<Edit>>,
     /// Which of the file's uses it is about, so that an exception can be matched.
     pub(crate) about: Option<usize>,
 }

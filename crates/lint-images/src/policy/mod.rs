@@ -12,6 +12,7 @@ pub(crate) use file::{DigestRule, RoleRule, TagRule};
 pub(crate) use load::{find, load};
 pub(crate) use matching::{ImagePattern, Version, list};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ use dockerfile::ImageReference;
 use globset::GlobSet;
 
 use crate::model::{Level, Role, Rule};
+use crate::rules::hygiene::add_labels;
 
 /// A policy, checked.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ struct Texts {
     registries: Arc<str>,
     images: BTreeMap<Role, Arc<str>>,
     see: BTreeMap<Rule, Arc<str>>,
+    labels: Arc<str>,
 }
 
 /// A registry that may be used, or organisations of it.
@@ -118,6 +121,7 @@ impl Policy {
                 .into_iter()
                 .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
                 .collect(),
+            labels: add_labels(&self.labels.iter().map(String::as_str).collect::<Vec<_>>()).into(),
         })
     }
 
@@ -137,6 +141,11 @@ impl Policy {
     /// "see ADR-028, …"
     pub(crate) fn see(&self, rule: Rule) -> Arc<str> {
         self.texts().see.get(&rule).map_or_else(|| "".into(), Arc::clone)
+    }
+
+    /// "add LABEL …", with all labels.
+    pub(crate) fn all_labels(&self) -> Arc<str> {
+        Arc::clone(&self.texts().labels)
     }
 
     /// The approved images of a role, in the policy's order.
@@ -163,7 +172,7 @@ impl Policy {
     }
 
     /// The image that a declared mirror stands for, or the image itself.
-    pub(crate) fn unmirrored(&self, image: &ImageReference) -> ImageReference {
+    pub(crate) fn unmirrored<'a>(&self, image: &'a ImageReference) -> Cow<'a, ImageReference> {
         let found = self.mirrors.iter().find_map(|mirror| {
             let rest = mirror.mirror.rest_of(image)?;
             let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
@@ -173,7 +182,7 @@ impl Policy {
                 .unwrap_or_default();
             format!("{}/{rest}{tag}{digest}", mirror.of.text()).parse().ok()
         });
-        found.unwrap_or_else(|| image.clone())
+        found.map_or(Cow::Borrowed(image), Cow::Owned)
     }
 
     /// The registry entry that covers an image.

@@ -2,7 +2,7 @@
 
 use dockerfile::{Base, Dockerfile, Images, Instruction, Keyword};
 
-use crate::model::{File, Finding, Places, Role, Rule};
+use crate::model::{File, Finding, Help, Places, Role, Rule};
 use crate::policy::Policy;
 
 /// Judges the last stage of a Dockerfile, with the stages that it begins with.
@@ -63,14 +63,11 @@ fn user(
         .rev()
         .find(|each| each.keyword() == Keyword::User);
     let (place, message) = match last {
-        Some(user) if is_root(user.arguments()) => {
-            (places.place(user.span()), "the result runs as root".to_owned())
-        }
+        Some(user) if is_root(user.arguments()) => (places.place(user.span()), "the result runs as root"),
         Some(_) => return None,
         None => (
             places.place(from.keyword_span()),
-            "the result runs as the user of its base image, which is root unless that says otherwise"
-                .to_owned(),
+            "the result runs as the user of its base image, which is root unless that says otherwise",
         ),
     };
     Some(
@@ -86,7 +83,7 @@ fn labels(
     places: &Places<'_>,
     policy: &Policy,
 ) -> Option<Finding> {
-    let set: Vec<String> = instructions
+    let set: Vec<&str> = instructions
         .iter()
         .filter(|each| each.keyword() == Keyword::Label)
         .flat_map(|each| each.quoted_words(escape))
@@ -95,35 +92,44 @@ fn labels(
                 .next()
                 .unwrap_or_default()
                 .trim_matches(['"', '\''])
-                .to_owned()
         })
         .collect();
     let missing: Vec<_> = policy
         .labels
         .iter()
-        .filter(|label| !set.contains(label))
         .map(String::as_str)
+        .filter(|label| !set.contains(label))
         .collect();
     if missing.is_empty() {
         return None;
     }
-    let message = format!("the result has no label {}", missing.join(", "));
-    let example: Vec<_> = missing.iter().map(|label| format!("{label}=\"…\"")).collect();
+    let message = ["the result has no label ", &missing.join(", ")].concat();
     let finding = Finding::new(Rule::Hygiene, policy, places.place(from.keyword_span()), message);
-    Some(finding.help(format!("add LABEL {}", example.join(" "))))
+    Some(finding.help(match set.is_empty() {
+        true => Help::from(policy.all_labels()),
+        false => add_labels(&missing).into(),
+    }))
+}
+
+/// "add LABEL …"
+pub(crate) fn add_labels(missing: &[&str]) -> String {
+    let example: Vec<_> = missing.iter().map(|label| format!("{label}=\"…\"")).collect();
+    format!("add LABEL {}", example.join(" "))
 }
 
 /// `HEALTHCHECK CMD ["curl", …] || exit 1` is a shell's text that looks like an exec form: the array is never run as one.
 fn health_check(instructions: &[&Instruction<'_>], places: &Places<'_>, policy: &Policy) -> Option<Finding> {
-    let mixed = instructions.iter().find(|each| {
+    let mut checks = instructions
+        .iter()
+        .filter(|each| each.keyword() == Keyword::Healthcheck);
+    let mixed = checks.find(|each| {
         let command = each
             .arguments()
             .split_once(char::is_whitespace)
             .map_or("", |(_, command)| command.trim_start());
-        each.keyword() == Keyword::Healthcheck && command.starts_with('[') && !each.is_json()
+        command.starts_with('[') && !each.is_json()
     })?;
-    let message =
-        "HEALTHCHECK mixes the exec and the shell form, so its array is read by a shell as a test".to_owned();
+    let message = "HEALTHCHECK mixes the exec and the shell form, so its array is read by a shell as a test";
     let finding = Finding::new(Rule::Hygiene, policy, places.place(mixed.span()), message);
     Some(finding.help("write a JSON array and nothing behind it, or a shell command without brackets"))
 }

@@ -1,6 +1,6 @@
 //! An image from a registry that is not approved: why it may look right, and what to write.
 
-use super::image::Judge;
+use super::image::{Judge, suggestion};
 use crate::model::{Finding, Rule};
 
 impl Judge<'_> {
@@ -41,14 +41,10 @@ impl Judge<'_> {
             },
         };
         let exact = self.full_name().filter(|_| rule == Rule::Registry && short);
-        let edit = match &exact {
-            Some(text) => self.edit(text.clone(), true),
-            None => self.replacement(false),
-        };
-        let suggestion = match &exact {
-            Some(text) => format!("edit: write {text}"),
-            None => self.suggestion(),
-        };
+        let certain = exact.is_some();
+        let instead = exact.or_else(|| self.instead());
+        let suggestion = suggestion(instead.as_deref());
+        let edit = instead.and_then(|text| self.edit(text, certain));
         let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
         if rule == Rule::Mirror {
             finding = finding.help("declare it under [[mirrors]] of the policy, if it is one");
