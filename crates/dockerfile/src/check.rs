@@ -133,25 +133,32 @@ fn names(name: &str, words: QuotedWords<'_>) -> Option<String> {
     if words.peek().is_none() {
         return Some(at_least_one(name));
     }
-    words
-        .any(|word| word.starts_with('='))
-        .then(|| format!("{name} names can not be blank"))
+    words.any(|word| word.starts_with('=')).then(|| blank(name))
+}
+
+fn blank(name: &str) -> String {
+    format!("{name} names can not be blank")
 }
 
 /// `NAME=VALUE …`, or the old form `NAME VALUE`.
-fn pairs(name: &str, arguments: &str, words: QuotedWords<'_>) -> Option<String> {
-    match words.clone().next() {
-        Some(first) if !first.contains('=') => {
-            let has_value = arguments.contains(split::BLANKS);
-            (!has_value).then(|| format!("{name} must have two arguments"))
-        }
-        _ => match words.clone().find(|word| !word.contains('=')) {
-            Some(word) => Some(format!(
-                "can't find = in {word:?}: it must be of the form name=value"
-            )),
-            None => names(name, words),
-        },
+fn pairs(name: &str, arguments: &str, mut words: QuotedWords<'_>) -> Option<String> {
+    let Some(first) = words.next() else {
+        return Some(at_least_one(name));
+    };
+    if !first.contains('=') {
+        let has_value = arguments.contains(split::BLANKS);
+        return (!has_value).then(|| format!("{name} must have two arguments"));
     }
+    let mut has_blank = first.starts_with('=');
+    for word in words {
+        if !word.contains('=') {
+            return Some(format!(
+                "can't find = in {word:?}: it must be of the form name=value"
+            ));
+        }
+        has_blank |= word.starts_with('=');
+    }
+    has_blank.then(|| blank(name))
 }
 
 fn is_none(arguments: &str) -> bool {

@@ -186,7 +186,11 @@ impl<'a> Lexer<'a> {
         pattern: bool,
     ) -> Result<(String, Vec<String>), ExpansionError> {
         self.word.clear();
-        let mut text = String::new();
+        // The whole text has its room at once; what is within braces is short.
+        let mut text = match stop {
+            None => String::with_capacity(self.rest.len()),
+            Some(_) => String::new(),
+        };
         let mut words = Words::default();
         loop {
             let plain = self.plain_text(stop);

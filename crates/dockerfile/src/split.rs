@@ -184,20 +184,37 @@ impl<'a> Iterator for QuotedWords<'a> {
 impl QuotedWords<'_> {
     /// Where the first word ends, and whether what follows counts.
     fn end(&self) -> (usize, bool) {
+        let bytes = self.rest.as_bytes();
         let mut quote = None;
-        let mut chars = self.rest.char_indices();
-        while let Some((at, next)) = chars.next() {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
             match quote {
-                None if next.is_whitespace() => return (at, true),
-                None if next == '\'' || next == '"' => quote = Some(next),
-                Some(end) if next == end => quote = None,
+                None if self.blank_at(at, byte) => return (at, true),
+                None if byte == b'\'' || byte == b'"' => quote = Some(byte),
+                Some(end) if byte == end => quote = None,
                 _ => {}
             }
+            at += 1;
             // An escape character takes the next one with it; at the end of the line it is dropped.
-            if next == self.escape && quote != Some('\'') && chars.next().is_none() {
-                return (at, false);
+            if char::from(byte) == self.escape && quote != Some(b'\'') {
+                let Some(escaped) = self.rest[at..].chars().next() else {
+                    return (at - 1, false);
+                };
+                at += escaped.len_utf8();
             }
         }
         (self.rest.len(), false)
+    }
+
+    /// Whether a blank begins here, Unicode's blanks too.
+    fn blank_at(&self, at: usize, byte: u8) -> bool {
+        match byte.is_ascii() {
+            true => char::from(byte).is_whitespace(),
+            false => self
+                .rest
+                .get(at..)
+                .and_then(|rest| rest.chars().next())
+                .is_some_and(char::is_whitespace),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What is found: uses of images, findings about them, edits.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -237,39 +236,47 @@ pub(crate) struct Edit {
     pub(crate) certain: bool,
 }
 
-/// One line of what is allowed or what to do. Thousands of findings say the same.
+/// A line that is shown. Thousands of findings say the same.
 #[derive(Debug, Clone)]
-pub(crate) enum Help {
+pub(crate) enum Text {
     Fixed(&'static str),
     Shared(Arc<str>),
+    Own(Box<str>),
 }
 
-impl Deref for Help {
+impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
         match self {
-            Help::Fixed(line) => line,
-            Help::Shared(line) => line,
+            Text::Fixed(line) => line,
+            Text::Shared(line) => line,
+            Text::Own(line) => line,
         }
     }
 }
 
-impl From<&'static str> for Help {
-    fn from(line: &'static str) -> Help {
-        Help::Fixed(line)
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
     }
 }
 
-impl From<String> for Help {
-    fn from(line: String) -> Help {
-        Help::Shared(line.into())
+impl From<&'static str> for Text {
+    fn from(line: &'static str) -> Text {
+        Text::Fixed(line)
     }
 }
 
-impl From<Arc<str>> for Help {
-    fn from(line: Arc<str>) -> Help {
-        Help::Shared(line)
+impl From<String> for Text {
+    fn from(line: String) -> Text {
+        Text::Own(line.into())
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(line: Arc<str>) -> Text {
+        Text::Shared(line)
     }
 }
 
@@ -279,9 +286,9 @@ pub(crate) struct Finding {
     pub(crate) rule: Rule,
     pub(crate) level: Level,
     pub(crate) place: Place,
-    pub(crate) message: Cow<'static, str>,
+    pub(crate) message: Text,
     /// What is allowed and what to do, a line each.
-    pub(crate) help: Vec<Help>,
+    pub(crate) help: Vec<Text>,
     /// In a box: most findings have none.
     pub(crate) edit: Option<Box<Edit>>,
     /// Which of the file's uses it is about, so that an exception can be matched.

@@ -98,7 +98,7 @@ fn lines(file: &File, findings: &[&Finding]) -> String {
             each.message
         );
         for line in &each.help {
-            let _ = writeln!(text, "  {}", &**line);
+            let _ = writeln!(text, "  {line}");
         }
     }
     text

@@ -45,7 +45,7 @@ fn show(out: &mut String, file: &File, finding: &Finding, colour: bool) {
         let _ = writeln!(out, "{}", shown.trim_end());
     }
     for line in help {
-        let _ = writeln!(out, "{bold}help:{reset} {}", &**line);
+        let _ = writeln!(out, "{bold}help:{reset} {line}");
     }
 }
 

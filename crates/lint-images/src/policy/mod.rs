@@ -19,8 +19,8 @@ use std::sync::{Arc, OnceLock};
 use dockerfile::ImageReference;
 use globset::GlobSet;
 
-use crate::model::{Level, Role, Rule};
-use crate::rules::hygiene::add_labels;
+use crate::model::{Level, Role, Rule, Text};
+use crate::rules::hygiene::no_label;
 
 /// A policy, checked.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Texts {
     registries: Arc<str>,
     images: BTreeMap<Role, Arc<str>>,
     see: BTreeMap<Rule, Arc<str>>,
-    labels: Arc<str>,
+    no_label: (Arc<str>, Arc<str>),
 }
 
 /// A registry that may be used, or organisations of it.
@@ -121,7 +121,7 @@ impl Policy {
                 .into_iter()
                 .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
                 .collect(),
-            labels: add_labels(&self.labels.iter().map(String::as_str).collect::<Vec<_>>()).into(),
+            no_label: self.missing_labels(),
         })
     }
 
@@ -143,9 +143,16 @@ impl Policy {
         self.texts().see.get(&rule).map_or_else(|| "".into(), Arc::clone)
     }
 
-    /// "add LABEL …", with all labels.
-    pub(crate) fn all_labels(&self) -> Arc<str> {
-        Arc::clone(&self.texts().labels)
+    /// That all labels are missing, and what to add.
+    pub(crate) fn no_label(&self) -> (Text, Text) {
+        let (message, help) = self.texts().no_label.clone();
+        (message.into(), help.into())
+    }
+
+    fn missing_labels(&self) -> (Arc<str>, Arc<str>) {
+        let all: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let (message, help) = no_label(&all);
+        ((*message).into(), (*help).into())
     }
 
     /// The approved images of a role, in the policy's order.

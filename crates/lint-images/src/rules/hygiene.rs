@@ -2,7 +2,7 @@
 
 use dockerfile::{Base, Dockerfile, Images, Instruction, Keyword};
 
-use crate::model::{File, Finding, Help, Places, Role, Rule};
+use crate::model::{File, Finding, Places, Role, Rule, Text};
 use crate::policy::Policy;
 
 /// Judges the last stage of a Dockerfile, with the stages that it begins with.
@@ -103,18 +103,20 @@ fn labels(
     if missing.is_empty() {
         return None;
     }
-    let message = ["the result has no label ", &missing.join(", ")].concat();
-    let finding = Finding::new(Rule::Hygiene, policy, places.place(from.keyword_span()), message);
-    Some(finding.help(match set.is_empty() {
-        true => Help::from(policy.all_labels()),
-        false => add_labels(&missing).into(),
-    }))
+    // Most stages have none of them.
+    let (message, help) = match missing.len() == policy.labels.len() {
+        true => policy.no_label(),
+        false => no_label(&missing),
+    };
+    let place = places.place(from.keyword_span());
+    Some(Finding::new(Rule::Hygiene, policy, place, message).help(help))
 }
 
-/// "add LABEL …"
-pub(crate) fn add_labels(missing: &[&str]) -> String {
+/// That labels are missing, and what to add.
+pub(crate) fn no_label(missing: &[&str]) -> (Text, Text) {
+    let message = format!("the result has no label {}", missing.join(", "));
     let example: Vec<_> = missing.iter().map(|label| format!("{label}=\"…\"")).collect();
-    format!("add LABEL {}", example.join(" "))
+    (message.into(), format!("add LABEL {}", example.join(" ")).into())
 }
 
 /// `HEALTHCHECK CMD ["curl", …] || exit 1` is a shell's text that looks like an exec form: the array is never run as one.

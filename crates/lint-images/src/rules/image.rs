@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use dockerfile::ImageReference;
 
 use super::tags::{describe, fits, out_of_bounds, wanted_tag};
-use crate::model::{Edit, File, Finding, Help, NoImage, Role, Rule, Use};
+use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Text, Use};
 use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, list};
 
 /// Judges the images of a file.
@@ -256,7 +256,7 @@ impl Judge<'_> {
 }
 
 /// What to write: the image that a reference was meant to be, where one is known.
-pub(super) fn suggestion(instead: Option<&str>) -> Help {
+pub(super) fn suggestion(instead: Option<&str>) -> Text {
     match instead {
         Some(image) => ["edit: write ", image].concat().into(),
         None => "edit: use one of these images, or ask for an exception in the exceptions file".into(),

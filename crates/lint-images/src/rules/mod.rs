@@ -11,19 +11,12 @@ pub(crate) use consistency::check as check_consistency;
 pub(crate) use exceptions::apply as apply_exceptions;
 pub(crate) use image::check as check_images;
 
-use std::borrow::Cow;
-
-use crate::model::{Edit, Finding, Help, Level, Place, Rule};
+use crate::model::{Edit, Finding, Level, Place, Rule, Text};
 use crate::policy::Policy;
 
 impl Finding {
     /// A finding at the level that the policy gives its rule.
-    pub(crate) fn new(
-        rule: Rule,
-        policy: &Policy,
-        place: Place,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Finding {
+    pub(crate) fn new(rule: Rule, policy: &Policy, place: Place, message: impl Into<Text>) -> Finding {
         let level = policy.level(rule);
         Finding {
             rule,
@@ -36,7 +29,7 @@ impl Finding {
         }
     }
 
-    pub(crate) fn help(mut self, line: impl Into<Help>) -> Finding {
+    pub(crate) fn help(mut self, line: impl Into<Text>) -> Finding {
         self.help.push(line.into());
         self
     }

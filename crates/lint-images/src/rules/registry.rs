@@ -9,7 +9,10 @@ impl Judge<'_> {
         let domain = self.written.domain();
         let declared = self.undeclared_mirror();
         let short = self.is_short();
-        let (rule, message) = match (declared, short, self.look_alike()) {
+        // What a host looks like costs the most to find out, so only where nothing else is the matter.
+        let plain = declared.is_none() && !short;
+        let look_alike = plain.then(|| self.look_alike()).flatten();
+        let (rule, message) = match (declared, short, look_alike) {
             (Some(of), ..) => (Rule::Mirror, format!("{domain} is no declared mirror of {of}")),
             (_, true, _) => (
                 Rule::Registry,
@@ -58,11 +61,10 @@ impl Judge<'_> {
 
     /// Written without a registry.
     fn is_short(&self) -> bool {
-        !self
-            .shown()
-            .to_ascii_lowercase()
-            .starts_with(&self.written.domain().to_ascii_lowercase())
-            && !self.shown().starts_with("index.docker.io/")
+        let (shown, domain) = (self.shown(), self.written.domain());
+        let start = shown.as_bytes().get(..domain.len());
+        !start.is_some_and(|start| start.eq_ignore_ascii_case(domain.as_bytes()))
+            && !shown.starts_with("index.docker.io/")
     }
 
     /// `mirror.example/registry.access.redhat.com/ubi9/ubi`: the approved registry that the path begins with.

@@ -14,6 +14,7 @@ pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usi
     let places = Places::new(text);
     file.is_dockerfile = true;
     file.allowances = allowances(text);
+    file.uses.reserve_exact(images.references.len());
     for reference in std::mem::take(&mut images.references) {
         let stage = reference
             .stage
