@@ -64,6 +64,9 @@ fn known_flags(keyword: Keyword, arguments: &str) -> Option<&'static [&'static s
 }
 
 fn flags(body: &Body, arguments: &str) -> Vec<String> {
+    if body.pieces.flags.is_empty() {
+        return Vec::new();
+    }
     let Some(known) = known_flags(body.keyword, arguments) else {
         return Vec::new();
     };

@@ -73,6 +73,16 @@ pub(crate) fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
     if rest.is_empty() || rest.contains('<') {
         return Ok(None);
     }
+    if rest
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        // As nearly all are written: there is nothing in it that the lexer would see otherwise.
+        return Ok(Some(Opening {
+            name: rest.to_owned(),
+            chomp,
+        }));
+    }
     let unquoted = Mode {
         keep_unset: true,
         ..Mode::default()

@@ -298,9 +298,17 @@ fn is_component(text: &str) -> bool {
     if !is_word(first) || !is_word(last) {
         return false;
     }
-    bytes.split(|&byte| is_word(byte)).all(|separator| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&byte| byte == b'-')
-    })
+    let mut rest = bytes;
+    while let Some(start) = rest.iter().position(|&byte| !is_word(byte)) {
+        let length = rest[start..].iter().position(|&byte| is_word(byte));
+        // The last byte is of a word, so there is one.
+        let (separator, after) = rest[start..].split_at(length.unwrap_or(rest.len() - start));
+        if !(matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|&byte| byte == b'-')) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 fn is_tag(text: &str) -> bool {

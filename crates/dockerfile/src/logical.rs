@@ -73,6 +73,8 @@ pub(crate) struct Lines<'a> {
     position: usize,
     /// Number of the line that was given last, 1-based; 0 before the first.
     pub(crate) number: usize,
+    /// Where the lines begin that were given, and the one behind them.
+    pub(crate) index: LineIndex,
 }
 
 /// A physical line: `text` without trailing carriage returns and line feed.
@@ -90,6 +92,7 @@ impl<'a> Lines<'a> {
             text,
             position: 0,
             number: 0,
+            index: LineIndex::with_room(text),
         }
     }
 
@@ -107,7 +110,10 @@ impl<'a> Iterator for Lines<'a> {
             return None;
         }
         let (line, length) = match memchr::memchr(b'\n', rest.as_bytes()) {
-            Some(end) => (&rest[..end], end + 1),
+            Some(end) => {
+                self.index.starts.push(self.position + end + 1);
+                (&rest[..end], end + 1)
+            }
             None => (rest, rest.len()),
         };
         let start = self.position;
@@ -122,7 +128,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// Turns byte offsets into lines and columns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LineIndex {
     starts: Vec<usize>,
 }
@@ -130,10 +136,16 @@ pub struct LineIndex {
 impl LineIndex {
     /// Indexes a text.
     pub fn new(text: &str) -> Self {
-        // Room for lines of the usual length: most texts need no more.
+        let mut index = LineIndex::with_room(text);
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes());
+        index.starts.extend(ends.map(|end| end + 1));
+        index
+    }
+
+    /// The first line, with room for lines of the usual length: most texts need no more.
+    fn with_room(text: &str) -> Self {
         let mut starts = Vec::with_capacity(text.len() / 16 + 1);
         starts.push(0);
-        starts.extend(memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1));
         LineIndex { starts }
     }
 

@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::directive::{self, Directive, Repeated};
 use crate::heredoc::{self, Heredoc, Opening};
 use crate::keyword::Keyword;
-use crate::logical::{Line, Lines, Logical};
-use crate::split::{self, Flag, Pieces};
+use crate::logical::{Line, LineIndex, Lines, Logical};
+use crate::split::{self, Flag, Pieces, trim_start};
 
 /// The longest physical line, in bytes, that the reference front end reads.
 const LONGEST_LINE: usize = 65_535;
@@ -27,6 +27,8 @@ pub struct Dockerfile<'a> {
     pub instructions: Vec<Instruction<'a>>,
     /// Why the reference front end refuses to read the file. Empty for a file that it reads.
     pub problems: Vec<Problem>,
+    /// Where its lines begin.
+    pub lines: LineIndex,
 }
 
 /// One instruction with its place in the source.
@@ -147,8 +149,10 @@ impl<'a> Parser<'a> {
             escape: '\\',
             directives: Vec::new(),
             syntax: directive::detect_syntax(source),
-            instructions: Vec::new(),
+            // One for each 48 bytes is more than most files have.
+            instructions: Vec::with_capacity((source.len() / 48 + 1).min(64)),
             problems: Vec::new(),
+            lines: LineIndex::default(),
         };
         Parser {
             file,
@@ -164,7 +168,7 @@ impl<'a> Parser<'a> {
                 1 => line.text.strip_prefix('\u{feff}').unwrap_or(line.text),
                 _ => line.text,
             };
-            let text = text.trim_start();
+            let text = trim_start(text);
             let start = line.start + (text.as_ptr() as usize - line.text.as_ptr() as usize);
             self.directive(text, start);
             if text.is_empty() || text.starts_with('#') {
@@ -175,6 +179,7 @@ impl<'a> Parser<'a> {
         if self.file.instructions.is_empty() && self.file.problems.is_empty() {
             self.problem(self.lines.number.max(1), 0..0, "file with no instructions");
         }
+        self.file.lines = self.lines.index;
         self.file
     }
 
@@ -233,7 +238,7 @@ impl<'a> Parser<'a> {
         self.pieces.clear();
         while continues {
             let Some(next) = self.next_line() else { break };
-            let visible = next.text.trim_start();
+            let visible = trim_start(next.text);
             if visible.is_empty() || visible.starts_with('#') {
                 continue;
             }

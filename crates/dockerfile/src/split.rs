@@ -33,10 +33,21 @@ pub(crate) struct Pieces {
     pub(crate) arguments: Range<usize>,
 }
 
+/// A text without the blanks in front. Mostly there are none, which its first byte says.
+pub(crate) fn trim_start(text: &str) -> &str {
+    match text.bytes().next() {
+        Some(byte) if byte.is_ascii_graphic() => text,
+        _ => text.trim_start(),
+    }
+}
+
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let slice = text[range.clone()].trim_start();
+    let slice = trim_start(&text[range.clone()]);
     let start = range.end - slice.len();
-    start..start + slice.trim_end().len()
+    match slice.bytes().next_back() {
+        Some(byte) if byte.is_ascii_graphic() => start..range.end,
+        _ => start..start + slice.trim_end().len(),
+    }
 }
 
 /// Splits the part of `text` in `range`.

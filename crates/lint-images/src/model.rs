@@ -1,10 +1,11 @@
 //! What is found: uses of images, findings about them, edits.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use dockerfile::{ImageReference, LineIndex};
+use dockerfile::{Dockerfile, ImageReference, LineIndex};
 use serde::{Deserialize, Serialize};
 
 /// What an image is for.
@@ -190,14 +191,22 @@ pub(crate) struct Place {
 /// Turns spans into places, for one text.
 pub(crate) struct Places<'a> {
     text: &'a str,
-    lines: LineIndex,
+    lines: Cow<'a, LineIndex>,
 }
 
 impl<'a> Places<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Places {
             text,
-            lines: LineIndex::new(text),
+            lines: Cow::Owned(LineIndex::new(text)),
+        }
+    }
+
+    /// Those of a Dockerfile, whose lines are known.
+    pub(crate) fn of(parsed: &'a Dockerfile<'_>) -> Self {
+        Places {
+            text: parsed.source,
+            lines: Cow::Borrowed(&parsed.lines),
         }
     }
 

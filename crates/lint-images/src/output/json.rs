@@ -67,8 +67,8 @@ fn references(json: &mut Json, file: &File) {
         json.text("path", Some(&file.path));
         json.number("line", Some(each.line));
         json.number("column", Some(each.place.column));
-        json.text("kind", Some(each.kind));
-        json.text("role", Some(each.role.name()));
+        json.word("kind", each.kind);
+        json.word("role", each.role.name());
         json.text("stage", each.stage.as_deref());
         json.text("raw", Some(&each.raw));
         json.text("expanded", each.expanded.as_deref());
@@ -85,8 +85,8 @@ fn findings(json: &mut Json, file: &File) {
         json.text("path", Some(&file.path));
         json.number("line", Some(each.place.line));
         json.number("column", Some(each.place.column));
-        json.text("rule", Some(each.rule.id()));
-        json.text("level", Some(each.level.name()));
+        json.word("rule", each.rule.id());
+        json.word("level", each.level.name());
         json.text("message", Some(&each.message));
         json.lines("help", &each.help);
         json.edit("edit", each.edit.as_deref());
@@ -145,6 +145,14 @@ impl Json {
         self.out.push(',');
     }
 
+    /// A text of our own, with nothing to escape.
+    fn word(&mut self, name: &str, value: &str) {
+        self.name(name);
+        for part in ["\"", value, "\","] {
+            self.out.push_str(part);
+        }
+    }
+
     fn text(&mut self, name: &str, value: Option<&str>) {
         match value {
             None => self.member(name, "null"),
@@ -190,42 +198,34 @@ fn decimal(out: &mut String, number: usize) {
     out.extend(char::from_digit((number % 10) as u32, 10));
 }
 
-/// How much of a text is looked at for something to escape before it is gone through byte by byte.
-const STRETCH: usize = 32;
-
 /// Writes a text as the inside of a JSON string.
 fn escape(out: &mut String, text: &str) {
-    let has_meaning = |byte: u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    let bytes = text.as_bytes();
+    // The least byte of all, since that is found many bytes at a time: control characters are rare.
+    if bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
+        return text.chars().for_each(|each| escape_character(out, each));
+    }
     let mut copied = 0;
-    for (index, stretch) in text.as_bytes().chunks(STRETCH).enumerate() {
-        // Without a way out of the loop, so that many bytes are looked at together: most have nothing to escape.
-        if !stretch
-            .iter()
-            .fold(false, |found, byte| found | has_meaning(*byte))
-        {
-            continue;
-        }
-        for (at, byte) in stretch.iter().enumerate().filter(|(_, byte)| has_meaning(**byte)) {
-            let at = index * STRETCH + at;
-            out.push_str(&text[copied..at]);
-            copied = at + 1;
-            escape_byte(out, *byte);
-        }
+    for at in memchr::memchr2_iter(b'"', b'\\', bytes) {
+        out.push_str(&text[copied..at]);
+        out.push('\\');
+        copied = at;
     }
     out.push_str(&text[copied..]);
 }
 
-fn escape_byte(out: &mut String, byte: u8) {
-    out.push_str(match byte {
-        b'"' => "\\\"",
-        b'\\' => "\\\\",
-        b'\n' => "\\n",
-        b'\r' => "\\r",
-        b'\t' => "\\t",
-        0x08 => "\\b",
-        0x0c => "\\f",
-        other => return out.push_str(&format!("\\u{other:04x}")),
-    });
+fn escape_character(out: &mut String, each: char) {
+    match each {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        ..' ' => out.push_str(&format!("\\u{:04x}", u32::from(each))),
+        each => out.push(each),
+    }
 }
 
 #[cfg(test)]

@@ -40,11 +40,13 @@ fn inherited<'a, 'b>(parsed: &'a Dockerfile<'b>, images: &Images, stage: usize) 
     while let Some(Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
         chain.push(base);
     }
-    chain
-        .iter()
-        .rev()
-        .flat_map(|index| &parsed.instructions[images.stages[*index].instructions.clone()])
-        .collect()
+    let stages = chain.iter().rev().map(|index| &images.stages[*index]);
+    let count = stages.clone().map(|stage| stage.instructions.len()).sum();
+    let mut found = Vec::with_capacity(count);
+    for stage in stages {
+        found.extend(&parsed.instructions[stage.instructions.clone()]);
+    }
+    found
 }
 
 fn is_root(user: &str) -> bool {

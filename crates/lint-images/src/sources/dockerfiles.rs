@@ -11,7 +11,7 @@ use crate::rules;
 pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usize>) {
     let parsed = dockerfile::parse(text);
     let mut images = dockerfile::images(&parsed, &policy.build_arguments);
-    let places = Places::new(text);
+    let places = Places::of(&parsed);
     file.is_dockerfile = true;
     file.allowances = allowances(text);
     file.uses.reserve_exact(images.references.len());
@@ -37,6 +37,9 @@ pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usi
             image,
         });
     }
+    // About as many as there will be.
+    let problems = parsed.problems.len() + images.problems.len();
+    file.findings.reserve_exact(file.uses.len() + problems + 2);
     refused(file, &parsed, &images, &places, policy);
     if let Some(at) = bad {
         let line = text[..text.floor_char_boundary(at)].matches('\n').count() + 1;

@@ -11,6 +11,9 @@ pub(crate) use discover::{Input, Inputs, from_arguments, from_index, read_all};
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::model::{Allowance, File, NotJudged, Place};
 use crate::policy::Policy;
@@ -121,7 +124,8 @@ const MARK: &str = "lint-images: allow ";
 
 /// The exceptions in comments: each is about the next line that is no comment, or about its own.
 pub(crate) fn allowances(text: &str) -> Vec<Allowance> {
-    if memchr::memmem::find(text.as_bytes(), MARK.as_bytes()).is_none() {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+    if FINDER.find(text.as_bytes()).is_none() {
         return Vec::new();
     }
     let mut found = Vec::new();
