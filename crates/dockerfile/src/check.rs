@@ -139,6 +139,10 @@ fn names(name: &str, words: QuotedWords<'_>) -> Option<String> {
     words.any(|word| word.starts_with('=')).then(|| blank(name))
 }
 
+fn has_equals(word: &str) -> bool {
+    memchr::memchr(b'=', word.as_bytes()).is_some()
+}
+
 fn blank(name: &str) -> String {
     format!("{name} names can not be blank")
 }
@@ -148,13 +152,13 @@ fn pairs(name: &str, arguments: &str, mut words: QuotedWords<'_>) -> Option<Stri
     let Some(first) = words.next() else {
         return Some(at_least_one(name));
     };
-    if !first.contains('=') {
+    if !has_equals(first) {
         let has_value = arguments.contains(split::BLANKS);
         return (!has_value).then(|| format!("{name} must have two arguments"));
     }
     let mut has_blank = first.starts_with('=');
     for word in words {
-        if !word.contains('=') {
+        if !has_equals(word) {
             return Some(format!(
                 "can't find = in {word:?}: it must be of the form name=value"
             ));

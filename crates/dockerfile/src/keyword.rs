@@ -51,9 +51,10 @@ const KEYWORDS: [(&str, Keyword); 18] = [
 impl Keyword {
     /// Any case will do.
     pub(crate) fn of(text: &str) -> Keyword {
+        let first = text.bytes().next().map(|byte| byte.to_ascii_uppercase());
         KEYWORDS
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .find(|(name, _)| name.bytes().next() == first && name.eq_ignore_ascii_case(text))
             .map_or(Keyword::Unknown, |(_, it)| *it)
     }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod directive;
+mod exec;
 mod heredoc;
 mod image;
 mod keyword;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::directive::{self, Directive, Repeated};
+use crate::exec::{Json, json_strings};
 use crate::heredoc::{self, Heredoc, Opening};
 use crate::keyword::Keyword;
 use crate::logical::{Line, LineIndex, Lines, Logical};
@@ -343,54 +344,5 @@ pub(crate) fn without_escape(line: &str, escape: char) -> (&str, bool) {
     match visible.strip_suffix(escape) {
         Some(before) if !before.ends_with(escape) => (before, true),
         _ => (line, false),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Json {
-    No,
-    Strings,
-    OtherValues,
-}
-
-fn json_strings(arguments: &str) -> Json {
-    let arguments = arguments.trim_start();
-    if !arguments.starts_with('[') {
-        return Json::No;
-    }
-    if is_plain_array(arguments) {
-        return Json::Strings;
-    }
-    match serde_json::from_str::<Vec<serde_json::Value>>(arguments) {
-        Ok(values) if values.iter().all(serde_json::Value::is_string) => Json::Strings,
-        Ok(_) => Json::OtherValues,
-        Err(_) => Json::No,
-    }
-}
-
-/// Whether a text is an array of strings without escapes, which is how nearly all are written: what this says no to is
-/// read in full.
-fn is_plain_array(text: &str) -> bool {
-    const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
-    let mut separator = '[';
-    let mut rest = text;
-    loop {
-        let Some(string) = rest
-            .strip_prefix(separator)
-            .and_then(|rest| rest.trim_start_matches(BLANKS).strip_prefix('"'))
-        else {
-            return false;
-        };
-        let end = string
-            .bytes()
-            .position(|byte| matches!(byte, b'"' | b'\\' | ..b' '));
-        let Some(after) = end.and_then(|end| string[end..].strip_prefix('"')) else {
-            return false;
-        };
-        rest = after.trim_start_matches(BLANKS);
-        if let Some(end) = rest.strip_prefix(']') {
-            return end.trim_start_matches(BLANKS).is_empty();
-        }
-        separator = ',';
     }
 }

@@ -90,10 +90,8 @@ fn labels(
         .filter(|each| each.keyword() == Keyword::Label)
         .flat_map(|each| each.quoted_words(escape))
         .map(|word| {
-            word.split('=')
-                .next()
-                .unwrap_or_default()
-                .trim_matches(['"', '\''])
+            let end = memchr::memchr(b'=', word.as_bytes());
+            word[..end.unwrap_or(word.len())].trim_matches(['"', '\''])
         })
         .collect();
     let missing: Vec<_> = policy

@@ -116,7 +116,7 @@ fn below<T: Send>(
             // What can't be listed is reported where it is read; a folder that may not be entered has no files here.
             if let Some(input) = entry
                 .ok()
-                .and_then(|entry| input_of(&entry, folder, prefix, policy))
+                .and_then(|entry| input_of(entry, folder, prefix, policy))
             {
                 let one = make(input, &mut buffer);
                 made.lock().unwrap_or_else(PoisonError::into_inner).push(one);
@@ -127,7 +127,7 @@ fn below<T: Send>(
     made.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn input_of(entry: &DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
+fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
     if !entry.file_type().is_some_and(|kind| kind.is_file()) {
         return None;
     }
@@ -141,7 +141,7 @@ fn input_of(entry: &DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> O
     (!policy.excluded.is_match(&shown)).then(|| Input {
         path: shown,
         form,
-        content: Content::Path(path.to_owned()),
+        content: Content::Path(entry.into_path()),
     })
 }
 
