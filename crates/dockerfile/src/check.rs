@@ -1,9 +1,11 @@
 //! What the front end refuses in an instruction by itself: flags it does not know, arguments that are missing.
 
+use std::borrow::Cow;
+
 use crate::heredoc;
 use crate::keyword::Keyword;
 use crate::parse::Body;
-use crate::split;
+use crate::split::{self, QuotedWords};
 
 /// All reasons why the front end refuses an instruction, whatever stands around it. What `FROM` begins with is judged
 /// elsewhere, and so is the form of numbers and durations, which no image depends on.
@@ -13,19 +15,17 @@ pub(crate) fn refusals(text: &str, body: &Body, escape: char) -> Vec<String> {
     let words = || split::quoted_words(text, body.pieces.arguments.clone(), escape);
     match body.keyword {
         Keyword::Add | Keyword::Copy => found.extend(sources(text, body)),
-        Keyword::Arg => found.extend(names("ARG", &words())),
-        Keyword::Env => found.extend(pairs("ENV", arguments, &words())),
-        Keyword::Label => found.extend(pairs("LABEL", arguments, &words())),
+        Keyword::Arg => found.extend(names("ARG", words())),
+        Keyword::Env => found.extend(pairs("ENV", arguments, words())),
+        Keyword::Label => found.extend(pairs("LABEL", arguments, words())),
         Keyword::Healthcheck => found.extend(health_check(body, arguments)),
         Keyword::Shell => found.extend(shell(body, arguments)),
         Keyword::Volume => found.extend(volumes(body, arguments)),
         Keyword::Maintainer | Keyword::Stopsignal | Keyword::User | Keyword::Workdir => {
-            let name = format!("{:?}", body.keyword).to_uppercase();
-            found.extend(
-                arguments
-                    .is_empty()
-                    .then(|| format!("{name} requires exactly one argument")),
-            );
+            found.extend(arguments.is_empty().then(|| {
+                let name = format!("{:?}", body.keyword).to_uppercase();
+                format!("{name} requires exactly one argument")
+            }));
         }
         Keyword::Expose => found.extend(arguments.is_empty().then(|| at_least_one("EXPOSE"))),
         Keyword::Onbuild => found.extend(arguments.is_empty().then(|| at_least_one("ONBUILD"))),
@@ -64,6 +64,9 @@ fn known_flags(keyword: Keyword, arguments: &str) -> Option<&'static [&'static s
 }
 
 fn flags(body: &Body, arguments: &str) -> Vec<String> {
+    if body.pieces.flags.is_empty() {
+        return Vec::new();
+    }
     let Some(known) = known_flags(body.keyword, arguments) else {
         return Vec::new();
     };
@@ -103,15 +106,19 @@ fn sources(text: &str, body: &Body) -> Option<String> {
     } else {
         "COPY"
     };
-    let words: Vec<String> = match body.json {
-        true => strings(&text[range]),
-        false => split::words(text, range)
-            .into_iter()
-            .map(|word| text[word].to_owned())
-            .collect(),
+    let (destination, has_source) = match body.json {
+        true => {
+            let mut words = strings(&text[range]);
+            (words.pop().map(Cow::Owned), !words.is_empty())
+        }
+        false => {
+            let mut words = split::words(text, range);
+            let last = words.next_back().map(|word| Cow::Borrowed(&text[word]));
+            (last, words.next().is_some())
+        }
     };
-    match words.last() {
-        Some(last) if words.len() >= 2 => matches!(heredoc::opening(last), Ok(Some(_)))
+    match destination {
+        Some(last) if has_source => matches!(heredoc::opening(&last), Ok(Some(_)))
             .then(|| format!("{name} cannot accept a heredoc as a destination")),
         _ => Some(format!(
             "{name} requires at least two arguments: what is copied and where to"
@@ -124,30 +131,41 @@ fn strings(array: &str) -> Vec<String> {
     serde_json::from_str(array.trim_start()).unwrap_or_default()
 }
 
-fn names(name: &str, words: &[String]) -> Option<String> {
-    if words.is_empty() {
+fn names(name: &str, words: QuotedWords<'_>) -> Option<String> {
+    let mut words = words.peekable();
+    if words.peek().is_none() {
         return Some(at_least_one(name));
     }
-    words
-        .iter()
-        .any(|word| word.starts_with('='))
-        .then(|| format!("{name} names can not be blank"))
+    words.any(|word| word.starts_with('=')).then(|| blank(name))
+}
+
+fn has_equals(word: &str) -> bool {
+    memchr::memchr(b'=', word.as_bytes()).is_some()
+}
+
+fn blank(name: &str) -> String {
+    format!("{name} names can not be blank")
 }
 
 /// `NAME=VALUE …`, or the old form `NAME VALUE`.
-fn pairs(name: &str, arguments: &str, words: &[String]) -> Option<String> {
-    match words.first() {
-        Some(first) if !first.contains('=') => {
-            let has_value = arguments.contains(split::BLANKS);
-            (!has_value).then(|| format!("{name} must have two arguments"))
-        }
-        _ => match words.iter().find(|word| !word.contains('=')) {
-            Some(word) => Some(format!(
-                "can't find = in {word:?}: it must be of the form name=value"
-            )),
-            None => names(name, words),
-        },
+fn pairs(name: &str, arguments: &str, mut words: QuotedWords<'_>) -> Option<String> {
+    let Some(first) = words.next() else {
+        return Some(at_least_one(name));
+    };
+    if !has_equals(first) {
+        let has_value = arguments.contains(split::BLANKS);
+        return (!has_value).then(|| format!("{name} must have two arguments"));
     }
+    let mut has_blank = first.starts_with('=');
+    for word in words {
+        if !has_equals(word) {
+            return Some(format!(
+                "can't find = in {word:?}: it must be of the form name=value"
+            ));
+        }
+        has_blank |= word.starts_with('=');
+    }
+    has_blank.then(|| blank(name))
 }
 
 fn is_none(arguments: &str) -> bool {

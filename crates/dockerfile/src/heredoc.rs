@@ -34,10 +34,14 @@ impl Opening {
     }
 }
 
+/// Whether there is a `<<`. Most lines have not even one `<`, and to prepare a search for two bytes costs more.
+fn has_marker(line: &[u8]) -> bool {
+    memchr::memchr_iter(b'<', line).any(|at| line.get(at + 1) == Some(&b'<'))
+}
+
 /// The documents that a logical line opens, in order.
-/// The document that a word opens, if it is of that form.
 pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
-    if memchr::memmem::find(line.as_bytes(), b"<<").is_none() {
+    if !has_marker(line.as_bytes()) {
         return Ok(Vec::new());
     }
     let mode = Mode {
@@ -68,6 +72,16 @@ pub(crate) fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
     let rest = rest.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
     if rest.is_empty() || rest.contains('<') {
         return Ok(None);
+    }
+    if rest
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        // As nearly all are written: there is nothing in it that the lexer would see otherwise.
+        return Ok(Some(Opening {
+            name: rest.to_owned(),
+            chomp,
+        }));
     }
     let unquoted = Mode {
         keep_unset: true,

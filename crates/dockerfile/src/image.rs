@@ -7,9 +7,11 @@
 //! A first part is a domain if it is `localhost`, or holds `.`, `:` or an upper-case letter; without one the domain
 //! is `docker.io`, and there a path of one part is in `library/`.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 const DEFAULT_DOMAIN: &str = "docker.io";
+const DEFAULT_FOLDER: &str = "library/";
 const LEGACY_DOMAIN: &str = "index.docker.io";
 const LONGEST_PATH: usize = 255;
 const LONGEST_TAG: usize = 128;
@@ -21,56 +23,69 @@ const LONGEST_TAG: usize = 128;
 /// assert_eq!((image.domain(), image.path(), image.tag()), ("docker.io", "library/alpine", None));
 /// assert_eq!(image.to_string(), "docker.io/library/alpine:latest");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageReference {
-    domain: String,
-    path: String,
-    tag: Option<String>,
-    digest: Option<String>,
+    /// Domain, path, and what is written of tag and digest, in one piece: the parts of it are looked at, not kept.
+    text: String,
+    domain_end: usize,
+    path_end: usize,
+    /// The end of the path where there is no tag.
+    tag_end: usize,
 }
 
 impl ImageReference {
     /// Registry host with its port, as written (hosts are case-insensitive; compare them so).
     pub fn domain(&self) -> &str {
-        &self.domain
+        &self.text[..self.domain_end]
     }
 
     /// Repository without the registry: `library/alpine`.
     pub fn path(&self) -> &str {
-        &self.path
+        match self.domain_end {
+            0 => self.repository(),
+            end => &self.text[end + 1..self.path_end],
+        }
     }
 
     /// Tag, where one is written.
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        self.text[self.path_end..self.tag_end].strip_prefix(':')
     }
 
     /// Digest with its algorithm: `sha256:…`.
     pub fn digest(&self) -> Option<&str> {
-        self.digest.as_deref()
+        self.text[self.tag_end..].strip_prefix('@')
     }
 
     /// Domain and path: `docker.io/library/alpine`.
-    pub fn repository(&self) -> String {
-        match self.domain.as_str() {
-            "" => self.path.clone(),
-            domain => format!("{domain}/{}", self.path),
-        }
+    pub fn repository(&self) -> &str {
+        &self.text[..self.path_end]
+    }
+
+    fn parts(&self) -> (&str, &str, Option<&str>, Option<&str>) {
+        (self.domain(), self.path(), self.tag(), self.digest())
+    }
+}
+
+impl Ord for ImageReference {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for ImageReference {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 /// The full form; `:latest` where neither a tag nor a digest is written, since that is what is pulled.
 impl fmt::Display for ImageReference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.repository())?;
-        match (&self.tag, &self.digest) {
-            (None, None) => formatter.write_str(":latest"),
-            (tag, digest) => {
-                tag.iter().try_for_each(|tag| write!(formatter, ":{tag}"))?;
-                digest
-                    .iter()
-                    .try_for_each(|digest| write!(formatter, "@{digest}"))
-            }
+        formatter.write_str(&self.text)?;
+        match self.path_end == self.text.len() {
+            true => formatter.write_str(":latest"),
+            false => Ok(()),
         }
     }
 }
@@ -135,33 +150,53 @@ impl std::str::FromStr for ImageReference {
         if text.len() == 64 && text.bytes().all(is_lower_hex) {
             return Err(ReferenceError::Identifier(text.to_owned()));
         }
-        let (domain, rest) = split_domain(text);
-        let repository = rest.split(':').next().unwrap_or_default();
-        if repository.to_lowercase() != repository {
-            return Err(ReferenceError::Uppercase(repository.to_owned()));
+        let (domain, folder, rest) = split_domain(text);
+        // Up to the colon, so with the folder in front: that is in lower case.
+        let name = rest.split(':').next().unwrap_or_default();
+        if !is_lowercase(name) {
+            return Err(ReferenceError::Uppercase(format!("{folder}{name}")));
         }
-        let full = format!("{domain}/{rest}");
+        let mut full = String::with_capacity(domain.len() + 1 + folder.len() + rest.len());
+        for part in [domain, "/", folder, rest] {
+            full.push_str(part);
+        }
         match split(&full) {
-            Some(parts) => parts.check(),
+            Some(parts) => {
+                let [domain_end, path_end, tag_end] = parts.check()?;
+                Ok(ImageReference {
+                    text: full,
+                    domain_end,
+                    path_end,
+                    tag_end,
+                })
+            }
             None if split(&full.to_lowercase()).is_some() => Err(ReferenceError::NameUppercase),
             None => Err(ReferenceError::Format),
         }
     }
 }
 
-fn split_domain(text: &str) -> (&str, String) {
+fn is_lowercase(text: &str) -> bool {
+    match text.is_ascii() {
+        true => !text.bytes().any(|byte| byte.is_ascii_uppercase()),
+        false => text.to_lowercase() == text,
+    }
+}
+
+/// The domain, the folder that is in front of a path of one part where no other is written, and the rest.
+fn split_domain(text: &str) -> (&str, &'static str, &str) {
     let Some((first, rest)) = text.split_once('/') else {
-        return (DEFAULT_DOMAIN, format!("library/{text}"));
+        return (DEFAULT_DOMAIN, DEFAULT_FOLDER, text);
     };
-    let is_domain = first == "localhost" || first.contains(['.', ':']) || first.to_lowercase() != first;
+    let is_domain = first == "localhost" || first.contains(['.', ':']) || !is_lowercase(first);
     let (domain, rest) = match first {
         LEGACY_DOMAIN => (DEFAULT_DOMAIN, rest),
         first if is_domain => (first, rest),
         _ => (DEFAULT_DOMAIN, text),
     };
     match domain == DEFAULT_DOMAIN && !rest.contains('/') {
-        true => (domain, format!("library/{rest}")),
-        false => (domain, rest.to_owned()),
+        true => (domain, DEFAULT_FOLDER, rest),
+        false => (domain, "", rest),
     }
 }
 
@@ -198,7 +233,8 @@ fn split(text: &str) -> Option<Parts<'_>> {
 }
 
 impl Parts<'_> {
-    fn check(self) -> Result<ImageReference, ReferenceError> {
+    /// Where domain, path and tag end in the text.
+    fn check(self) -> Result<[usize; 3], ReferenceError> {
         let Parts {
             domain,
             path,
@@ -211,12 +247,10 @@ impl Parts<'_> {
         if let Some(digest) = digest {
             check_digest(digest)?;
         }
-        Ok(ImageReference {
-            domain: domain.to_owned(),
-            path: path.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest: digest.map(str::to_owned),
-        })
+        let slash = usize::from(!domain.is_empty());
+        let path_end = domain.len() + slash + path.len();
+        let tag_end = path_end + tag.map_or(0, |tag| 1 + tag.len());
+        Ok([domain.len(), path_end, tag_end])
     }
 }
 
@@ -264,9 +298,17 @@ fn is_component(text: &str) -> bool {
     if !is_word(first) || !is_word(last) {
         return false;
     }
-    bytes.split(|&byte| is_word(byte)).all(|separator| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&byte| byte == b'-')
-    })
+    let mut rest = bytes;
+    while let Some(start) = rest.iter().position(|&byte| !is_word(byte)) {
+        let length = rest[start..].iter().position(|&byte| is_word(byte));
+        // The last byte is of a word, so there is one.
+        let (separator, after) = rest[start..].split_at(length.unwrap_or(rest.len() - start));
+        if !(matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|&byte| byte == b'-')) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 fn is_tag(text: &str) -> bool {

@@ -26,33 +26,35 @@ pub enum Keyword {
     Unknown,
 }
 
+/// The most frequent first: they are looked for in this order.
 const KEYWORDS: [(&str, Keyword); 18] = [
-    ("ADD", Keyword::Add),
-    ("ARG", Keyword::Arg),
-    ("CMD", Keyword::Cmd),
-    ("COPY", Keyword::Copy),
-    ("ENTRYPOINT", Keyword::Entrypoint),
-    ("ENV", Keyword::Env),
-    ("EXPOSE", Keyword::Expose),
-    ("FROM", Keyword::From),
-    ("HEALTHCHECK", Keyword::Healthcheck),
-    ("LABEL", Keyword::Label),
-    ("MAINTAINER", Keyword::Maintainer),
-    ("ONBUILD", Keyword::Onbuild),
     ("RUN", Keyword::Run),
-    ("SHELL", Keyword::Shell),
-    ("STOPSIGNAL", Keyword::Stopsignal),
-    ("USER", Keyword::User),
-    ("VOLUME", Keyword::Volume),
+    ("COPY", Keyword::Copy),
+    ("FROM", Keyword::From),
+    ("ENV", Keyword::Env),
+    ("ARG", Keyword::Arg),
+    ("LABEL", Keyword::Label),
     ("WORKDIR", Keyword::Workdir),
+    ("CMD", Keyword::Cmd),
+    ("ENTRYPOINT", Keyword::Entrypoint),
+    ("USER", Keyword::User),
+    ("EXPOSE", Keyword::Expose),
+    ("ADD", Keyword::Add),
+    ("HEALTHCHECK", Keyword::Healthcheck),
+    ("VOLUME", Keyword::Volume),
+    ("SHELL", Keyword::Shell),
+    ("ONBUILD", Keyword::Onbuild),
+    ("STOPSIGNAL", Keyword::Stopsignal),
+    ("MAINTAINER", Keyword::Maintainer),
 ];
 
 impl Keyword {
     /// Any case will do.
     pub(crate) fn of(text: &str) -> Keyword {
+        let first = text.bytes().next().map(|byte| byte.to_ascii_uppercase());
         KEYWORDS
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .find(|(name, _)| name.bytes().next() == first && name.eq_ignore_ascii_case(text))
             .map_or(Keyword::Unknown, |(_, it)| *it)
     }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod directive;
+mod exec;
 mod heredoc;
 mod image;
 mod keyword;
@@ -16,6 +17,7 @@ mod split;
 mod stages;
 mod substitution;
 mod uses;
+mod variables;
 
 pub use directive::Directive;
 pub use heredoc::Heredoc;

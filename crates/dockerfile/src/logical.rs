@@ -7,24 +7,39 @@ use std::ops::Range;
 #[derive(Debug, Clone)]
 pub(crate) struct Logical<'a> {
     text: Cow<'a, str>,
-    /// (where a piece begins in `text`, where it begins in the source), ascending.
-    pieces: Vec<(usize, usize)>,
+    /// Where its text begins in the source.
+    source: usize,
+    /// Where further pieces begin in `text`, and where in the source; ascending.
+    more: Vec<(usize, usize)>,
 }
 
 impl<'a> Logical<'a> {
     pub(crate) fn new(text: &'a str, source: usize) -> Self {
         Logical {
             text: Cow::Borrowed(text),
-            pieces: vec![(0, source)],
+            source,
+            more: Vec::new(),
         }
     }
 
-    pub(crate) fn push(&mut self, text: &str, source: usize) {
-        if text.is_empty() {
-            return;
+    /// Pieces with their places in the source, put together in one go.
+    pub(crate) fn joined(first: &'a str, source: usize, more: &[(&str, usize)]) -> Self {
+        if more.is_empty() {
+            return Logical::new(first, source);
         }
-        self.pieces.push((self.text.len(), source));
-        self.text.to_mut().push_str(text);
+        let length = more.iter().map(|(piece, _)| piece.len()).sum::<usize>();
+        let mut text = String::with_capacity(first.len() + length);
+        text.push_str(first);
+        let mut starts = Vec::with_capacity(more.len());
+        for (piece, source) in more {
+            starts.push((text.len(), *source));
+            text.push_str(piece);
+        }
+        Logical {
+            text: Cow::Owned(text),
+            source,
+            more: starts,
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -42,8 +57,11 @@ impl<'a> Logical<'a> {
     }
 
     fn offset(&self, at: usize) -> usize {
-        let index = self.pieces.partition_point(|(start, _)| *start <= at);
-        let (start, source) = self.pieces[index.saturating_sub(1)];
+        let index = self.more.partition_point(|(start, _)| *start <= at);
+        let (start, source) = match index.checked_sub(1) {
+            Some(piece) => self.more[piece],
+            None => (0, self.source),
+        };
         source + (at - start)
     }
 }
@@ -55,6 +73,8 @@ pub(crate) struct Lines<'a> {
     position: usize,
     /// Number of the line that was given last, 1-based; 0 before the first.
     pub(crate) number: usize,
+    /// Where the lines begin that were given, and the one behind them.
+    pub(crate) index: LineIndex,
 }
 
 /// A physical line: `text` without trailing carriage returns and line feed.
@@ -72,6 +92,7 @@ impl<'a> Lines<'a> {
             text,
             position: 0,
             number: 0,
+            index: LineIndex::with_room(text),
         }
     }
 
@@ -89,7 +110,10 @@ impl<'a> Iterator for Lines<'a> {
             return None;
         }
         let (line, length) = match memchr::memchr(b'\n', rest.as_bytes()) {
-            Some(end) => (&rest[..end], end + 1),
+            Some(end) => {
+                self.index.starts.push(self.position + end + 1);
+                (&rest[..end], end + 1)
+            }
             None => (rest, rest.len()),
         };
         let start = self.position;
@@ -104,7 +128,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// Turns byte offsets into lines and columns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LineIndex {
     starts: Vec<usize>,
 }
@@ -112,8 +136,16 @@ pub struct LineIndex {
 impl LineIndex {
     /// Indexes a text.
     pub fn new(text: &str) -> Self {
-        let mut starts = vec![0];
-        starts.extend(memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1));
+        let mut index = LineIndex::with_room(text);
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes());
+        index.starts.extend(ends.map(|end| end + 1));
+        index
+    }
+
+    /// The first line, with room for lines of the usual length: most texts need no more.
+    fn with_room(text: &str) -> Self {
+        let mut starts = Vec::with_capacity(text.len() / 16 + 1);
+        starts.push(0);
         LineIndex { starts }
     }
 

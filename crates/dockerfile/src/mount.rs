@@ -1,5 +1,7 @@
 //! `RUN --mount=…`: one line of comma-separated values, of which the image that it mounts from matters here.
 
+use std::borrow::Cow;
+
 /// What a mount says of its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountSource {
@@ -39,7 +41,7 @@ pub(crate) fn mount_source(value: &str) -> MountSource {
 }
 
 /// The fields of one line of comma-separated values; `"` quotes a whole field and `""` in it is a quote.
-fn fields(line: &str) -> Result<Vec<String>, &'static str> {
+fn fields(line: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
     let mut rest = line;
     let mut fields = Vec::new();
     if rest.is_empty() {
@@ -48,7 +50,7 @@ fn fields(line: &str) -> Result<Vec<String>, &'static str> {
     loop {
         if let Some(quoted) = rest.strip_prefix('"') {
             let (field, after) = quoted_field(quoted)?;
-            fields.push(field);
+            fields.push(Cow::Owned(field));
             match after.strip_prefix(',') {
                 Some(next) => rest = next,
                 None => return Ok(fields),
@@ -62,7 +64,7 @@ fn fields(line: &str) -> Result<Vec<String>, &'static str> {
         if field.contains('"') {
             return Err("failed to parse csv mounts: bare \" in non-quoted field");
         }
-        fields.push(field.to_owned());
+        fields.push(Cow::Borrowed(field));
         match next {
             Some(next) => rest = next,
             None => return Ok(fields),

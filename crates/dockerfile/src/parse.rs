@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::directive::{self, Directive, Repeated};
+use crate::exec::{Json, json_strings};
 use crate::heredoc::{self, Heredoc, Opening};
 use crate::keyword::Keyword;
-use crate::logical::{Line, Lines, Logical};
-use crate::split::{self, Flag, Pieces};
+use crate::logical::{Line, LineIndex, Lines, Logical};
+use crate::split::{self, Flag, Pieces, trim_start};
 
 /// The longest physical line, in bytes, that the reference front end reads.
 const LONGEST_LINE: usize = 65_535;
@@ -27,6 +28,8 @@ pub struct Dockerfile<'a> {
     pub instructions: Vec<Instruction<'a>>,
     /// Why the reference front end refuses to read the file. Empty for a file that it reads.
     pub problems: Vec<Problem>,
+    /// Where its lines begin.
+    pub lines: LineIndex,
 }
 
 /// One instruction with its place in the source.
@@ -34,8 +37,8 @@ pub struct Dockerfile<'a> {
 pub struct Instruction<'a> {
     pub(crate) logical: Logical<'a>,
     pub(crate) body: Body,
-    /// The instruction that `ONBUILD` keeps for later.
-    pub(crate) trigger: Option<Body>,
+    /// The instruction that `ONBUILD` keeps for later. In a box, since few instructions have one.
+    pub(crate) trigger: Option<Box<Body>>,
     /// 1-based line on which it begins.
     pub line: usize,
     /// 1-based line on which it ends, here-documents included.
@@ -87,7 +90,7 @@ impl Instruction<'_> {
     }
 
     /// Words of the arguments (`ARG`, `ENV`, `LABEL`), blanks within quotes kept, quotes and escapes too.
-    pub fn quoted_words(&self, escape: char) -> Vec<String> {
+    pub fn quoted_words(&self, escape: char) -> impl Iterator<Item = &str> {
         split::quoted_words(self.logical.text(), self.body.pieces.arguments.clone(), escape)
     }
 
@@ -136,6 +139,8 @@ struct Parser<'a> {
     file: Dockerfile<'a>,
     lines: Lines<'a>,
     directives: directive::Reader,
+    /// The further pieces of the line that is being joined; kept for its room.
+    pieces: Vec<(&'a str, usize)>,
 }
 
 impl<'a> Parser<'a> {
@@ -145,13 +150,16 @@ impl<'a> Parser<'a> {
             escape: '\\',
             directives: Vec::new(),
             syntax: directive::detect_syntax(source),
-            instructions: Vec::new(),
+            // One for each 48 bytes is more than most files have.
+            instructions: Vec::with_capacity((source.len() / 48 + 1).min(64)),
             problems: Vec::new(),
+            lines: LineIndex::default(),
         };
         Parser {
             file,
             lines: Lines::new(source),
             directives: directive::Reader::default(),
+            pieces: Vec::new(),
         }
     }
 
@@ -161,7 +169,7 @@ impl<'a> Parser<'a> {
                 1 => line.text.strip_prefix('\u{feff}').unwrap_or(line.text),
                 _ => line.text,
             };
-            let text = text.trim_start();
+            let text = trim_start(text);
             let start = line.start + (text.as_ptr() as usize - line.text.as_ptr() as usize);
             self.directive(text, start);
             if text.is_empty() || text.starts_with('#') {
@@ -172,6 +180,7 @@ impl<'a> Parser<'a> {
         if self.file.instructions.is_empty() && self.file.problems.is_empty() {
             self.problem(self.lines.number.max(1), 0..0, "file with no instructions");
         }
+        self.file.lines = self.lines.index;
         self.file
     }
 
@@ -227,17 +236,20 @@ impl<'a> Parser<'a> {
     fn instruction(&mut self, text: &'a str, start: usize) {
         let line = self.lines.number;
         let (first, mut continues) = without_escape(text, self.file.escape);
-        let mut logical = Logical::new(first, start);
+        self.pieces.clear();
         while continues {
             let Some(next) = self.next_line() else { break };
-            let visible = next.text.trim_start();
+            let visible = trim_start(next.text);
             if visible.is_empty() || visible.starts_with('#') {
                 continue;
             }
             let (more, goes_on) = without_escape(next.text, self.file.escape);
-            logical.push(more, next.start);
+            if !more.is_empty() {
+                self.pieces.push((more, next.start));
+            }
             continues = goes_on;
         }
+        let logical = Logical::joined(first, start, &self.pieces);
         let mut instruction = self.split(logical, line);
         self.read_heredocs(&mut instruction);
         instruction.end_line = self.lines.number;
@@ -249,7 +261,7 @@ impl<'a> Parser<'a> {
         let body = self.body(&logical, whole, line);
         let arguments = body.pieces.arguments.clone();
         let trigger = (body.keyword == Keyword::Onbuild && !arguments.is_empty())
-            .then(|| self.body(&logical, arguments, line));
+            .then(|| Box::new(self.body(&logical, arguments, line)));
         Instruction {
             logical,
             body,
@@ -286,7 +298,7 @@ impl<'a> Parser<'a> {
     }
 
     fn read_heredocs(&mut self, instruction: &mut Instruction<'a>) {
-        let body = instruction.trigger.as_ref().unwrap_or(&instruction.body);
+        let body = instruction.trigger.as_deref().unwrap_or(&instruction.body);
         if !body.keyword.takes_heredocs() || body.json {
             return;
         }
@@ -332,23 +344,5 @@ pub(crate) fn without_escape(line: &str, escape: char) -> (&str, bool) {
     match visible.strip_suffix(escape) {
         Some(before) if !before.ends_with(escape) => (before, true),
         _ => (line, false),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Json {
-    No,
-    Strings,
-    OtherValues,
-}
-
-fn json_strings(arguments: &str) -> Json {
-    if !arguments.trim_start().starts_with('[') {
-        return Json::No;
-    }
-    match serde_json::from_str::<Vec<serde_json::Value>>(arguments.trim_start()) {
-        Ok(values) if values.iter().all(serde_json::Value::is_string) => Json::Strings,
-        Ok(_) => Json::OtherValues,
-        Err(_) => Json::No,
     }
 }

@@ -1,12 +1,13 @@
 //! From instructions to outside images: which names are stages, which are images, and what they expand to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::check;
 use crate::image::{ImageReference, ReferenceError};
 use crate::parse::{Body, Dockerfile, Instruction, Problem};
 use crate::shell::ExpansionError;
+use crate::variables::Variables;
 
 /// How a file refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,8 +146,8 @@ pub fn images(file: &Dockerfile<'_>, arguments: &BuildArguments) -> Images {
     let mut reader = Reader {
         file,
         arguments,
-        names: HashMap::new(),
-        values: BTreeMap::new(),
+        names: BTreeMap::new(),
+        values: Variables::new(file, arguments),
         out: Images::default(),
     };
     reader.syntax();
@@ -164,9 +165,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) file: &'a Dockerfile<'a>,
     pub(crate) arguments: &'a BuildArguments,
     /// Stages by their names in lower case; a later one replaces an earlier one.
-    pub(crate) names: HashMap<String, usize>,
+    pub(crate) names: BTreeMap<String, usize>,
     /// What variables of `FROM` stand for.
-    pub(crate) values: BTreeMap<String, String>,
+    pub(crate) values: Variables<'a>,
     pub(crate) out: Images,
 }
 

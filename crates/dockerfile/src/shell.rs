@@ -186,9 +186,20 @@ impl<'a> Lexer<'a> {
         pattern: bool,
     ) -> Result<(String, Vec<String>), ExpansionError> {
         self.word.clear();
-        let mut text = String::new();
+        // The whole text has its room at once; what is within braces is short.
+        let mut text = match stop {
+            None => String::with_capacity(self.rest.len()),
+            Some(_) => String::new(),
+        };
         let mut words = Words::default();
-        while let Some(next) = self.peek() {
+        loop {
+            let plain = self.plain_text(stop);
+            if !plain.is_empty() {
+                self.word.push_str(plain);
+                text.push_str(plain);
+                words.inside = true;
+            }
+            let Some(next) = self.peek() else { break };
             if Some(next) == stop {
                 self.next();
                 return Ok((text, self.finish(words)));
@@ -232,6 +243,20 @@ impl<'a> Lexer<'a> {
             )),
             None => Ok((text, self.finish(words))),
         }
+    }
+
+    /// Takes what has no meaning but itself, up to where a word may end.
+    fn plain_text(&mut self, stop: Option<char>) -> &'a str {
+        let rest = self.rest;
+        let has_meaning = |next: char| {
+            next == self.escape
+                || Some(next) == stop
+                || next.is_whitespace()
+                || matches!(next, '$' | '\'' | '"' | '<')
+        };
+        let (plain, rest) = rest.split_at(rest.find(has_meaning).unwrap_or(rest.len()));
+        self.rest = rest;
+        plain
     }
 
     fn add(&mut self, words: &mut Words, next: char) {

@@ -33,17 +33,28 @@ pub(crate) struct Pieces {
     pub(crate) arguments: Range<usize>,
 }
 
+/// A text without the blanks in front. Mostly there are none, which its first byte says.
+pub(crate) fn trim_start(text: &str) -> &str {
+    match text.bytes().next() {
+        Some(byte) if byte.is_ascii_graphic() => text,
+        _ => text.trim_start(),
+    }
+}
+
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let slice = &text[range.clone()];
-    let start = range.start + (slice.len() - slice.trim_start().len());
-    start..start + slice.trim().len()
+    let slice = trim_start(&text[range.clone()]);
+    let start = range.end - slice.len();
+    match slice.bytes().next_back() {
+        Some(byte) if byte.is_ascii_graphic() => start..range.end,
+        _ => start..start + slice.trim_end().len(),
+    }
 }
 
 /// Splits the part of `text` in `range`.
 pub(crate) fn split(text: &str, range: Range<usize>, escape: char) -> Pieces {
     let range = trimmed(text, range);
     let line = &text[range.clone()];
-    let Some(length) = line.find(BLANKS) else {
+    let Some(length) = line.bytes().position(is_blank) else {
         return Pieces {
             keyword: range.clone(),
             flags: Vec::new(),
@@ -51,20 +62,22 @@ pub(crate) fn split(text: &str, range: Range<usize>, escape: char) -> Pieces {
         };
     };
     let keyword = range.start..range.start + length;
-    let after = line.len() - line[length..].trim_start_matches(BLANKS).len();
-    let (flags, rest) = flags(line, after, escape);
-    let flags = flags
-        .into_iter()
-        .map(|Flag { text, range: at }| Flag {
-            text,
-            range: range.start + at.start..range.start + at.end,
-        })
-        .collect();
+    let blanks = line[length..].bytes().take_while(|byte| is_blank(*byte));
+    let after = length + blanks.count();
+    let (mut flags, rest) = flags(line, after, escape);
+    for Flag { range: at, .. } in &mut flags {
+        *at = range.start + at.start..range.start + at.end;
+    }
     Pieces {
         keyword,
         flags,
         arguments: trimmed(text, range.start + rest..range.end),
     }
+}
+
+/// The same of bytes: none of them is part of another character.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b'\t' | 0x0b | 0x0c | b'\r' | b' ')
 }
 
 /// Whether a byte ends a flag. The front end looks at bytes as if they were characters, so the second halves of some
@@ -107,7 +120,9 @@ fn on_boundary(line: &str, at: usize) -> usize {
 
 /// One flag from `start`: its text, whether it had quotes, where it ends.
 fn flag(bytes: &[u8], start: usize, escape: char) -> (String, bool, usize) {
-    let mut text = Vec::new();
+    let length = bytes[start..].iter().position(|byte| is_blank_byte(*byte));
+    // As long as it is without quotes and escapes, which is how nearly all are written.
+    let mut text = Vec::with_capacity(length.unwrap_or(bytes.len() - start));
     let mut quote = None;
     let mut quoted = false;
     let mut at = start;
@@ -138,52 +153,79 @@ fn flag(bytes: &[u8], start: usize, escape: char) -> (String, bool, usize) {
 }
 
 /// Words between blanks, as ranges of `text`.
-pub(crate) fn words(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
-    let slice = &text[range.clone()];
+pub(crate) fn words(text: &str, range: Range<usize>) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let start = range.start;
+    let slice = &text[range];
     slice
         .split(BLANKS)
         .filter(|word| !word.is_empty())
-        .map(|word| {
-            let start = range.start + (word.as_ptr() as usize - slice.as_ptr() as usize);
-            start..start + word.len()
+        .map(move |word| {
+            let at = start + (word.as_ptr() as usize - slice.as_ptr() as usize);
+            at..at + word.len()
         })
-        .collect()
 }
 
 /// Words of `ARG`, `LABEL` and the like: blanks within quotes are text, quotes and escapes stay.
-pub(crate) fn quoted_words(text: &str, range: Range<usize>, escape: char) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    let mut blank_counts = false;
-    let mut chars = text[range].chars().peekable();
-    while let Some(next) = chars.next() {
-        if quote.is_none() && next.is_whitespace() {
-            if blank_counts || !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
-            blank_counts = false;
-            continue;
-        }
-        match quote {
-            None if next == '\'' || next == '"' => {
-                quote = Some(next);
-                blank_counts = true;
-            }
-            Some(end) if next == end => quote = None,
-            _ => {}
-        }
-        if next == escape && quote != Some('\'') {
-            // At the end of the line it is dropped, else it takes the next character with it.
-            let Some(escaped) = chars.next() else { break };
-            word.push(next);
-            word.push(escaped);
-            continue;
-        }
-        word.push(next);
+pub(crate) fn quoted_words(text: &str, range: Range<usize>, escape: char) -> QuotedWords<'_> {
+    QuotedWords {
+        rest: &text[range],
+        escape,
     }
-    if blank_counts || !word.is_empty() {
-        words.push(word);
+}
+
+/// The words that are still to come. Quotes and escapes stay, so each is a piece of the text as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct QuotedWords<'a> {
+    rest: &'a str,
+    escape: char,
+}
+
+impl<'a> Iterator for QuotedWords<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.rest = self.rest.trim_start();
+        let (end, goes_on) = self.end();
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = if goes_on { rest } else { "" };
+        (!word.is_empty()).then_some(word)
     }
-    words
+}
+
+impl QuotedWords<'_> {
+    /// Where the first word ends, and whether what follows counts.
+    fn end(&self) -> (usize, bool) {
+        let bytes = self.rest.as_bytes();
+        let mut quote = None;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match quote {
+                None if self.blank_at(at, byte) => return (at, true),
+                None if byte == b'\'' || byte == b'"' => quote = Some(byte),
+                Some(end) if byte == end => quote = None,
+                _ => {}
+            }
+            at += 1;
+            // An escape character takes the next one with it; at the end of the line it is dropped.
+            if char::from(byte) == self.escape && quote != Some(b'\'') {
+                let Some(escaped) = self.rest[at..].chars().next() else {
+                    return (at - 1, false);
+                };
+                at += escaped.len_utf8();
+            }
+        }
+        (self.rest.len(), false)
+    }
+
+    /// Whether a blank begins here, Unicode's blanks too.
+    fn blank_at(&self, at: usize, byte: u8) -> bool {
+        match byte.is_ascii() {
+            true => char::from(byte).is_whitespace(),
+            false => self
+                .rest
+                .get(at..)
+                .and_then(|rest| rest.chars().next())
+                .is_some_and(char::is_whitespace),
+        }
+    }
 }

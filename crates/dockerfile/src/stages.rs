@@ -1,6 +1,5 @@
 //! Stages: what `FROM` begins with, by the `ARG`s in front of it.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::keyword::Keyword;
@@ -12,7 +11,6 @@ use crate::split;
 impl Reader<'_> {
     /// Reads global ARGs and FROMs. Only ARGs before the first FROM count for it.
     pub(crate) fn stages(&mut self) {
-        self.values = self.platform_values();
         let instructions = &self.file.instructions;
         for (index, instruction) in instructions.iter().enumerate() {
             self.refusals(instruction, &instruction.body);
@@ -46,55 +44,22 @@ impl Reader<'_> {
         }
     }
 
-    /// The arguments that the front end sets itself.
-    fn platform_values(&self) -> BTreeMap<String, String> {
-        let target = self
-            .file
-            .instructions
-            .iter()
-            .rev()
-            .find(|each| each.keyword() == Keyword::From);
-        let target = target
-            .and_then(stage_name)
-            .unwrap_or_else(|| "default".to_owned());
-        let defaults = [
-            ("BUILDPLATFORM", "linux/amd64"),
-            ("BUILDOS", "linux"),
-            ("BUILDOSVERSION", ""),
-            ("BUILDARCH", "amd64"),
-            ("BUILDVARIANT", ""),
-            ("TARGETPLATFORM", "linux/amd64"),
-            ("TARGETOS", "linux"),
-            ("TARGETOSVERSION", ""),
-            ("TARGETARCH", "amd64"),
-            ("TARGETVARIANT", ""),
-            ("TARGETSTAGE", target.as_str()),
-        ];
-        let given =
-            |name: &str, default: &str| self.arguments.get(name).map_or(default.to_owned(), String::clone);
-        defaults
-            .iter()
-            .map(|(name, default)| ((*name).to_owned(), given(name, default)))
-            .collect()
-    }
-
     fn global_argument(&mut self, instruction: &Instruction<'_>) {
-        let words = instruction.quoted_words(self.file.escape);
-        for word in words {
+        for word in instruction.quoted_words(self.file.escape) {
             let (name, default) = match word.split_once('=') {
                 // Refused.
                 Some(("", _)) => continue,
-                Some((name, default)) => (name.to_owned(), Some(default)),
-                None => (word.clone(), None),
+                Some((name, default)) => (name, Some(default)),
+                None => (word, None),
             };
-            if let Some(value) = self.arguments.get(&name) {
-                self.values.insert(name, value.clone());
+            if let Some(value) = self.arguments.get(name) {
+                self.values.set(name, value.clone());
                 continue;
             }
             let Some(default) = default else { continue };
             match expand(default, self.file.escape, &self.values) {
                 // A variable without a value is the empty text here, as in the front end: the argument itself has a value.
-                Ok(expanded) => drop(self.values.insert(name, expanded.text)),
+                Ok(expanded) => self.values.set(name, expanded.text),
                 Err(error) => self.problem(instruction, error.to_string()),
             }
         }
@@ -120,29 +85,27 @@ impl Reader<'_> {
     }
 
     fn from(&mut self, index: usize, instruction: &Instruction<'_>) {
-        let words = split::words(
+        let mut words = split::words(
             instruction.logical.text(),
             instruction.body.pieces.arguments.clone(),
         );
+        let (first, is_alone) = (words.next(), words.next().is_none());
         self.platform(instruction);
         let name = stage_name(instruction);
         let name_is_legal = name.as_deref().is_none_or(is_stage_name);
-        let has_as = words.len() == 3 && name.is_some();
         let number = self.out.stages.len();
-        let base = match words.first() {
-            Some(word) if words.len() == 1 || has_as => {
+        let base = match first {
+            Some(word) if is_alone || name.is_some() => {
                 if !name_is_legal {
                     let message =
                         "invalid name for build stage: it can't start with a number or contain symbols";
                     self.problem(instruction, message);
                 }
-                self.base(instruction, word.clone(), number, true)
+                self.base(instruction, word, number, true)
             }
             first => {
                 self.problem(instruction, "FROM requires either one or three arguments");
-                first.map_or(Base::Unknown, |word| {
-                    self.base(instruction, word.clone(), number, false)
-                })
+                first.map_or(Base::Unknown, |word| self.base(instruction, word, number, false))
             }
         };
         if let Some(name) = &name {
@@ -197,15 +160,12 @@ impl Reader<'_> {
 }
 
 /// The name behind `AS`, in lower case.
-fn stage_name(instruction: &Instruction<'_>) -> Option<String> {
+pub(crate) fn stage_name(instruction: &Instruction<'_>) -> Option<String> {
     let text = instruction.logical.text();
-    let words = split::words(text, instruction.body.pieces.arguments.clone());
-    match words.as_slice() {
-        [_, separator, name] if text[separator.clone()].eq_ignore_ascii_case("as") => {
-            Some(text[name.clone()].to_lowercase())
-        }
-        _ => None,
-    }
+    let mut words = split::words(text, instruction.body.pieces.arguments.clone()).skip(1);
+    let (separator, name) = (words.next()?, words.next()?);
+    let is_name = text[separator].eq_ignore_ascii_case("as") && words.next().is_none();
+    is_name.then(|| text[name].to_lowercase())
 }
 
 fn is_stage_name(name: &str) -> bool {

@@ -13,7 +13,7 @@ pub(crate) fn fixed(file: &File) -> Option<String> {
     let mut edits: Vec<&Edit> = file
         .findings
         .iter()
-        .filter_map(|each| each.edit.as_ref())
+        .filter_map(|each| each.edit.as_deref())
         .filter(|it| it.certain)
         .collect();
     edits.sort_by_key(|edit| edit.span.start);

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rayon::prelude::*;
 
 use crate::model::Role;
 use crate::policy::{self, Policy};
-use crate::sources;
+use crate::sources::{self, Inputs};
 
 /// Writes the policy, unless there is one.
 pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -36,15 +35,14 @@ type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
 
 fn starting_policy(root: &Path) -> String {
     let empty = Policy::empty();
-    let files: Vec<_> = sources::from_tree(root, &empty)
-        .into_par_iter()
-        .map(|input| sources::read(input, &empty))
-        .collect();
+    let files = sources::read_all(Inputs::Tree(root), &empty, |input, buffer| {
+        sources::read(input, &empty, buffer).0
+    });
     let mut found = Found::new();
     for file in &files {
         for each in &file.uses {
             if let Ok(image) = &each.image {
-                let entry = found.entry(image.repository()).or_default();
+                let entry = found.entry(image.repository().to_owned()).or_default();
                 entry.0.insert(each.role);
                 entry.1.insert(format!("{}:{}", file.path, each.place.line));
             }

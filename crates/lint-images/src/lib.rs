@@ -20,12 +20,10 @@ pub use output::Format;
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use crate::date::Date;
 use crate::model::{File, Level, Rule};
 use crate::policy::Policy;
-use crate::sources::Input;
+use crate::sources::Inputs;
 
 /// What a run found.
 #[derive(Debug)]
@@ -61,26 +59,25 @@ impl Report {
 ///
 /// `keep_text`: what is to be shown or fixed needs the text of its file; else thousands need not stay in memory.
 pub(crate) fn judge(
-    inputs: Vec<Input>,
+    inputs: Inputs<'_>,
     policy: &Policy,
     today: Date,
     whole_tree: bool,
     keep_text: bool,
 ) -> Report {
-    let read = inputs.len();
-    let mut files: Vec<File> = inputs
-        .into_par_iter()
-        .map(|input| {
-            let mut file = sources::read(input, policy);
-            rules::check_images(&mut file, policy);
-            let may_be_shown =
-                !(file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty());
-            if !(keep_text && may_be_shown) {
-                file.text = String::new();
-            }
-            file
-        })
-        .collect();
+    let mut files = sources::read_all(inputs, policy, |input, buffer| {
+        let (mut file, text) = sources::read(input, policy, buffer);
+        rules::check_images(&mut file, policy);
+        let may_be_shown =
+            !(file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty());
+        // There are as many of these as there are files: room that is not used would add up.
+        file.findings.shrink_to_fit();
+        if keep_text && may_be_shown {
+            file.text = text.into_owned();
+        }
+        file
+    });
+    let read = files.len();
     if whole_tree {
         rules::check_consistency(&mut files, policy);
     }

@@ -1,10 +1,11 @@
 //! What is found: uses of images, findings about them, edits.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use dockerfile::{ImageReference, LineIndex};
+use dockerfile::{Dockerfile, ImageReference, LineIndex};
 use serde::{Deserialize, Serialize};
 
 /// What an image is for.
@@ -190,14 +191,22 @@ pub(crate) struct Place {
 /// Turns spans into places, for one text.
 pub(crate) struct Places<'a> {
     text: &'a str,
-    lines: LineIndex,
+    lines: Cow<'a, LineIndex>,
 }
 
 impl<'a> Places<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Places {
             text,
-            lines: LineIndex::new(text),
+            lines: Cow::Owned(LineIndex::new(text)),
+        }
+    }
+
+    /// Those of a Dockerfile, whose lines are known.
+    pub(crate) fn of(parsed: &'a Dockerfile<'_>) -> Self {
+        Places {
+            text: parsed.source,
+            lines: Cow::Borrowed(&parsed.lines),
         }
     }
 
@@ -236,16 +245,61 @@ pub(crate) struct Edit {
     pub(crate) certain: bool,
 }
 
+/// A line that is shown. Thousands of findings say the same.
+#[derive(Debug, Clone)]
+pub(crate) enum Text {
+    Fixed(&'static str),
+    Shared(Arc<str>),
+    Own(Box<str>),
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Text::Fixed(line) => line,
+            Text::Shared(line) => line,
+            Text::Own(line) => line,
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl From<&'static str> for Text {
+    fn from(line: &'static str) -> Text {
+        Text::Fixed(line)
+    }
+}
+
+impl From<String> for Text {
+    fn from(line: String) -> Text {
+        Text::Own(line.into())
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(line: Arc<str>) -> Text {
+        Text::Shared(line)
+    }
+}
+
 /// Something that a rule has against a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
     pub(crate) rule: Rule,
     pub(crate) level: Level,
     pub(crate) place: Place,
-    pub(crate) message: String,
-    /// What is allowed and what to do, a line each. Shared: thousands of findings say the same.
-    pub(crate) help: Vec<Arc<str>>,
-    pub(crate) edit: Option<Edit>,
+    pub(crate) message: Text,
+    /// What is allowed and what to do, a line each.
+    pub(crate) help: Vec<Text>,
+    /// In a box: most findings have none.
+    pub(crate) edit: Option<Box<Edit>>,
     /// Which of the file's uses it is about, so that an exception can be matched.
     pub(crate) about: Option<usize>,
 }

@@ -12,7 +12,7 @@ use crate::date::Date;
 use crate::model::{File, Level, Rule};
 use crate::output::{self, Format};
 use crate::policy::{self, Policy};
-use crate::sources::{self, Input};
+use crate::sources::{self, Inputs};
 use crate::{Report, fix, init, judge};
 
 /// Checks images against the registry policy
@@ -181,14 +181,17 @@ fn peak_memory() -> String {
     }
 }
 
-fn inputs(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<Vec<Input>> {
+fn inputs<'a>(options: &Options, policy: &Policy, root: &'a Path) -> anyhow::Result<Inputs<'a>> {
     match (options.staged, options.files.is_empty()) {
-        (true, _) => sources::from_index(root, policy).context("can't read what is staged"),
-        (false, true) => Ok(sources::from_tree(root, policy)),
+        (true, _) => {
+            let staged = sources::from_index(root, policy).context("can't read what is staged")?;
+            Ok(Inputs::Listed(staged))
+        }
+        (false, true) => Ok(Inputs::Tree(root)),
         (false, false) => {
             let mut inputs = sources::from_arguments(&options.files, root, policy);
             inputs.retain(|input| !(options.force_exclude && policy.excluded.is_match(&input.path)));
-            Ok(inputs)
+            Ok(Inputs::Listed(inputs))
         }
     }
 }
@@ -307,7 +310,7 @@ fn complain(text: &str) {
 }
 
 fn show(report: &Report, format: Format, colour: bool) -> anyhow::Result<()> {
-    let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout());
     let written = output::write(report, format, colour, &mut out).and_then(|()| out.flush());
     tolerate_closed(written)
 }

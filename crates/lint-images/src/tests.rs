@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::date::Date;
 use crate::model::{Level, Rule};
 use crate::policy::{self, Policy};
-use crate::sources::{self, Content, Input};
+use crate::sources::{self, Content, Input, Inputs};
 use crate::{Report, judge};
 
 fn root() -> PathBuf {
@@ -36,7 +36,7 @@ fn day() -> Date {
 /// The messages of all findings.
 fn messages_of(report: &Report) -> Vec<&str> {
     let findings = report.files.iter().flat_map(|file| &file.findings);
-    findings.map(|finding| finding.message.as_str()).collect()
+    findings.map(|finding| &*finding.message).collect()
 }
 
 /// Judges files given as (path, text); a TOML file is the exceptions.
@@ -52,7 +52,7 @@ fn judged(files: &[(String, String)]) -> Report {
             content: Content::Bytes(text.clone().into_bytes()),
         })
         .collect();
-    judge(inputs, &policy, day(), true, true)
+    judge(Inputs::Listed(inputs), &policy, day(), true, true)
 }
 
 fn rules_of(report: &Report) -> Vec<Rule> {
@@ -118,13 +118,7 @@ fn the_passing_example_of_each_page_passes() {
 fn our_own_tree_has_no_finding_and_no_unused_exception() {
     let root = root();
     let policy = policy::load(&policy::find(&root).unwrap(), &root).unwrap();
-    let report = judge(
-        sources::from_tree(&root, &policy),
-        &policy,
-        Date::today(),
-        true,
-        true,
-    );
+    let report = judge(Inputs::Tree(&root), &policy, Date::today(), true, true);
     let shown = crate::output::text::render(&report, false);
     assert_eq!(
         report.count(Level::Error) + report.count(Level::Warning),
@@ -224,7 +218,7 @@ fn a_declared_mirror_is_judged_as_what_it_stands_for() {
             form: sources::Form::Dockerfile,
             content,
         };
-        rules_of(&judge(vec![input], &policy, day(), false, true))
+        rules_of(&judge(Inputs::Listed(vec![input]), &policy, day(), false, true))
     };
     assert_eq!(rules("FROM mirror.example:5000/redhat/ubi9/ubi:latest\n"), []);
     assert_eq!(

@@ -35,7 +35,12 @@ impl Format {
 }
 
 /// Writes a report.
-pub(crate) fn write(report: &Report, format: Format, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(
+    report: &Report,
+    format: Format,
+    colour: bool,
+    out: &mut (dyn Write + Send),
+) -> io::Result<()> {
     let text = match format {
         Format::Json => return json::write(report, out),
         Format::Text => text::render(report, colour),

@@ -62,7 +62,7 @@ impl ImagePattern {
     pub(crate) fn matches(&self, image: &ImageReference) -> bool {
         match self.below {
             true => self.rest_of(image).is_some(),
-            false => self.domain.eq_ignore_ascii_case(image.domain()) && self.path == image.path(),
+            false => self.path == image.path() && self.domain.eq_ignore_ascii_case(image.domain()),
         }
     }
 
@@ -81,7 +81,7 @@ impl ImagePattern {
     pub(crate) fn text(&self) -> String {
         match self.path.as_str() {
             "" => self.domain.clone(),
-            path => format!("{}/{path}", self.domain),
+            path => [&self.domain, "/", path].concat(),
         }
     }
 

@@ -12,13 +12,15 @@ pub(crate) use file::{DigestRule, RoleRule, TagRule};
 pub(crate) use load::{find, load};
 pub(crate) use matching::{ImagePattern, Version, list};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dockerfile::ImageReference;
 use globset::GlobSet;
 
-use crate::model::{Level, Role, Rule};
+use crate::model::{Level, Role, Rule, Text};
+use crate::rules::hygiene::no_label;
 
 /// A policy, checked.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ struct Texts {
     registries: Arc<str>,
     images: BTreeMap<Role, Arc<str>>,
     see: BTreeMap<Rule, Arc<str>>,
+    no_label: (Arc<str>, Arc<str>),
 }
 
 /// A registry that may be used, or organisations of it.
@@ -118,6 +121,7 @@ impl Policy {
                 .into_iter()
                 .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
                 .collect(),
+            no_label: self.missing_labels(),
         })
     }
 
@@ -137,6 +141,18 @@ impl Policy {
     /// "see ADR-028, …"
     pub(crate) fn see(&self, rule: Rule) -> Arc<str> {
         self.texts().see.get(&rule).map_or_else(|| "".into(), Arc::clone)
+    }
+
+    /// That all labels are missing, and what to add.
+    pub(crate) fn no_label(&self) -> (Text, Text) {
+        let (message, help) = self.texts().no_label.clone();
+        (message.into(), help.into())
+    }
+
+    fn missing_labels(&self) -> (Arc<str>, Arc<str>) {
+        let all: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let (message, help) = no_label(&all);
+        ((*message).into(), (*help).into())
     }
 
     /// The approved images of a role, in the policy's order.
@@ -163,7 +179,7 @@ impl Policy {
     }
 
     /// The image that a declared mirror stands for, or the image itself.
-    pub(crate) fn unmirrored(&self, image: &ImageReference) -> ImageReference {
+    pub(crate) fn unmirrored<'a>(&self, image: &'a ImageReference) -> Cow<'a, ImageReference> {
         let found = self.mirrors.iter().find_map(|mirror| {
             let rest = mirror.mirror.rest_of(image)?;
             let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
@@ -173,7 +189,7 @@ impl Policy {
                 .unwrap_or_default();
             format!("{}/{rest}{tag}{digest}", mirror.of.text()).parse().ok()
         });
-        found.unwrap_or_else(|| image.clone())
+        found.map_or(Cow::Borrowed(image), Cow::Owned)
     }
 
     /// The registry entry that covers an image.

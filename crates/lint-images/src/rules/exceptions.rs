@@ -1,7 +1,7 @@
 //! Exceptions: from their file, and from comments where the policy allows it.
 
 use crate::date::Date;
-use crate::model::{File, Finding, Rule};
+use crate::model::{File, Finding, Rule, Use};
 use crate::policy::Policy;
 
 /// Takes away the findings that are excepted. An expired exception takes nothing away and fails; one that nothing
@@ -9,11 +9,12 @@ use crate::policy::Policy;
 pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_tree: bool) {
     let mut used = vec![false; policy.exceptions.list.len()];
     for file in files.iter_mut() {
-        let findings = std::mem::take(&mut file.findings);
-        let kept = findings
-            .into_iter()
-            .filter(|finding| !is_excepted(finding, file, policy, today, &mut used));
-        file.findings = kept.collect();
+        let File {
+            path, uses, findings, ..
+        } = file;
+        if !policy.exceptions.list.is_empty() {
+            findings.retain(|finding| !is_excepted(finding, path, uses, policy, today, &mut used));
+        }
         from_comments(file, policy);
     }
     let own = about_exceptions(policy, today, whole_tree, &used);
@@ -28,19 +29,24 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
     }
 }
 
-fn is_excepted(finding: &Finding, file: &File, policy: &Policy, today: Date, used: &mut [bool]) -> bool {
+fn is_excepted(
+    finding: &Finding,
+    path: &str,
+    uses: &[Use],
+    policy: &Policy,
+    today: Date,
+    used: &mut [bool],
+) -> bool {
     let Some(Ok(image)) = finding
         .about
-        .and_then(|number| file.uses.get(number))
+        .and_then(|number| uses.get(number))
         .map(|each| &each.image)
     else {
         return false;
     };
     let mut excepted = false;
     for (exception, used) in policy.exceptions.list.iter().zip(used) {
-        if exception.covers(finding.rule)
-            && exception.image.matches(image)
-            && exception.files.is_match(&file.path)
+        if exception.covers(finding.rule) && exception.image.matches(image) && exception.files.is_match(path)
         {
             *used = true;
             excepted |= exception.review >= today;

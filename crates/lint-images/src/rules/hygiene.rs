@@ -2,7 +2,7 @@
 
 use dockerfile::{Base, Dockerfile, Images, Instruction, Keyword};
 
-use crate::model::{File, Finding, Places, Role, Rule};
+use crate::model::{File, Finding, Places, Role, Rule, Text};
 use crate::policy::Policy;
 
 /// Judges the last stage of a Dockerfile, with the stages that it begins with.
@@ -40,11 +40,13 @@ fn inherited<'a, 'b>(parsed: &'a Dockerfile<'b>, images: &Images, stage: usize) 
     while let Some(Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
         chain.push(base);
     }
-    chain
-        .iter()
-        .rev()
-        .flat_map(|index| &parsed.instructions[images.stages[*index].instructions.clone()])
-        .collect()
+    let stages = chain.iter().rev().map(|index| &images.stages[*index]);
+    let count = stages.clone().map(|stage| stage.instructions.len()).sum();
+    let mut found = Vec::with_capacity(count);
+    for stage in stages {
+        found.extend(&parsed.instructions[stage.instructions.clone()]);
+    }
+    found
 }
 
 fn is_root(user: &str) -> bool {
@@ -63,14 +65,11 @@ fn user(
         .rev()
         .find(|each| each.keyword() == Keyword::User);
     let (place, message) = match last {
-        Some(user) if is_root(user.arguments()) => {
-            (places.place(user.span()), "the result runs as root".to_owned())
-        }
+        Some(user) if is_root(user.arguments()) => (places.place(user.span()), "the result runs as root"),
         Some(_) => return None,
         None => (
             places.place(from.keyword_span()),
-            "the result runs as the user of its base image, which is root unless that says otherwise"
-                .to_owned(),
+            "the result runs as the user of its base image, which is root unless that says otherwise",
         ),
     };
     Some(
@@ -86,44 +85,53 @@ fn labels(
     places: &Places<'_>,
     policy: &Policy,
 ) -> Option<Finding> {
-    let set: Vec<String> = instructions
+    let set: Vec<&str> = instructions
         .iter()
         .filter(|each| each.keyword() == Keyword::Label)
         .flat_map(|each| each.quoted_words(escape))
         .map(|word| {
-            word.split('=')
-                .next()
-                .unwrap_or_default()
-                .trim_matches(['"', '\''])
-                .to_owned()
+            let end = memchr::memchr(b'=', word.as_bytes());
+            word[..end.unwrap_or(word.len())].trim_matches(['"', '\''])
         })
         .collect();
     let missing: Vec<_> = policy
         .labels
         .iter()
-        .filter(|label| !set.contains(label))
         .map(String::as_str)
+        .filter(|label| !set.contains(label))
         .collect();
     if missing.is_empty() {
         return None;
     }
+    // Most stages have none of them.
+    let (message, help) = match missing.len() == policy.labels.len() {
+        true => policy.no_label(),
+        false => no_label(&missing),
+    };
+    let place = places.place(from.keyword_span());
+    Some(Finding::new(Rule::Hygiene, policy, place, message).help(help))
+}
+
+/// That labels are missing, and what to add.
+pub(crate) fn no_label(missing: &[&str]) -> (Text, Text) {
     let message = format!("the result has no label {}", missing.join(", "));
     let example: Vec<_> = missing.iter().map(|label| format!("{label}=\"…\"")).collect();
-    let finding = Finding::new(Rule::Hygiene, policy, places.place(from.keyword_span()), message);
-    Some(finding.help(format!("add LABEL {}", example.join(" "))))
+    (message.into(), format!("add LABEL {}", example.join(" ")).into())
 }
 
 /// `HEALTHCHECK CMD ["curl", …] || exit 1` is a shell's text that looks like an exec form: the array is never run as one.
 fn health_check(instructions: &[&Instruction<'_>], places: &Places<'_>, policy: &Policy) -> Option<Finding> {
-    let mixed = instructions.iter().find(|each| {
+    let mut checks = instructions
+        .iter()
+        .filter(|each| each.keyword() == Keyword::Healthcheck);
+    let mixed = checks.find(|each| {
         let command = each
             .arguments()
             .split_once(char::is_whitespace)
             .map_or("", |(_, command)| command.trim_start());
-        each.keyword() == Keyword::Healthcheck && command.starts_with('[') && !each.is_json()
+        command.starts_with('[') && !each.is_json()
     })?;
-    let message =
-        "HEALTHCHECK mixes the exec and the shell form, so its array is read by a shell as a test".to_owned();
+    let message = "HEALTHCHECK mixes the exec and the shell form, so its array is read by a shell as a test";
     let finding = Finding::new(Rule::Hygiene, policy, places.place(mixed.span()), message);
     Some(finding.help("write a JSON array and nothing behind it, or a shell command without brackets"))
 }

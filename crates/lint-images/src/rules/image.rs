@@ -1,24 +1,24 @@
 //! Rules about one image: what it is judged as, and what to write instead.
 
+use std::borrow::Cow;
+
 use dockerfile::ImageReference;
 
 use super::tags::{describe, fits, out_of_bounds, wanted_tag};
-use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Use};
+use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Text, Use};
 use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, list};
 
 /// Judges the images of a file.
 pub(crate) fn check(file: &mut File, policy: &Policy) {
-    let judged = file.uses.iter().enumerate();
-    let findings: Vec<Finding> = judged
-        .flat_map(|(number, each)| judge(each, number, policy))
-        .collect();
-    file.findings.extend(findings);
+    for (number, each) in file.uses.iter().enumerate() {
+        judge(each, number, policy, &mut file.findings);
+    }
 }
 
-fn judge(each: &Use, number: usize, policy: &Policy) -> Vec<Finding> {
+fn judge(each: &Use, number: usize, policy: &Policy, findings: &mut Vec<Finding>) {
     let image = match &each.image {
         Ok(image) => image,
-        Err(reason) => return vec![no_image(each, reason, policy)],
+        Err(reason) => return findings.push(no_image(each, reason, policy)),
     };
     let judge = Judge {
         each,
@@ -26,14 +26,14 @@ fn judge(each: &Use, number: usize, policy: &Policy) -> Vec<Finding> {
         image: policy.unmirrored(image),
         policy,
     };
-    let findings = match each.role {
-        Role::Workload => judge.workload(),
-        Role::Build | Role::Runtime => judge.stage(),
-    };
-    findings
-        .into_iter()
-        .map(|finding| finding.about(number))
-        .collect()
+    let before = findings.len();
+    match each.role {
+        Role::Workload => judge.workload(findings),
+        Role::Build | Role::Runtime => judge.stage(findings),
+    }
+    for finding in &mut findings[before..] {
+        finding.about = Some(number);
+    }
 }
 
 fn no_image(each: &Use, reason: &NoImage, policy: &Policy) -> Finding {
@@ -63,7 +63,7 @@ pub(super) struct Judge<'a> {
     /// As it is written.
     pub(super) written: &'a ImageReference,
     /// With declared mirrors undone.
-    pub(super) image: ImageReference,
+    pub(super) image: Cow<'a, ImageReference>,
     pub(super) policy: &'a Policy,
 }
 
@@ -72,7 +72,7 @@ impl Judge<'_> {
         Finding::new(rule, self.policy, self.each.place.clone(), message)
     }
 
-    fn workload(&self) -> Vec<Finding> {
+    fn workload(&self, findings: &mut Vec<Finding>) {
         let Some(workload) = self.policy.workload(&self.image) else {
             let message = format!("{} may not be run: the policy does not name it", self.image);
             let allowed: Vec<_> = self
@@ -86,14 +86,14 @@ impl Judge<'_> {
                 .help(list("allowed workloads", allowed))
                 .help("use one of these, or add it under [[workloads]] with the reason")
                 .help(self.policy.see(Rule::Workload));
-            return vec![finding];
+            return findings.push(finding);
         };
-        self.tag(&workload.rule, Rule::Workload)
+        self.tag(&workload.rule, Rule::Workload, findings);
     }
 
-    fn stage(&self) -> Vec<Finding> {
+    fn stage(&self, findings: &mut Vec<Finding>) {
         let Some(registry) = self.policy.registry_of(&self.image) else {
-            return vec![self.wrong_registry()];
+            return findings.push(self.wrong_registry());
         };
         let role = self.each.role;
         let rule = self
@@ -108,6 +108,7 @@ impl Judge<'_> {
                 } else {
                     Rule::RuntimeTag
                 },
+                findings,
             ),
             Some(None) => {
                 let message = format!(
@@ -115,7 +116,7 @@ impl Judge<'_> {
                     self.image.repository(),
                     role.name()
                 );
-                vec![self.not_approved(message)]
+                findings.push(self.not_approved(message));
             }
             None => {
                 let message = format!(
@@ -123,22 +124,22 @@ impl Judge<'_> {
                     self.image.repository(),
                     registry.tier
                 );
-                vec![self.not_approved(message)]
+                findings.push(self.not_approved(message));
             }
         }
     }
 
     fn not_approved(&self, message: String) -> Finding {
+        let instead = self.instead();
         self.finding(Rule::ApprovedImage, message)
             .help(self.policy.allowed_images(self.each.role))
-            .help(self.suggestion())
+            .help(suggestion(instead.as_deref()))
             .help(self.policy.see(Rule::ApprovedImage))
-            .edit(self.replacement(false))
+            .edit(instead.and_then(|text| self.edit(text, false)))
     }
 
     /// The tag, digest and version of an approved image.
-    fn tag(&self, rule: &RoleRule, id: Rule) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn tag(&self, rule: &RoleRule, id: Rule, findings: &mut Vec<Finding>) {
         let tag = self.image.tag();
         if !fits(rule.tag, tag) {
             let wanted = wanted_tag(rule, tag).or_else(|| rule.pin.clone());
@@ -153,7 +154,6 @@ impl Judge<'_> {
             findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
         }
         findings.extend(self.digest(rule, id));
-        findings
     }
 
     fn digest(&self, rule: &RoleRule, id: Rule) -> Option<Finding> {
@@ -231,7 +231,7 @@ impl Judge<'_> {
     }
 
     /// The approved image to use instead, with the tag that its rule asks.
-    fn instead(&self) -> Option<String> {
+    pub(super) fn instead(&self) -> Option<String> {
         let role = self.each.role;
         let entry = self.policy.images.iter().find(|each| {
             each.roles.contains_key(&role) && each.replaces.iter().any(|pattern| pattern.matches(&self.image))
@@ -239,24 +239,11 @@ impl Judge<'_> {
         let pattern = entry.patterns.iter().find(|pattern| pattern.is_one_image())?;
         let rule = entry.roles.get(&role)?;
         let tag = wanted_tag(rule, self.image.tag()).or_else(|| rule.pin.clone());
-        Some(format!(
-            "{}{}",
-            pattern.text(),
-            tag.map(|tag| format!(":{tag}")).unwrap_or_default()
-        ))
-    }
-
-    pub(super) fn suggestion(&self) -> String {
-        match self.instead() {
-            Some(image) => format!("edit: write {image}"),
-            None => {
-                "edit: use one of these images, or ask for an exception in the exceptions file".to_owned()
-            }
+        let mut text = pattern.text();
+        for part in tag.iter().flat_map(|tag| [":", tag]) {
+            text.push_str(part);
         }
-    }
-
-    pub(super) fn replacement(&self, certain: bool) -> Option<Edit> {
-        self.edit(self.instead()?, certain)
+        Some(text)
     }
 
     pub(super) fn edit(&self, text: String, certain: bool) -> Option<Edit> {
@@ -265,5 +252,13 @@ impl Judge<'_> {
             text,
             certain,
         })
+    }
+}
+
+/// What to write: the image that a reference was meant to be, where one is known.
+pub(super) fn suggestion(instead: Option<&str>) -> Text {
+    match instead {
+        Some(image) => ["edit: write ", image].concat().into(),
+        None => "edit: use one of these images, or ask for an exception in the exceptions file".into(),
     }
 }

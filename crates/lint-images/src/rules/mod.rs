@@ -11,14 +11,12 @@ pub(crate) use consistency::check as check_consistency;
 pub(crate) use exceptions::apply as apply_exceptions;
 pub(crate) use image::check as check_images;
 
-use std::sync::Arc;
-
-use crate::model::{Edit, Finding, Level, Place, Rule};
+use crate::model::{Edit, Finding, Level, Place, Rule, Text};
 use crate::policy::Policy;
 
 impl Finding {
     /// A finding at the level that the policy gives its rule.
-    pub(crate) fn new(rule: Rule, policy: &Policy, place: Place, message: impl Into<String>) -> Finding {
+    pub(crate) fn new(rule: Rule, policy: &Policy, place: Place, message: impl Into<Text>) -> Finding {
         let level = policy.level(rule);
         Finding {
             rule,
@@ -31,18 +29,18 @@ impl Finding {
         }
     }
 
-    pub(crate) fn help(mut self, line: impl Into<Arc<str>>) -> Finding {
+    pub(crate) fn help(mut self, line: impl Into<Text>) -> Finding {
         self.help.push(line.into());
         self
     }
 
     /// The message and what helps, a line each.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.message.as_str()).chain(self.help.iter().map(AsRef::as_ref))
+        std::iter::once(&*self.message).chain(self.help.iter().map(|line| &**line))
     }
 
     pub(crate) fn edit(mut self, edit: Option<Edit>) -> Finding {
-        self.edit = edit;
+        self.edit = edit.map(Box::new);
         self
     }
 

@@ -1,6 +1,6 @@
 //! An image from a registry that is not approved: why it may look right, and what to write.
 
-use super::image::Judge;
+use super::image::{Judge, suggestion};
 use crate::model::{Finding, Rule};
 
 impl Judge<'_> {
@@ -9,7 +9,10 @@ impl Judge<'_> {
         let domain = self.written.domain();
         let declared = self.undeclared_mirror();
         let short = self.is_short();
-        let (rule, message) = match (declared, short, self.look_alike()) {
+        // What a host looks like costs the most to find out, so only where nothing else is the matter.
+        let plain = declared.is_none() && !short;
+        let look_alike = plain.then(|| self.look_alike()).flatten();
+        let (rule, message) = match (declared, short, look_alike) {
             (Some(of), ..) => (Rule::Mirror, format!("{domain} is no declared mirror of {of}")),
             (_, true, _) => (
                 Rule::Registry,
@@ -41,14 +44,10 @@ impl Judge<'_> {
             },
         };
         let exact = self.full_name().filter(|_| rule == Rule::Registry && short);
-        let edit = match &exact {
-            Some(text) => self.edit(text.clone(), true),
-            None => self.replacement(false),
-        };
-        let suggestion = match &exact {
-            Some(text) => format!("edit: write {text}"),
-            None => self.suggestion(),
-        };
+        let certain = exact.is_some();
+        let instead = exact.or_else(|| self.instead());
+        let suggestion = suggestion(instead.as_deref());
+        let edit = instead.and_then(|text| self.edit(text, certain));
         let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
         if rule == Rule::Mirror {
             finding = finding.help("declare it under [[mirrors]] of the policy, if it is one");
@@ -62,11 +61,10 @@ impl Judge<'_> {
 
     /// Written without a registry.
     fn is_short(&self) -> bool {
-        !self
-            .shown()
-            .to_ascii_lowercase()
-            .starts_with(&self.written.domain().to_ascii_lowercase())
-            && !self.shown().starts_with("index.docker.io/")
+        let (shown, domain) = (self.shown(), self.written.domain());
+        let start = shown.as_bytes().get(..domain.len());
+        !start.is_some_and(|start| start.eq_ignore_ascii_case(domain.as_bytes()))
+            && !shown.starts_with("index.docker.io/")
     }
 
     /// `mirror.example/registry.access.redhat.com/ubi9/ubi`: the approved registry that the path begins with.

@@ -1,16 +1,19 @@
 //! Which files are read: the tree as git sees it, files given, or what is staged.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ignore::{DirEntry, WalkBuilder, WalkState};
+use rayon::prelude::*;
 use subprocess::{Cancel, Command};
 
 use super::{Form, form_of, relative};
+use crate::model;
 use crate::policy::Policy;
 
 /// A file to read.
@@ -30,21 +33,73 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    pub(crate) fn bytes(self) -> io::Result<Vec<u8>> {
+    /// Puts the bytes at the start of the buffer, however much is behind them, and says how many they are. The buffer
+    /// is there for the next file too, so that nothing need ask the system how long this one is.
+    pub(super) fn read(self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {
-            Content::Path(path) => std::fs::read(path),
-            Content::Bytes(bytes) => Ok(bytes),
+            Content::Path(path) => fill(buffer, &mut File::open(path)?),
+            Content::Bytes(bytes) => {
+                *buffer = bytes;
+                Ok(buffer.len())
+            }
         }
     }
 }
 
-/// All files of a tree that may name images: ignore files honoured, hidden folders (`.github`) too, `.git` not.
-pub(crate) fn from_tree(root: &Path, policy: &Policy) -> Vec<Input> {
-    below(root, "", policy)
+/// What nearly all files fit in.
+const ROOM: usize = 16 * 1024;
+
+fn fill(buffer: &mut Vec<u8>, file: &mut File) -> io::Result<usize> {
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            buffer.resize((length * 2).max(ROOM), 0);
+        }
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => return Ok(length),
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-/// The files of a folder, whose paths from the repository's root begin with `prefix`.
-fn below(folder: &Path, prefix: &str, policy: &Policy) -> Vec<Input> {
+/// Which files are read.
+#[derive(Debug)]
+pub(crate) enum Inputs<'a> {
+    /// All files of a tree that may name images: ignore files honoured, hidden folders (`.github`) too, `.git` not.
+    Tree(&'a Path),
+    Listed(Vec<Input>),
+}
+
+/// Reads all inputs in parallel, each thread with a buffer of its own. The files of a tree are in the order of their
+/// paths; each is read as soon as it is found.
+pub(crate) fn read_all(
+    inputs: Inputs<'_>,
+    policy: &Policy,
+    read: impl Fn(Input, &mut Vec<u8>) -> model::File + Sync,
+) -> Vec<model::File> {
+    match inputs {
+        Inputs::Tree(root) => {
+            let mut files = below(root, "", policy, read);
+            files.sort_by(|left, right| left.path.cmp(&right.path));
+            files
+        }
+        Inputs::Listed(inputs) => inputs
+            .into_par_iter()
+            .map_init(Vec::new, |buffer, input| read(input, buffer))
+            .collect(),
+    }
+}
+
+/// What a function makes of each file of a folder, in any order. The files' paths from the repository's root begin
+/// with `prefix`.
+fn below<T: Send>(
+    folder: &Path,
+    prefix: &str,
+    policy: &Policy,
+    make: impl Fn(Input, &mut Vec<u8>) -> T + Sync,
+) -> Vec<T> {
     let walk = WalkBuilder::new(folder)
         .hidden(false)
         // Git has .gitignore; .ignore is of search tools.
@@ -53,39 +108,40 @@ fn below(folder: &Path, prefix: &str, policy: &Policy) -> Vec<Input> {
         .require_git(false)
         .threads(rayon::current_num_threads())
         .build_parallel();
-    let (sender, receiver) = mpsc::channel();
+    let made = Mutex::new(Vec::new());
     walk.run(|| {
-        let sender = sender.clone();
+        let (made, make) = (&made, &make);
+        let mut buffer = Vec::new();
         Box::new(move |entry| {
             // What can't be listed is reported where it is read; a folder that may not be entered has no files here.
             if let Some(input) = entry
                 .ok()
-                .and_then(|entry| input_of(&entry, folder, prefix, policy))
+                .and_then(|entry| input_of(entry, folder, prefix, policy))
             {
-                // The receiver outlives the walk.
-                let _ = sender.send(input);
+                let one = make(input, &mut buffer);
+                made.lock().unwrap_or_else(PoisonError::into_inner).push(one);
             }
             WalkState::Continue
         })
     });
-    drop(sender);
-    let mut inputs: Vec<Input> = receiver.into_iter().collect();
-    inputs.sort_by(|left, right| left.path.cmp(&right.path));
-    inputs
+    made.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn input_of(entry: &DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
+fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
     if !entry.file_type().is_some_and(|kind| kind.is_file()) {
         return None;
     }
     let path = entry.path();
     let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
-    let shown = format!("{prefix}{}", below.replace('\\', "/"));
+    let mut shown = [prefix, &below].concat();
+    if below.contains('\\') {
+        shown.replace_range(prefix.len().., &below.replace('\\', "/"));
+    }
     let form = form_of(&shown, policy)?;
     (!policy.excluded.is_match(&shown)).then(|| Input {
         path: shown,
         form,
-        content: Content::Path(path.to_owned()),
+        content: Content::Path(entry.into_path()),
     })
 }
 
@@ -99,7 +155,9 @@ pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) ->
                 "" | "." => String::new(),
                 shown => format!("{}/", shown.trim_end_matches('/')),
             };
-            inputs.extend(below(path, &prefix, policy));
+            let mut found = below(path, &prefix, policy, |input, _| input);
+            found.sort_by(|left, right| left.path.cmp(&right.path));
+            inputs.extend(found);
             continue;
         }
         let shown = relative(path, root);

@@ -8,23 +8,23 @@ use crate::policy::Policy;
 use crate::rules;
 
 /// Reads a Dockerfile. `bad` is the first byte that is not UTF-8: such a file is judged, and that it is not is said.
-pub(crate) fn read(file: &mut File, policy: &Policy, bad: Option<usize>) {
-    let text = std::mem::take(&mut file.text);
-    let parsed = dockerfile::parse(&text);
-    let images = dockerfile::images(&parsed, &policy.build_arguments);
-    let places = Places::new(&text);
+pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usize>) {
+    let parsed = dockerfile::parse(text);
+    let mut images = dockerfile::images(&parsed, &policy.build_arguments);
+    let places = Places::of(&parsed);
     file.is_dockerfile = true;
-    file.allowances = allowances(&text);
-    for reference in &images.references {
+    file.allowances = allowances(text);
+    file.uses.reserve_exact(images.references.len());
+    for reference in std::mem::take(&mut images.references) {
         let stage = reference
             .stage
             .and_then(|index| images.stages.get(index).map(|stage| (index, stage)));
         let name = stage.map(|(index, stage)| stage.name.clone().unwrap_or_else(|| index.to_string()));
         let role = role_of(reference.kind, stage.map(|(_, stage)| stage));
         let role = policy.role_override(&file.path, name.as_deref()).unwrap_or(role);
-        let image = reference.image.clone().map_err(|reason| no_image(&reason));
         let missing = matches!(reference.image, Err(Unresolved::Missing(_)));
-        let place = places.place(reference.span.clone());
+        let image = reference.image.map_err(|reason| no_image(&reason));
+        let place = places.place(reference.span);
         file.uses.push(Use {
             literal: bad.is_none() && text.get(place.span.clone()) == reference.expanded.as_deref(),
             place,
@@ -32,11 +32,14 @@ pub(crate) fn read(file: &mut File, policy: &Policy, bad: Option<usize>) {
             kind: reference.kind.name(),
             role,
             stage: name,
-            raw: reference.raw.clone(),
-            expanded: reference.expanded.clone().filter(|_| !missing),
+            raw: reference.raw,
+            expanded: reference.expanded.filter(|_| !missing),
             image,
         });
     }
+    // About as many as there will be.
+    let problems = parsed.problems.len() + images.problems.len();
+    file.findings.reserve_exact(file.uses.len() + problems + 2);
     refused(file, &parsed, &images, &places, policy);
     if let Some(at) = bad {
         let line = text[..text.floor_char_boundary(at)].matches('\n').count() + 1;
@@ -45,7 +48,6 @@ pub(crate) fn read(file: &mut File, policy: &Policy, bad: Option<usize>) {
             .push(Finding::new(Rule::Unreadable, policy, places.place(at..at), message).warning());
     }
     rules::hygiene::check(file, &parsed, &images, &places, policy);
-    file.text = text;
 }
 
 /// Why the front end would not build the file. References without an image have findings of their own.

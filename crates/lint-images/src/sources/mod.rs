@@ -7,9 +7,13 @@ mod yaml;
 
 #[cfg(test)]
 pub(crate) use discover::Content;
-pub(crate) use discover::{Input, from_arguments, from_index, from_tree};
+pub(crate) use discover::{Input, Inputs, from_arguments, from_index, read_all};
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::model::{Allowance, File, NotJudged, Place};
 use crate::policy::Policy;
@@ -30,13 +34,15 @@ pub(crate) fn form_of(path: &str, policy: &Policy) -> Option<Form> {
     {
         return Some(Form::Stack);
     }
+    if name == "Dockerfile" {
+        return Some(Form::Dockerfile);
+    }
     let lower = name.to_ascii_lowercase();
     if lower.ends_with(".yaml") || lower.ends_with(".yml") {
         return Some(Form::Yaml);
     }
     // `Dockerfile.dockerignore` is an ignore file of a Dockerfile.
-    let is_dockerfile = name == "Dockerfile"
-        || lower.ends_with(".dockerfile")
+    let is_dockerfile = lower.ends_with(".dockerfile")
         || lower.ends_with(".containerfile")
         || (lower.starts_with("dockerfile.") && !lower.ends_with("ignore") && !is_source(&lower))
         || (name.starts_with("Containerfile") && !lower.ends_with("ignore") && !is_source(&lower));
@@ -66,44 +72,40 @@ pub(crate) fn relative(path: &Path, root: &Path) -> String {
     text.strip_prefix("./").unwrap_or(&text).to_owned()
 }
 
-/// Reads one input.
-pub(crate) fn read(input: Input, policy: &Policy) -> File {
+/// Reads one input by way of a buffer. The text is given beside the file, which need not keep it.
+pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -> (File, Cow<'a, str>) {
     let Input { path, form, content } = input;
     let mut file = File {
         path,
         ..File::default()
     };
-    let bytes = match content.bytes() {
-        Ok(bytes) => bytes,
+    let bytes = match content.read(buffer) {
+        Ok(length) => &buffer[..length],
         Err(error) => return unreadable(file, format!("can't read it: {error}")),
     };
-    if let Some(reason) = other_encoding(&bytes) {
+    if let Some(reason) = other_encoding(bytes) {
         return unreadable(file, reason.to_owned());
     }
-    let (text, first_bad) = match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
-        }
+    let (text, first_bad) = match std::str::from_utf8(bytes) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
     };
-    file.text = text;
     match (form, first_bad) {
-        (Form::Dockerfile, bad) => dockerfiles::read(&mut file, policy, bad),
+        (Form::Dockerfile, bad) => dockerfiles::read(&mut file, &text, policy, bad),
         (_, Some(_)) => return unreadable(file, "it is not UTF-8".to_owned()),
-        (Form::Yaml, None) => yaml::read(&mut file),
-        (Form::Stack, None) => stack::read(&mut file, policy),
+        (Form::Yaml, None) => yaml::read(&mut file, &text),
+        (Form::Stack, None) => stack::read(&mut file, &text, policy),
     }
-    file
+    (file, text)
 }
 
-fn unreadable(mut file: File, reason: String) -> File {
+fn unreadable<'a>(mut file: File, reason: String) -> (File, Cow<'a, str>) {
     file.not_judged.push(NotJudged {
         line: None,
         reason,
         unreadable: true,
     });
-    file
+    (file, Cow::Borrowed(""))
 }
 
 /// What is text in another encoding, or no text. A stray NUL is a character that no name may have, and no more.
@@ -122,7 +124,8 @@ const MARK: &str = "lint-images: allow ";
 
 /// The exceptions in comments: each is about the next line that is no comment, or about its own.
 pub(crate) fn allowances(text: &str) -> Vec<Allowance> {
-    if memchr::memmem::find(text.as_bytes(), MARK.as_bytes()).is_none() {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+    if FINDER.find(text.as_bytes()).is_none() {
         return Vec::new();
     }
     let mut found = Vec::new();

@@ -11,11 +11,10 @@ use crate::policy::Policy;
 const IMAGES: [&[&str]; 2] = [&["components", "*", "image"], &["images", "*"]];
 const DOCKERFILES: [&[&str]; 2] = [&["services", "*", "dockerfile"], &["build", "dockerfile"]];
 
-pub(crate) fn read(file: &mut File, policy: &Policy) {
-    let text = std::mem::take(&mut file.text);
-    let places = Places::new(&text);
-    file.allowances = allowances(&text);
-    match DeTable::parse(&text) {
+pub(crate) fn read(file: &mut File, text: &str, policy: &Policy) {
+    let places = Places::new(text);
+    file.allowances = allowances(text);
+    match DeTable::parse(text) {
         Err(error) => {
             let line = error.span().map(|span| places.place(span).line);
             file.not_judged.push(NotJudged {
@@ -49,7 +48,6 @@ pub(crate) fn read(file: &mut File, policy: &Policy) {
         }
     }
     file.uses.sort_by_key(|each| each.place.span.start);
-    file.text = text;
 }
 
 /// A value's span without its quotes.

@@ -23,27 +23,26 @@ const SIGNS: [&[u8]; 5] = [b"image", b"uses:", b"container", b"newName", b"docke
 const TEMPLATE: &str = "{{";
 
 /// Reads a YAML file.
-pub(super) fn read(file: &mut File) {
+pub(super) fn read(file: &mut File, text: &str) {
     if !SIGNS
         .iter()
-        .any(|sign| memchr::memmem::find(file.text.as_bytes(), sign).is_some())
+        .any(|sign| memchr::memmem::find(text.as_bytes(), sign).is_some())
     {
         return;
     }
-    let text = std::mem::take(&mut file.text);
-    file.allowances = allowances(&text);
-    let (tree, error) = Tree::read(&text);
+    file.allowances = allowances(text);
+    let (tree, error) = Tree::read(text);
     let mut finder = Finder {
         tree: &tree,
-        places: Places::new(&text),
-        text: &text,
+        places: Places::new(text),
+        text,
         name: file.path.rsplit('/').next().unwrap_or_default().to_owned(),
         seen: HashSet::new(),
         uses: Vec::new(),
         not_judged: Vec::new(),
     };
     match error {
-        Some(NotYaml { line, .. }) if is_template(&text) => {
+        Some(NotYaml { line, .. }) if is_template(text) => {
             finder.not_judged.push(template(
                 line,
                 "template, no YAML before it is rendered: judge what it renders to",
@@ -65,7 +64,6 @@ pub(super) fn read(file: &mut File) {
     }
     finder.uses.sort_by_key(|each| each.place.span.start);
     (file.uses, file.not_judged) = (finder.uses, finder.not_judged);
-    file.text = text;
 }
 
 /// `${{ … }}` is a workflow's expression, in a file that is YAML all the same.

@@ -3,7 +3,7 @@
 use super::day;
 use crate::judge;
 use crate::policy::Policy;
-use crate::sources::{self, Content, Input};
+use crate::sources::{self, Content, Input, Inputs};
 
 /// The images of one YAML text: line, column and what is written.
 fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
@@ -12,7 +12,7 @@ fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
         form: sources::Form::Yaml,
         content: Content::Bytes(text.as_bytes().to_vec()),
     }];
-    let report = judge(inputs, &Policy::empty(), day(), false, true);
+    let report = judge(Inputs::Listed(inputs), &Policy::empty(), day(), false, true);
     let uses = report.files.iter().flat_map(|file| &file.uses);
     uses.map(|each| (each.place.line, each.place.column, each.raw.clone()))
         .collect()
