@@ -12,7 +12,7 @@ use subprocess::{Cancel, Command};
 
 use crate::{
     control::workload_of,
-    e2e::Ports,
+    ports::{Kept, Ports},
     run_folder::{self, RunFolder},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let folder = RunFolder::open(&run, &run_folder::index())?;
     let workload = workload_of(&folder, &name)?;
     let ports: Ports = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)
-        .map(|kept: crate::e2e::Kept| kept.ports)
+        .map(|kept: Kept| kept.ports)
         .context("the run's ports can't be read")?;
     let pairs: Vec<String> = ports
         .get(&name)

@@ -148,7 +148,7 @@ pub(crate) fn index() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("runs")
 }
 
-/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::e2e`]).
+/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::ports`]).
 pub(crate) fn port_locks() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("ports")
 }

@@ -12,9 +12,11 @@ use subprocess::{Cancel, Record};
 
 use super::{KUBERNETES, Verb, wait};
 use crate::{
-    e2e::{GRACE, Kept, Object, objects},
+    e2e::GRACE,
     forward::record_name,
+    ports::Kept,
     run_folder::{Provider, RunFolder},
+    yaml::{Object, objects},
 };
 
 /// A pod is given 40 s to end in order, and a database some time to start.

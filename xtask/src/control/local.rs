@@ -104,5 +104,5 @@ fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
 }
 
 fn server(folder: &RunFolder) -> anyhow::Result<String> {
-    crate::e2e::kubeconfig_server(&folder.kubeconfig())
+    crate::yaml::server(&folder.kubeconfig())
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::{
     plan::{Command, tag_of},
-    ports::Ports,
     variables::{Place, Sources},
 };
 use crate::{
+    ports::Ports,
     run_folder::{Provider, cluster_name},
     stack::Stack,
 };
@@ -210,7 +210,7 @@ impl Settings {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::e2e::ports::Assigned;
+    use crate::ports::Assigned;
 
     /// Settings of the project's own stack with ports of their own, without a look at this machine.
     pub(crate) fn settings(provider: Provider, order: Order) -> Settings {

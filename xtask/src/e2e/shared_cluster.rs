@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{settings::Settings, yaml::Object};
+use super::settings::Settings;
+use crate::yaml::Object;
 
 /// Who made an object, as Kubernetes' tools show it.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "xtask-e2e");
