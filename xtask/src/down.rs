@@ -6,6 +6,7 @@ use clap::Args;
 use subprocess::Cancel;
 
 use crate::{
+    command::Command,
     e2e,
     logs::find,
     run_folder::{Provider, RunFolder},
@@ -57,7 +58,7 @@ pub(crate) fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
         return Ok(());
     }
     let removal = e2e::remove_namespace(&owner.stack, &owner.run, folder.path());
-    let named = |command: &e2e::Command| {
+    let named = |command: &Command| {
         eprintln!("{command}");
         let command = subprocess::Command::new(command.filled(str::to_owned));
         command.deadline(LONGEST).log(folder.log("down"))

@@ -4,6 +4,7 @@
 //! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod bench;
+mod command;
 mod completions;
 mod control;
 mod doctor;

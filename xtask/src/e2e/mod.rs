@@ -34,7 +34,7 @@ use self::{
 pub(crate) use self::{
     execute::{GRACE, stop_processes},
     measure::CPU,
-    plan::{Command, remove_cluster, remove_namespace},
+    plan::{remove_cluster, remove_namespace},
 };
 use crate::run_folder::{self, Provider, State};
 

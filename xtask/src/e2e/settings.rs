@@ -6,11 +6,9 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{
-    plan::{Command, tag_of},
-    variables::{Place, Sources},
-};
+use super::variables::{Place, Sources};
 use crate::{
+    command::{Command, tag_of},
     ports::Ports,
     run_folder::{Provider, cluster_name},
     stack::Stack,

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use taskgraph::Outcome;
 
 use super::{Did, Place, World};
-use crate::e2e::plan::{Command, Test};
+use crate::command::{Command, Test};
 
 /// What becomes of the stack at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,11 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use subprocess::Record;
 
 use super::{Did, Place, World, wait_until};
-use crate::{
-    e2e::{hash, plan::Command},
-    run_folder::RunFolder,
-    stack::Embedded,
-};
+use crate::{command::Command, e2e::hash, run_folder::RunFolder, stack::Embedded};
 
 /// The services end within 30 s by themselves.
 pub(crate) const GRACE: Duration = Duration::from_secs(35);

@@ -26,10 +26,11 @@ pub(crate) use self::{
 use super::{
     fault::{Moment, Trigger},
     measure::{Memory, Meter},
-    plan::{Step, Work, tag_of},
+    plan::{Step, Work},
     settings::Settings,
 };
 use crate::{
+    command::tag_of,
     doctor, elf,
     ports::Reserved,
     run_folder::{Provider, RunFolder},

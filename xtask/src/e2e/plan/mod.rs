@@ -21,10 +21,13 @@ pub(crate) use self::{
     local::KUBE_EMBEDDED,
     namespace::remove_namespace,
     show::{Format, commands, plan as show},
-    step::{Command, Step, Test, tag_of},
+    step::Step,
 };
 use super::settings::Settings;
-use crate::run_folder::Provider;
+use crate::{
+    command::{Command, Test, tag_of},
+    run_folder::Provider,
+};
 
 /// The plan of a run.
 pub(crate) type Plan = taskgraph::Plan<Work>;
