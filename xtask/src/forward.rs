@@ -11,7 +11,7 @@ use serde_json::Value;
 use subprocess::{Cancel, Command};
 
 use crate::{
-    control::workload_of,
+    parts::workload_of,
     ports::{Kept, Ports},
     run_folder::{self, RunFolder},
 };
@@ -27,11 +27,6 @@ pub(crate) struct Options {
     run: PathBuf,
     /// A component or service of the stack file
     name: String,
-}
-
-/// The name of the record, and of the log, of what brings a part's ports here.
-pub(crate) fn record_name(part: &str) -> String {
-    format!("forward-{part}")
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {

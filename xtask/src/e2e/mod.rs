@@ -25,16 +25,12 @@ use anyhow::Context;
 use clap::Args;
 use taskgraph::{Graph, Interrupt, RunOptions};
 
+pub(crate) use self::measure::CPU;
 use self::{
     budget::Budget,
     execute::{Policy, World},
     plan::{Format, Plan},
     settings::{BuildOn, Order},
-};
-pub(crate) use self::{
-    execute::{GRACE, stop_processes},
-    measure::CPU,
-    plan::{remove_cluster, remove_namespace},
 };
 use crate::run_folder::{self, Provider, State};
 

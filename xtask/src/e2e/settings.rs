@@ -10,7 +10,7 @@ use super::variables::{Place, Sources};
 use crate::{
     command::{Command, tag_of},
     ports::Ports,
-    run_folder::{Provider, cluster_name},
+    run_folder::{Provider, cluster_name, node_of},
     stack::Stack,
 };
 
@@ -90,11 +90,6 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<usize>,
     /// The program that `control` calls in the tests go to.
     pub(crate) own_program: PathBuf,
-}
-
-/// The container that is a cluster's only node.
-pub(crate) fn node_of(cluster: &str) -> String {
-    format!("{cluster}-control-plane")
 }
 
 impl Settings {

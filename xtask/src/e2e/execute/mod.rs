@@ -20,7 +20,6 @@ use taskgraph::{Context, Ending};
 
 pub(crate) use self::{
     finish::Policy,
-    local::{GRACE, stop_processes},
     scenarios::{BEGUN, Outcome, Scenario, ScenariosFailed, word},
 };
 use super::{

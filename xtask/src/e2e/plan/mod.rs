@@ -17,9 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::{
-    cluster::remove_cluster,
     local::KUBE_EMBEDDED,
-    namespace::remove_namespace,
     show::{Format, commands, plan as show},
     step::Step,
 };
