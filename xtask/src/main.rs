@@ -1,7 +1,7 @@
 //! `cargo xtask VERB`: builds, lints, deploys and tests the stack.
 //!
-//! A verb is a file or folder of the same name with its `Options` and `run`; the other modules are what verbs share. Exit codes: 0 fine, 1 tests or
-//! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
+//! A verb is a file or folder of the same name with its `Options` and `run`; the other modules are what verbs share.
+//! Exit codes: 0 fine, 1 tests or policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod bench;
 mod command;
