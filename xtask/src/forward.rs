@@ -11,8 +11,8 @@ use serde_json::Value;
 use subprocess::{Cancel, Command};
 
 use crate::{
-    control::workload_of,
-    e2e::Ports,
+    parts::workload_of,
+    ports::{Kept, Ports},
     run_folder::{self, RunFolder},
 };
 
@@ -29,17 +29,12 @@ pub(crate) struct Options {
     name: String,
 }
 
-/// The name of the record, and of the log, of what brings a part's ports here.
-pub(crate) fn record_name(part: &str) -> String {
-    format!("forward-{part}")
-}
-
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { run, name } = options;
     let folder = RunFolder::open(&run, &run_folder::index())?;
     let workload = workload_of(&folder, &name)?;
     let ports: Ports = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)
-        .map(|kept: crate::e2e::Kept| kept.ports)
+        .map(|kept: Kept| kept.ports)
         .context("the run's ports can't be read")?;
     let pairs: Vec<String> = ports
         .get(&name)

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use crate::run_folder::{self, RunFolder};
+use crate::run_folder::find;
 
 /// Print the log of a task of a run, or list the logs that there are
 #[derive(Args, Debug)]
@@ -40,17 +40,4 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut file = File::open(&path).with_context(|| format!("{task} of run {} has no log", folder.run()))?;
     io::copy(&mut file, &mut io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The run of this name, or the youngest for `last`.
-pub(crate) fn find(run: &str) -> anyhow::Result<RunFolder> {
-    let mut runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
-    if run == "last" {
-        return runs
-            .pop()
-            .with_context(|| format!("there is no run in {}", run_folder::runs().display()));
-    }
-    let known: Vec<String> = runs.iter().map(|folder| folder.run().to_owned()).collect();
-    let found = runs.into_iter().find(|folder| folder.run() == run);
-    found.with_context(|| format!("there is no run {run}; there are: {}", known.join(", ")))
 }

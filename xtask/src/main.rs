@@ -1,22 +1,29 @@
 //! `cargo xtask VERB`: builds, lints, deploys and tests the stack.
 //!
-//! A verb is a file or folder of the same name with its `Options` and `run`. Exit codes: 0 fine, 1 tests or
-//! policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
+//! A verb is a file or folder of the same name with its `Options` and `run`; the other modules are what verbs share.
+//! Exit codes: 0 fine, 1 tests or policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
 mod bench;
+mod command;
 mod completions;
 mod control;
 mod doctor;
 mod down;
 mod e2e;
+mod elf;
 mod forward;
 mod gc;
 mod install_hooks;
+mod labels;
 mod logs;
 mod merge_reports;
+mod parts;
+mod ports;
+mod removal;
 mod run_folder;
 mod stack;
 mod status;
+mod yaml;
 
 use std::process::ExitCode;
 

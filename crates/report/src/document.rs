@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taskgraph::{Cause, Edge, Outcome, TaskTrace, Through};
 
@@ -17,8 +16,9 @@ const VERSION: u32 = 1;
 
 /// A run as report.json has it. All times are seconds; those called `at`, `from`, `to`, `ready`, `start` and `end`
 /// count from the beginning of the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "report.json")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(title = "report.json"))]
 pub struct Document {
     /// The form of this file: 1. A greater number means that older readers would misread it.
     pub version: u32,
@@ -51,7 +51,8 @@ pub struct Document {
 }
 
 /// One task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentTask {
     /// Its name, unique in the run.
     pub name: String,
@@ -92,7 +93,8 @@ pub struct DocumentTask {
 }
 
 /// The end of a task, or a milestone within it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentEdge {
     /// The task.
     pub task: String,
@@ -102,7 +104,8 @@ pub struct DocumentEdge {
 }
 
 /// Why a task that was ready did not start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentHeld {
     /// The resources of which too little was free. Empty: all threads were taken.
     pub resources: Vec<String>,
@@ -111,7 +114,8 @@ pub struct DocumentHeld {
 }
 
 /// How a task ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DocumentOutcome {
     /// It did its work.
@@ -151,7 +155,8 @@ pub enum DocumentOutcome {
 }
 
 /// A link of the bounding chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Link {
     /// The task.
     pub task: String,
@@ -166,7 +171,8 @@ pub struct Link {
 }
 
 /// How one link of a chain let the next one go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DocumentThrough {
     /// It is the first.
@@ -186,7 +192,8 @@ pub enum DocumentThrough {
 }
 
 /// What a task costs in a chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     /// The task.
     pub task: String,
@@ -195,7 +202,8 @@ pub struct Cost {
 }
 
 /// What the run would have taken if a task took no time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IfFree {
     /// The task.
     pub task: String,
@@ -266,11 +274,6 @@ impl Document {
                 .collect(),
         }
     }
-}
-
-/// The JSON schema of report.json, as docs/report.schema.json has it.
-pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(Document).to_value()
 }
 
 /// What is left of the runs in the folder of runs (`target/e2e`), the newest `limit` of them, oldest first.

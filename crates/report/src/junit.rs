@@ -2,76 +2,152 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
 use taskgraph::{Outcome, TaskTrace};
 
 use crate::model::{Report, Test, TestOutcome};
+use crate::template;
+
+/// What the template is filled with.
+#[derive(Serialize)]
+struct Junit {
+    name: String,
+    tests: usize,
+    failures: usize,
+    time: String,
+    suites: [Suite; 2],
+}
+
+#[derive(Serialize)]
+struct Suite {
+    name: &'static str,
+    failures: usize,
+    skipped: usize,
+    time: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Serialize)]
+struct Case {
+    name: String,
+    class: String,
+    time: String,
+    /// In one line, how it failed or why it was skipped; nothing where it passed.
+    message: Option<String>,
+    /// How it failed.
+    failure: Option<String>,
+}
+
+/// How a case ended.
+enum Status {
+    Passed,
+    Skipped(String),
+    Failed(String),
+}
 
 /// Two suites: `scenarios`, and `tasks`, so that a run that never came to its scenarios is not an empty success.
 pub(crate) fn render(report: &Report) -> anyhow::Result<String> {
-    let mut scenarios = TestSuite::new("scenarios");
-    scenarios.add_test_cases(report.tests.iter().map(|test| scenario(report, test)));
-    scenarios.set_time(report.tests.iter().map(|test| duration(test.seconds)).sum());
-    let mut tasks = TestSuite::new("tasks");
-    tasks.add_test_cases(report.trace.tasks.iter().map(|traced| task(report, traced)));
-    tasks.set_time(report.trace.wall);
-    let mut junit = quick_junit::Report::new(format!("{} e2e on {}", report.run.stack, report.run.provider));
-    junit.set_time(report.trace.wall);
-    junit.add_test_suites([scenarios, tasks]);
-    junit.to_string().context("write junit.xml")
-}
-
-fn scenario(report: &Report, test: &Test) -> TestCase {
-    let status = match test.outcome {
-        TestOutcome::Passed => TestCaseStatus::success(),
-        TestOutcome::Skipped => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(test.reason.as_deref().unwrap_or("no reason given"));
-            status
-        }
-        TestOutcome::Failed => failed(test.detail.as_deref().unwrap_or("no detail given")),
+    let scenarios = report.tests.iter().map(|test| scenario(report, test)).collect();
+    let tasks = report.trace.tasks.iter();
+    let tasks = tasks.map(|traced| task(report, traced)).collect();
+    let suites = [
+        suite(
+            "scenarios",
+            report.tests.iter().map(|test| duration(test.seconds)).sum(),
+            scenarios,
+        ),
+        suite("tasks", report.trace.wall, tasks),
+    ];
+    let junit = Junit {
+        name: allowed(&format!("{} e2e on {}", report.run.stack, report.run.provider)),
+        tests: suites.iter().map(|suite| suite.cases.len()).sum(),
+        failures: suites.iter().map(|suite| suite.failures).sum(),
+        time: seconds(report.trace.wall),
+        suites,
     };
-    let mut case = TestCase::new(test.name.as_str(), status);
-    case.set_classname(format!("{}.scenarios", report.run.provider));
-    case.set_time(duration(test.seconds));
-    case
+    template::render("junit.xml", &junit)
 }
 
-fn task(report: &Report, traced: &TaskTrace) -> TestCase {
+fn suite(name: &'static str, time: Duration, cases: Vec<Case>) -> Suite {
+    let failures = cases.iter().filter(|case| case.failure.is_some()).count();
+    let messages = cases.iter().filter(|case| case.message.is_some()).count();
+    Suite {
+        name,
+        failures,
+        skipped: messages - failures,
+        time: seconds(time),
+        cases,
+    }
+}
+
+fn scenario(report: &Report, test: &Test) -> Case {
+    let told = |text: &Option<String>, otherwise: &str| text.clone().unwrap_or_else(|| otherwise.to_owned());
+    let status = match test.outcome {
+        TestOutcome::Passed => Status::Passed,
+        TestOutcome::Skipped => Status::Skipped(told(&test.reason, "no reason given")),
+        TestOutcome::Failed => Status::Failed(told(&test.detail, "no detail given")),
+    };
+    let class = format!("{}.scenarios", report.run.provider);
+    case(&test.name, class, duration(test.seconds), status)
+}
+
+fn task(report: &Report, traced: &TaskTrace) -> Case {
     let status = match &traced.outcome {
-        Outcome::Done { .. } => TestCaseStatus::success(),
+        Outcome::Done { .. } => Status::Passed,
         Outcome::Failed { error, .. } => {
             let explained = report.failures.iter().find(|failure| failure.task == traced.name);
-            failed(explained.map_or(error, |failure| &failure.text))
+            Status::Failed(explained.map_or(error, |failure| &failure.text).clone())
         }
-        Outcome::Skipped { reason } => skipped(reason.clone()),
-        Outcome::Cancelled { cause, .. } => skipped(format!("cancelled: {cause}")),
-        Outcome::NotStarted { cause } => skipped(format!("not started: {cause}")),
+        Outcome::Skipped { reason } => Status::Skipped(reason.clone()),
+        Outcome::Cancelled { cause, .. } => Status::Skipped(format!("cancelled: {cause}")),
+        Outcome::NotStarted { cause } => Status::Skipped(format!("not started: {cause}")),
     };
-    let mut case = TestCase::new(traced.name.as_str(), status);
-    case.set_classname(format!("{}.tasks", report.run.provider));
-    case.set_time(traced.duration());
-    case
+    let class = format!("{}.tasks", report.run.provider);
+    case(&traced.name, class, traced.duration(), status)
 }
 
-fn failed(text: &str) -> TestCaseStatus {
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_message(
-        text.lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or_default(),
-    );
-    status.set_description(text);
-    status
+fn case(name: &str, class: String, time: Duration, status: Status) -> Case {
+    let (message, failure) = match status {
+        Status::Passed => (None, None),
+        Status::Skipped(reason) => (Some(allowed(&reason)), None),
+        Status::Failed(text) => {
+            let first = text.lines().find(|line| !line.trim().is_empty());
+            (Some(allowed(first.unwrap_or_default())), Some(allowed(&text)))
+        }
+    };
+    Case {
+        name: allowed(name),
+        class: allowed(&class),
+        time: seconds(time),
+        message,
+        failure,
+    }
 }
 
-fn skipped(reason: String) -> TestCaseStatus {
-    let mut status = TestCaseStatus::skipped();
-    status.set_message(reason);
-    status
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
 }
 
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The text without what XML 1.0 does not allow, and without the colours of a terminal: a CI system shows neither.
+fn allowed(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            // `ESC [`, parameters, and a letter that ends the sequence.
+            '\u{1b}' if letters.as_str().starts_with('[') => {
+                letters.next();
+                letters.find(|letter| ('@'..='~').contains(letter));
+            }
+            '\n' | '\t' => kept.push(letter),
+            '\u{fffe}' | '\u{ffff}' => {}
+            _ if letter.is_control() => {}
+            _ => kept.push(letter),
+        }
+    }
+    kept
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | for |
 //! |---|---|
-//! | report.json | programs: everything, in a documented form ([`schema`]) |
+//! | report.json | programs: everything, in a documented form (docs/report.schema.json) |
 //! | junit.xml | CI systems: the scenarios, and the tasks |
 //! | trace.json | Perfetto and chrome://tracing |
 //! | timeline.svg | a README: bars by task, the chain that bounded the run marked |
@@ -15,15 +15,24 @@ mod analysis;
 mod chrome_trace;
 mod compare;
 mod document;
+#[cfg(test)]
+#[path = "../tests/report/fixture.rs"]
+#[expect(dead_code, reason = "the tests in tests/ use the rest")]
+mod fixture;
 mod junit;
 mod merge;
 mod model;
 mod page;
 mod sampler;
+#[cfg(test)]
+mod schema;
 mod summary;
 mod template;
 mod timeline;
 mod words;
+
+#[cfg(test)]
+extern crate self as report;
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +41,7 @@ use anyhow::Context;
 
 pub use document::{
     Cost, Document, DocumentEdge, DocumentHeld, DocumentOutcome, DocumentTask, DocumentThrough, IfFree, Link,
-    earlier_runs, schema,
+    earlier_runs,
 };
 pub use merge::{Part, merge};
 pub use model::{Earlier, Failure, Machine, Report, Run, RunResult, Sample, TaskInfo, Test, TestOutcome};

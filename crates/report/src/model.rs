@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taskgraph::Trace;
 
@@ -28,7 +27,8 @@ pub struct Report {
 }
 
 /// What was run, and what came of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// The run's id, the name of its folder.
     pub id: String,
@@ -46,7 +46,7 @@ pub struct Run {
     /// The command that was given, program first.
     pub command: Vec<String>,
     /// When it began, in UTC (RFC 3339).
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started: jiff::Timestamp,
     /// What came of it.
     pub result: RunResult,
@@ -58,7 +58,8 @@ pub struct Run {
 }
 
 /// What came of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
     /// All scenarios passed or were skipped with a reason.
@@ -72,7 +73,8 @@ pub enum RunResult {
 }
 
 /// The machine of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
     /// System and processor, for example `linux x86_64`.
     pub system: String,
@@ -92,7 +94,8 @@ pub struct TaskInfo {
 }
 
 /// One scenario.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Test {
     /// For example `g01`.
     pub id: String,
@@ -111,7 +114,8 @@ pub struct Test {
 }
 
 /// How a scenario ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TestOutcome {
     /// It held.
@@ -123,7 +127,8 @@ pub enum TestOutcome {
 }
 
 /// A task's failure, explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The task.
     pub task: String,
@@ -132,7 +137,8 @@ pub struct Failure {
 }
 
 /// The machine at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sample {
     /// Seconds since the run began.
     pub at: f64,
@@ -143,12 +149,13 @@ pub struct Sample {
 }
 
 /// A run before this one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Earlier {
     /// Its id.
     pub id: String,
     /// When it began, in UTC (RFC 3339).
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started: jiff::Timestamp,
     /// Where its stack ran.
     pub provider: String,

@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::Value;
 use subprocess::{Cancel, Record};
 
-use super::{KUBERNETES, Verb, wait};
+use super::{Verb, wait};
 use crate::{
-    e2e::{GRACE, Kept, Object, objects},
-    forward::record_name,
+    parts::{GRACE, KUBERNETES, record_name, workload_of},
+    ports::Kept,
     run_folder::{Provider, RunFolder},
+    yaml::Object,
 };
 
 /// A pod is given 40 s to end in order, and a database some time to start.
@@ -97,21 +98,6 @@ impl Part<'_> {
             }
         }
     }
-}
-
-/// What runs the pods of a part that a run has deployed.
-pub(crate) fn workload_of(folder: &RunFolder, name: &str) -> anyhow::Result<Object> {
-    let manifest = folder.path().join("manifests").join(format!("{name}.yaml"));
-    let text = fs::read_to_string(&manifest).with_context(|| {
-        format!(
-            "run {} has not deployed {name}: {} is missing",
-            folder.run(),
-            manifest.display()
-        )
-    })?;
-    let mut objects = objects(&manifest.display().to_string(), &text)?.into_iter();
-    let workload = objects.find(|object| ["Deployment", "StatefulSet"].contains(&object.kind()));
-    workload.with_context(|| format!("{name} has no Deployment or StatefulSet"))
 }
 
 /// A part of the stack in a cluster.

@@ -12,7 +12,10 @@ use serde_json::Value;
 use subprocess::Record;
 
 use super::{Verb, stack_file, wait};
-use crate::{e2e::GRACE, run_folder::RunFolder};
+use crate::{
+    parts::{GRACE, KUBERNETES},
+    run_folder::RunFolder,
+};
 
 pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
     let path = folder.process(name);
@@ -80,7 +83,7 @@ fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> 
 fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
     let stack = stack_file(folder)?;
     let url = match name {
-        super::KUBERNETES => server(folder)?,
+        KUBERNETES => server(folder)?,
         _ => {
             let service = stack["services"][name]["health"].as_str();
             let component = stack["components"][name]
@@ -104,5 +107,5 @@ fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
 }
 
 fn server(folder: &RunFolder) -> anyhow::Result<String> {
-    crate::e2e::kubeconfig_server(&folder.kubeconfig())
+    crate::yaml::server(&folder.kubeconfig())
 }

@@ -7,8 +7,6 @@
 mod cluster;
 mod local;
 
-pub(crate) use cluster::workload_of;
-
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -19,9 +17,6 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::run_folder::{self, Provider, RunFolder};
-
-/// The cluster's API itself, beside the names of the stack file.
-pub(crate) const KUBERNETES: &str = "kubernetes";
 
 /// Stop, start, restart or kill a part of a running stack: what the fault scenarios use
 #[derive(Args, Debug)]

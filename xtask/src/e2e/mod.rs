@@ -4,13 +4,11 @@
 
 mod budget;
 mod diagnose;
-pub(crate) mod elf;
 mod execute;
 mod fault;
 mod hash;
 mod measure;
 mod plan;
-mod ports;
 mod report;
 mod screen;
 mod settings;
@@ -19,7 +17,6 @@ mod shared_cluster;
 mod template;
 mod variables;
 mod watch;
-mod yaml;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -28,18 +25,12 @@ use anyhow::Context;
 use clap::Args;
 use taskgraph::{Graph, Interrupt, RunOptions};
 
+pub(crate) use self::measure::CPU;
 use self::{
     budget::Budget,
     execute::{Policy, World},
     plan::{Format, Plan},
     settings::{BuildOn, Order},
-};
-pub(crate) use self::{
-    execute::{GRACE, server as kubeconfig_server, stop_processes},
-    measure::CPU,
-    plan::{Command, remove_cluster, remove_namespace},
-    ports::{Kept, Ports},
-    yaml::{Object, objects},
 };
 use crate::run_folder::{self, Provider, State};
 

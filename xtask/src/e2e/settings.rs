@@ -6,13 +6,11 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{
-    plan::{Command, tag_of},
-    ports::Ports,
-    variables::{Place, Sources},
-};
+use super::variables::{Place, Sources};
 use crate::{
-    run_folder::{Provider, cluster_name},
+    command::{Command, tag_of},
+    ports::Ports,
+    run_folder::{Provider, cluster_name, node_of},
     stack::Stack,
 };
 
@@ -92,11 +90,6 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<usize>,
     /// The program that `control` calls in the tests go to.
     pub(crate) own_program: PathBuf,
-}
-
-/// The container that is a cluster's only node.
-pub(crate) fn node_of(cluster: &str) -> String {
-    format!("{cluster}-control-plane")
 }
 
 impl Settings {
@@ -210,7 +203,7 @@ impl Settings {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::e2e::ports::Assigned;
+    use crate::ports::Assigned;
 
     /// Settings of the project's own stack with ports of their own, without a look at this machine.
     pub(crate) fn settings(provider: Provider, order: Order) -> Settings {

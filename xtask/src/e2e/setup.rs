@@ -13,11 +13,11 @@ use taskgraph::Interrupt;
 use super::{
     Options,
     plan::KUBE_EMBEDDED,
-    ports::{self, Reserved},
     settings::{Remote, Settings},
 };
 use crate::{
     doctor,
+    ports::{self, Reserved},
     run_folder::{self, Provider, RunFolder, State},
     stack::{Stack, shown},
 };

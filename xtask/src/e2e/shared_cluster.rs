@@ -5,36 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{settings::Settings, yaml::Object};
-
-/// Who made an object, as Kubernetes' tools show it.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "xtask-e2e");
-
-/// Which stack and run an object belongs to.
-const STACK: &str = "xtask-e2e/stack";
-const RUN: &str = "xtask-e2e/run";
+use super::settings::Settings;
+use crate::{labels, yaml::Object};
 
 const CRD: &str = "CustomResourceDefinition";
-
-/// The labels of the run's namespace, and of what it makes outside of it.
-pub(crate) fn labels(stack: &str, run: &str) -> Value {
-    json!({MANAGED_BY.0: MANAGED_BY.1, STACK: stack, RUN: run})
-}
-
-/// Selects the namespaces of a stack's other runs.
-pub(crate) fn others(stack: &str, run: &str) -> String {
-    format!("{},{RUN}!={run}", made_by_any(stack))
-}
-
-/// Selects what one run made.
-pub(crate) fn made_by(stack: &str, run: &str) -> String {
-    format!("{},{RUN}={run}", made_by_any(stack))
-}
-
-/// Selects what runs of a stack made, whichever run it was.
-pub(crate) fn made_by_any(stack: &str) -> String {
-    format!("--selector={}={},{STACK}={stack}", MANAGED_BY.0, MANAGED_BY.1)
-}
 
 /// What in the manifests would reach beyond the run: each an error that says what to write instead.
 pub(crate) fn refusals(settings: &Settings) -> anyhow::Result<Vec<anyhow::Error>> {
@@ -82,7 +56,7 @@ pub(crate) fn is_cluster_scoped(object: &Object) -> bool {
 /// the nodes, since those are shared and the run comes by port-forward.
 pub(crate) fn adapted(settings: &Settings, mut object: Object) -> Object {
     if namespace_of(&object).is_none() {
-        let labels = labels(&settings.stack.stack.name, &settings.run);
+        let labels = labels::labels(&settings.stack.stack.name, &settings.run);
         for (key, value) in labels.as_object().into_iter().flatten() {
             object.0["metadata"]["labels"][key] = value.clone();
         }

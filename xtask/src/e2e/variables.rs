@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{
-    ports::Ports,
-    template,
+use super::template;
+use crate::{
+    ports::{Assigned, Ports},
+    stack::Stack,
     yaml::{self, Object},
 };
-use crate::stack::Stack;
 
 /// Where the programs run, as far as configuration files notice.
 #[derive(Debug, Clone, Copy)]
@@ -128,8 +128,8 @@ impl Sources<'_> {
         })
     }
 
-    fn per_port(&self, value: impl Fn(&str, &str, &super::ports::Assigned) -> String) -> Value {
-        let owner = |(owner, ports): (&String, &BTreeMap<String, super::ports::Assigned>)| {
+    fn per_port(&self, value: impl Fn(&str, &str, &Assigned) -> String) -> Value {
+        let owner = |(owner, ports): (&String, &BTreeMap<String, Assigned>)| {
             let ports: serde_json::Map<_, _> = ports
                 .iter()
                 .map(|(name, port)| (name.clone(), json!(value(owner, name, port))))

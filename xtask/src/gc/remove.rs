@@ -11,7 +11,7 @@ use subprocess::{Cancel, Command, Process, Record};
 use super::find::{Found, Garbage};
 use super::machine::Machine;
 use crate::{
-    down,
+    removal,
     run_folder::{self, Provider, State},
 };
 
@@ -46,7 +46,7 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
         Garbage::Folder(run) => {
             // The way into the cluster is in the folder, so the folder goes last.
             if run.owner().provider == Provider::Cluster && run.owner().state != State::Finished {
-                down::remove_from_cluster(run)?;
+                removal::remove_from_cluster(run)?;
             }
             run.clone().remove()
         }

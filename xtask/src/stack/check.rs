@@ -250,7 +250,7 @@ fn files(stack: &Stack, found: &mut Found<'_>) {
 
 fn glibc(stack: &Stack, found: &mut Found<'_>) {
     let glibc = &stack.build.glibc;
-    if crate::e2e::elf::parse_version(glibc.get_ref()).is_none() {
+    if crate::elf::parse_version(glibc.get_ref()).is_none() {
         found.at(
             glibc,
             format!("glibc must be a version like \"2.34\", it is \"{glibc}\""),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::Options;
-use super::record::{Figure, Measured, Target};
-use super::subject::{Load, Programs, Subject};
+use super::record::{Figure, Load, Measured, Target};
+use super::subject::{Programs, Subject};
 
 /// How long what was acknowledged may take until it is stored.
 const STORED_WITHIN: Duration = Duration::from_secs(180);

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Part;
-use super::subject::Load;
 use crate::run_folder;
 
 /// All parts that were measured.
@@ -57,6 +56,33 @@ pub(super) enum Target {
 pub(super) struct Latency {
     pub(super) name: String,
     pub(super) load: Load,
+}
+
+/// What the load program says.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Load {
+    pub(super) per_second: f64,
+    /// Broken connections, and answers that are none of the design's.
+    pub(super) failed: u64,
+    pub(super) statuses: BTreeMap<u16, u64>,
+    pub(super) p50_ms: f64,
+    pub(super) p95_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+}
+
+impl Load {
+    /// Where nothing is broken, nothing may be refused or queued.
+    pub(super) fn all_good(&self) -> anyhow::Result<()> {
+        let good = self.statuses.keys().all(|status| matches!(status, 200 | 201));
+        ensure!(
+            good && self.failed == 0,
+            "not every request was answered well: {:?}, {} failed",
+            self.statuses,
+            self.failed
+        );
+        Ok(())
+    }
 }
 
 impl Figure {

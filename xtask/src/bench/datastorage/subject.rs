@@ -1,6 +1,5 @@
 //! What is measured: the service on a PostgreSQL and a Redis of its own, and the programs that load both.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,39 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use embedded::{Postgres, Redis};
-use serde::{Deserialize, Serialize};
 use subprocess::{Cancel, Child, Command};
 
-use super::record::{Measured, median};
+use super::record::{Load, Measured, median};
 use super::{Options, sql};
 use crate::run_folder;
-
-/// What the load program says.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Load {
-    pub(super) per_second: f64,
-    /// Broken connections, and answers that are none of the design's.
-    pub(super) failed: u64,
-    pub(super) statuses: BTreeMap<u16, u64>,
-    pub(super) p50_ms: f64,
-    pub(super) p95_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) max_ms: f64,
-}
-
-impl Load {
-    /// Where nothing is broken, nothing may be refused or queued.
-    pub(super) fn all_good(&self) -> anyhow::Result<()> {
-        let good = self.statuses.keys().all(|status| matches!(status, 200 | 201));
-        ensure!(
-            good && self.failed == 0,
-            "not every request was answered well: {:?}, {} failed",
-            self.statuses,
-            self.failed
-        );
-        Ok(())
-    }
-}
 
 /// Rates of the service and of pgbench, round by round, and the load of the service's median.
 pub(super) struct Pair {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use subprocess::{Ended, Pipeline};
 
 use super::{Did, Place, World, wait_until};
-use crate::e2e::plan::{Command, Test};
+use crate::command::{Command, Test};
 
 /// A test is a look at what is there: one that takes longer hangs.
 const LONGEST_TEST: Duration = Duration::from_secs(30);

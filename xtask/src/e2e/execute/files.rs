@@ -13,7 +13,10 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::{Did, Place, World};
-use crate::e2e::{hash, plan::Command, settings::Settings, shared_cluster, variables};
+use crate::{
+    command::Command,
+    e2e::{hash, settings::Settings, shared_cluster, variables},
+};
 
 impl World<'_> {
     pub(super) fn tag(

@@ -5,7 +5,10 @@ use std::{fs, time::Duration};
 use taskgraph::Outcome;
 
 use super::{Did, Place, World};
-use crate::e2e::plan::{Command, Test};
+use crate::{
+    command::{Command, Test},
+    removal::stop_processes,
+};
 
 /// What becomes of the stack at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl World<'_> {
             return Ok(Did::Nothing("kept".to_owned()));
         }
         let mut failures = Vec::new();
-        if let Err(error) = super::local::stop_processes(self.folder) {
+        if let Err(error) = stop_processes(self.folder) {
             failures.push(format!("{error:#}"));
         }
         // Where the run never came as far as to enter somebody's cluster there is nothing of it in there.

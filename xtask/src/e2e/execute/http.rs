@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::{Did, Place, World, wait_until};
-use crate::e2e::yaml::{self, Object};
+use crate::yaml::{self, Object};
 
 /// An old instance may answer while the new one takes its place; one that answers for longer is not going to go.
 const REPLACED: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ impl World<'_> {
     pub(super) fn put(&self, place: &Place<'_>, file: &Path) -> anyhow::Result<Did> {
         let name = file.display().to_string();
         let text = fs::read_to_string(file).with_context(|| format!("can't read {name}"))?;
-        let server = server(&self.settings.kubeconfig())?;
+        let server = yaml::server(&self.settings.kubeconfig())?;
         let agent = agent();
         for object in yaml::objects(&name, &text)? {
             put_object(&agent, &server, &object).with_context(|| object.reference())?;
@@ -98,20 +98,6 @@ impl World<'_> {
         }
         Ok(Did::Something)
     }
-}
-
-/// The server's URL in a kubeconfig.
-pub(crate) fn server(kubeconfig: &Path) -> anyhow::Result<String> {
-    let text =
-        fs::read_to_string(kubeconfig).with_context(|| format!("can't read {}", kubeconfig.display()))?;
-    let config: Value =
-        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", kubeconfig.display()))?;
-    let server = config
-        .pointer("/clusters/0/cluster/server")
-        .and_then(Value::as_str);
-    server
-        .map(str::to_owned)
-        .with_context(|| format!("{} names no server", kubeconfig.display()))
 }
 
 /// The collection that an object belongs to: the API server itself says how its kind is called.

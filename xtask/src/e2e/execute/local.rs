@@ -14,14 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use subprocess::Record;
 
 use super::{Did, Place, World, wait_until};
-use crate::{
-    e2e::{hash, plan::Command},
-    run_folder::RunFolder,
-    stack::Embedded,
-};
-
-/// The services end within 30 s by themselves.
-pub(crate) const GRACE: Duration = Duration::from_secs(35);
+use crate::{command::Command, e2e::hash, parts::GRACE, stack::Embedded};
 
 /// In a process's environment: what tells whether it would be started the same way again.
 const STARTED_AS: &str = "E2E_STARTED_AS";
@@ -192,54 +185,6 @@ impl World<'_> {
             log.display()
         )
     }
-}
-
-/// Stops every recorded process of the run, the services side by side and then what they need, and removes the
-/// embedded servers' data.
-pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
-    let mut failures = Vec::new();
-    let mut records = Vec::new();
-    for entry in fs::read_dir(folder.processes()).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            match Record::read(&path) {
-                Ok(record) => records.push((record, path)),
-                Err(error) => failures.push(error.to_string()),
-            }
-        }
-    }
-    // A server that services need ends its own workers in order, and says so by the signal that it wants.
-    let (needed, services): (Vec<_>, Vec<_>) = records
-        .into_iter()
-        .partition(|(record, _)| record.stop_signal.is_some());
-    for group in [services, needed] {
-        std::thread::scope(|scope| {
-            let stops: Vec<_> = group
-                .iter()
-                .map(|(record, path)| scope.spawn(|| stop(record, path)))
-                .collect();
-            for stop in stops {
-                let stopped = stop
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow!("stopping it panicked")));
-                failures.extend(stopped.err().map(|error| format!("{error:#}")));
-            }
-        });
-    }
-    let ours = |instance: &embedded::Instance| instance.belongs_to.as_deref() == Some(folder.path());
-    for instance in embedded::instances().into_iter().filter(ours) {
-        failures.extend(instance.remove().err().map(|error| format!("{error:#}")));
-    }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(anyhow!(failures.join("\n")))
-    }
-}
-
-fn stop(record: &Record, path: &Path) -> anyhow::Result<()> {
-    record.stop(GRACE)?;
-    fs::remove_file(path).with_context(|| format!("can't remove {}", path.display()))
 }
 
 /// The hash of a program, its arguments and the files that they name.

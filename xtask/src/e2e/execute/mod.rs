@@ -20,20 +20,18 @@ use taskgraph::{Context, Ending};
 
 pub(crate) use self::{
     finish::Policy,
-    http::server,
-    local::{GRACE, stop_processes},
     scenarios::{BEGUN, Outcome, Scenario, ScenariosFailed, word},
 };
 use super::{
-    elf,
     fault::{Moment, Trigger},
     measure::{Memory, Meter},
-    plan::{Step, Work, tag_of},
-    ports::Reserved,
+    plan::{Step, Work},
     settings::Settings,
 };
 use crate::{
-    doctor,
+    command::tag_of,
+    doctor, elf,
+    ports::Reserved,
     run_folder::{Provider, RunFolder},
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration
 use serde_json::Value;
 
 use super::{Did, Place, World, wait_until};
-use crate::e2e::{plan::Command, yaml};
+use crate::{command::Command, yaml};
 
 /// How far a workload is.
 #[derive(Debug, PartialEq, Eq)]

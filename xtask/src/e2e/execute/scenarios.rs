@@ -8,10 +8,7 @@ use subprocess::Ended;
 use taskgraph::Context;
 
 use super::{Did, Place, World};
-use crate::{
-    e2e::{plan::Command, template},
-    run_folder::Provider,
-};
+use crate::{command::Command, e2e::template, run_folder::Provider};
 
 /// A whole suite on a slow machine takes minutes; one that takes longer hangs.
 const LONGEST_SUITE: u64 = 40 * 60;

@@ -7,7 +7,7 @@ use super::{
     images::{NAMESPACE, podman, pull_name},
     phase, run_unless, task,
 };
-use crate::e2e::settings::{Settings, node_of};
+use crate::{e2e::settings::Settings, removal::remove_cluster};
 
 fn kind(cluster: &str) -> Command {
     // A network of its own: the common one would stay behind, and could not be removed beside another run.
@@ -132,24 +132,4 @@ pub(super) fn teardown(settings: &Settings) -> Step {
         commands,
         unless: None,
     }
-}
-
-/// What removes the volume of a node that is gone. Kind makes it with a label of the node's name; to podman it is not
-/// anonymous, and so does not go with the container.
-fn remove_volume(node: &str) -> Command {
-    podman().args(["volume", "prune", "--force", "--filter", &format!("label={node}")])
-}
-
-/// What removes a run's cluster, its volume and its network, if they are there.
-pub(crate) fn remove_cluster(cluster: &str) -> [Command; 3] {
-    // What `kind delete cluster` does, without the ten seconds that podman gives a node to shut down in order:
-    // nothing in it is needed any more.
-    let delete = podman()
-        .args(["rm", "--force", "--ignore", "--time", "0", "--volumes"])
-        .args([node_of(cluster)]);
-    [
-        delete,
-        remove_volume(&node_of(cluster)),
-        podman().args(["network", "rm", "--force", cluster]),
-    ]
 }

@@ -1,7 +1,7 @@
 //! What the providers share.
 
 use super::{Command, Kind, Step, phase, service_phase, tag_of, task};
-use crate::e2e::{settings::Settings, shared_cluster};
+use crate::{e2e::settings::Settings, labels};
 
 /// The host ports of a component or service.
 pub(super) fn ports_of(settings: &Settings, name: &str) -> Vec<u16> {
@@ -19,7 +19,7 @@ pub(super) fn namespace_object(settings: &Settings) -> String {
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace()},
     });
     if settings.remote.is_some() {
-        object["metadata"]["labels"] = shared_cluster::labels(&settings.stack.stack.name, &settings.run);
+        object["metadata"]["labels"] = labels::labels(&settings.stack.stack.name, &settings.run);
     }
     format!("{object:#}\n")
 }

@@ -1,7 +1,7 @@
 //! The tasks of the provider `local`: everything as processes of this machine, no container needed.
 
 use super::{Command, Kind, Plan, Step, build, common, needed_tasks, phase, run, service_phase, task};
-use crate::{control::KUBERNETES, e2e::settings::Settings};
+use crate::{e2e::settings::Settings, parts::KUBERNETES};
 
 /// The package and program that answers as the Kubernetes API.
 pub(crate) const KUBE_EMBEDDED: &str = "kube-embedded";

@@ -17,14 +17,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::{
-    cluster::remove_cluster,
     local::KUBE_EMBEDDED,
-    namespace::remove_namespace,
     show::{Format, commands, plan as show},
-    step::{Command, Step, Test, tag_of},
+    step::Step,
 };
 use super::settings::Settings;
-use crate::run_folder::Provider;
+use crate::{
+    command::{Command, Test, tag_of},
+    run_folder::Provider,
+};
 
 /// The plan of a run.
 pub(crate) type Plan = taskgraph::Plan<Work>;

@@ -1,15 +1,17 @@
 //! The tasks of the provider `cluster`: a namespace of its own in a cluster that is there already, images by a registry.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use super::{
-    Command, Kind, Plan, Step, Test, build, cluster, common, deploy,
+    Command, Kind, Plan, Step, build, cluster, common, deploy,
     images::{self, podman},
     needed_tasks, phase, run, run_unless, task,
 };
-use crate::e2e::{
-    settings::{Remote, Settings},
-    shared_cluster,
+use crate::{
+    e2e::settings::{Remote, Settings},
+    labels,
+    parts::record_name,
+    removal::{CLUSTER_SCOPED, Removal, remove_namespace},
 };
 
 pub(super) fn tasks(settings: &Settings, remote: &Remote, plan: &mut Plan) {
@@ -69,7 +71,7 @@ pub(super) fn tasks(settings: &Settings, remote: &Remote, plan: &mut Plan) {
 fn namespace(settings: &Settings, remote: &Remote) -> super::Task {
     let namespace = settings.rendered("namespace");
     let kubectl = || settings.kubectl();
-    let ours = shared_cluster::made_by(&settings.stack.stack.name, &settings.run);
+    let ours = labels::made_by(&settings.stack.stack.name, &settings.run);
     let there = kubectl()
         .args(["get", "namespaces", "--output=name", &ours])
         .prints("namespace/");
@@ -140,55 +142,16 @@ fn forward(settings: &Settings, name: &str) -> Vec<Step> {
     vec![
         Step::Release { ports: ports.clone() },
         Step::Start {
-            name: crate::forward::record_name(name),
+            name: record_name(name),
             command,
         },
         Step::Listens {
-            name: crate::forward::record_name(name),
+            name: record_name(name),
             ports,
             seconds: 60,
         },
     ]
 }
-
-/// What removes a run from a cluster.
-pub(crate) struct Removal {
-    /// The namespace, and what bears its name outside of it.
-    pub(crate) always: Vec<Command>,
-    /// The definitions of kinds that runs made, unless another run is there, which may use them.
-    pub(crate) crds: (Test, Command),
-}
-
-/// What removes a run from the cluster that its kubeconfig leads to: only what it made.
-pub(crate) fn remove_namespace(stack: &str, run: &str, folder: &Path) -> Removal {
-    let kubectl = || {
-        Command::new("kubectl")
-            .args(["--kubeconfig"])
-            .path(&folder.join("kubeconfig"))
-    };
-    let delete = || kubectl().args(["delete", "--ignore-not-found", "--timeout=100s"]);
-    let others = kubectl().args([
-        "get",
-        "namespaces",
-        "--output=name",
-        &shared_cluster::others(stack, run),
-    ]);
-    Removal {
-        always: vec![
-            delete().args(["namespaces", &shared_cluster::made_by(stack, run)]),
-            delete()
-                .args(["--filename"])
-                .path(&folder.join("manifests").join(CLUSTER_SCOPED)),
-        ],
-        crds: (
-            others.prints("namespace/"),
-            delete().args(["customresourcedefinitions", &shared_cluster::made_by_any(stack)]),
-        ),
-    }
-}
-
-/// The file with the run's objects outside of its namespace.
-const CLUSTER_SCOPED: &str = "cluster-scoped.json";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,6 @@
-//! Rendered manifests as objects.
+//! What is read as YAML: rendered manifests as objects, and the server that a kubeconfig names.
+
+use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
@@ -47,4 +49,18 @@ pub(crate) fn objects(name: &str, text: &str) -> anyhow::Result<Vec<Object>> {
         }
     }
     Ok(objects)
+}
+
+/// The server's URL in a kubeconfig.
+pub(crate) fn server(kubeconfig: &Path) -> anyhow::Result<String> {
+    let text =
+        fs::read_to_string(kubeconfig).with_context(|| format!("can't read {}", kubeconfig.display()))?;
+    let config: Value =
+        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", kubeconfig.display()))?;
+    let server = config
+        .pointer("/clusters/0/cluster/server")
+        .and_then(Value::as_str);
+    server
+        .map(str::to_owned)
+        .with_context(|| format!("{} names no server", kubeconfig.display()))
 }
