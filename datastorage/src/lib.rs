@@ -8,6 +8,7 @@ mod config;
 mod dead_letters;
 mod domain;
 mod drain;
+mod group;
 mod http;
 mod metrics;
 mod monitor;

@@ -1,50 +1,38 @@
 //! The group committer: what arrives while a transaction is under way is the next transaction.
 //!
 //! A write that arrives while nothing is under way is committed at once, so that a quiet service answers as fast as
-//! the disk; under load groups grow by themselves. The committers own what they took: a client that hangs up changes
+//! the disk; under load groups grow by themselves, and callers that write again and again stay together in one
+//! (docs/adr/0044-companions-are-waited-for.md). The committers own what they took: a client that hangs up changes
 //! nothing. When PostgreSQL is away they put the group into the stream, in the same order.
 
-use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::availability::{Availability, Dependency};
 use crate::config::Config;
 use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
+use crate::group::{Groups, Outcome, Submission};
 use crate::metrics::Metrics;
 use crate::store::append::{Appender, Away, Ends, Verdict};
 use crate::store::database::Database;
 use crate::store::stream::{Kind, StreamError, Streams};
-
-/// What a caller is told of what it wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// PostgreSQL answered.
-    Answered(Verdict),
-    /// It waits in the stream.
-    Queued,
-    /// Neither store took it, or too much waits already; the text is for the caller.
-    Unavailable(&'static str),
-}
-
-/// Events that are stored together or not at all, and who waits for them.
-struct Submission {
-    events: Vec<Sealed>,
-    reply: oneshot::Sender<Outcome>,
-    _room: OwnedSemaphorePermit,
-    _counted: Arc<()>,
-}
 
 /// What waits for one committer.
 struct Queue {
     sender: mpsc::UnboundedSender<Submission>,
     /// Each submission that is not answered holds a clone.
     counted: Arc<()>,
+}
+
+impl Queue {
+    fn in_flight(&self) -> usize {
+        Arc::strong_count(&self.counted) - 1
+    }
 }
 
 /// Hands events to the committers; cheap to clone.
@@ -66,9 +54,7 @@ impl Writer {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 let committer = Committer {
                     shared: shared.clone(),
-                    receiver,
-                    waiting: VecDeque::new(),
-                    most_events: config.writer.group_events,
+                    groups: Groups::new(receiver, config.writer.group_events),
                     timeout: Duration::from_millis(config.writer.commit_timeout_ms),
                     appender: None,
                     opening: None,
@@ -106,8 +92,8 @@ impl Writer {
         let submission = Submission {
             events,
             reply,
-            _room: room,
-            _counted: Arc::clone(&queue.counted),
+            room,
+            counted: Arc::clone(&queue.counted),
         };
         if queue.sender.send(submission).is_err() {
             return Outcome::Unavailable("the service is stopping");
@@ -122,18 +108,20 @@ impl Writer {
     fn queue_of(&self, events: &[Sealed]) -> Option<&Queue> {
         let first = &events.first()?.event.correlation_id;
         if events.iter().any(|sealed| sealed.event.correlation_id != *first) {
-            return self
-                .queues
-                .iter()
-                .min_by_key(|queue| Arc::strong_count(&queue.counted));
+            return self.queues.iter().min_by_key(|queue| queue.in_flight());
         }
+        let in_flight: usize = self.queues.iter().map(Queue::in_flight).sum();
+        let sharing = (1 + in_flight / ENOUGH_FOR_ONE).min(self.queues.len());
         let mut hasher = DefaultHasher::new();
         first.hash(&mut hasher);
-        let count = self.queues.len() as u64;
-        self.queues
-            .get(usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0))
+        let number = hasher.finish() % sharing as u64;
+        self.queues.get(usize::try_from(number).unwrap_or(0))
     }
 }
+
+/// Up to so many writes at once one committer has alone: a transaction costs PostgreSQL as much as ten of its rows, so
+/// that two that share few writes take longer than one.
+const ENOUGH_FOR_ONE: usize = 24;
 
 /// What the committers share with the rest of the service.
 #[derive(Clone)]
@@ -148,10 +136,7 @@ pub(crate) struct Shared {
 
 struct Committer {
     shared: Shared,
-    receiver: mpsc::UnboundedReceiver<Submission>,
-    /// Taken from the queue and too much for the last group.
-    waiting: VecDeque<Submission>,
-    most_events: usize,
+    groups: Groups,
     timeout: Duration,
     appender: Option<Appender>,
     /// A connection under way: a PostgreSQL that does not answer must not keep groups from the stream.
@@ -164,19 +149,17 @@ struct Committer {
 
 /// How long PostgreSQL is left alone after it failed.
 const RETRY: Duration = Duration::from_millis(250);
-/// A group is not made larger than this.
-const MOST_GROUP_BYTES: usize = 16 * 1024 * 1024;
-
 impl Committer {
     async fn run(mut self) {
         self.reach().await;
         loop {
-            if self.waiting.is_empty() && !self.wait_for_more().await {
+            if self.groups.is_empty() && !self.wait_for_more().await {
                 return;
             }
-            let group = self.gather();
+            let group = self.groups.next().await;
             if !group.is_empty() {
                 self.commit(group).await;
+                self.groups.answered();
             }
         }
     }
@@ -184,47 +167,22 @@ impl Committer {
     /// Waits for something to write; says whether there may be more. While PostgreSQL is away it is tried meanwhile, so
     /// that it is found to be back without a write that has to wait.
     async fn wait_for_more(&mut self) -> bool {
-        let mut taken = Vec::new();
-        let received = if self.appender.is_some() {
-            self.receiver.recv_many(&mut taken, self.most_events).await
-        } else {
-            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
-            tokio::select! {
-                received = self.receiver.recv_many(&mut taken, self.most_events) => received,
-                () = opened(&mut self.opening, retry_at) => {
-                    self.reach().await;
-                    return true;
-                }
-                Ok(()) = self.returns.changed() => {
-                    self.begin_anew();
-                    self.reach().await;
-                    return true;
-                }
+        if self.appender.is_some() {
+            return self.groups.take().await;
+        }
+        let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+        tokio::select! {
+            more = self.groups.take() => more,
+            () = opened(&mut self.opening, retry_at) => {
+                self.reach().await;
+                true
             }
-        };
-        self.waiting.extend(taken);
-        received > 0
-    }
-
-    /// Takes what waits, up to the limits of a group; at least one submission.
-    fn gather(&mut self) -> Vec<Submission> {
-        while let Ok(submission) = self.receiver.try_recv() {
-            self.waiting.push_back(submission);
-            if self.waiting.len() >= self.most_events {
-                break;
+            Ok(()) = self.returns.changed() => {
+                self.begin_anew();
+                self.reach().await;
+                true
             }
         }
-        let mut group: Vec<Submission> = Vec::new();
-        let (mut events, mut bytes) = (0, 0);
-        while let Some(next) = self.waiting.front() {
-            events += next.events.len();
-            bytes += next.events.iter().map(Sealed::bytes).sum::<usize>();
-            if !group.is_empty() && (events > self.most_events || bytes > MOST_GROUP_BYTES) {
-                break;
-            }
-            group.extend(self.waiting.pop_front());
-        }
-        group
     }
 
     /// Sees to a connection. Waits for one (not longer than opening one may take) only while PostgreSQL is not known to

@@ -4,9 +4,9 @@ use axum::http::StatusCode;
 use service::http::Failure;
 use wire::problem::FieldError;
 
+use crate::group::Outcome;
 use crate::store::append::Verdict;
 use crate::store::failure::describe;
-use crate::writer::Outcome;
 
 /// Seconds after which to come again when neither store takes a write.
 const RETRY_AFTER: u64 = 5;
