@@ -335,6 +335,7 @@ async fn kube_embedded_answers_as_the_suite_says() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster that it may use: KUBE_CONFORMANCE_KUBECONFIG=FILE cargo test -- --ignored"]
 async fn the_real_server_answers_as_the_suite_says() {
-    let path = std::env::var("KUBE_CONFORMANCE_KUBECONFIG").expect("KUBE_CONFORMANCE_KUBECONFIG names a kubeconfig");
+    let path =
+        std::env::var("KUBE_CONFORMANCE_KUBECONFIG").expect("KUBE_CONFORMANCE_KUBECONFIG names a kubeconfig");
     run(&Client::of_kubeconfig(Path::new(&path)).await, false).await;
 }

@@ -33,7 +33,11 @@ fn main() -> ExitCode {
             is_here,
             built_in_objects_are_made_in_kubectls_own_binary_form(),
         ),
-        trial("rights_are_asked_and_given", is_here, rights_are_asked_and_given()),
+        trial(
+            "rights_are_asked_and_given",
+            is_here,
+            rights_are_asked_and_given(),
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -36,7 +36,10 @@ fn who_by_proc(port: u16) -> Option<String> {
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
         .collect();
     // Workers, and children that have not begun their own program yet, hold their parent's socket too.
-    let first = processes.iter().filter(holds).min_by_key(|process| started(process))?;
+    let first = processes
+        .iter()
+        .filter(holds)
+        .min_by_key(|process| started(process))?;
     let name = fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default();
     Some(format!("{} (process {first})", name.trim()))
 }

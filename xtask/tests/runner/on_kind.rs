@@ -8,15 +8,15 @@ use crate::{kind_test, repository::Repository};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         kind_test(
-            "x02_and_others_in_a_cluster_each_failure_is_told_by_name",
+            "x02_and_others_on_kind_each_failure_is_told_by_name",
             in_a_cluster,
         ),
         kind_test(
-            "a_node_that_does_not_come_up_is_told_with_the_cause_in_its_own_log",
+            "on_kind_a_node_that_does_not_come_up_is_told_with_the_cause_in_its_own_log",
             node_not_ready,
         ),
         kind_test(
-            "an_image_whose_registry_does_not_answer_is_told",
+            "on_kind_an_image_whose_registry_does_not_answer_is_told",
             registry_unreachable,
         ),
     ]

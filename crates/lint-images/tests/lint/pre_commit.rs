@@ -53,13 +53,22 @@ fn in_tree(tree: &Tree, program: impl AsRef<Path>, arguments: &[&str]) -> Comman
 fn commit(tree: &Tree) -> Output {
     let identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
     let commit = ["commit", "--quiet", "--message", "a change"];
-    in_tree(tree, "git", &[&identity[..], &commit].concat()).output().unwrap()
+    in_tree(tree, "git", &[&identity[..], &commit].concat())
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn a_bad_commit_is_refused_with_what_is_allowed_and_a_good_one_passes() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let head = succeeds(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(&workspace));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap();
+    let head = succeeds(
+        Command::new("git")
+            .args(["rev-parse", "HEAD"])
+            .current_dir(&workspace),
+    );
     let config = format!(
         "repos:\n  - repo: {}\n    rev: {}\n    hooks: [{{id: lint-images}}]\n",
         workspace.display(),
