@@ -75,25 +75,20 @@ impl Reserved {
     pub(crate) fn any(&self, locks: &Path) -> anyhow::Result<u16> {
         // As many as other runs might have let go of at this moment.
         for _ in 0..100 {
-            let listener =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port of 127.0.0.1")?;
+            let Ok(listener) = listen(0) else { continue };
             let port = listener.local_addr()?.port();
             if self.hold(port, listener, locks).is_ok() {
                 return Ok(port);
             }
         }
         anyhow::bail!(
-            "every free port of 127.0.0.1 that was tried is spoken for by another run, or does not reach who listens \
-             on it"
+            "no port of 127.0.0.1 that was tried is free, spoken for by no other run, and reaches who listens on it"
         )
     }
 
     /// Makes the port this run's.
     fn hold(&self, port: u16, listener: TcpListener, locks: &Path) -> Result<(), Unusable> {
         let lock = lock(locks, port)?;
-        if !is_reached(&listener) {
-            return Err(Unusable::NotReached);
-        }
         let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend(lock);
         let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +118,21 @@ impl fmt::Display for Unusable {
                  that was killed may have left it: `cargo xtask gc`, `podman ps --all`)"
             }
         })
+    }
+}
+
+/// Why a port of 127.0.0.1 can't be had at this moment; nothing if it can.
+pub(crate) fn unusable(port: u16) -> Option<Unusable> {
+    listen(port).err()
+}
+
+/// Listens on a port of 127.0.0.1, any free one for 0, if that is of any use.
+fn listen(port: u16) -> Result<TcpListener, Unusable> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|_| Unusable::InUse)?;
+    if is_reached(&listener) {
+        Ok(listener)
+    } else {
+        Err(Unusable::NotReached)
     }
 }
 
@@ -176,9 +186,7 @@ pub(crate) fn assign(stack: &Stack, locks: &Path) -> anyhow::Result<(Ports, Rese
     let reserved = Reserved::default();
     for ((owner, name, port), node) in stack.ports().zip(FIRST_NODE_PORT..) {
         let declared = *port.host.get_ref();
-        let as_declared = TcpListener::bind((Ipv4Addr::LOCALHOST, declared))
-            .map_err(|_| Unusable::InUse)
-            .and_then(|listener| reserved.hold(declared, listener, locks));
+        let as_declared = listen(declared).and_then(|listener| reserved.hold(declared, listener, locks));
         let host = match as_declared {
             Ok(()) => declared,
             Err(why) => {

@@ -1,7 +1,6 @@
 //! What is so on this machine. Only looks; what it means is judged elsewhere.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use subprocess::{Cancel, Command, Failure};
 
 use super::listener;
 use crate::gc;
+use crate::ports::{self, Unusable};
 use crate::run_folder;
 use crate::stack;
 
@@ -297,13 +297,16 @@ fn taken_ports(stack: &Path) -> Vec<(u16, String, String)> {
     stack
         .ports()
         .map(|(owner, name, port)| (*port.host.get_ref(), format!("{owner}.{name}")))
-        .filter(|(port, _)| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err())
-        .map(|(port, name)| {
-            (
-                port,
-                name,
-                listener::who(port).unwrap_or_else(|| "somebody".to_owned()),
-            )
+        .filter_map(|(port, name)| {
+            let who = match ports::unusable(port)? {
+                Unusable::NotReached => {
+                    "a rule of the firewall, which sends its connections elsewhere".to_owned()
+                }
+                Unusable::InUse | Unusable::SpokenFor => {
+                    listener::who(port).unwrap_or_else(|| "somebody".to_owned())
+                }
+            };
+            Some((port, name, who))
         })
         .collect()
 }
