@@ -9,6 +9,7 @@ use crate::{
     removal::{LONGEST, remove_cluster, remove_from_cluster, stop_processes},
     run_folder::{Provider, find},
 };
+use subprocess::tell;
 
 /// Remove what a kept run left standing; its reports stay
 #[derive(Args, Debug)]
@@ -25,7 +26,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     stop_processes(&folder)?;
     if let (Provider::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
         for command in remove_cluster(&cluster) {
-            eprintln!("{command}");
+            tell(format!("{command}"));
             let command = subprocess::Command::new(command.filled(str::to_owned));
             command
                 .deadline(LONGEST)
@@ -37,10 +38,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         remove_from_cluster(&folder)?;
     }
     folder.finish()?;
-    eprintln!(
+    tell(format!(
         "run {} is down; its reports stay in {}",
         folder.run(),
         folder.path().display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }

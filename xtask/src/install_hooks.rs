@@ -10,6 +10,8 @@ use anyhow::Context;
 use clap::Args;
 use subprocess::{Cancel, Command};
 
+use subprocess::tell;
+
 /// Install the git hook that checks the images of each commit
 ///
 /// Writes pre-commit into git's hooks folder (core.hooksPath where it is set). A hook that is there and is not ours
@@ -34,25 +36,25 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let hook = folder.join("pre-commit");
     match fs::read_to_string(&hook) {
         Ok(text) if text == HOOK => {
-            eprintln!("{} is installed already", hook.display());
+            tell(format!("{} is installed already", hook.display()));
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ if replace || is_yes(&hook)? => {}
         _ => {
-            eprintln!(
+            tell(format!(
                 "{} is there and was left as it is. To have both, end it with: exec cargo xtask lint-images --staged. \
                  To replace it: cargo xtask install-hooks --replace",
                 hook.display()
-            );
+            ));
             return Ok(ExitCode::from(2));
         }
     }
     install(&folder, &hook).with_context(|| format!("can't write {}", hook.display()))?;
-    eprintln!(
+    tell(format!(
         "installed {}: each commit's images are checked before it is made",
         hook.display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,8 +73,9 @@ fn is_yes(hook: &Path) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(false);
     }
-    eprint!("{} is another hook. Replace it? [y/N] ", hook.display());
-    io::stderr().flush()?;
+    let mut screen = io::stderr();
+    write!(screen, "{} is another hook. Replace it? [y/N] ", hook.display())?;
+    screen.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::run_folder::find;
+use subprocess::tell;
 
 /// Print the log of a task of a run, or list the logs that there are
 #[derive(Args, Debug)]
@@ -33,7 +34,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
             .collect();
         names.sort();
-        eprintln!("logs of run {}: {}", folder.run(), names.join(", "));
+        tell(format!("logs of run {}: {}", folder.run(), names.join(", ")));
         return Ok(ExitCode::SUCCESS);
     };
     let path = folder.log(&task);

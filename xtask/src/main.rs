@@ -3,6 +3,8 @@
 //! A verb is a file or folder of the same name with its `Options` and `run`; the other modules are what verbs share.
 //! Exit codes: 0 fine, 1 tests or policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
 
+#![deny(clippy::print_stderr)]
+
 mod bench;
 mod command;
 mod completions;
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
         Verb::Status(options) => status::run(options),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        subprocess::tell(format!("error: {error:#}"));
         ExitCode::from(3)
     })
 }

@@ -11,6 +11,7 @@ use crate::{
     parts::GRACE,
     run_folder::{RunFolder, node_of},
 };
+use subprocess::tell;
 
 /// Deleting a cluster stops every container in it.
 pub(crate) const LONGEST: Duration = Duration::from_secs(180);
@@ -126,7 +127,7 @@ pub(crate) fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
     }
     let removal = remove_namespace(&owner.stack, &owner.run, folder.path());
     let named = |command: &Command| {
-        eprintln!("{command}");
+        tell(format!("{command}"));
         let command = subprocess::Command::new(command.filled(str::to_owned));
         command.deadline(LONGEST).log(folder.log("down"))
     };

@@ -108,10 +108,10 @@ pub(crate) fn once(
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            eprintln!(
+            subprocess::tell(format!(
                 "embedded: waiting for another process to make {what} ({})",
                 place.display()
-            );
+            ));
             lock.lock()?;
         }
         Err(TryLockError::Error(error)) => {

@@ -162,10 +162,10 @@ impl Drop for Server {
             return;
         }
         if let Err(error) = self.end() {
-            eprintln!(
+            subprocess::tell(format!(
                 "embedded: {} was not ended cleanly, `cargo xtask gc` will do it: {error:#}",
                 self.name
-            );
+            ));
         }
     }
 }

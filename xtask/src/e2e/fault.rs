@@ -7,6 +7,8 @@ use taskgraph::{Graph, Interrupt};
 
 use super::plan::Work;
 
+use subprocess::tell;
+
 /// How the runner is stopped, when, and at which task: `HOW:WHEN:TASK`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -103,7 +105,10 @@ impl Trigger {
         if fault.task != task || fault.when != moment || self.fired.set(()).is_err() {
             return;
         }
-        eprintln!("--fault: {:?} at the {:?} of {task}", fault.how, fault.when);
+        tell(format!(
+            "--fault: {:?} at the {:?} of {task}",
+            fault.how, fault.when
+        ));
         match fault.how {
             How::Kill => signal(Signal::KILL),
             How::Interrupt => self.interrupt(),
@@ -118,7 +123,7 @@ impl Trigger {
 
 fn signal(signal: Signal) {
     if let Err(error) = kill_process(getpid(), signal) {
-        eprintln!("--fault: can't signal this process: {error}");
+        tell(format!("--fault: can't signal this process: {error}"));
     }
 }
 

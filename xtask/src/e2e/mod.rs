@@ -33,6 +33,7 @@ use self::{
     settings::{BuildOn, Order},
 };
 use crate::run_folder::{self, Provider, State};
+use subprocess::tell;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -216,7 +217,7 @@ fn shard(text: &str) -> Result<String, String> {
 fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
     for remark in budget.apply(settings.provider, &mut plan) {
-        eprintln!("{remark}");
+        tell(remark);
     }
     if let Some(task) = &options.only {
         plan::only(&mut plan, task)?;
@@ -234,7 +235,7 @@ fn policy(options: &Options) -> Policy {
 }
 
 fn usage(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("error: {error:#}");
+    tell(format!("error: {error:#}"));
     ExitCode::from(2)
 }
 

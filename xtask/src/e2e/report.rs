@@ -13,6 +13,7 @@ use super::{
     settings::Settings,
 };
 use crate::run_folder::{self, RunFolder};
+use subprocess::tell;
 
 /// Runs that the report compares with.
 const EARLIER: usize = 20;
@@ -55,8 +56,8 @@ pub(super) fn write(
     let folder = facts.folder.path().to_path_buf();
     let report = assemble(facts, graph, run);
     let written = report::write_all(&report, &folder);
-    eprint!("{}", report::summary(&report));
-    eprintln!("report: {}", folder.join(report::FILES.page).display());
+    tell(report::summary(&report).trim_end());
+    tell(format!("report: {}", folder.join(report::FILES.page).display()));
     if format == Format::Json {
         let json = std::fs::read(folder.join(report::FILES.report))?;
         std::io::stdout().write_all(&json)?;

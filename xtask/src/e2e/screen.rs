@@ -11,6 +11,8 @@ use super::{
     settings::Settings,
 };
 
+use subprocess::tell;
+
 /// Prints a run on stderr.
 pub(super) struct Screen {
     names: Vec<String>,
@@ -36,10 +38,10 @@ impl Screen {
             running: BTreeMap::new(),
         });
         let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-        eprintln!(
+        tell(format!(
             "run {} on {}, order {}: {why}",
             settings.run, settings.provider, settings.order
-        );
+        ));
         Self {
             names,
             width,
@@ -128,7 +130,7 @@ impl Screen {
         match &self.live {
             // A terminal that is gone is no reason to end a run.
             Some(live) => drop(live.all.println(line)),
-            None => eprintln!("{line}"),
+            None => tell(line),
         }
     }
 }
@@ -144,6 +146,6 @@ pub(super) fn scenarios(scenarios: &[Scenario]) {
         ..
     } in sorted
     {
-        eprintln!("{:8}{seconds:8.2} s  {name}", word(*outcome));
+        tell(format!("{:8}{seconds:8.2} s  {name}", word(*outcome)));
     }
 }

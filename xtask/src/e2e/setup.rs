@@ -21,6 +21,7 @@ use crate::{
     run_folder::{self, Provider, RunFolder, State},
     stack::{Stack, shown},
 };
+use subprocess::tell;
 
 /// Where the stack runs, and why there.
 pub(super) struct Choice {
@@ -64,7 +65,10 @@ pub(super) fn real(
 ) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
-        eprintln!("run {} stands: only what changed is renewed", folder.run());
+        tell(format!(
+            "run {} stands: only what changed is renewed",
+            folder.run()
+        ));
         let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
         return Ok((folder, settings, Reserved::default()));
     }
@@ -112,7 +116,9 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
             .filter(|_| why == ports::Unusable::InUse)
             .map(|who| format!(" by {who}"))
             .unwrap_or_default();
-        eprintln!("port {declared} of 127.0.0.1 ({name}) {why}{who}: {instead} is taken instead");
+        tell(format!(
+            "port {declared} of 127.0.0.1 ({name}) {why}{who}: {instead} is taken instead"
+        ));
     }
     let api_port = reserved.any(&locks)?;
     Ok((ports::Kept { ports, api_port }, reserved))
@@ -264,13 +270,13 @@ pub(super) fn on_signals(
     let count = AtomicUsize::new(0);
     ctrlc::set_handler(move || {
         if count.fetch_add(1, Ordering::SeqCst) == 0 {
-            eprintln!("interrupted: tidying up (again to leave at once)");
+            tell("interrupted: tidying up (again to leave at once)");
             interrupt.cancel("Ctrl-C");
             return;
         }
-        eprintln!("left at once; `cargo xtask gc` removes what stays:");
+        tell("left at once; `cargo xtask gc` removes what stays:");
         for line in what_stays(&folder, cluster.as_deref()) {
-            eprintln!("  {line}");
+            tell(format!("  {line}"));
         }
         // The point of the second Ctrl-C is not to wait for anything.
         std::process::exit(130);

@@ -16,6 +16,8 @@ use anyhow::Context;
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use subprocess::{Cancel, Signal};
 
+use subprocess::tell;
+
 /// An editor writes several files for one save, and git many for one checkout: they are over when nothing more comes
 /// for this long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -48,17 +50,17 @@ pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result
     while !stopped.load(Ordering::SeqCst) {
         round(here, &cancel)?;
         if !stopped.load(Ordering::SeqCst) {
-            eprintln!(
+            tell(format!(
                 "watching {}: again on the next save; Ctrl-C ends it",
                 workspace.display()
-            );
+            ));
         }
         match next_change(&changes, &stopped)? {
-            Some(what) => eprintln!("\n{what} changed"),
+            Some(what) => tell(format!("\n{what} changed")),
             None => break,
         }
     }
-    eprintln!("the stack stays: `cargo xtask status` says where, `cargo xtask down` removes it");
+    tell("the stack stays: `cargo xtask status` says where, `cargo xtask down` removes it");
     Ok(ExitCode::from(130))
 }
 
@@ -73,7 +75,7 @@ fn round(here: &Path, cancel: &Cancel) -> anyhow::Result<()> {
         .name("e2e --keep")
         .stop_signal(Signal::INT)
         .grace(GRACE)
-        .observe(|line| eprintln!("{line}"))
+        .observe(|line| tell(line))
         .run(cancel);
     match told {
         Err(failure) if matches!(failure.ended(), subprocess::Ended::NotStarted(_)) => Err(failure.into()),

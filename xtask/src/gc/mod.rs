@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use subprocess::tell;
+
 pub(crate) use self::find::{Found, Left, judge};
 pub(crate) use self::machine::Machine;
 
@@ -31,10 +33,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let machine = Machine::look()?;
     let (found, left) = judge(&machine, kept);
     for Left { what, why } in &left {
-        eprintln!("left alone: {what}: {why}");
+        tell(format!("left alone: {what}: {why}"));
     }
     if found.is_empty() {
-        eprintln!("nothing to remove");
+        tell("nothing to remove");
     }
     let mut out = std::io::stdout().lock();
     if dry_run {
@@ -48,7 +50,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         let _closed = writeln!(out, "removed {removed}");
     })?;
     for failure in &failures {
-        eprintln!("not removed: {failure}");
+        tell(format!("not removed: {failure}"));
     }
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS

@@ -13,6 +13,7 @@ use subprocess::{Cancel, Child, Command};
 use super::record::{Load, Measured, median};
 use super::{Options, sql};
 use crate::run_folder;
+use subprocess::tell;
 
 /// Rates of the service and of pgbench, round by round, and the load of the service's median.
 pub(super) struct Pair {
@@ -178,7 +179,11 @@ impl<'a> Subject<'a> {
             database.push(self.pgbench(connections, script)? * rows);
         }
         let service: Vec<f64> = loads.iter().map(|load| load.per_second).collect();
-        eprintln!("{what}: {:.0} against {:.0}", median(&service), median(&database));
+        tell(format!(
+            "{what}: {:.0} against {:.0}",
+            median(&service),
+            median(&database)
+        ));
         loads.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
         let load = loads.swap_remove(loads.len() / 2);
         Ok(Pair {
@@ -237,7 +242,7 @@ impl<'a> Subject<'a> {
 
     /// Fills the table up to so many rows.
     pub(super) fn fill(&self, rows: u64) -> anyhow::Result<()> {
-        eprintln!("filling the table up to {rows} rows");
+        tell(format!("filling the table up to {rows} rows"));
         self.run_sql(&sql::fill(rows)).map(drop)
     }
 
