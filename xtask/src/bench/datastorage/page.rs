@@ -160,10 +160,27 @@ pub(super) fn renew(record: &Record) -> anyhow::Result<()> {
     let path = run_folder::workspace().join(PAGE);
     let page = fs::read_to_string(&path)
         .unwrap_or_else(|_| "# Benchmarks\n\nEvery figure with the command that made it.\n".to_owned());
+    let tables = markdown(record);
+    let lost = lost(&page, &tables);
+    anyhow::ensure!(
+        lost.is_empty(),
+        "{PAGE} has {}, which was measured elsewhere: its record is not in this target folder, and it would be lost. \
+         Measure it here too (--part), or take it off the page; what was measured now is kept",
+        lost.join(", ")
+    );
     let folder = run_folder::workspace().join("docs").join(PLOTS);
     let plots = write_plots(record, &folder)?;
-    let page = replaced(&page, &format!("{plots}{}", markdown(record)));
+    let page = replaced(&page, &format!("{plots}{tables}"));
     fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// The headings of a page's own part that a text has not: what was measured, and whose record is not here any more.
+fn lost<'a>(page: &'a str, text: &str) -> Vec<&'a str> {
+    let part = page.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+    let headings = part.map_or("", |(part, _)| part).lines();
+    headings
+        .filter(|line| line.starts_with("### ") && !text.lines().any(|each| each == *line))
+        .collect()
 }
 
 /// The page with a new part; at the end, with a heading, if it had none.
@@ -228,6 +245,14 @@ fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_was_measured_elsewhere_is_not_dropped_unsaid() {
+        let page = replaced("# A\n", "### Writes\n\n1\n\n### Queries\n\n2");
+        assert_eq!(lost(&page, "### Writes\n\n3"), ["### Queries"]);
+        assert_eq!(lost(&page, "### Queries\n\n### Writes"), [""; 0]);
+        assert_eq!(lost("# A\n", "### Writes"), [""; 0]);
+    }
 
     #[test]
     fn only_its_own_part_of_the_page_is_renewed() {
