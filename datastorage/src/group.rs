@@ -1,4 +1,4 @@
-//! What waits for a committer, made into groups (docs/adr/0044-companions-are-waited-for.md).
+//! What waits for a committer, made into groups (docs/adr/0044-coalescing-window.md).
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! A write that arrives while nothing is under way is committed at once, so that a quiet service answers as fast as
 //! the disk; under load groups grow by themselves, and callers that write again and again stay together in one
-//! (docs/adr/0044-companions-are-waited-for.md). The committers own what they took: a client that hangs up changes
+//! (docs/adr/0044-coalescing-window.md). The committers own what they took: a client that hangs up changes
 //! nothing. When PostgreSQL is away they put the group into the stream, in the same order.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
