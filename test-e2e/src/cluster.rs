@@ -1,4 +1,4 @@
-//! The Kubernetes API: what the Gateway made, read as plain JSON.
+//! Client of the Kubernetes API; objects are plain JSON.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 
 use crate::wait::{Seen, until};
 
-/// A pod that goes has up to 40 s, and may be the only one for a while that a slow machine starts.
+/// Terminating a pod takes up to 40 s, and a slow machine may start its replacement only afterwards.
 const SCALED: Duration = Duration::from_secs(120);
 
-/// A client of the cluster in a kubeconfig.
+/// Connects to the cluster of a kubeconfig.
 pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
     let file = || format!("the kubeconfig {}", kubeconfig.display());
     let read = Kubeconfig::read_from(kubeconfig).with_context(file)?;
@@ -39,7 +39,7 @@ fn named(name: &str) -> ObjectMeta {
     }
 }
 
-/// The cluster that the Gateway writes to.
+/// The cluster in which the Gateway creates requests.
 pub(crate) struct Cluster {
     client: Client,
 }
@@ -51,7 +51,7 @@ impl Cluster {
         })
     }
 
-    /// Makes a namespace.
+    /// Creates a namespace.
     pub(crate) async fn create_namespace(&self, name: &str) -> Result<()> {
         let labels = [("app.kubernetes.io/managed-by".to_owned(), "test-e2e".to_owned())];
         let namespace = Namespace {
@@ -70,14 +70,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a namespace with everything in it, without waiting until it is gone.
+    /// Deletes a namespace with everything in it, without waiting for the deletion to finish.
     pub(crate) async fn delete_namespace(&self, name: &str) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(name, &DeleteParams::background()).await?;
         Ok(())
     }
 
-    /// The RemediationRequests of a namespace, whole, in the order of their names.
+    /// Returns the RemediationRequests of a namespace, ordered by name.
     pub(crate) async fn requests(&self, namespace: &str) -> Result<Vec<Value>> {
         let list = self.api(namespace).list(&ListParams::default()).await;
         let list = list.with_context(|| format!("the RemediationRequests of {namespace}"))?;
@@ -90,7 +90,7 @@ impl Cluster {
         Ok(requests)
     }
 
-    /// One RemediationRequest, whole.
+    /// Returns one RemediationRequest.
     pub(crate) async fn request(&self, namespace: &str, name: &str) -> Result<Value> {
         let request = self.api(namespace).get(name).await;
         Ok(serde_json::to_value(request.with_context(|| {
@@ -98,7 +98,7 @@ impl Cluster {
         })?)?)
     }
 
-    /// Sets a request's phase, as the controllers after the Gateway do.
+    /// Sets a request's phase, as the controllers downstream of the Gateway do.
     pub(crate) async fn set_phase(&self, namespace: &str, name: &str, phase: &str) -> Result<()> {
         let patch = Patch::Merge(json!({"status": {"overallPhase": phase}}));
         self.api(namespace)
@@ -108,7 +108,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a request if it is there.
+    /// Deletes a request if it exists.
     pub(crate) async fn delete_request(&self, namespace: &str, name: &str) -> Result<()> {
         match self.api(namespace).delete(name, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -116,7 +116,7 @@ impl Cluster {
         }
     }
 
-    /// Makes an account and gives a token of it.
+    /// Creates a service account and returns a token for it.
     pub(crate) async fn account(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let account = ServiceAccount {
@@ -138,14 +138,14 @@ impl Cluster {
             .with_context(what)
     }
 
-    /// Deletes an account; its tokens are void from then on.
+    /// Deletes a service account, which invalidates its tokens.
     pub(crate) async fn delete_account(&self, namespace: &str, name: &str) -> Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         accounts.delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
-    /// Lets an account do something with one object of its namespace.
+    /// Grants a service account one verb on one object of its namespace.
     pub(crate) async fn allow(
         &self,
         namespace: &str,
@@ -192,8 +192,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Has a service's Deployment run so many replicas, waits until these and no others are there, and gives how many
-    /// there were.
+    /// Scales a service's Deployment, waits until exactly this many pods are ready, and returns the previous
+    /// number of replicas.
     pub(crate) async fn scale(&self, namespace: &str, name: &str, replicas: u32) -> Result<u32> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let before = deployments
@@ -240,7 +240,7 @@ impl Cluster {
             .with_context(|| format!("no id of a fault in {added}"))
     }
 
-    /// Takes a fault away.
+    /// Removes a fault.
     pub(crate) async fn remove_fault(&self, number: u64) -> Result<()> {
         let request = Request::delete(format!("/faults/{number}")).body(Vec::new())?;
         self.client
@@ -250,7 +250,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// How often a fault has struck.
+    /// Returns how often a fault has fired.
     pub(crate) async fn struck(&self, number: u64) -> Result<u64> {
         let list: Value = self
             .client

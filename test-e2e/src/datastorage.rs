@@ -1,4 +1,4 @@
-//! DataStorage as the services see it: audit events written, and read again.
+//! Client of DataStorage: writes and queries audit events.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::context::Context;
-use crate::http::{Answer, Request};
+use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 use crate::wait::{Seen, until};
 
-/// Where single events are written and queried.
+/// Path of single writes and of queries.
 pub(crate) const EVENTS: &str = "/api/v1/audit/events";
-/// Where notifications are recorded.
+/// Path of notifications.
 pub(crate) const NOTIFICATIONS: &str = "/api/v1/audit/notifications";
-/// The most that one page holds.
+/// Maximum page size.
 const LARGEST_PAGE: usize = 1_000;
 
 /// DataStorage of the stack.
@@ -26,14 +26,14 @@ pub(crate) struct DataStorage<'a> {
 }
 
 impl Context {
-    /// DataStorage.
+    /// A client of the stack's DataStorage.
     pub(crate) fn datastorage(&self) -> DataStorage<'_> {
         DataStorage { context: self }
     }
 }
 
 impl DataStorage<'_> {
-    /// A URL of its API.
+    /// Returns a URL of its API.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
         Ok(format!(
             "{}{path}",
@@ -42,12 +42,12 @@ impl DataStorage<'_> {
     }
 
     /// Writes one event.
-    pub(crate) async fn write(&self, event: &Value) -> Result<Answer> {
+    pub(crate) async fn write(&self, event: &Value) -> Result<Response> {
         self.context.http.post(self.url(EVENTS)?, event).send().await
     }
 
-    /// Writes several as one.
-    pub(crate) async fn write_batch(&self, events: &[Value]) -> Result<Answer> {
+    /// Writes several events in one request.
+    pub(crate) async fn write_batch(&self, events: &[Value]) -> Result<Response> {
         self.context
             .http
             .post(self.url("/api/v1/audit/events/batch")?, &json!(events))
@@ -55,23 +55,23 @@ impl DataStorage<'_> {
             .await
     }
 
-    /// A POST to another route.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+    /// Sends a POST to another path.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.context.http.post(self.url(path)?, body).send().await
     }
 
-    /// Has the chain of a correlation verified.
-    pub(crate) async fn verify_chain(&self, correlation_id: &str) -> Result<Answer> {
+    /// Verifies the chain of a correlation.
+    pub(crate) async fn verify_chain(&self, correlation_id: &str) -> Result<Response> {
         let body = json!({"correlation_id": correlation_id});
         self.post("/api/v1/audit/verify-chain", &body).await?.expect(200)
     }
 
-    /// A query; filters are added to it.
+    /// A query without filters.
     pub(crate) fn query(&self) -> Result<Request> {
         Ok(self.context.http.get(self.url(EVENTS)?))
     }
 
-    /// All events of a correlation, newest first, over as many pages as it takes.
+    /// Returns all events of a correlation, newest first, over all pages.
     pub(crate) async fn events(&self, correlation_id: &str) -> Result<Vec<Value>> {
         let mut events = Vec::new();
         loop {
@@ -91,7 +91,7 @@ impl DataStorage<'_> {
         }
     }
 
-    /// Waits until a correlation has exactly this many events; more than that is an error at once.
+    /// Waits until a correlation has exactly this many events; more are an error at once.
     pub(crate) async fn events_when(
         &self,
         count: usize,
@@ -113,13 +113,13 @@ impl DataStorage<'_> {
         .await
     }
 
-    /// `/healthz` or `/readyz`.
-    pub(crate) async fn health(&self, path: &str) -> Result<Answer> {
+    /// Gets `/healthz` or `/readyz`.
+    pub(crate) async fn health(&self, path: &str) -> Result<Response> {
         let base = self.context.stack.service("datastorage", "health")?;
         self.context.http.get(format!("{base}{path}")).send().await
     }
 
-    /// The metrics as they are now.
+    /// Scrapes the metrics.
     pub(crate) async fn metrics(&self) -> Result<Metrics> {
         let base = self.context.stack.service("datastorage", "metrics")?;
         Ok(Metrics::read(
@@ -135,7 +135,7 @@ impl DataStorage<'_> {
     }
 }
 
-/// An event with every field that a service can send, of this correlation, that happened `ago`.
+/// An event of this correlation with every field that a service can send; it happened `ago`.
 pub(crate) fn event(correlation_id: &str, event_type: &str, ago: Duration) -> Value {
     json!({
         "event_id": Uuid::now_v7().to_string(),
@@ -159,7 +159,7 @@ pub(crate) fn event(correlation_id: &str, event_type: &str, ago: Duration) -> Va
     })
 }
 
-/// The record of a message that was sent just now.
+/// A notification about a message that was sent just now.
 pub(crate) fn notification(notification_id: &str) -> Value {
     json!({
         "notification_id": notification_id,
@@ -174,13 +174,13 @@ pub(crate) fn notification(notification_id: &str) -> Value {
     })
 }
 
-/// A time before now, to the millisecond.
+/// A time before now, rounded to milliseconds.
 pub(crate) fn before_now(ago: Duration) -> String {
     format!("{:.3}", Timestamp::now() - ago)
 }
 
-/// Fails unless every field that was sent is in the stored event with the same value; times may be written
-/// otherwise.
+/// Fails unless the stored event has every sent field with the same value; times may differ in their
+/// representation.
 pub(crate) fn stored_whole(sent: &Value, stored: &Value) -> Result<()> {
     let Some(fields) = sent.as_object() else {
         bail!("an event is an object, not {sent}")
@@ -200,18 +200,18 @@ pub(crate) fn stored_whole(sent: &Value, stored: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless the events of one correlation make a whole chain: each place once, each naming the hash of the one
-/// before it. Gives them in the chain's order.
+/// Fails unless the events of one correlation are a complete chain: each position once, each with the hash
+/// of its predecessor. Returns them in the order of the chain.
 pub(crate) fn chained(events: &[Value]) -> Result<Vec<&Value>> {
     let mut chain: Vec<_> = events.iter().collect();
     chain.sort_by_key(|event| event["sequence"].as_u64());
     let mut previous = json!("0".repeat(64));
     for (place, event) in chain.iter().enumerate() {
         if event["sequence"] != json!(place + 1) {
-            bail!("expected place {} of the chain, found {event}", place + 1);
+            bail!("expected position {} of the chain, found {event}", place + 1);
         }
         if event["previous_hash"] != previous {
-            bail!("expected the hash {previous} of the event before, found {event}");
+            bail!("expected the predecessor's hash {previous}, found {event}");
         }
         previous = event["event_hash"].clone();
     }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_a_repeat_and_a_wrong_link_break_a_chain() {
+    fn gaps_repeats_and_wrong_links_break_a_chain() {
         let link = |sequence: u64, previous: &str, own: &str| json!({"sequence": sequence, "previous_hash": previous, "event_hash": own});
         let first = "0".repeat(64);
         let whole = [link(2, "a", "b"), link(1, &first, "a"), link(3, "b", "c")];
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_lost_or_changed_a_field_is_not_whole() {
+    fn detects_lost_and_changed_fields() {
         let mut sent = event("c", "gateway.signal.received", Duration::from_secs(1));
         sent["event_timestamp"] = json!("2026-01-02T03:04:05.120Z");
         let mut stored = sent.clone();

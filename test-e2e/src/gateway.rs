@@ -1,16 +1,16 @@
-//! The Gateway as its senders see it: webhooks of AlertManager, Kubernetes Events.
+//! Client of the Gateway: webhooks of Alertmanager and Kubernetes Events.
 
 use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::harness::context::Context;
-use crate::http::{Answer, Request};
+use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 
-/// Where AlertManager sends its webhooks.
+/// Path of Alertmanager's webhooks.
 pub(crate) const ALERTS: &str = "/api/v1/signals/prometheus";
-/// Where Kubernetes Events go.
+/// Path of Kubernetes Events.
 pub(crate) const EVENTS: &str = "/api/v1/signals/kubernetes-event";
 
 /// The Gateway of the stack.
@@ -20,40 +20,40 @@ pub(crate) struct Gateway<'a> {
 }
 
 impl Context {
-    /// The Gateway.
+    /// A client of the stack's Gateway.
     pub(crate) fn gateway(&self) -> Gateway<'_> {
         Gateway { context: self }
     }
 }
 
 impl Gateway<'_> {
-    /// A URL of its API.
+    /// Returns a URL of its API.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
         Ok(format!("{}{path}", self.context.stack.service("gateway", "api")?))
     }
 
-    /// A request with a webhook's body.
+    /// Prepares a request with a webhook as its body.
     pub(crate) fn webhook(&self, body: &Value) -> Result<Request> {
         Ok(self.context.http.post(self.url(ALERTS)?, body))
     }
 
     /// Sends one alert.
-    pub(crate) async fn alert(&self, alert: &Alert) -> Result<Answer> {
+    pub(crate) async fn alert(&self, alert: &Alert) -> Result<Response> {
         self.webhook(&webhook(std::slice::from_ref(alert)))?.send().await
     }
 
     /// Sends a Kubernetes Event.
-    pub(crate) async fn event(&self, event: &Value) -> Result<Answer> {
+    pub(crate) async fn event(&self, event: &Value) -> Result<Response> {
         self.context.http.post(self.url(EVENTS)?, event).send().await
     }
 
-    /// `/healthz` or `/readyz`.
-    pub(crate) async fn health(&self, path: &str) -> Result<Answer> {
+    /// Gets `/healthz` or `/readyz`.
+    pub(crate) async fn health(&self, path: &str) -> Result<Response> {
         let base = self.context.stack.service("gateway", "health")?;
         self.context.http.get(format!("{base}{path}")).send().await
     }
 
-    /// The metrics as they are now.
+    /// Scrapes the metrics.
     pub(crate) async fn metrics(&self) -> Result<Metrics> {
         let base = self.context.stack.service("gateway", "metrics")?;
         Ok(Metrics::read(
@@ -76,7 +76,7 @@ pub(crate) struct Alert {
 }
 
 impl Alert {
-    /// An alert about a pod of the namespace, that fires since now.
+    /// An alert about a pod of the namespace, firing since now.
     pub(crate) fn new(name: &str, namespace: &str, pod: &str) -> Self {
         let labels = json!({"alertname": name, "namespace": namespace, "pod": pod, "severity": "warning"});
         let annotations =
@@ -100,7 +100,7 @@ impl Alert {
         self
     }
 
-    /// Takes a label away.
+    /// Removes a label.
     pub(crate) fn without_label(mut self, name: &str) -> Self {
         if let Some(labels) = self.body["labels"].as_object_mut() {
             labels.remove(name);
@@ -114,19 +114,19 @@ impl Alert {
         self
     }
 
-    /// Sets any field of the alert, also to what it must not be.
+    /// Sets any field of the alert, valid or not.
     pub(crate) fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.body[name] = value.into();
         self
     }
 
-    /// The alert as AlertManager writes it.
+    /// The alert as Alertmanager sends it.
     pub(crate) fn body(&self) -> &Value {
         &self.body
     }
 }
 
-/// A webhook of AlertManager, version 4, with these alerts.
+/// An Alertmanager webhook, version 4, with these alerts.
 pub(crate) fn webhook(alerts: &[Alert]) -> Value {
     let alerts: Vec<_> = alerts.iter().map(|alert| alert.body.clone()).collect();
     json!({
@@ -143,7 +143,7 @@ pub(crate) fn webhook(alerts: &[Alert]) -> Value {
     })
 }
 
-/// A Kubernetes Event about an object, as the API server shows it.
+/// A Kubernetes Event about an object, as the API server returns it.
 pub(crate) fn event(reason: &str, kind: &str, name: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -160,7 +160,7 @@ pub(crate) fn event(reason: &str, kind: &str, name: &str, namespace: &str) -> Va
     })
 }
 
-/// The time now, to the millisecond, as both senders write it.
+/// The current time in milliseconds, as both senders write it.
 pub(crate) fn now() -> String {
     format!("{:.3}", Timestamp::now())
 }

@@ -1,4 +1,4 @@
-//! Requests and answers that print well when an expectation about them fails.
+//! Requests and responses that print well when an expectation about them fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::Value;
 
-/// How long a single answer may take before it counts as none.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// How much of a body a failure shows.
+/// Maximum time to wait for a response.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
+/// Maximum characters of a body in a failure.
 const SHOWN: usize = 2_000;
 
-/// Sends requests and remembers the request ids of the answers, by which the services' log lines are found.
+/// Sends requests and records the request ids of the responses, by which the services' log lines are found.
 #[derive(Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
@@ -22,9 +22,9 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// A client with connections of its own.
+    /// A client with a connection pool of its own.
     pub(crate) fn new() -> Result<Self> {
-        // Services are restarted under test: what counts is the answer, not which connection it came over.
+        // Services restart during the tests: proxies would only add another point of failure.
         let client = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self {
             client,
@@ -32,41 +32,43 @@ impl Http {
         })
     }
 
-    /// Begins a request.
+    /// Prepares a request.
     pub(crate) fn request(&self, method: Method, url: impl Into<String>) -> Request {
         Request {
             http: self.clone(),
             method,
             url: url.into(),
+            query: Vec::new(),
             headers: Vec::new(),
             body: None,
-            deadline: ANSWER_DEADLINE,
+            deadline: RESPONSE_DEADLINE,
         }
     }
 
-    /// Begins a GET.
+    /// Prepares a GET.
     pub(crate) fn get(&self, url: impl Into<String>) -> Request {
         self.request(Method::GET, url)
     }
 
-    /// Begins a POST of a JSON document.
+    /// Prepares a POST of a JSON document.
     pub(crate) fn post(&self, url: impl Into<String>, body: &Value) -> Request {
         self.request(Method::POST, url).json(body)
     }
 
-    /// The request ids of the latest answers, at most `count`.
+    /// The request ids of the latest responses, at most `count`.
     pub(crate) fn latest_request_ids(&self, count: usize) -> Vec<String> {
         let ids = self.request_ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.iter().rev().take(count).cloned().collect()
     }
 }
 
-/// A request about to be sent.
+/// A prepared request.
 #[derive(Clone)]
 pub(crate) struct Request {
     http: Http,
     method: Method,
     url: String,
+    query: Vec<(String, String)>,
     headers: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
     deadline: Duration,
@@ -79,49 +81,58 @@ impl Request {
         self
     }
 
-    /// Adds a parameter to the URL's query.
+    /// Adds a query parameter.
     pub(crate) fn query(mut self, name: &str, value: impl fmt::Display) -> Self {
-        self.url.push(if self.url.contains('?') { '&' } else { '?' });
-        self.url.push_str(&encode(name));
-        self.url.push('=');
-        self.url.push_str(&encode(&value.to_string()));
+        self.query.push((name.to_owned(), value.to_string()));
         self
     }
 
-    /// Gives the answer longer than others have.
+    /// Replaces the default deadline.
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The body as JSON, with its Content-Type.
+    /// Sets a JSON body and its Content-Type.
     pub(crate) fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// The body as it is, without a Content-Type.
+    /// Sets the body, without a Content-Type.
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// Sends, and gives any answer, whatever its status.
+    /// The URL with its query.
+    fn whole_url(&self) -> Result<Url> {
+        let url = if self.query.is_empty() {
+            Url::parse(&self.url)
+        } else {
+            Url::parse_with_params(&self.url, &self.query)
+        };
+        url.with_context(|| format!("invalid URL {}", self.url))
+    }
+
+    /// Sends the request and returns the response, whatever its status.
     ///
     /// # Errors
-    /// When there is no whole answer: refused, reset, too late.
-    pub(crate) async fn send(self) -> Result<Answer> {
+    /// When there is no complete response: connection refused, reset, deadline exceeded.
+    pub(crate) async fn send(self) -> Result<Response> {
+        let url = self.whole_url()?;
         let Self {
             http,
             method,
-            url,
+            url: _,
+            query: _,
             headers,
             body,
             deadline,
         } = self;
         let began = Instant::now();
-        let asked = shown(body.as_deref().unwrap_or_default());
-        let mut request = http.client.request(method.clone(), &url).timeout(deadline);
+        let sent = shown(body.as_deref().unwrap_or_default());
+        let mut request = http.client.request(method.clone(), url.clone()).timeout(deadline);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -136,7 +147,7 @@ impl Request {
         };
         let (status, headers, body) = whole.await.with_context(|| {
             format!(
-                "no answer after {:.0?}\n  {method} {url}\n  request: {asked}",
+                "no response after {:.0?}\n  {method} {url}\n  request: {sent}",
                 began.elapsed()
             )
         })?;
@@ -155,10 +166,10 @@ impl Request {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(id.clone());
         }
-        Ok(Answer {
+        Ok(Response {
             method,
-            url,
-            asked,
+            url: url.into(),
+            sent,
             status,
             headers,
             body: body.to_vec(),
@@ -167,23 +178,23 @@ impl Request {
     }
 }
 
-/// An answer, with what was asked.
+/// A response, with the request that it belongs to.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     method: Method,
     url: String,
-    asked: String,
+    sent: String,
     /// The HTTP status.
     pub(crate) status: u16,
     headers: BTreeMap<String, String>,
     /// The body's bytes.
     pub(crate) body: Vec<u8>,
-    /// From sending to the last byte.
+    /// Time from sending to the last byte.
     pub(crate) took: Duration,
 }
 
-impl Answer {
-    /// The answer itself if it has this status, else a failure that shows it whole.
+impl Response {
+    /// Returns the response if it has this status, otherwise an error that shows it.
     pub(crate) fn expect(self, status: u16) -> Result<Self> {
         if self.status == status {
             Ok(self)
@@ -197,12 +208,12 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| self.wrong(format!("expected JSON: {error}")))
     }
 
-    /// The body as text; bytes that are none are replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A value of the JSON body by its pointer, for instance `/summary/total`.
+    /// The value at a JSON pointer, for instance `/summary/total`.
     pub(crate) fn at(&self, pointer: &str) -> Result<Value> {
         let body = self.json()?;
         body.pointer(pointer)
@@ -210,7 +221,7 @@ impl Answer {
             .ok_or_else(|| self.wrong(format!("expected a value at {pointer}")))
     }
 
-    /// A text of the JSON body by its pointer.
+    /// The string at a JSON pointer.
     pub(crate) fn text_at(&self, pointer: &str) -> Result<String> {
         match self.at(pointer)? {
             Value::String(text) => Ok(text),
@@ -218,7 +229,7 @@ impl Answer {
         }
     }
 
-    /// Fails unless the value at the pointer is this one.
+    /// Fails unless the value at the pointer equals this one.
     pub(crate) fn has(&self, pointer: &str, expected: impl Into<Value>) -> Result<&Self> {
         let (expected, found) = (expected.into(), self.at(pointer)?);
         if found == expected {
@@ -233,7 +244,7 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// Fails unless the header is there with this value.
+    /// Fails unless the header has this value.
     pub(crate) fn has_header(&self, name: &str, expected: &str) -> Result<&Self> {
         match self.header(name) {
             Some(found) if found == expected => Ok(self),
@@ -241,7 +252,7 @@ impl Answer {
         }
     }
 
-    /// Fails unless this is an RFC 9457 problem of this status, whose detail mentions each of the words.
+    /// Fails unless this is an RFC 9457 problem of this status that mentions each of the words.
     pub(crate) fn is_problem(&self, status: u16, mentions: &[&str]) -> Result<&Self> {
         if self.status != status {
             return Err(self.wrong(format!("expected status {status}")));
@@ -265,19 +276,19 @@ impl Answer {
         Ok(self)
     }
 
-    /// A failure about this answer, shown with it.
+    /// An error about this response, shown with it.
     pub(crate) fn wrong(&self, expectation: impl fmt::Display) -> anyhow::Error {
         anyhow!("{expectation}\n{self}")
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Response {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "  {} {}", self.method, self.url)?;
-        if !self.asked.is_empty() {
-            writeln!(out, "  request: {}", self.asked)?;
+        if !self.sent.is_empty() {
+            writeln!(out, "  request: {}", self.sent)?;
         }
-        writeln!(out, "  answer: {} in {:.0?}", self.status, self.took)?;
+        writeln!(out, "  response: {} in {:.0?}", self.status, self.took)?;
         for name in ["content-type", "retry-after", "x-request-id"] {
             if let Some(value) = self.header(name) {
                 writeln!(out, "    {name}: {value}")?;
@@ -287,7 +298,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The beginning of a body, and how much there is of it.
+/// The beginning of a body, and its total length.
 fn shown(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     match text.char_indices().nth(SHOWN) {
@@ -296,29 +307,15 @@ fn shown(body: &[u8]) -> String {
     }
 }
 
-/// Percent-encodes all but what a query may hold bare.
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
+    fn response(status: u16, body: &str) -> Response {
+        Response {
             method: Method::POST,
             url: "http://gateway/api".into(),
-            asked: r#"{"alerts":[]}"#.into(),
+            sent: r#"{"alerts":[]}"#.into(),
             status,
             headers: BTreeMap::from([
                 ("x-request-id".into(), "7".into()),
@@ -330,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_expectation_shows_request_and_answer() {
-        let text = answer(503, "no way").expect(201).unwrap_err().to_string();
+    fn failed_expectation_shows_request_and_response() {
+        let text = response(503, "no way").expect(201).unwrap_err().to_string();
         for part in [
             "expected status 201",
             "POST http://gateway/api",
@@ -344,52 +341,52 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_must_be_whole_and_name_the_field() {
+    fn problem_must_be_complete_and_mention_the_field() {
         let whole = r#"{"type":"t","title":"t","detail":"alerts: none","status":400,"instance":"/x","request_id":"7"}"#;
-        answer(400, whole).is_problem(400, &["alerts"]).unwrap();
-        assert!(answer(400, whole).is_problem(400, &["labels"]).is_err());
-        assert!(answer(422, whole).is_problem(400, &[]).is_err());
+        response(400, whole).is_problem(400, &["alerts"]).unwrap();
+        assert!(response(400, whole).is_problem(400, &["labels"]).is_err());
+        assert!(response(422, whole).is_problem(400, &[]).is_err());
         assert!(
-            answer(400, &whole.replace("\"7\"", "\"8\""))
+            response(400, &whole.replace("\"7\"", "\"8\""))
                 .is_problem(400, &[])
                 .is_err()
         );
         assert!(
-            answer(400, &whole.replace("/x", ""))
+            response(400, &whole.replace("/x", ""))
                 .is_problem(400, &[])
                 .is_err()
         );
     }
 
     #[test]
-    fn values_are_compared_by_pointer() {
-        let answer = answer(201, r#"{"metadata":{"count":5}}"#);
-        answer.has("/metadata/count", 5).unwrap();
+    fn compares_values_by_pointer() {
+        let response = response(201, r#"{"metadata":{"count":5}}"#);
+        response.has("/metadata/count", 5).unwrap();
         assert!(
-            answer
+            response
                 .has("/metadata/count", 4)
                 .unwrap_err()
                 .to_string()
                 .contains("found 5")
         );
-        assert!(answer.has("/count", 5).is_err());
+        assert!(response.has("/count", 5).is_err());
     }
 
     #[test]
-    fn query_values_are_encoded() {
+    fn encodes_query_values() {
         let request = Http::new()
             .unwrap()
             .get("http://d/e")
             .query("since", "2026-01-01T00:00:00+01:00")
             .query("a", 1);
         assert_eq!(
-            request.url,
+            request.whole_url().unwrap().as_str(),
             "http://d/e?since=2026-01-01T00%3A00%3A00%2B01%3A00&a=1"
         );
     }
 
     #[test]
-    fn a_long_body_is_cut_at_a_character() {
+    fn cuts_a_long_body_at_a_character() {
         let text = shown("ü".repeat(SHOWN + 1).as_bytes());
         assert!(
             text.ends_with(&format!("… ({} bytes in all)", 2 * (SHOWN + 1))),

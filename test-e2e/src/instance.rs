@@ -1,4 +1,4 @@
-//! A service of a scenario's own, started from the compiled program with another configuration than the stack's.
+//! A private instance of a service: the compiled program with a changed configuration.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::http::Http;
 use crate::stack::Stack;
 use crate::wait::{Seen, until};
 
-/// From its start until it is ready.
+/// Maximum time to become ready.
 const READY: Duration = Duration::from_secs(30);
-/// What a subcommand that ends by itself may take.
+/// Maximum time of a subcommand.
 const ENDED: Duration = Duration::from_secs(60);
 
-/// One process of a service, ended when this is dropped.
+/// One process of a service, ended on drop.
 pub(crate) struct Instance {
     /// The base URL of its API.
     pub(crate) api: String,
@@ -37,7 +37,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The Gateway, against the stack's cluster and DataStorage; `changes` are laid over its configuration.
+    /// The Gateway, with the stack's cluster and DataStorage; `changes` are merged into its configuration.
     pub(crate) fn gateway(context: &Context, changes: &Value) -> Result<Self> {
         let stack = &context.stack;
         let kubeconfig = stack
@@ -53,14 +53,14 @@ impl Program {
         })
     }
 
-    /// DataStorage, on the stack's database and stream; `changes` are laid over its configuration.
+    /// DataStorage, with the stack's database and Redis; `changes` are merged into its configuration.
     pub(crate) fn datastorage(context: &Context, changes: &Value) -> Result<Self> {
         let stack = &context.stack;
         let sql: tokio_postgres::Config = stack.component("postgresql", "sql")?.parse()?;
         let redis = url(stack.component("redis", "redis")?)?;
         let host = match sql.get_hosts() {
             [tokio_postgres::config::Host::Tcp(host), ..] => host.clone(),
-            _ => return Err(anyhow!("components.postgresql.sql names no host")),
+            _ => return Err(anyhow!("components.postgresql.sql has no host")),
         };
         let port = sql.get_ports().first().copied().unwrap_or(5432);
         Self::new(stack, "datastorage", changes, |folder| {
@@ -112,7 +112,7 @@ impl Program {
         })
     }
 
-    /// The program with these arguments and its configuration.
+    /// The command with these arguments and its configuration.
     fn command(&self, arguments: &[&str]) -> process::Command {
         let mut command = process::Command::new(&self.path);
         command
@@ -122,10 +122,10 @@ impl Program {
         command
     }
 
-    /// Runs a subcommand to its end, and gives what it printed.
+    /// Runs a subcommand to completion, and returns its output.
     ///
     /// # Errors
-    /// With its last lines, if it ends with another code than 0.
+    /// With its last lines, if its exit code is not 0.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
         let command = Command::new(self.command(arguments)).deadline(ENDED);
         let output = command
@@ -134,13 +134,13 @@ impl Program {
         Ok(output.text())
     }
 
-    /// Serves; gives the instance when it is ready.
+    /// Starts the service; returns the instance when it is ready.
     pub(crate) async fn serve(self) -> Result<Instance> {
         let log = self.folder.path().join("log");
         let command = Command::new(self.command(&["serve"])).log(&log);
         let child = command.spawn().map_err(|failure| anyhow!("{failure}"))?;
         let http = Http::new()?;
-        let ready = until(READY, "a service of the scenario's own to be ready", async || {
+        let ready = until(READY, "a private instance to be ready", async || {
             http.get(format!("{}/readyz", self.health))
                 .send()
                 .await?
@@ -158,7 +158,7 @@ impl Program {
     }
 }
 
-/// Lays `changes` over a document: what is an object in both is laid over in turn.
+/// Merges `changes` into a document: objects recursively, other values replace.
 fn overlay(document: &mut Value, changes: &Value) {
     match (document, changes) {
         (Value::Object(document), Value::Object(changes)) => {
@@ -184,7 +184,7 @@ fn free_addresses<const COUNT: usize>() -> Result<[String; COUNT]> {
         .map_err(|_| anyhow!("{COUNT} addresses were asked for"))
 }
 
-/// Password and address of `redis://:PASSWORD@HOST:PORT/DB`.
+/// Splits `redis://:PASSWORD@HOST:PORT/DB` into password and address.
 fn url(text: &str) -> Result<(String, String)> {
     let client = redis::Client::open(text)?;
     let information = client.get_connection_info();
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_laid_over_and_leave_the_rest() {
+    fn changes_are_merged_and_keep_the_rest() {
         let mut document = json!({"http": {"api": "a", "health": "h"}, "spool": {"directory": "d"}});
         overlay(
             &mut document,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_url_is_a_password_and_an_address() {
+    fn redis_url_is_split_into_password_and_address() {
         assert_eq!(
             url("redis://:secret@127.0.0.1:16379/0").unwrap(),
             ("secret".into(), "127.0.0.1:16379".into())

@@ -1,7 +1,7 @@
 //! The end-to-end scenarios: given only URLs, they run against any deployment.
 //!
-//! `test-e2e list` shows them; `test-e2e run --stack FILE` runs them. Exit codes: 0 all that could run passed, 1 a
-//! scenario failed, 2 usage, 3 the deployment can't be reached, 130 interrupted. How to write one: docs/scenarios.md.
+//! `test-e2e list` shows them; `test-e2e run --stack FILE` runs them. Exit codes: 0 every scenario that can run passed,
+//! 1 a scenario failed, 2 usage, 3 the deployment does not respond, 130 interrupted. How to write one: docs/scenarios.md.
 
 mod cluster;
 mod datastorage;
@@ -35,7 +35,7 @@ const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
-/// The end-to-end scenarios.
+/// Run end-to-end scenarios against a deployment
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -45,34 +45,34 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show every scenario, what it needs and how long it takes.
+    /// List all scenarios with the components that they hold
     List(ListOptions),
-    /// Run scenarios against a deployment.
+    /// Run scenarios against a deployment
     Run(RunOptions),
 }
 
 #[derive(Args)]
 struct ListOptions {
-    /// How to write it.
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 #[derive(Args)]
 struct RunOptions {
-    /// The deployment's URLs, as the runner writes them.
+    /// Stack file with the deployment's URLs
     #[arg(long, value_name = "FILE")]
     stack: PathBuf,
-    /// Run only scenarios whose name contains one of these.
+    /// Run only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// Run the I-th of N shares.
+    /// Run only shard I of N
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// How many run at once; they mostly wait.
+    /// Maximum number of parallel scenarios; they mostly wait
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
-    /// How to write what is found.
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -113,7 +113,7 @@ async fn run(options: RunOptions) -> Result<u8> {
             return Ok(USAGE);
         }
     };
-    harness::readiness::services_answer(&stack).await?;
+    harness::readiness::services_respond(&stack).await?;
     harness::silence_panics();
     let mut report = Report::new(io::stdout(), format);
     let Ran { counts, interrupted } =
@@ -135,7 +135,7 @@ fn interruption() -> Result<watch::Receiver<bool>> {
             _ = terminate.recv() => {}
         }
         sender.send_replace(true);
-        // Kept until the run is over: a receiver whose sender is gone would look interrupted.
+        // The sender lives until the run ends: a receiver without a sender would look interrupted.
         std::future::pending::<()>().await;
     });
     Ok(receiver)

@@ -1,4 +1,4 @@
-//! Metrics in the text form that Prometheus scrapes.
+//! Metrics in the text format that Prometheus scrapes.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Reads a scrape; comments and lines that are none are passed over.
+    /// Parses a scrape; comments and invalid lines are skipped.
     pub(crate) fn read(text: &str) -> Self {
         Self {
             samples: text.lines().filter_map(sample).collect(),
         }
     }
 
-    /// The sum of all samples of this name that have these labels among theirs; nothing if there is none.
+    /// The sum of all samples of this name that have these labels; `None` without samples.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let matching: Vec<_> = self
             .samples
@@ -39,12 +39,12 @@ impl Metrics {
         (!matching.is_empty()).then(|| matching.iter().sum())
     }
 
-    /// How much the sum has grown since an earlier scrape; a sample that was not there yet counts from zero.
+    /// The growth of the sum since an earlier scrape; a missing sample counts as zero.
     pub(crate) fn grown_since(&self, earlier: &Self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.sum(name, labels).unwrap_or_default() - earlier.sum(name, labels).unwrap_or_default()
     }
 
-    /// Whether a metric of this name, or a part of its family (`_total`, `_bucket`, …), is there.
+    /// Whether a metric of this name or a series of its family (`_total`, `_bucket`, …) exists.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.samples.iter().any(|sample| {
             sample
@@ -54,7 +54,7 @@ impl Metrics {
         })
     }
 
-    /// All names, for failures.
+    /// All names, for error messages.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.samples.iter().map(|sample| sample.name.as_str()).collect();
         names.sort_unstable();
@@ -83,7 +83,7 @@ fn sample(line: &str) -> Option<Sample> {
     })
 }
 
-/// Reads labels up to the closing brace; gives what follows it.
+/// Parses labels up to the closing brace; returns the rest of the line.
 fn labels(mut text: &str) -> Option<(BTreeMap<String, String>, &str)> {
     let mut labels = BTreeMap::new();
     loop {
@@ -125,7 +125,7 @@ request_seconds_bucket{le="+Inf"} 8
 "#;
 
     #[test]
-    fn samples_are_summed_over_the_labels_that_are_not_asked_for() {
+    fn sums_samples_over_unspecified_labels() {
         let metrics = Metrics::read(SCRAPE);
         let name = "gateway_signals_received_total";
         assert_eq!(metrics.sum(name, &[]), Some(8.0));
@@ -136,14 +136,14 @@ request_seconds_bucket{le="+Inf"} 8
     }
 
     #[test]
-    fn growth_counts_from_zero_where_there_was_nothing() {
+    fn growth_counts_from_zero_without_an_earlier_sample() {
         let (before, after) = (Metrics::read("a 1\n"), Metrics::read("a 3\nb 2\n"));
         assert_eq!(after.grown_since(&before, "a", &[]), 2.0);
         assert_eq!(after.grown_since(&before, "b", &[]), 2.0);
     }
 
     #[test]
-    fn a_family_is_found_by_its_name() {
+    fn finds_a_family_by_its_name() {
         let metrics = Metrics::read(SCRAPE);
         assert!(
             metrics.has("request_seconds")

@@ -1,4 +1,4 @@
-//! PostgreSQL, looked at and altered from outside.
+//! PostgreSQL, queried and altered from outside of the services.
 
 use anyhow::{Context as _, Result};
 use tokio_postgres::{Client, Config, NoTls};
@@ -8,10 +8,10 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
     connect_to(&url.parse()?).await
 }
 
-/// The same, with parts of the URL changed.
+/// Connects with a changed URL.
 pub(crate) async fn connect_to(config: &Config) -> Result<Client> {
     let (client, connection) = config.connect(NoTls).await.context("PostgreSQL")?;
-    // Its error, if any, is also the next query's.
+    // A connection error is also the next query's error.
     tokio::spawn(connection);
     Ok(client)
 }

@@ -1,4 +1,4 @@
-//! The stack file: where the deployment under test is, and what may be done to it.
+//! The stack file: the deployment under test, and the operations that it allows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,41 +7,42 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
-/// What the runner writes about a deployment. URLs are enough; what is absent narrows which scenarios can run.
+/// Description of a deployment, as the runner writes it. URLs are enough; what is absent limits which scenarios run.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Stack {
     /// `kind`, `local` or `cluster`.
     pub(crate) provider: String,
-    /// The namespace that the services live in; requests of namespaces that don't exist land here.
+    /// The services' namespace; requests of missing namespaces are created here.
     pub(crate) namespace: String,
-    /// How to reach the Kubernetes API, with a right to make namespaces.
+    /// Access to the Kubernetes API, with the right to create namespaces.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Base URLs by service and port name.
     pub(crate) services: BTreeMap<String, BTreeMap<String, String>>,
     /// Connection URLs by component and port name.
     #[serde(default)]
     pub(crate) components: BTreeMap<String, BTreeMap<String, String>>,
-    /// The command that stops, starts and shows parts; a verb and a name are appended.
+    /// The command that stops, starts and shows components; a verb and a name are appended.
     #[serde(default)]
     pub(crate) control: Vec<String>,
-    /// The runner itself, for the scenarios about it.
+    /// The runner, for the scenarios about it.
     #[serde(default)]
     pub(crate) runner: Vec<String>,
     /// The services' programs on this machine.
     #[serde(default)]
     pub(crate) programs: BTreeMap<String, PathBuf>,
-    /// The root of the sources that the deployment was built from.
+    /// Root of the sources from which the deployment was built.
     pub(crate) workspace: Option<PathBuf>,
 }
 
 impl Stack {
     /// Reads a stack file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("the stack file {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("the stack file {}", path.display()))
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the stack file {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("invalid stack file {}", path.display()))
     }
 
-    /// Whether the services run in pods: several of one, and a new one before the old one goes.
+    /// Whether the services run in pods: with replicas, and rolling updates.
     pub(crate) fn has_pods(&self) -> bool {
         self.provider != "local"
     }
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_alone_are_a_stack() {
+    fn urls_alone_are_a_valid_stack() {
         let stack: Stack = serde_json::from_str(
             r#"{"provider":"cluster","namespace":"n","services":{"gateway":{"api":"http://gateway.example/"}}}"#,
         )

@@ -1,24 +1,24 @@
-//! Waiting for a condition, never for a time.
+//! Waits for conditions, never for a fixed time.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// What a look at a condition saw.
+/// The state of a condition.
 pub(crate) enum Seen<T> {
-    /// It holds.
+    /// It is met.
     Yes(T),
-    /// Not so far; the text is the state seen.
+    /// Not yet; the text is the observed state.
     NotYet(String),
-    /// It can't come to hold any more: waiting on would only hide that.
+    /// It can no longer be met: waiting longer would only hide that.
     Never(String),
 }
 
-/// Looks until the condition holds, and gives what it gave. An error of a look counts as a state seen, since what is
-/// waited for is often that something answers at all.
+/// Checks until the condition is met, and returns its value. An error of a check counts as an observed state, since
+/// the condition is often that a server responds at all.
 ///
 /// # Errors
-/// After `deadline`, or at once on [`Seen::Never`], with `what` was waited for and the last state seen.
+/// After `deadline`, or at once on [`Seen::Never`], with `what` was awaited and the last observed state.
 pub(crate) async fn until<T>(
     deadline: Duration,
     what: &str,
@@ -28,13 +28,13 @@ pub(crate) async fn until<T>(
     const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
     let began = Instant::now();
     let mut interval = FIRST_INTERVAL;
-    let mut last = String::from("nothing: the first look did not end");
+    let mut last = String::from("nothing: the first check did not end");
     while began.elapsed() < deadline {
         let left = deadline.saturating_sub(began.elapsed());
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(Seen::Yes(value))) => return Ok(value),
             Ok(Ok(Seen::NotYet(state))) => last = state,
-            Ok(Ok(Seen::Never(state))) => bail!("waited for {what}, but it can't come any more: {state}"),
+            Ok(Ok(Seen::Never(state))) => bail!("waited for {what}, which is no longer possible: {state}"),
             Ok(Err(error)) => last = format!("{error:#}"),
             Err(_) => break,
         }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_value_comes_as_soon_as_the_condition_holds() {
+    async fn returns_the_value_as_soon_as_the_condition_is_met() {
         let mut looks = 0;
         let value = until(Duration::from_secs(5), "three looks", async || {
             looks += 1;
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_deadline_names_the_last_state_and_the_last_error() {
+    async fn deadline_error_has_the_last_state_and_the_last_error() {
         let none: Result<()> = until(Duration::from_millis(50), "the moon", async || {
             Ok(Seen::NotYet("clouds".into()))
         })
@@ -88,8 +88,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_that_hangs_is_given_up_at_the_deadline() {
-        let none: Result<()> = until(Duration::from_millis(50), "an answer", async || {
+    async fn hanging_check_ends_at_the_deadline() {
+        let none: Result<()> = until(Duration::from_millis(50), "an response", async || {
             std::future::pending::<()>().await;
             Ok(Seen::Yes(()))
         })
@@ -97,12 +97,12 @@ mod tests {
         assert!(
             none.unwrap_err()
                 .to_string()
-                .contains("the first look did not end")
+                .contains("the first check did not end")
         );
     }
 
     #[tokio::test]
-    async fn what_can_not_come_any_more_ends_the_wait_at_once() {
+    async fn impossible_condition_ends_the_wait_at_once() {
         let began = Instant::now();
         let none: Result<()> = until(Duration::from_secs(60), "one row", async || {
             Ok(Seen::Never("two rows".into()))

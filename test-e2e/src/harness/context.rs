@@ -1,4 +1,4 @@
-//! What a running scenario has in its hands: the stack, and names that are its own.
+//! The context of a running scenario: the stack, and names of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use crate::http::Http;
 use crate::sql;
 use crate::stack::Stack;
 
-/// One scenario's view of the deployment. Everything that it makes carries its [`Self::token`].
+/// One scenario's view of the deployment. All names that it uses contain its [`Self::token`].
 pub(crate) struct Context {
     /// The deployment.
     pub(crate) stack: Arc<Stack>,
-    /// Sends requests and remembers what belongs to this scenario.
+    /// Sends requests and records the request ids of this scenario.
     pub(crate) http: Http,
     token: String,
     control: Option<Control>,
@@ -32,7 +32,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// For the scenario of this id.
+    /// Creates the context of the scenario with this id.
     pub(crate) fn new(stack: Arc<Stack>, scenario: &str) -> Result<Self> {
         let unique = Uuid::new_v4().simple().to_string();
         let control = (!stack.control.is_empty()).then(|| Control::new(&stack.control));
@@ -49,24 +49,24 @@ impl Context {
         })
     }
 
-    /// A name that no other scenario and no other run uses, legal as a namespace and a label's value.
+    /// A name that no other scenario or run uses, valid as a namespace and as a label value.
     pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
-    /// An own name for one of several things.
+    /// A derived name for one of several objects.
     pub(crate) fn named(&self, what: &str) -> String {
         format!("{}-{what}", self.token)
     }
 
-    /// The command that stops and starts parts.
+    /// The control command, which stops and starts components.
     pub(crate) fn control(&self) -> Result<&Control> {
         self.control
             .as_ref()
             .ok_or_else(|| anyhow!("the stack file has no control; require it in the table"))
     }
 
-    /// The same, where it is not what the scenario is about.
+    /// The control command, for scenarios that only use it if it exists.
     pub(crate) fn control_if_any(&self) -> Option<&Control> {
         self.control.as_ref()
     }
@@ -81,12 +81,12 @@ impl Context {
         self.cluster.get_or_try_init(connect).await
     }
 
-    /// Makes a namespace of the scenario's own; it is deleted at the scenario's end, however that comes.
+    /// Creates a namespace that is deleted when the scenario ends, whatever its outcome.
     pub(crate) async fn namespace(&self) -> Result<String> {
         self.namespace_named("n").await
     }
 
-    /// One of several.
+    /// Creates one of several such namespaces.
     pub(crate) async fn namespace_named(&self, what: &str) -> Result<String> {
         let name = self.named(what);
         self.namespaces.borrow_mut().push(name.clone());
@@ -94,15 +94,15 @@ impl Context {
         Ok(name)
     }
 
-    /// Makes the Kubernetes API misbehave; that ends with the scenario. Gives the fault's number.
+    /// Injects a fault into the Kubernetes API until the scenario ends. Returns the fault's number.
     pub(crate) async fn fault(&self, fault: Value) -> Result<u64> {
         let number = self.cluster().await?.add_fault(&fault).await?;
         self.faults.borrow_mut().push(number);
         Ok(number)
     }
 
-    /// Runs so many replicas of a service where it runs in pods, and says how many there are now: one where it is a
-    /// process. Ends with the scenario.
+    /// Scales a service until the scenario ends, where it runs in pods; returns its number of replicas: one where it
+    /// is a process.
     pub(crate) async fn scale(&self, service: Part, replicas: u32) -> Result<u32> {
         if !self.stack.has_pods() {
             return Ok(1);
@@ -116,7 +116,7 @@ impl Context {
         Ok(replicas)
     }
 
-    /// What puts the database right again at the scenario's end, however that comes.
+    /// Registers SQL that restores the database when the scenario ends, whatever its outcome.
     pub(crate) fn undo_by_sql(&self, statements: impl Into<String>) {
         self.undone_by.borrow_mut().push(statements.into());
     }
@@ -126,8 +126,8 @@ impl Context {
         sql::connect(self.stack.component("postgresql", "admin")?).await
     }
 
-    /// Starts again what is stopped and deletes what was made. A part that does not come back is an error; what
-    /// could not be deleted is only told, since it harms nobody.
+    /// Starts what is still stopped and deletes what was created. A component that does not recover is an error;
+    /// a failed deletion is only logged, since it affects no other scenario.
     pub(crate) async fn clean_up(&self) -> Result<()> {
         if let Some(control) = &self.control {
             control.restore().await?;
@@ -137,7 +137,7 @@ impl Context {
                 .await?
                 .batch_execute(&statements)
                 .await
-                .context("putting the database right")?;
+                .context("cannot restore the database")?;
         }
         for fault in self.faults.take() {
             self.cluster().await?.remove_fault(fault).await?;
@@ -153,7 +153,7 @@ impl Context {
         for name in namespaces {
             let deleted = async { self.cluster().await?.delete_namespace(&name).await };
             if let Err(error) = deleted.await {
-                eprintln!("namespace {name} was not deleted: {error:#}");
+                eprintln!("cannot delete namespace {name}: {error:#}");
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The control command: stops, starts, restarts and kills parts of the deployment, and shows their logs. The same
-//! verbs work wherever the deployment is, so that no scenario knows how.
+//! The control command: stops, starts, restarts and kills components of the deployment, and shows their logs.
+//! The verbs are the same for every provider, so that scenarios do not depend on it.
 
 use std::collections::BTreeSet;
 use std::process;
@@ -11,17 +11,17 @@ use subprocess::{Cancel, Command};
 
 use super::part::Part;
 
-/// A verb returns when its work is done, for instance when a pod is gone; on a slow machine that takes its time.
+/// A verb returns when its effect is complete, for instance when a pod has terminated; a slow machine needs minutes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// One scenario's hold on the control command.
+/// One scenario's access to the control command.
 #[derive(Clone)]
 pub(crate) struct Control {
     argv: Arc<[String]>,
-    /// Parts that were made to stop and not started since.
+    /// Components that were stopped and not started since.
     stopped: Arc<Mutex<BTreeSet<Part>>>,
-    /// One verb after the other: when a scenario is given up in the middle of one, that verb still ends before
-    /// anything is put right.
+    /// Serializes the verbs: when a scenario is cancelled within one, that verb completes before anything is
+    /// restored.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -34,27 +34,27 @@ impl Control {
         }
     }
 
-    /// Stops the part in order; returns when it is gone.
+    /// Stops the component gracefully; returns when it is gone.
     pub(crate) async fn stop(&self, part: Part) -> Result<()> {
         self.note(part, true);
         self.call("stop", part).await.map(drop)
     }
 
-    /// Ends the part with SIGKILL. Whether it comes back by itself depends on where it runs; [`Self::start`] makes
-    /// sure.
+    /// Ends the component with SIGKILL. Whether it restarts by itself depends on the provider; [`Self::start`]
+    /// ensures it.
     pub(crate) async fn kill(&self, part: Part) -> Result<()> {
         self.note(part, true);
         self.call("kill", part).await.map(drop)
     }
 
-    /// Starts the part; returns when it has started.
+    /// Starts the component; returns when it has started.
     pub(crate) async fn start(&self, part: Part) -> Result<()> {
         self.call("start", part).await?;
         self.note(part, false);
         Ok(())
     }
 
-    /// Replaces the part in order; returns when the new one has started.
+    /// Replaces the component gracefully; returns when the new one has started.
     pub(crate) async fn restart(&self, part: Part) -> Result<()> {
         self.note(part, true);
         self.call("restart", part).await?;
@@ -62,12 +62,12 @@ impl Control {
         Ok(())
     }
 
-    /// What the part has logged.
+    /// Returns the component's log.
     pub(crate) async fn logs(&self, part: Part) -> Result<String> {
         self.call("logs", part).await
     }
 
-    /// Starts again what is still stopped.
+    /// Starts every component that is still stopped.
     pub(crate) async fn restore(&self) -> Result<()> {
         let _ended = self.turn.lock().await;
         drop(_ended);
@@ -79,7 +79,7 @@ impl Control {
         for part in stopped {
             self.start(part)
                 .await
-                .with_context(|| format!("{part} could not be started again"))?;
+                .with_context(|| format!("cannot start {part} again"))?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Control {
     async fn call(&self, verb: &'static str, part: Part) -> Result<String> {
         ensure!(!self.argv.is_empty(), "the stack file has no control command");
         let (argv, turn) = (self.argv.clone(), self.turn.clone());
-        // A task of its own: it goes on to its end when the scenario that asked for it is given up.
+        // A task of its own: it completes even when the scenario is cancelled.
         tokio::spawn(async move {
             let _turn = turn.lock().await;
             tokio::task::spawn_blocking(move || {
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// A control command that writes down its verbs, and fails at `broken`.
+    /// A control command that records its verbs, and fails at `broken`.
     pub(crate) fn recording(folder: &Path, broken: &str) -> Control {
         let script = folder.join("control");
         let text = format!("#!/bin/sh\necho \"$2 $3\" >> \"$1\"\ntest \"$2 $3\" != \"{broken}\"\n");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_stopped_or_killed_is_started_again_and_nothing_else() {
+    async fn restores_exactly_what_was_stopped_or_killed() {
         let folder = tempfile::tempdir().unwrap();
         let control = recording(folder.path(), "none");
         control.stop(Part::PostgreSql).await.unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_verb_is_an_error_and_the_part_counts_as_stopped() {
+    async fn failed_verb_is_an_error_and_the_component_counts_as_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let control = recording(folder.path(), "restart gateway");
         let error = control.restart(Part::Gateway).await.unwrap_err().to_string();
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_verb_given_up_in_the_middle_ends_before_anything_is_restored() {
+    async fn cancelled_verb_completes_before_restoring() {
         let folder = tempfile::tempdir().unwrap();
         let control = recording(folder.path(), "none");
         let turn = control.turn.clone().lock_owned().await;
-        // The verb has been asked for and waits for its turn when its caller goes away.
+        // The verb is queued when its future is dropped.
         let stop = control.stop(Part::PostgreSql);
         assert!(futures::poll!(Box::pin(stop)).is_pending());
         drop(turn);

@@ -1,4 +1,4 @@
-//! What a failed scenario shows: the failure with its causes, and the log lines that belong to it.
+//! Text of a failed scenario: the failure with its causes, and the related log lines.
 
 use std::any::Any;
 use std::panic;
@@ -11,32 +11,32 @@ use super::context::Context;
 use super::part::Part;
 use super::scenario::Scenario;
 
-/// How many log lines of each service a failure shows.
+/// Maximum log lines per service.
 const LINES: usize = 20;
-/// How many of the latest answers' request ids are looked for.
+/// Number of recent request ids to search for.
 const REQUEST_IDS: usize = 10;
 
-/// An error and its causes, one a line.
-pub(crate) fn told(error: &Error) -> String {
+/// An error and its causes, one per line.
+pub(crate) fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
-        text.push_str("\n  because: ");
+        text.push_str("\n  caused by: ");
         text.push_str(&cause.to_string());
     }
     text
 }
 
-/// What a scenario's task said when it panicked.
+/// The message of a panic.
 pub(crate) fn panicked(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| String::from("without a text"));
+        .unwrap_or_else(|| String::from("no message"));
     format!("the scenario panicked: {text}")
 }
 
-/// The log lines of the scenario's services that name it or its latest requests, and warnings and errors.
+/// Log lines of the scenario's services that contain its name or recent request ids, and warnings and errors.
 pub(crate) async fn log_lines(context: &Context, scenario: &Scenario, since: Timestamp) -> String {
     let Some(control) = context.control_if_any() else {
         return String::new();
@@ -49,20 +49,20 @@ pub(crate) async fn log_lines(context: &Context, scenario: &Scenario, since: Tim
             Ok(log) => {
                 let lines = relevant(&log, &traces, since);
                 text.push_str(&format!(
-                    "\nlog of {service}, what belongs to it ({} lines):\n",
+                    "\nrelated log lines of {service} ({} lines):\n",
                     lines.len()
                 ));
                 lines
                     .iter()
                     .for_each(|line| text.push_str(&format!("  {line}\n")));
             }
-            Err(error) => text.push_str(&format!("\nlog of {service}: none: {}\n", told(&error))),
+            Err(error) => text.push_str(&format!("\nno log of {service}: {}\n", with_causes(&error))),
         }
     }
     text
 }
 
-/// The last lines that hold one of the traces or report trouble since then.
+/// The last lines that contain one of the traces, or are warnings or errors since then.
 fn relevant<'a>(log: &'a str, traces: &[String], since: Timestamp) -> Vec<&'a str> {
     let belongs =
         |line: &str| traces.iter().any(|trace| line.contains(trace.as_str())) || is_trouble(line, since);
@@ -77,7 +77,7 @@ fn relevant<'a>(log: &'a str, traces: &[String], since: Timestamp) -> Vec<&'a st
 }
 
 fn is_trouble(line: &str, since: Timestamp) -> bool {
-    // Not of the service's own logger: the last words of a panic, for instance.
+    // Not from the service's logger: a panic message, for instance.
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
         return line.contains("panicked") || line.starts_with("error");
     };
@@ -88,7 +88,7 @@ fn is_trouble(line: &str, since: Timestamp) -> bool {
     time.is_none_or(|time| time >= since) && ["WARN", "ERROR"].contains(&level)
 }
 
-/// Keeps a scenario's panic from being printed twice: it is part of the report.
+/// Suppresses the printing of panics: they are part of the report.
 pub(crate) fn silence_panics() {
     panic::set_hook(Box::new(|_| {}));
 }
@@ -100,23 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_is_told() {
+    fn shows_every_cause() {
         let error = anyhow!("connection refused")
-            .context("no answer\n  GET http://d/readyz")
+            .context("no response\n  GET http://d/readyz")
             .context("waited 5 s");
         assert_eq!(
-            told(&error),
-            "waited 5 s\n  because: no answer\n  GET http://d/readyz\n  because: connection refused"
+            with_causes(&error),
+            "waited 5 s\n  caused by: no response\n  GET http://d/readyz\n  caused by: connection refused"
         );
     }
 
     #[test]
-    fn log_lines_are_those_of_the_scenario_and_those_about_trouble() {
+    fn selects_the_scenarios_lines_and_recent_warnings() {
         let log = concat!(
             "{\"level\":\"INFO\",\"request_id\":\"other\"}\n",
             "{\"level\":\"INFO\",\"request_id\":\"mine\"}\n",
             "{\"level\":\"WARN\",\"timestamp\":\"2026-01-01T00:00:00Z\",\"message\":\"of an earlier scenario\"}\n",
-            "{\"level\":\"WARN\",\"timestamp\":\"2026-01-03T00:00:00Z\",\"message\":\"postgresql is away\"}\n",
+            "{\"level\":\"WARN\",\"timestamp\":\"2026-01-03T00:00:00Z\",\"message\":\"postgresql is unavailable\"}\n",
             "thread 'main' panicked at x.rs\n",
             "{\"level\":\"INFO\",\"namespace\":\"e2e-g01-abc\"}\n",
         );
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_lines_the_last_are_shown() {
+    fn shows_the_last_lines_of_many() {
         let log: String = (0..100).map(|number| format!("mine {number}\n")).collect();
         let lines = relevant(&log, &["mine".into()], Timestamp::UNIX_EPOCH);
         assert_eq!(

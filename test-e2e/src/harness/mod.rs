@@ -1,4 +1,4 @@
-//! Runs scenarios beside each other where their parts allow it, and reports what they found.
+//! Runs scenarios in parallel where the components that they use allow it, and reports the results.
 
 pub(crate) mod context;
 pub(crate) mod control;

@@ -1,8 +1,8 @@
-//! What the deployment is made of, as far as scenarios can disturb it.
+//! Components of the deployment, as far as scenarios can disturb them.
 
 use std::fmt;
 
-/// A part of the deployment that scenarios share or hold alone.
+/// A component of the deployment that scenarios use shared or exclusively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     /// The Gateway service.
@@ -11,14 +11,14 @@ pub(crate) enum Part {
     DataStorage,
     /// DataStorage's database.
     PostgreSql,
-    /// DataStorage's stream.
+    /// DataStorage's fallback.
     Redis,
     /// The Kubernetes API as the Gateway sees it.
     Kubernetes,
 }
 
 impl Part {
-    /// The name in stack.toml, by which the control command knows it.
+    /// The name in stack.toml, which the control command uses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -29,7 +29,7 @@ impl Part {
         }
     }
 
-    /// Whether it is one of our services, with health endpoints and logs.
+    /// Whether it is one of the two services, with health endpoints and JSON logs.
     pub(crate) fn is_service(self) -> bool {
         matches!(self, Self::Gateway | Self::DataStorage)
     }

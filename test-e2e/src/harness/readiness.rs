@@ -1,4 +1,4 @@
-//! Whether the parts answer and are whole, as scenarios that share them may expect.
+//! Checks that components are ready, as scenarios that share them expect.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::sql;
 use crate::stack::Stack;
 use crate::wait::{Seen, until};
 
-/// How long a part may take to be whole again after a fault.
+/// Maximum time for a component to recover after a fault.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until each of the parts is whole.
+/// Waits until each of the components is ready.
 pub(crate) async fn wait_for(stack: &Stack, parts: impl IntoIterator<Item = Part>) -> Result<()> {
     let http = Http::new()?;
     let wait = async |part: Part| {
@@ -29,11 +29,11 @@ pub(crate) async fn wait_for(stack: &Stack, parts: impl IntoIterator<Item = Part
         .map(drop)
 }
 
-/// Checks that each service of the stack file answers at all, before scenario after scenario finds out by itself.
+/// Checks once that each service of the stack file responds, instead of letting every scenario fail.
 ///
 /// # Errors
-/// Naming the service, its URL and what was last seen there.
-pub(crate) async fn services_answer(stack: &Stack) -> Result<()> {
+/// Names the service, its URL and the last response.
+pub(crate) async fn services_respond(stack: &Stack) -> Result<()> {
     const DEADLINE: Duration = Duration::from_secs(15);
     let http = Http::new()?;
     for (service, ports) in &stack.services {
@@ -45,29 +45,29 @@ pub(crate) async fn services_answer(stack: &Stack) -> Result<()> {
                 http.get(format!("{health}/healthz")).send().await?.expect(200)?,
             ))
         };
-        let answer = until(DEADLINE, &format!("an answer of {service} at {health}"), look).await?;
-        answer.has("/service", service.as_str())?;
+        let response = until(DEADLINE, &format!("a response of {service} at {health}"), look).await?;
+        response.has("/service", service.as_str())?;
     }
     Ok(())
 }
 
-/// A service is whole when it is ready and so is everything that it depends on; a part that the stack file gives no
-/// way to look at is judged by the services that use it.
+/// A service counts as ready when it and all its dependencies are; a component without a URL in the stack file is
+/// checked through the services that depend on it.
 async fn look(stack: &Stack, http: &Http, part: Part) -> Result<Seen<()>> {
     match part {
         Part::Gateway | Part::DataStorage => {
             let url = format!("{}/readyz", stack.service(part.name(), "health")?);
-            let answer = http.get(url).send().await?;
-            let down = answer
+            let response = http.get(url).send().await?;
+            let down = response
                 .json()?
                 .pointer("/dependencies")
                 .map(not_ok)
                 .unwrap_or_default();
-            let whole = answer.status == 200 && down.is_empty();
+            let whole = response.status == 200 && down.is_empty();
             return Ok(if whole {
                 Seen::Yes(())
             } else {
-                Seen::NotYet(answer.to_string())
+                Seen::NotYet(response.to_string())
             });
         }
         Part::PostgreSql => {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_whole_only_with_all_it_depends_on() {
+    fn service_is_ready_only_with_all_its_dependencies() {
         assert!(not_ok(&json!({"postgresql": {"status": "ok"}, "redis": {"status": "ok"}})).is_empty());
         assert_eq!(
             not_ok(&json!({"postgresql": {"status": "down"}, "redis": {"status": "ok"}})),

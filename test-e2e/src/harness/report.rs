@@ -1,4 +1,4 @@
-//! What a run says while it goes: JSON lines for programs, plain lines for people.
+//! Output of a run: JSON lines for programs, plain lines for people.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,20 +10,20 @@ use super::scenario::Scenario;
 /// How a scenario ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// What its name says holds.
+    /// The scenario proved what its name says.
     Passed,
-    /// With the failure, the requests and answers that show it, and log lines.
+    /// With the failure, the requests and responses that show it, and log lines.
     Failed(String),
     /// With the reason.
     Skipped(String),
 }
 
-/// The form of the output.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// Lines to read.
+    /// Plain lines.
     Text,
-    /// One JSON document a line.
+    /// One JSON document per line.
     Json,
 }
 
@@ -50,7 +50,7 @@ enum Event<'a> {
     },
 }
 
-/// How many scenarios ended in which way.
+/// Number of scenarios by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Counts {
     pub(crate) skipped: usize,
 }
 
-/// Writes the events, and counts.
+/// Writes and counts the events.
 pub(crate) struct Report<W> {
     out: W,
     format: Format,
@@ -74,7 +74,7 @@ impl<W: Write> Report<W> {
         }
     }
 
-    /// A scenario begins.
+    /// Reports the start of a scenario.
     pub(crate) fn started(&mut self, scenario: &Scenario) -> io::Result<()> {
         match self.format {
             Format::Json => self.json(&Event::Started {
@@ -85,7 +85,7 @@ impl<W: Write> Report<W> {
         }
     }
 
-    /// A scenario has ended.
+    /// Reports the end of a scenario.
     pub(crate) fn finished(
         &mut self,
         scenario: &Scenario,
@@ -131,7 +131,7 @@ impl<W: Write> Report<W> {
         }
     }
 
-    /// The run is over.
+    /// Reports the end of the run.
     pub(crate) fn summary(&mut self, took: Duration) -> io::Result<Counts> {
         let Counts {
             passed,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_one_line_of_json() {
+    fn writes_one_json_line_per_event() {
         let (text, counts) = written(Format::Json);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_the_reason_and_every_line_of_a_failure() {
+    fn text_has_the_reason_and_every_line_of_a_failure() {
         let (text, _) = written(Format::Text);
         for part in [
             "passed     1.2 s  g01_one_request",

@@ -1,4 +1,4 @@
-//! Runs the selected scenarios: as many beside each other as their parts allow, each with its own deadline.
+//! Runs the selected scenarios in parallel, as far as their components allow, each with its own deadline.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,24 +21,24 @@ use super::schedule::Schedule;
 use super::{failure, readiness};
 use crate::stack::Stack;
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) counts: Counts,
     pub(crate) interrupted: bool,
 }
 
-/// One scenario's end.
+/// The result of one scenario.
 struct Finished {
     scenario: Scenario,
     outcome: Outcome,
     took: Duration,
-    /// Parts that did not come back after it.
+    /// Whether its components did not recover.
     broken: bool,
 }
 
-/// Runs the scenarios, at most `jobs` at once, and reports each as it ends. When `interrupted` becomes true, nothing
-/// more starts and what runs is given up and put right.
+/// Runs the scenarios, at most `jobs` at once, and reports each as it ends. When `interrupted` becomes true, no
+/// further scenario starts, and the running ones are cancelled and cleaned up.
 pub(crate) async fn run<W: Write>(
     stack: Stack,
     scenarios: Vec<Scenario>,
@@ -68,7 +68,7 @@ pub(crate) async fn run<W: Write>(
                 .iter()
                 .find(|(part, _)| scenario.parts().any(|one| one == **part))
             {
-                let detail = format!("not run: {part} did not come back after {}", culprit.name);
+                let detail = format!("not run: {part} did not recover after {}", culprit.name);
                 report.finished(&scenario, &Outcome::Failed(detail), Duration::ZERO)?;
                 schedule.release(&scenario);
                 continue;
@@ -76,7 +76,7 @@ pub(crate) async fn run<W: Write>(
             report.started(&scenario)?;
             let one = (stack.clone(), scenario, interrupted.clone());
             let runtime = Handle::current();
-            // A thread each: one that computes for long must not look to another like a service that is slow.
+            // One thread each: a scenario that computes must not make another one's service look slow.
             running.spawn_blocking(move || runtime.block_on(run_one(one.0, one.1, one.2)));
         }
         let Some(finished) = running.join_next().await else {
@@ -101,13 +101,13 @@ pub(crate) async fn run<W: Write>(
     })
 }
 
-/// Runs one scenario to its end, and leaves its parts as it found them.
+/// Runs one scenario to completion, and restores its components.
 async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::Receiver<bool>) -> Finished {
     let (began, since) = (Instant::now(), Timestamp::now());
     let context = match Context::new(stack.clone(), scenario.id()) {
         Ok(context) => context,
         Err(error) => {
-            let outcome = Outcome::Failed(failure::told(&error));
+            let outcome = Outcome::Failed(failure::with_causes(&error));
             return Finished {
                 scenario,
                 outcome,
@@ -116,21 +116,21 @@ async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::
             };
         }
     };
-    // A panic ends the scenario and nothing else.
+    // A panic fails this scenario only.
     let body = AssertUnwindSafe((scenario.body)(&context)).catch_unwind();
     let failed = tokio::select! {
         ended = body => match ended {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(failure::told(&error)),
+            Ok(Err(error)) => Some(failure::with_causes(&error)),
             Err(payload) => Some(failure::panicked(payload.as_ref())),
         },
         () = tokio::time::sleep(scenario.deadline) => {
-            Some(format!("not done after its deadline of {:.0?}", scenario.deadline))
+            Some(format!("exceeded its deadline of {:.0?}", scenario.deadline))
         }
         _ = interrupted.wait_for(|interrupted| *interrupted) => Some(String::from("interrupted")),
     };
     let took = began.elapsed();
-    // The logs first: putting right may replace the very process that wrote them.
+    // Logs first: restoring may replace the process that wrote them.
     let logs = if failed.is_some() {
         failure::log_lines(&context, &scenario, since).await
     } else {
@@ -140,11 +140,14 @@ async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::
     let broken = restored.is_err();
     let outcome = match (failed, restored) {
         (None, Ok(())) => Outcome::Passed,
-        (None, Err(error)) => Outcome::Failed(format!("after it passed: {}", failure::told(&error))),
+        (None, Err(error)) => Outcome::Failed(format!(
+            "passed, then cleanup failed: {}",
+            failure::with_causes(&error)
+        )),
         (Some(detail), Ok(())) => Outcome::Failed(format!("{detail}\n{logs}")),
         (Some(detail), Err(error)) => Outcome::Failed(format!(
-            "{detail}\n{logs}\nand afterwards: {}",
-            failure::told(&error)
+            "{detail}\n{logs}\ncleanup failed as well: {}",
+            failure::with_causes(&error)
         )),
     };
     Finished {
@@ -155,7 +158,7 @@ async fn run_one(stack: Arc<Stack>, scenario: Scenario, mut interrupted: watch::
     }
 }
 
-/// After a fault every part that was touched must be whole before another scenario gets it.
+/// After a fault every component that was touched must be ready before another scenario uses it.
 async fn restore(stack: &Stack, context: &Context, scenario: &Scenario) -> Result<()> {
     context.clean_up().await?;
     if scenario.alone.is_empty() {

@@ -1,4 +1,4 @@
-//! What a scenario says of itself: what it proves, which parts it needs, and how long it takes.
+//! Declaration of a scenario: what it proves, which components it needs, and how long it takes.
 
 use std::time::Duration;
 
@@ -9,38 +9,38 @@ use super::context::Context;
 use super::part::Part;
 use crate::stack::Stack;
 
-/// What a scenario needs from the stack file beyond the services' URLs.
+/// A requirement on the stack file beyond the services' URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requirement {
-    /// The command that stops and starts parts.
+    /// The control command, which stops and starts components.
     Control,
-    /// The Kubernetes API, to see what the Gateway made.
+    /// The Kubernetes API, to check the Gateway's requests.
     Kubeconfig,
     /// PostgreSQL as a superuser.
     SqlAdmin,
     /// Redis itself.
     Redis,
-    /// The services' programs, to start instances of one's own.
+    /// The services' programs, to start private instances.
     Programs,
-    /// The sources.
+    /// The workspace's sources.
     Workspace,
     /// Faults of the Kubernetes API on demand.
     Faults,
-    /// A scheduler that starts the new before it ends the old.
+    /// A scheduler that starts the new pod before it ends the old one.
     Rollout,
-    /// A SIGKILL that leaves in place what the process had on disk.
+    /// A SIGKILL that preserves the process's files.
     Crash,
     /// The runner and its sources.
     Runner,
 }
 
 impl Requirement {
-    /// Why the stack does not meet it, or nothing if it does.
+    /// Returns why the stack does not meet it, if so.
     pub(crate) fn unmet(self, stack: &Stack) -> Option<String> {
         let (met, missing) = match self {
             Self::Control => (
                 !stack.control.is_empty(),
-                "control, by which parts are stopped and started",
+                "control, which stops and starts components",
             ),
             Self::Kubeconfig => (stack.kubeconfig.is_some(), "kubeconfig"),
             Self::SqlAdmin => (
@@ -51,25 +51,24 @@ impl Requirement {
                 stack.component("redis", "redis").is_ok(),
                 "components.redis.redis",
             ),
-            Self::Programs => (!stack.programs.is_empty(), "programs, from which to start others"),
+            Self::Programs => (!stack.programs.is_empty(), "programs, to start private instances"),
             Self::Workspace => (stack.workspace.is_some(), "workspace"),
-            // A real API server has no such thing, and to disturb it would disturb everybody.
+            // A real API server has no fault injection, and disturbing it would affect every user.
             Self::Faults => {
                 let embedded = stack.provider == "local";
                 return (!embedded)
-                    .then(|| "only the embedded Kubernetes API makes faults on demand".to_owned());
+                    .then(|| "only the embedded Kubernetes API injects faults on demand".to_owned());
             }
             Self::Rollout => {
                 let single = stack.provider == "local";
                 return single.then(|| {
-                    "one process can't take another's place without a gap; a rolling update needs pods"
-                        .to_owned()
+                    "a process cannot be replaced without a gap; a rolling update needs pods".to_owned()
                 });
             }
             Self::Crash => {
                 let foreign = stack.provider == "cluster";
                 return foreign.then(|| {
-                    "in somebody's cluster a pod can be deleted but not killed, and its disk goes with it"
+                    "in a shared cluster a pod can be deleted but not killed, and its disk is deleted with it"
                         .to_owned()
                 });
             }
@@ -88,24 +87,24 @@ pub(crate) type Body = for<'a> fn(&'a Context) -> LocalBoxFuture<'a, Result<()>>
 /// One scenario of the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
-    /// Id and what it proves, for instance `g01_identical_alerts_make_one_request`.
+    /// Id and what it proves, for instance `g01_identical_alerts_create_one_request`.
     pub(crate) name: &'static str,
-    /// Parts that it needs whole, beside others that need them whole.
+    /// Components that must be undisturbed; other scenarios may use them too.
     pub(crate) shares: &'static [Part],
-    /// Parts that it breaks or measures, and therefore holds alone.
+    /// Components that it breaks or measures, and therefore uses exclusively.
     pub(crate) alone: &'static [Part],
-    /// What the stack file must have; otherwise the scenario is skipped with the reason.
+    /// Requirements on the stack file; the scenario is skipped with the reason if one is unmet.
     pub(crate) requires: &'static [Requirement],
-    /// Recorded duration on two cores: the longest start first.
+    /// Recorded duration on two cores; the longest scenarios start first.
     pub(crate) estimate: Duration,
-    /// After this it has failed.
+    /// Maximum duration; the scenario fails after it.
     pub(crate) deadline: Duration,
-    /// What it does.
+    /// The code.
     pub(crate) body: Body,
 }
 
 impl Scenario {
-    /// A scenario that takes about a second and needs nothing.
+    /// A scenario that takes about a second and uses no component.
     pub(crate) const fn new(name: &'static str, body: Body) -> Self {
         Self {
             name,
@@ -118,42 +117,42 @@ impl Scenario {
         }
     }
 
-    /// Parts needed whole.
+    /// Sets the components that must be undisturbed.
     pub(crate) const fn shares(mut self, parts: &'static [Part]) -> Self {
         self.shares = parts;
         self
     }
 
-    /// Parts held alone.
+    /// Sets the components used exclusively.
     pub(crate) const fn alone(mut self, parts: &'static [Part]) -> Self {
         self.alone = parts;
         self
     }
 
-    /// What the stack file must have.
+    /// Sets the requirements on the stack file.
     pub(crate) const fn requires(mut self, requirements: &'static [Requirement]) -> Self {
         self.requires = requirements;
         self
     }
 
-    /// The recorded duration and the deadline, in seconds.
+    /// Sets the recorded duration and the deadline, in seconds.
     pub(crate) const fn takes(mut self, estimate: u64, deadline: u64) -> Self {
         self.estimate = Duration::from_secs(estimate);
         self.deadline = Duration::from_secs(deadline);
         self
     }
 
-    /// The name's first word, for instance `g01`.
+    /// The first word of the name, for instance `g01`.
     pub(crate) fn id(&self) -> &'static str {
         self.name.split('_').next().unwrap_or(self.name)
     }
 
-    /// All parts that it touches.
+    /// All components that it uses.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
         self.shares.iter().chain(self.alone).copied()
     }
 
-    /// Why it can't run against this stack, if so.
+    /// Returns why it cannot run against this stack, if so.
     pub(crate) fn unmet(&self, stack: &Stack) -> Option<String> {
         self.requires
             .iter()

@@ -1,7 +1,7 @@
-//! Which scenario starts next: the longest that disturbs nobody, as soon as its parts are free.
+//! Selects the next scenario to start: the longest one whose components are free.
 //!
-//! One place decides instead of a lock for each part: a scenario that waits for its parts holds none of them and no
-//! job slot, so that there is no order of locks to get wrong and nothing to deadlock.
+//! One scheduler instead of a lock per component: a waiting scenario holds no component and no job slot, so there
+//! is no lock order to violate and no deadlock.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ enum Hold {
     Alone,
 }
 
-/// What waits, and which parts are held.
+/// The waiting scenarios, and the components in use.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     waiting: Vec<Scenario>,
@@ -25,7 +25,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Lines up the scenarios for at most `jobs` at once.
+    /// Queues the scenarios for at most `jobs` at once.
     pub(crate) fn new(mut scenarios: Vec<Scenario>, jobs: usize) -> Self {
         scenarios.sort_by_key(|scenario| {
             (
@@ -42,7 +42,7 @@ impl Schedule {
         }
     }
 
-    /// Takes the next scenario that may start now, and holds its parts for it until [`Self::release`].
+    /// Removes the next scenario that may start, and holds its components until [`Self::release`].
     pub(crate) fn next(&mut self) -> Option<Scenario> {
         if self.running >= self.jobs {
             return None;
@@ -67,7 +67,7 @@ impl Schedule {
         Some(scenario)
     }
 
-    /// Gives the parts of an ended scenario free.
+    /// Releases the components of a scenario that has ended.
     pub(crate) fn release(&mut self, scenario: &Scenario) {
         self.running = self.running.saturating_sub(1);
         for part in scenario.parts() {
@@ -82,7 +82,7 @@ impl Schedule {
         }
     }
 
-    /// Takes everything that has not started.
+    /// Removes all scenarios that have not started.
     pub(crate) fn drain(&mut self) -> Vec<Scenario> {
         std::mem::take(&mut self.waiting)
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_share_run_beside_each_other_longest_first() {
+    fn sharing_scenarios_run_in_parallel_longest_first() {
         let mut schedule = Schedule::new(
             vec![
                 scenario("a", 1).shares(&[Gateway]),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_held_alone_is_shared_with_nobody() {
+    fn exclusive_component_is_not_shared() {
         let fault = scenario("fault", 30).shares(&[DataStorage]).alone(&[PostgreSql]);
         let reader = scenario("reader", 1).shares(&[DataStorage, PostgreSql]);
         let gateway = scenario("gateway", 1).shares(&[Gateway]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_held_alone_only_after_the_last_that_shares_it() {
+    fn exclusive_use_waits_for_the_last_sharing_scenario() {
         let (first, second) = (
             scenario("a", 2).shares(&[Redis]),
             scenario("b", 1).shares(&[Redis]),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn two_faults_on_one_part_follow_each_other_and_two_on_different_parts_do_not() {
+    fn faults_on_one_component_are_sequential_and_on_different_ones_parallel() {
         let faults = [
             scenario("p1", 9).alone(&[PostgreSql]),
             scenario("p2", 8).alone(&[PostgreSql, Redis]),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_the_jobs_and_everything_runs_once() {
+    fn never_exceeds_jobs_and_runs_everything_once() {
         let names = ["a", "b", "c", "d", "e"];
         let mut schedule = Schedule::new(names.iter().map(|name| scenario(name, 1)).collect(), 2);
         let mut ended = Vec::new();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_that_both_shares_and_holds_a_part_frees_it() {
+    fn scenario_that_shares_and_holds_a_component_releases_it() {
         let both = scenario("both", 1).shares(&[Gateway]).alone(&[Gateway]);
         let mut schedule = Schedule::new(vec![both], 8);
         assert_eq!(started(&mut schedule), ["both"]);

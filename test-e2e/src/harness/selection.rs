@@ -1,4 +1,4 @@
-//! Which scenarios of the table a run takes: by name, and by its share among several runs.
+//! Selects the scenarios of a run: by name and by shard.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::scenario::Scenario;
 
-/// This run's share of the scenarios: the `index`-th of `of`, counted from one.
+/// A shard of the scenarios: the `index`-th of `of`, counted from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shard {
     index: usize,
@@ -17,7 +17,7 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not I/N with 1 ≤ I ≤ N, for instance 2/3");
+        let wrong = || format!("invalid shard {text:?}: expected I/N with 1 ≤ I ≤ N, for instance 2/3");
         let (index, of) = text.split_once('/').ok_or_else(wrong)?;
         let (index, of) = (
             index.parse().map_err(|_| wrong())?,
@@ -31,18 +31,18 @@ impl FromStr for Shard {
     }
 }
 
-/// Takes the scenarios that match any of the filters (all, if there is none), then this shard's share of them. The
-/// shares depend on the ids alone, so that the shards of one build leave nothing out and do nothing twice.
+/// Selects the scenarios that match any of the filters (all, without filters), then this shard's part of them.
+/// Shards depend on the ids alone, so that the shards of one build together run every scenario once.
 ///
 /// # Errors
-/// When a filter matches no scenario: most likely it is misspelt.
+/// When a filter matches no scenario: it is most likely misspelt.
 pub(crate) fn select(table: &[Scenario], filters: &[String], shard: Option<Shard>) -> Result<Vec<Scenario>> {
     let unmatched: Vec<_> = filters
         .iter()
         .filter(|filter| !table.iter().any(|one| one.name.contains(filter.as_str())))
         .collect();
     if !unmatched.is_empty() {
-        bail!("no scenario's name contains {unmatched:?}; `test-e2e list` shows them all");
+        bail!("no scenario matches the filter {unmatched:?}; `test-e2e list` shows all scenarios");
     }
     let mut chosen: Vec<_> = table
         .iter()
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shards_together_are_the_table_without_repeats() {
+    fn shards_together_are_the_table_without_repeats() {
         let all: BTreeSet<_> = ids(&table()).into_iter().collect();
         for of in 1..=6 {
             let mut seen = Vec::new();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_does_not_depend_on_the_order_of_the_table() {
+    fn shard_does_not_depend_on_the_order_of_the_table() {
         let mut reversed = table();
         reversed.reverse();
         let shard: Shard = "2/3".parse().unwrap();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_match_parts_of_names_and_a_misspelt_one_is_an_error() {
+    fn filters_match_parts_of_names_and_misspelt_ones_are_errors() {
         let chosen = select(&table(), &["bursts".into(), "s0".into()], None).unwrap();
         assert_eq!(ids(&chosen), ["g02", "s01", "s02"]);
         assert!(
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_out_of_range_are_refused() {
+    fn rejects_shards_out_of_range() {
         for wrong in ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", ""] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! Services that write audit events.
+//! Services that write audit events under load.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::{Senders, Tries};
 use crate::datastorage::{chained, event, stored_whole};
 use crate::harness::context::Context;
 
-/// Events written by several writers at once, each until it is acknowledged.
+/// Events written by several writers at once, each repeated until it is acknowledged.
 pub(crate) struct Events<'a> {
     context: &'a Context,
     writers: Senders,
@@ -19,7 +19,7 @@ pub(crate) struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// So many writers, each with a correlation of its own, and so many events a second by all of them.
+    /// Creates `writers` writers, each with its own correlation, with a total rate of events per second.
     pub(crate) fn new(context: &'a Context, writers: u32, per_second: u32) -> Self {
         Self {
             context,
@@ -28,14 +28,14 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Writes only while DataStorage says that it is ready.
+    /// Writes only while DataStorage reports that it is ready.
     pub(crate) fn only_while_ready(mut self) -> Result<Self> {
         let health = self.context.stack.service("datastorage", "health")?;
         self.writers.only_while_ready(&self.context.http, health);
         Ok(self)
     }
 
-    /// Writes for as long as `meanwhile` lasts, and then until everything that was begun is acknowledged.
+    /// Writes while `meanwhile` runs, and then until every started event is acknowledged.
     pub(crate) async fn during(&self, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
         let write = async |writer: u32, number: usize| {
             let mut event = event(
@@ -46,7 +46,7 @@ impl<'a> Events<'a> {
             event["event_data"] = json!({"number": number});
             let write = async || self.context.datastorage().write(&event).await;
             self.writers
-                .until_taken(&format!("event {number} of writer {writer}"), write)
+                .until_accepted(&format!("event {number} of writer {writer}"), write)
                 .await?;
             self.acknowledged.borrow_mut().push(event);
             Ok(())
@@ -54,17 +54,17 @@ impl<'a> Events<'a> {
         self.writers.during(meanwhile, write).await
     }
 
-    /// Waits for so many acknowledgements more.
+    /// Waits for this many more acknowledgements.
     pub(crate) async fn more(&self, count: usize) -> Result<()> {
         self.writers.more(count).await
     }
 
-    /// What was not acknowledged at once.
+    /// The attempts that were not acknowledged.
     pub(crate) fn tries(&self) -> &Tries {
         &self.writers.tries
     }
 
-    /// Waits until everything that was acknowledged is stored, once and whole, in chains that verify.
+    /// Waits until every acknowledged event is stored exactly once, complete, in a chain that verifies.
     pub(crate) async fn are_stored(&self, deadline: Duration) -> Result<()> {
         let datastorage = self.context.datastorage();
         let acknowledged = self.acknowledged.borrow().clone();
@@ -86,7 +86,7 @@ impl<'a> Events<'a> {
                 let stored = stored.get(&sent["event_id"].as_str());
                 stored_whole(
                     sent,
-                    stored.with_context(|| format!("acknowledged and not stored: {sent}"))?,
+                    stored.with_context(|| format!("acknowledged but not stored: {sent}"))?,
                 )?;
             }
         }

@@ -1,4 +1,4 @@
-//! Load that meets a fault: senders that behave as the real ones do, and send again what was not taken.
+//! Load during a fault: senders that retry like the real ones.
 
 mod alerts;
 mod events;
@@ -12,55 +12,55 @@ use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::alerts::Alerts;
 pub(crate) use self::events::Events;
-use crate::http::{Answer, Http, Request};
+use crate::http::{Http, Request, Response};
 use crate::wait::{Seen, until};
 
-/// How long one thing may stay untaken.
-const TAKEN: Duration = Duration::from_secs(90);
+/// Maximum time until one item is accepted.
+const ACCEPTED: Duration = Duration::from_secs(90);
 
-/// Several senders at once.
+/// Several concurrent senders.
 struct Senders {
     count: u32,
-    /// Between two things of one sender.
+    /// Pause between two items of one sender.
     pause: Duration,
-    /// Nothing is sent while there is no 200 here.
+    /// Nothing is sent while this URL does not return 200.
     readiness: Option<Request>,
     over: Cell<bool>,
-    taken: Cell<usize>,
+    accepted: Cell<usize>,
     tries: Tries,
 }
 
-/// Tries that were not taken.
+/// Attempts that were not accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
-    /// Nothing was reached, so that nothing can have been done.
-    unreached: Cell<usize>,
-    /// It was sent, and no answer came: it may have been done.
+    /// No connection, so the server did nothing.
+    unconnected: Cell<usize>,
+    /// Sent without a response: the server may have processed it.
     unanswered: Cell<usize>,
-    /// Answered with a 503.
-    put_off: Cell<usize>,
+    /// 503 responses.
+    unavailable: Cell<usize>,
 }
 
 impl Tries {
-    /// All of them.
+    /// Their sum.
     pub(crate) fn total(&self) -> usize {
-        self.unreached.get() + self.unanswered.get() + self.put_off.get()
+        self.unconnected.get() + self.unanswered.get() + self.unavailable.get()
     }
 
     /// Fails if there was any.
     pub(crate) fn none(&self) -> Result<()> {
         ensure!(
             self.total() == 0,
-            "expected everything to be taken at the first try: {self:?}"
+            "expected every first attempt to be accepted: {self:?}"
         );
         Ok(())
     }
 
-    fn note(&self, tried: &Result<Answer>) {
+    fn note(&self, tried: &Result<Response>) {
         let counter = match tried {
-            Ok(answer) if answer.status == 503 => &self.put_off,
+            Ok(response) if response.status == 503 => &self.unavailable,
             Ok(_) => return,
-            Err(error) if error.downcast_ref().is_some_and(reqwest::Error::is_connect) => &self.unreached,
+            Err(error) if error.downcast_ref().is_some_and(reqwest::Error::is_connect) => &self.unconnected,
             Err(_) => &self.unanswered,
         };
         counter.set(counter.get() + 1);
@@ -68,7 +68,7 @@ impl Tries {
 }
 
 impl Senders {
-    /// So many senders, that together send so much in a second.
+    /// Creates `senders` senders with a total rate of items per second.
     fn new(count: u32, per_second: u32) -> Self {
         let pause = Duration::from_secs(1) * count / per_second;
         Self {
@@ -76,19 +76,19 @@ impl Senders {
             pause,
             readiness: None,
             over: Cell::new(false),
-            taken: Cell::new(0),
+            accepted: Cell::new(0),
             tries: Tries::default(),
         }
     }
 
-    /// Has the senders send to a service only while it says that it is ready, as a Service of Kubernetes does with
-    /// each of its pods. A process that is replaced by another has nobody who would do that for it.
+    /// Makes the senders wait for a ready service, as a Kubernetes Service does with each of its pods. A single
+    /// process that is replaced has no such load balancer.
     fn only_while_ready(&mut self, http: &Http, health: &str) {
         self.readiness = Some(http.get(format!("{health}/readyz")));
     }
 
-    /// Every sender sends one thing after the other for as long as `meanwhile` lasts; what was begun by then is
-    /// brought to its end. `send` is given the sender's number and its thing's.
+    /// Every sender sends one item after the other while `meanwhile` runs, and then completes the current one. `send`
+    /// gets the numbers of the sender and of its item.
     async fn during(
         &self,
         meanwhile: impl Future<Output = Result<()>>,
@@ -96,7 +96,7 @@ impl Senders {
     ) -> Result<()> {
         let sender = async |sender: u32| {
             let mut pace = tokio::time::interval(self.pause);
-            // After an outage what was put off is not made up for: the rate is what a sender makes.
+            // Items that were delayed by an outage are not sent in a burst: the rate is a sender's maximum.
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for number in 0.. {
                 pace.tick().await;
@@ -117,41 +117,41 @@ impl Senders {
             .map(drop)
     }
 
-    /// Waits until so many more are taken.
+    /// Waits until this many more are accepted.
     async fn more(&self, count: usize) -> Result<()> {
-        let wanted = self.taken.get() + count;
-        until(TAKEN, &format!("{wanted} to be taken"), async || {
-            let taken = self.taken.get();
-            Ok(if taken >= wanted {
+        let wanted = self.accepted.get() + count;
+        until(ACCEPTED, &format!("{wanted} to be accepted"), async || {
+            let accepted = self.accepted.get();
+            Ok(if accepted >= wanted {
                 Seen::Yes(())
             } else {
-                Seen::NotYet(taken.to_string())
+                Seen::NotYet(accepted.to_string())
             })
         })
         .await
     }
 
-    /// Tries until it is taken, with a 201 or 202. An answer that is neither that nor a 503 is a failure at once.
-    async fn until_taken(
+    /// Retries until a 201 or 202. A response that is neither that nor a 503 is an error at once.
+    async fn until_accepted(
         &self,
         what: &str,
-        mut attempt: impl AsyncFnMut() -> Result<Answer>,
-    ) -> Result<Answer> {
-        let answer = until(TAKEN, &format!("{what} to be taken"), async || {
+        mut attempt: impl AsyncFnMut() -> Result<Response>,
+    ) -> Result<Response> {
+        let response = until(ACCEPTED, &format!("{what} to be accepted"), async || {
             if let Some(readiness) = &self.readiness {
                 readiness.clone().send().await?.expect(200)?;
             }
             let tried = attempt().await;
             self.tries.note(&tried);
-            let answer = tried?;
-            Ok(match answer.status {
-                201 | 202 => Seen::Yes(answer),
-                503 => Seen::NotYet(answer.to_string()),
-                _ => Seen::Never(answer.to_string()),
+            let response = tried?;
+            Ok(match response.status {
+                201 | 202 => Seen::Yes(response),
+                503 => Seen::NotYet(response.to_string()),
+                _ => Seen::Never(response.to_string()),
             })
         })
         .await?;
-        self.taken.set(self.taken.get() + 1);
-        Ok(answer)
+        self.accepted.set(self.accepted.get() + 1);
+        Ok(response)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn table() -> Vec<Scenario> {
     table
 }
 
-/// Writes the table.
+/// Prints the table.
 pub(crate) fn list(out: &mut impl Write, format: Format) -> Result<()> {
     for scenario in table() {
         let names = |parts: &[Part]| parts.iter().map(|part| part.name()).collect::<Vec<_>>();
@@ -57,19 +57,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_names_say_what_is_proven() {
+    fn ids_are_unique_and_names_state_what_is_proven() {
         let table = table();
         let ids: BTreeSet<_> = table.iter().map(Scenario::id).collect();
         assert_eq!(ids.len(), table.len(), "two scenarios share an id");
         for scenario in &table {
             let (id, proves) = scenario.name.split_once('_').unwrap();
             assert!(id.len() == 3 && "gsx".contains(&id[..1]), "{id}");
-            assert!(proves.len() > 10, "{} does not say what it proves", scenario.name);
+            assert!(
+                proves.len() > 10,
+                "{}: the name does not state what is proven",
+                scenario.name
+            );
         }
     }
 
     #[test]
-    fn no_part_is_both_shared_and_held_alone_and_every_scenario_leaves_itself_time() {
+    fn shared_and_exclusive_components_are_disjoint_and_deadlines_generous() {
         for scenario in table() {
             assert!(
                 scenario.shares.iter().all(|part| !scenario.alone.contains(part)),
@@ -78,7 +82,7 @@ mod tests {
             );
             assert!(
                 scenario.deadline >= 3 * scenario.estimate,
-                "{}: the deadline is near the estimate",
+                "{}: the deadline is too close to the estimate",
                 scenario.name
             );
         }

@@ -1,4 +1,4 @@
-//! The runner on itself: what it does when something is wrong.
+//! The runner's own behaviour on errors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
 .requires(&[Runner])
 .takes(15, 300)];
 
-/// What a compile error may take to be told, from the command on.
-const TOLD: Duration = Duration::from_secs(120);
+/// Maximum time from the command to the report of a compile error.
+const REPORTED: Duration = Duration::from_secs(120);
 
 async fn compile_error(context: &Context) -> Result<()> {
     let stack = context.stack.clone();
@@ -44,7 +44,7 @@ async fn compile_error(context: &Context) -> Result<()> {
             .runner
             .split_first()
             .context("the stack file has no runner")?;
-        // A cluster of somebody's has to be named; that nothing of one is begun is the same everywhere.
+        // An existing cluster would have to be named; that none is started is the same for every provider.
         let provider = match stack.provider.as_str() {
             "cluster" => "local",
             own => own,
@@ -53,7 +53,7 @@ async fn compile_error(context: &Context) -> Result<()> {
         let mut command = process::Command::new(runner);
         command.args(arguments).args(["e2e", "--provider", provider]);
         command.current_dir(&copy).env("CARGO_TARGET_DIR", &own);
-        // Cargo has set these for the run that this scenario is part of; they would lead back to its sources.
+        // Cargo's variables of the surrounding run would lead back to its sources.
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST_") {
@@ -63,7 +63,7 @@ async fn compile_error(context: &Context) -> Result<()> {
         let began = Instant::now();
         let run = Command::new(command)
             .name("the run with a compile error")
-            .deadline(TOLD)
+            .deadline(REPORTED)
             .log(&log);
         let failure = run
             .run(&Cancel::never())
@@ -80,15 +80,15 @@ async fn compile_error(context: &Context) -> Result<()> {
             "expected {place} to be named, found:\n{failure}\n{output}"
         );
         ensure!(
-            took < TOLD,
-            "expected the error within {TOLD:?}, it took {took:?}"
+            took < REPORTED,
+            "expected the error within {REPORTED:?}, it took {took:?}"
         );
         nothing_started(&own)
     })
     .await?
 }
 
-/// The folder of the build whose runner this is.
+/// The target folder of the build that this runner belongs to.
 fn target_folder(sources: &Path) -> Result<PathBuf> {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => Ok(sources.join(folder)),
@@ -96,7 +96,7 @@ fn target_folder(sources: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Copies the files that git knows or would take, as they are in the work tree.
+/// Copies the tracked and untracked files, as they are in the work tree.
 fn copy_tracked(from: &Path, to: &Path) -> Result<()> {
     let mut list = process::Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -110,7 +110,7 @@ fn copy_tracked(from: &Path, to: &Path) -> Result<()> {
     let output = String::from_utf8(output.stdout)?;
     for file in output.split('\0').filter(|file| !file.is_empty()) {
         let (source, copy) = (from.join(file), to.join(file));
-        // Deleted in the work tree and not yet in git's index.
+        // Deleted in the work tree and still in git's index.
         if !source.exists() {
             continue;
         }
@@ -120,8 +120,8 @@ fn copy_tracked(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder for the copy's build that shares the artifacts of the build at `target`, and nothing else: the runs that
-/// are made in it are the copy's alone.
+/// A target folder for the copy that shares only the artifacts of the build at `target`: the runs made in it
+/// belong to the copy.
 fn share_artifacts(target: &Path, own: &Path) -> Result<()> {
     fs::create_dir_all(own)?;
     for profile in ["debug", "release"] {
@@ -133,13 +133,13 @@ fn share_artifacts(target: &Path, own: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The run has left no trace of a cluster or of a process in its folder.
+/// Checks that the run has left no trace of a cluster or of a process in its folder.
 fn nothing_started(target: &Path) -> Result<()> {
     for run in fs::read_dir(target.join("e2e"))?.collect::<Result<Vec<_>, _>>()? {
         let run = run.path();
         ensure!(
             !run.join("kubeconfig").exists(),
-            "{} has a kubeconfig: a cluster was begun",
+            "{} has a kubeconfig: a cluster was started",
             run.display()
         );
         ensure!(

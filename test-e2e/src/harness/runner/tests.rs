@@ -8,7 +8,7 @@ use super::super::scenario::Requirement;
 use super::*;
 use crate::wait::{Seen, until};
 
-/// A stack without services: scenarios that hold nothing alone need none.
+/// A stack without services: scenarios that hold no component exclusively need none.
 fn stack() -> Stack {
     Stack {
         provider: "local".into(),
@@ -56,7 +56,7 @@ fn ended<'a>(events: &'a [Value], id: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn a_pass_an_error_a_panic_and_a_hang_are_told_apart() {
+async fn distinguishes_pass_error_panic_and_hang() {
     let scenarios = vec![
         Scenario::new("a_passes", |_| Box::pin(async { Ok(()) })),
         Scenario::new("b_fails", |_| Box::pin(async { bail!("two rows") })),
@@ -79,7 +79,7 @@ async fn a_pass_an_error_a_panic_and_a_hang_are_told_apart() {
     for (id, part) in [
         ("b", "two rows"),
         ("c", "the scenario panicked: index 7"),
-        ("d", "after its deadline of 50ms"),
+        ("d", "exceeded its deadline of 50ms"),
     ] {
         let event = ended(&events, id);
         assert_eq!(event["outcome"], "failed");
@@ -89,7 +89,7 @@ async fn a_pass_an_error_a_panic_and_a_hang_are_told_apart() {
 }
 
 #[tokio::test]
-async fn what_the_stack_can_not_do_is_skipped_with_the_reason_and_counted() {
+async fn skips_and_counts_scenarios_with_unmet_requirements() {
     let scenario = |name, requirement: &'static [Requirement]| {
         Scenario::new(name, |_| Box::pin(async { Ok(()) })).requires(requirement)
     };
@@ -122,7 +122,7 @@ async fn what_the_stack_can_not_do_is_skipped_with_the_reason_and_counted() {
 }
 
 #[tokio::test]
-async fn as_many_as_the_jobs_run_beside_each_other() {
+async fn runs_up_to_jobs_scenarios_in_parallel() {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
     let together = |name| {
         Scenario::new(name, |_| {
@@ -150,8 +150,8 @@ async fn as_many_as_the_jobs_run_beside_each_other() {
 }
 
 #[tokio::test]
-async fn a_part_that_does_not_come_back_fails_its_scenario_and_those_that_need_it() {
-    // No control command can be run, so that the stopped part stays away.
+async fn unrecovered_component_fails_its_scenario_and_dependents() {
+    // No control command can run, so the stopped component stays stopped.
     let stack = Stack {
         control: vec!["/nonexistent/control".into()],
         ..stack()
@@ -177,17 +177,17 @@ async fn a_part_that_does_not_come_back_fails_its_scenario_and_those_that_need_i
         }
     );
     let fault = ended(&events, "a")["detail"].as_str().unwrap();
-    assert!(fault.contains("postgresql could not be started again"), "{fault}");
+    assert!(fault.contains("cannot start postgresql again"), "{fault}");
     let reader = ended(&events, "b")["detail"].as_str().unwrap();
     assert!(
-        reader.contains("postgresql did not come back after a_fault"),
+        reader.contains("postgresql did not recover after a_fault"),
         "{reader}"
     );
     assert_eq!(ended(&events, "c")["outcome"], "passed");
 }
 
 #[tokio::test]
-async fn an_interruption_gives_up_what_runs_and_starts_nothing_more() {
+async fn interruption_cancels_running_and_starts_no_further_scenarios() {
     let (sender, interrupted) = watch::channel(false);
     let scenarios = vec![
         Scenario::new("a_hangs", |_| Box::pin(std::future::pending())).takes(9, 60),

@@ -1,4 +1,4 @@
-//! Who may write and read the audit trail.
+//! Authentication and authorization of the audit trail.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::harness::scenario::Scenario;
 use crate::instance::Program;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s24_only_accounts_with_the_right_write_and_read_and_the_actor_is_the_caller",
+    "s24_only_authorized_accounts_write_and_read_and_the_actor_is_the_client",
     |c| Box::pin(authorization(c)),
 )
 .shares(&[Kubernetes, PostgreSql, Redis])
@@ -38,7 +38,7 @@ async fn authorization(context: &Context) -> Result<()> {
     }
     let stranger = cluster.account(&namespace, "stranger").await?;
     let [writer, reader, holder] = &tokens[..] else {
-        anyhow::bail!("three accounts were made")
+        anyhow::bail!("expected three accounts")
     };
     let auth = json!({"auth": {
         "enabled": true,
@@ -115,7 +115,7 @@ async fn authorization(context: &Context) -> Result<()> {
     ensure!(
         [401, 404].contains(&health.status),
         "{}",
-        health.wrong("expected nothing to be told")
+        health.wrong("expected no details without a token")
     );
     Ok(())
 }

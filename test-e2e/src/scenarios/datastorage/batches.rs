@@ -11,22 +11,20 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[
-        Scenario::new("s07_a_batch_is_stored_whole_and_in_order_or_not_at_all", |c| {
-            Box::pin(all_or_none(c))
-        })
-        .shares(&[DataStorage, PostgreSql])
-        .takes(2, 60),
-    ];
+pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "s07_a_batch_is_stored_completely_and_in_order_or_not_at_all",
+    |c| Box::pin(all_or_none(c)),
+)
+.shares(&[DataStorage, PostgreSql])
+.takes(2, 60)];
 
 async fn all_or_none(context: &Context) -> Result<()> {
     for size in [3, 1_000] {
         let correlation = context.named(&format!("batch-of-{size}"));
         let events = events(&correlation, size);
-        let answer = context.datastorage().write_batch(&events).await?.expect(201)?;
+        let response = context.datastorage().write_batch(&events).await?.expect(201)?;
         let ids: Vec<_> = events.iter().map(|event| event["event_id"].clone()).collect();
-        answer.has("/event_ids", Value::Array(ids))?;
+        response.has("/event_ids", Value::Array(ids))?;
         let mut stored = context.datastorage().events(&correlation).await?;
         ensure!(
             stored.len() == size,
@@ -42,16 +40,16 @@ async fn all_or_none(context: &Context) -> Result<()> {
     let correlation = context.named("one-bad");
     let mut events = events(&correlation, 100);
     events[42]["event_outcome"] = json!("perhaps");
-    let answer = context.datastorage().write_batch(&events).await?;
-    answer.is_problem(400, &["event at index 42", "event_outcome"])?;
+    let response = context.datastorage().write_batch(&events).await?;
+    response.is_problem(400, &["event at index 42", "event_outcome"])?;
     let stored = context.datastorage().events(&correlation).await?;
     ensure!(
         stored.is_empty(),
-        "one of the 100 was refused, and {} were stored",
+        "one of the 100 was rejected, and {} were stored",
         stored.len()
     );
 
-    // Put right, the same ids are taken: nothing of the refused batch stands in their way.
+    // With the error fixed the same ids are accepted: nothing of the rejected batch conflicts.
     events[42]["event_outcome"] = json!("pending");
     context.datastorage().write_batch(&events).await?.expect(201)?;
     let stored = context.datastorage().events(&correlation).await?;

@@ -1,4 +1,4 @@
-//! A history that can prove that it was not altered.
+//! A history that proves that it was not altered.
 
 use std::time::Duration;
 
@@ -13,10 +13,9 @@ use crate::harness::scenario::Requirement::SqlAdmin;
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "s11_an_altered_a_deleted_and_an_inserted_row_are_each_named",
-        |c| Box::pin(tampering(c)),
-    )
+    Scenario::new("s11_altered_deleted_and_inserted_rows_are_each_reported", |c| {
+        Box::pin(tampering(c))
+    })
     .shares(&[DataStorage, PostgreSql])
     .requires(&[SqlAdmin])
     .takes(2, 60),
@@ -28,7 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 const EVENTS: usize = 6;
 
-/// Makes a chain and gives the ids of its events in the order of the chain.
+/// Creates a chain and returns the ids of its events in the order of the chain.
 async fn chain(context: &Context, correlation: &str) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for number in 0..EVENTS {
@@ -68,9 +67,9 @@ async fn tampering(context: &Context) -> Result<()> {
         "UPDATE audit_events SET event_data = jsonb_set(event_data, '{{amount}}', '1') WHERE event_id = '{}'",
         ids[0][2]
     );
-    let refused = sql.batch_execute(&update).await;
-    ensure!(refused.is_err(), "a row was altered by a plain UPDATE");
-    // Only a superuser can set the triggers aside, and such a one is who must be found out.
+    let rejected = sql.batch_execute(&update).await;
+    ensure!(rejected.is_err(), "a row was altered by a plain UPDATE");
+    // Only a superuser can disable the triggers, and this attacker has to be detected.
     run("SET session_replication_role = replica").await?;
     run(&update).await?;
     run(&format!(
@@ -102,7 +101,7 @@ async fn tampering(context: &Context) -> Result<()> {
             verified.wrong(format!("expected one event to be {kind}"))
         );
         verified.has("/tampered_events/0/kind", kind)?;
-        // Of a deleted row only its place in the chain is left.
+        // A deleted row leaves only its position in the chain.
         if kind == "missing" {
             verified.has("/tampered_events/0/sequence", 4)?;
         } else {
@@ -117,7 +116,7 @@ async fn out_of_order(context: &Context) -> Result<()> {
     let correlation = context.named("late");
     let datastorage = context.datastorage();
     let write = async |number: u64| {
-        // Later ones happened earlier, by up to six days.
+        // Later positions have earlier timestamps, by up to six days.
         let event = event(
             &correlation,
             "execution.step.completed",
@@ -148,12 +147,12 @@ async fn out_of_order(context: &Context) -> Result<()> {
     );
     ensure!(
         !places.is_sorted(),
-        "all arrived in the order of their times, so that nothing was tried: {places:?}"
+        "all arrived in the order of their times, so nothing was tested: {places:?}"
     );
     places.sort_unstable();
     ensure!(
         places == (1..=AT_ONCE + 1).collect::<Vec<_>>(),
-        "expected each place of the chain once: {places:?}"
+        "expected each position of the chain once: {places:?}"
     );
     let newest = stored
         .iter()

@@ -1,4 +1,4 @@
-//! Processes that are killed or replaced, and both stores away at once.
+//! Processes that are killed or replaced, and both stores unavailable at once.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::harness::part::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::readiness;
 use crate::harness::scenario::Requirement::{Control, Rollout};
 use crate::harness::scenario::Scenario;
-use crate::http::Answer;
+use crate::http::Response;
 use crate::load::Events;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("s06_eighty_writers_at_once_are_all_served", |c| {
+    Scenario::new("s06_eighty_concurrent_writers_are_all_served", |c| {
         Box::pin(eighty_writers(c))
     })
     .shares(&[DataStorage, PostgreSql])
@@ -28,7 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .alone(&[DataStorage])
     .requires(&[Control])
     .takes(20, 240),
-    Scenario::new("s15_with_both_stores_away_nothing_is_acknowledged", |c| {
+    Scenario::new("s15_without_both_stores_nothing_is_acknowledged", |c| {
         Box::pin(both_stores_away(c))
     })
     .shares(&[DataStorage])
@@ -52,7 +52,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .takes(15, 240),
 ];
 
-/// From the last fault's end to the last row.
+/// Maximum time from the end of the last fault to the last row.
 const STORED: Duration = Duration::from_secs(30);
 
 async fn eighty_writers(context: &Context) -> Result<()> {
@@ -73,14 +73,14 @@ async fn killed(context: &Context) -> Result<()> {
     events.during(fault).await?;
     ensure!(
         events.tries().total() > 0,
-        "no write met the kill, so that nothing was tried"
+        "no write was in flight at the kill, so nothing was tested"
     );
     events.are_stored(STORED).await
 }
 
 async fn both_stores_away(context: &Context) -> Result<()> {
     let (datastorage, correlation) = (context.datastorage(), context.named("away"));
-    // Over connections from before: in a cluster no new one leads to a pod that is not ready.
+    // Over existing connections: in a cluster no new one reaches a pod that is not ready.
     datastorage.health("/readyz").await?.expect(200)?;
     ensure!(datastorage.events(&correlation).await?.is_empty());
     context.control()?.stop(Redis).await?;
@@ -99,18 +99,18 @@ async fn both_stores_away(context: &Context) -> Result<()> {
         .expect(200)?;
     for _ in 0..10 {
         let write = event(&correlation, "gateway.signal.received", Duration::ZERO);
-        for answer in [
+        for response in [
             kept_open(async || datastorage.write(&write).await).await?,
             kept_open(async || datastorage.write_batch(std::slice::from_ref(&write)).await).await?,
         ] {
-            answer.is_problem(503, &[])?;
-            let seconds: Option<u64> = answer
+            response.is_problem(503, &[])?;
+            let seconds: Option<u64> = response
                 .header("retry-after")
                 .and_then(|seconds| seconds.parse().ok());
             ensure!(
                 seconds.is_some_and(|seconds| seconds > 0),
                 "{}",
-                answer.wrong("expected Retry-After in seconds")
+                response.wrong("expected Retry-After in seconds")
             );
         }
     }
@@ -121,7 +121,7 @@ async fn both_stores_away(context: &Context) -> Result<()> {
     let stored = datastorage.events(&correlation).await?;
     ensure!(
         stored.is_empty(),
-        "nothing was acknowledged, and {} events are stored",
+        "nothing was acknowledged, but {} events are stored",
         stored.len()
     );
     datastorage
@@ -131,17 +131,17 @@ async fn both_stores_away(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// An answer over the connection from before. It is free again a moment after its last answer; a request that comes
-/// sooner opens a new one, which a cluster refuses.
-async fn kept_open(ask: impl AsyncFn() -> Result<Answer>) -> Result<Answer> {
+/// A response over the existing connection. It is idle only a moment after its last response; an earlier request
+/// would open a new connection, which a cluster rejects.
+async fn kept_open(ask: impl AsyncFn() -> Result<Response>) -> Result<Response> {
     until(
         Duration::from_secs(10),
-        "the open connection",
+        "a response on the open connection",
         async || match ask().await {
             Err(error) if error.downcast_ref().is_some_and(reqwest::Error::is_connect) => {
                 Ok(Seen::NotYet(format!("{error:#}")))
             }
-            answer => Ok(Seen::Yes(answer)),
+            response => Ok(Seen::Yes(response)),
         },
     )
     .await?

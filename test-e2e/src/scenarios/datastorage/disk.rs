@@ -1,4 +1,4 @@
-//! PostgreSQL that answers and can't store.
+//! PostgreSQL that responds and cannot store.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::scenario::Requirement::SqlAdmin;
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s25_with_postgresqls_disk_full_nothing_is_said_to_be_stored",
+    "s25_a_full_postgresql_disk_is_never_acknowledged_as_stored",
     |c| Box::pin(disk_full(c)),
 )
 .shares(&[DataStorage, Redis])
@@ -19,7 +19,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
 .requires(&[SqlAdmin])
 .takes(10, 180)];
 
-/// What PostgreSQL says of a full disk, at each insert: a disk that is really full would be everybody's.
+/// PostgreSQL's error for a full disk, raised at each insert: really filling a disk would affect everything on it.
 const FULL: &str = "
     CREATE FUNCTION e2e_disk_is_full() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -43,25 +43,25 @@ async fn disk_full(context: &Context) -> Result<()> {
             "gateway.signal.received",
             Duration::from_secs(60 - number),
         );
-        let answer = datastorage.write(&event).await?;
-        match answer.status {
+        let response = datastorage.write(&event).await?;
+        match response.status {
             202 => acknowledged.push(event),
             503 => ensure!(
-                answer.header("retry-after").is_some(),
+                response.header("retry-after").is_some(),
                 "{}",
-                answer.wrong("expected Retry-After")
+                response.wrong("expected Retry-After")
             ),
-            _ => return Err(answer.wrong("expected 202 or 503")),
+            _ => return Err(response.wrong("expected 202 or 503")),
         }
         let stored = datastorage.events(&correlation).await?;
         ensure!(
             stored.is_empty(),
-            "nothing can be stored, and {} events are",
+            "nothing can be stored, but {} events are",
             stored.len()
         );
     }
     sql.batch_execute(FREE).await.context("as superuser")?;
-    // The pauses between two tries have grown meanwhile.
+    // The retry delays have grown meanwhile.
     let stored = datastorage
         .events_when(acknowledged.len(), &correlation, Duration::from_secs(60))
         .await?;
@@ -71,7 +71,7 @@ async fn disk_full(context: &Context) -> Result<()> {
             .find(|stored| stored["event_id"] == sent["event_id"]);
         stored_whole(
             sent,
-            found.with_context(|| format!("acknowledged and not stored: {sent}"))?,
+            found.with_context(|| format!("acknowledged but not stored: {sent}"))?,
         )?;
     }
     datastorage

@@ -1,4 +1,4 @@
-//! What an event may hold.
+//! The content of an event.
 
 use std::time::Duration;
 
@@ -12,12 +12,10 @@ use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] =
-    &[
-        Scenario::new("s04_every_kind_of_event_comes_back_as_it_was_sent", |c| {
-            Box::pin(round_trip(c))
-        })
-        .shares(&[DataStorage, PostgreSql]),
-    ];
+    &[Scenario::new("s04_every_kind_of_event_is_returned_as_sent", |c| {
+        Box::pin(round_trip(c))
+    })
+    .shares(&[DataStorage, PostgreSql])];
 
 async fn round_trip(context: &Context) -> Result<()> {
     let correlation = context.named("kinds");
@@ -54,7 +52,7 @@ async fn round_trip(context: &Context) -> Result<()> {
             "error_message",
         ] {
             let invented = sent.get(field).is_none() && !found[field].is_null();
-            ensure!(!invented, "{field} was not sent, and {} is stored", found[field]);
+            ensure!(!invented, "{field} was not sent, but {} is stored", found[field]);
         }
     }
     Ok(())
@@ -107,7 +105,7 @@ fn data(correlation: &str) -> Vec<Value> {
     .collect()
 }
 
-/// Only what must be there, and the id by which it is found again.
+/// Only the required fields, and the id by which it is found.
 fn minimal(correlation: &str) -> Value {
     json!({
         "event_id": Uuid::now_v7().to_string(),

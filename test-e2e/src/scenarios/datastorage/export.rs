@@ -1,4 +1,4 @@
-//! The history handed to somebody who trusts nobody.
+//! An export that a reader can verify without trusting the service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
-        Scenario::new("s20_an_export_of_a_hundred_thousand_events_proves_itself", |c| {
+        Scenario::new("s20_an_export_of_a_hundred_thousand_events_is_verifiable", |c| {
             Box::pin(export(c))
         })
         .shares(&[DataStorage, PostgreSql])
@@ -41,7 +41,7 @@ struct Line<'a> {
 }
 
 async fn export(context: &Context) -> Result<()> {
-    // By this type the export finds these events and no others.
+    // Only these events have this type, by which the export selects them.
     let event_type = context.named("exported");
     let chains = stream::iter(0..CHAINS).map(|chain| {
         let events: Vec<_> = (0..EACH)
@@ -57,9 +57,9 @@ async fn export(context: &Context) -> Result<()> {
         .get(url)
         .query("event_type", &event_type)
         .deadline(Duration::from_secs(180));
-    let answer = request.send().await?.expect(200)?;
-    answer.has_header("content-type", "application/x-ndjson")?;
-    proves_itself(&answer.text())
+    let response = request.send().await?.expect(200)?;
+    response.has_header("content-type", "application/x-ndjson")?;
+    proves_itself(&response.text())
 }
 
 fn short(context: &Context, event_type: &str, chain: usize, number: usize) -> Value {
@@ -72,7 +72,7 @@ fn short(context: &Context, event_type: &str, chain: usize, number: usize) -> Va
     event
 }
 
-/// Computes every hash again, from the lines alone.
+/// Recomputes every hash from the lines alone.
 fn proves_itself(text: &str) -> Result<()> {
     let (lines, summary) = text
         .trim_end()
@@ -95,7 +95,7 @@ fn proves_itself(text: &str) -> Result<()> {
         let line: Line<'_> = serde_json::from_str(text).with_context(|| text.to_owned())?;
         ensure!(
             line.chain_key.is_none(),
-            "this deployment has a key, without which nothing can be computed: {text}"
+            "this deployment has an HMAC key, without which no hash can be recomputed: {text}"
         );
         let content = hex::encode(Sha256::digest(line.event.get()));
         ensure!(

@@ -1,4 +1,4 @@
-//! What operators see: metrics.
+//! Metrics for operators.
 
 use std::time::Duration;
 
@@ -13,13 +13,11 @@ use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
-        Scenario::new("s09_metrics_are_there_and_count_what_happened", |c| {
-            Box::pin(metrics(c))
-        })
-        .shares(&[PostgreSql])
-        // The Gateway too: its own events would be counted among these.
-        .alone(&[DataStorage, Gateway])
-        .takes(2, 60),
+        Scenario::new("s09_metrics_exist_and_count_exactly", |c| Box::pin(metrics(c)))
+            .shares(&[PostgreSql])
+            // The Gateway too: its own events would be counted as well.
+            .alone(&[DataStorage, Gateway])
+            .takes(2, 60),
     ];
 
 async fn metrics(context: &Context) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The same event sent again is one row.
+//! Sending an event again stores one row.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s10_the_same_event_sent_again_is_one_row_and_another_body_is_refused",
+    "s10_a_repeated_event_is_one_row_and_another_body_is_rejected",
     |c| Box::pin(same_id(c)),
 )
 .shares(&[DataStorage, PostgreSql])];
@@ -24,15 +24,15 @@ async fn same_id(context: &Context) -> Result<()> {
     let sent = event(&correlation, "gateway.signal.received", Duration::from_secs(1));
     let answers = try_join_all((0..AT_ONCE).map(|_| datastorage.write(&sent))).await?;
     let mut answered = Vec::new();
-    for answer in answers {
-        let answer = answer.expect(201)?;
-        answer.has("/event_id", sent["event_id"].clone())?;
-        answered.push(answer.at("/event_timestamp")?);
+    for response in answers {
+        let response = response.expect(201)?;
+        response.has("/event_id", sent["event_id"].clone())?;
+        answered.push(response.at("/event_timestamp")?);
     }
     answered.dedup();
     ensure!(
         answered.len() == 1,
-        "expected the first result in each answer, found the times {answered:?}"
+        "expected the first result in each response, found the times {answered:?}"
     );
 
     let stored = datastorage.events(&correlation).await?;
@@ -56,7 +56,7 @@ async fn same_id(context: &Context) -> Result<()> {
         let id = sent["event_id"].as_str().unwrap_or_default();
         datastorage.write(&changed).await?.is_problem(409, &[id])?;
     }
-    // In a batch a repeat of a stored event is no new row, and a changed one refuses the batch whole.
+    // In a batch a repeated event adds no row, and a changed one rejects the whole batch.
     let new = event(&correlation, "gateway.crd.created", Duration::from_secs(1));
     datastorage
         .write_batch(&[sent.clone(), new.clone(), new.clone()])

@@ -1,4 +1,4 @@
-//! The schema, brought from any state to this version.
+//! Migration of the schema from any state to this version.
 
 use std::fs;
 use std::path::Path;
@@ -14,18 +14,20 @@ use crate::harness::scenario::Scenario;
 use crate::instance::Program;
 use crate::sql;
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s18_an_empty_a_current_and_an_older_schema_all_become_this_one",
-    |c| Box::pin(migrate(c)),
-)
-.shares(&[PostgreSql])
-.requires(&[Programs, SqlAdmin, Redis, Workspace])
-.takes(10, 120)];
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[
+        Scenario::new("s18_empty_current_and_older_schemas_are_migrated", |c| {
+            Box::pin(migrate(c))
+        })
+        .shares(&[PostgreSql])
+        .requires(&[Programs, SqlAdmin, Redis, Workspace])
+        .takes(10, 120),
+    ];
 
 const HISTORY: &str = "refinery_schema_history";
 
 async fn migrate(context: &Context) -> Result<()> {
-    // Empty, by two at once: one does it, the other finds it done.
+    // Empty, by two at once: one migrates, the other finds it done.
     let fresh = Database::create(context, "fresh").await?;
     ensure!(
         fresh.program(context)?.run(&["migrate", "--check"]).is_err(),
@@ -65,25 +67,25 @@ async fn migrate(context: &Context) -> Result<()> {
         let migrated = older.shape().await?;
         ensure!(
             migrated == whole,
-            "from version {version} comes {migrated:?}, from nothing {whole:?}"
+            "from version {version} the schema is {migrated:?}, from an empty database {whole:?}"
         );
     }
 
-    // Newer: not this program's.
+    // Newer: of another version of the program.
     let newer = format!(
         "UPDATE {HISTORY} SET version = 999, name = 'of_the_future' WHERE version = {}",
         history.len()
     );
     fresh.admin.batch_execute(&newer).await?;
-    let refused = fresh
+    let rejected = fresh
         .program(context)?
         .run(&["serve"])
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default();
     ensure!(
-        refused.contains("999"),
-        "expected serve to refuse version 999, it said: {refused}"
+        rejected.contains("999"),
+        "expected serve to reject version 999, its output was: {rejected}"
     );
     Ok(())
 }
@@ -91,7 +93,7 @@ async fn migrate(context: &Context) -> Result<()> {
 /// A row of the history: version, name, checksum.
 type Applied = (i32, String, String);
 
-/// A database of the scenario's own, dropped with it.
+/// A private database, dropped when the scenario ends.
 struct Database {
     name: String,
     admin: Client,
@@ -103,7 +105,7 @@ impl Database {
         let owner: tokio_postgres::Config = context.stack.component("postgresql", "sql")?.parse()?;
         let owner = owner
             .get_user()
-            .context("components.postgresql.sql names no user")?
+            .context("components.postgresql.sql has no user")?
             .to_owned();
         context.undo_by_sql(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         let admin = context.sql_admin().await?;
@@ -142,7 +144,7 @@ impl Database {
             .collect())
     }
 
-    /// Brings the empty database to an older version, as that version's own program did.
+    /// Brings the empty database to an older version, as that version's program did.
     async fn bring_to(&self, context: &Context, applied: &[Applied]) -> Result<()> {
         let workspace = context
             .stack

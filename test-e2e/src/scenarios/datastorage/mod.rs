@@ -1,9 +1,10 @@
-//! What DataStorage promises to the services that write events and to those who read them.
+//! DataStorage's guarantees to the services that write events and to its readers.
 
 mod access;
 mod batches;
 mod chain;
 mod crashes;
+mod dead_letters;
 mod disk;
 mod events;
 mod export;
@@ -12,8 +13,7 @@ mod idempotence;
 mod migrations;
 mod notifications;
 mod outages;
-mod poison;
-mod refusals;
+mod rejections;
 mod retention;
 mod timeline;
 mod workflows;
@@ -33,8 +33,8 @@ pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     migrations::SCENARIOS,
     notifications::SCENARIOS,
     outages::SCENARIOS,
-    poison::SCENARIOS,
-    refusals::SCENARIOS,
+    dead_letters::SCENARIOS,
+    rejections::SCENARIOS,
     retention::SCENARIOS,
     timeline::SCENARIOS,
     workflows::SCENARIOS,

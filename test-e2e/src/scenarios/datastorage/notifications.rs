@@ -1,4 +1,4 @@
-//! The record of messages to people.
+//! The record of notifications to people.
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
@@ -9,13 +9,11 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[
-        Scenario::new("s08_a_notification_is_recorded_once_and_a_wrong_one_never", |c| {
-            Box::pin(notifications(c))
-        })
-        .shares(&[DataStorage, PostgreSql]),
-    ];
+pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "s08_a_notification_is_recorded_once_and_an_invalid_one_never",
+    |c| Box::pin(notifications(c)),
+)
+.shares(&[DataStorage, PostgreSql])];
 
 async fn notifications(context: &Context) -> Result<()> {
     const AT_ONCE: usize = 10;
@@ -29,20 +27,20 @@ async fn notifications(context: &Context) -> Result<()> {
 
     let contended = notification(&context.named("contended"));
     let answers = try_join_all((0..AT_ONCE).map(|_| datastorage.post(NOTIFICATIONS, &contended))).await?;
-    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    let mut statuses: Vec<_> = answers.iter().map(|response| response.status).collect();
     statuses.sort_unstable();
     let expected: Vec<u16> = std::iter::once(201)
         .chain(std::iter::repeat_n(409, AT_ONCE - 1))
         .collect();
     ensure!(
         statuses == expected,
-        "expected one 201 and else 409, found {statuses:?}: {}",
+        "expected one 201 and otherwise 409, found {statuses:?}: {}",
         answers[0]
     );
 
-    let refused = context.named("refused");
+    let rejected = context.named("rejected");
     let with = |field: &str, value: Value| {
-        let mut body = notification(&refused);
+        let mut body = notification(&rejected);
         body[field] = value;
         body
     };
@@ -64,15 +62,15 @@ async fn notifications(context: &Context) -> Result<()> {
         ("an unknown field", with("colour", json!("red")), "colour"),
     ];
     for (wrong, body, field) in cases {
-        let answer = datastorage.post(NOTIFICATIONS, &body).await?;
-        answer
+        let response = datastorage.post(NOTIFICATIONS, &body).await?;
+        response
             .is_problem(400, &[field])?
             .has("/errors/0/field", field)
             .with_context(|| wrong.to_owned())?;
     }
-    // Nothing of the refused ones stands in the way.
+    // The rejected ones leave nothing that conflicts.
     datastorage
-        .post(NOTIFICATIONS, &notification(&refused))
+        .post(NOTIFICATIONS, &notification(&rejected))
         .await?
         .expect(201)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What was acknowledged is never lost, whatever is away.
+//! Acknowledged events are never lost, whichever store is unavailable.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s02_what_was_taken_while_postgresql_was_away_is_stored_once_and_whole",
-    |c| Box::pin(postgresql_away(c)),
+    "s02_events_accepted_without_postgresql_are_stored_once_and_complete",
+    |c| Box::pin(without_postgresql(c)),
 )
 .shares(&[DataStorage, Redis])
 .alone(&[PostgreSql])
 .requires(&[Control])
 .takes(20, 240)];
 
-/// From PostgreSQL's return to the last row.
+/// Maximum time from PostgreSQL's return to the last row.
 const DRAINED: Duration = Duration::from_secs(30);
 
-async fn postgresql_away(context: &Context) -> Result<()> {
+async fn without_postgresql(context: &Context) -> Result<()> {
     let datastorage = context.datastorage();
     let correlations = [context.named("a"), context.named("b")];
     let mut sent: [Vec<Value>; 2] = Default::default();
@@ -36,7 +36,7 @@ async fn postgresql_away(context: &Context) -> Result<()> {
     context.control()?.stop(PostgreSql).await?;
     until(
         Duration::from_secs(30),
-        "readiness to say that PostgreSQL is away",
+        "readiness to report that PostgreSQL is unavailable",
         async || {
             let ready = datastorage.health("/readyz").await?.expect(200)?;
             let state = ready.at("/dependencies/postgresql/status")?;
@@ -51,8 +51,8 @@ async fn postgresql_away(context: &Context) -> Result<()> {
     for number in 1..=10 {
         for (correlation, sent) in correlations.iter().zip(&mut sent) {
             let event = numbered(correlation, number);
-            let answer = datastorage.write(&event).await?.expect(202)?;
-            answer.has("/event_id", event["event_id"].clone())?;
+            let response = datastorage.write(&event).await?.expect(202)?;
+            response.has("/event_id", event["event_id"].clone())?;
             sent.push(event);
         }
     }
@@ -61,7 +61,7 @@ async fn postgresql_away(context: &Context) -> Result<()> {
         datastorage.write_batch(&batch).await?.expect(202)?;
         sent.extend(batch);
     }
-    // A sender that retries what was taken: still one row in the end.
+    // A sender repeats an accepted event: it remains one row.
     datastorage.write(&sent[0][5]).await?.expect(202)?;
 
     context.control()?.start(PostgreSql).await?;
@@ -69,7 +69,7 @@ async fn postgresql_away(context: &Context) -> Result<()> {
         let mut stored = datastorage.events_when(sent.len(), correlation, DRAINED).await?;
         stored.sort_by_key(|event| event["sequence"].as_i64());
         for (place, (sent, stored)) in sent.iter().zip(&stored).enumerate() {
-            let what = || format!("place {place} of {correlation}, in the order of writing");
+            let what = || format!("position {place} of {correlation}, in the order of writing");
             stored_whole(sent, stored).with_context(what)?;
             ensure!(
                 stored["sequence"] == json!(place + 1),
@@ -78,7 +78,7 @@ async fn postgresql_away(context: &Context) -> Result<()> {
             );
         }
     }
-    // When the stream is empty nothing can come any more: still once each.
+    // An empty stream contains nothing that could add a row: still once each.
     until(DRAINED, "an empty stream", async || {
         let depth = datastorage.metrics().await?.sum("datastorage_dlq_depth", &[]);
         Ok(if depth == Some(0.0) {
@@ -102,7 +102,7 @@ async fn postgresql_away(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The number tells the order of writing; the event's own time runs against it, so that nothing is right by chance.
+/// The number is the order of writing; the timestamps run in the other direction, so that sorting by time fails.
 fn numbered(correlation: &str, number: u64) -> Value {
     let mut event = event(
         correlation,

@@ -1,4 +1,4 @@
-//! What is kept, what goes, and where it goes to.
+//! Retention, legal holds and partitions.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("s13_what_is_under_legal_hold_survives_retention_and_sql", |c| {
+    Scenario::new("s13_events_under_legal_hold_survive_retention_and_sql", |c| {
         Box::pin(legal_hold(c))
     })
     .shares(&[PostgreSql])
     .alone(&[DataStorage])
     .requires(&[Control, SqlAdmin])
     .takes(15, 180),
-    Scenario::new("s17_months_to_come_get_their_partitions_at_the_start", |c| {
+    Scenario::new("s17_partitions_of_coming_months_exist_after_start", |c| {
         Box::pin(partitions(c))
     })
     .alone(&[DataStorage, PostgreSql])
@@ -33,10 +33,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 const HOLDS: &str = "/api/v1/audit/legal-hold";
-/// From the start to the end of retention's first run.
+/// Maximum time from the start to the end of retention's first run.
 const REMOVED: Duration = Duration::from_secs(60);
 
-/// From the start to the last partition.
+/// Maximum time from the start to the last partition.
 const MADE: Duration = Duration::from_secs(20);
 
 /// Retention runs when DataStorage starts.
@@ -45,7 +45,7 @@ async fn run_retention(context: &Context) -> Result<()> {
     readiness::wait_for(&context.stack, [DataStorage]).await
 }
 
-/// An event of three days ago, to be kept for so many.
+/// An event of three days ago, with this retention in days.
 fn expiring(correlation: &str, retention_days: u32) -> Value {
     let mut event = event(
         correlation,
@@ -80,15 +80,17 @@ async fn legal_hold(context: &Context) -> Result<()> {
 
     let sql = context.sql_admin().await?;
     let delete = format!("DELETE FROM audit_events WHERE correlation_id = '{held}'");
-    let refused = sql
+    let rejected = sql
         .batch_execute(&delete)
         .await
         .err()
         .and_then(|error| Some(error.as_db_error()?.to_string()));
-    ensure!(refused.is_some(), "a held event was deleted by SQL");
+    ensure!(rejected.is_some(), "a held event was deleted by SQL");
     ensure!(
-        refused.as_ref().is_some_and(|error| error.contains("legal hold")),
-        "refused for another reason: {refused:?}"
+        rejected
+            .as_ref()
+            .is_some_and(|error| error.contains("legal hold")),
+        "rejected for another reason: {rejected:?}"
     );
 
     run_retention(context).await?;
@@ -151,18 +153,18 @@ async fn partitions(context: &Context) -> Result<()> {
             .get(0))
     };
     for partition in &coming {
-        ensure!(is_there(partition).await?, "{partition} was not there");
+        ensure!(is_there(partition).await?, "{partition} did not exist");
         sql.batch_execute(&format!("DROP TABLE {partition}"))
             .await
             .context("as superuser")?;
     }
     run_retention(context).await?;
     for partition in &coming {
-        until(MADE, &format!("{partition} to be made again"), async || {
+        until(MADE, &format!("{partition} to be created again"), async || {
             Ok(if is_there(partition).await? {
                 Seen::Yes(())
             } else {
-                Seen::NotYet("it is not there".into())
+                Seen::NotYet("it does not exist".into())
             })
         })
         .await?;

@@ -1,4 +1,4 @@
-//! The history of a remediation, as it is read.
+//! The history of a remediation, as readers query it.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "s01_five_services_events_of_one_correlation_come_back_in_order",
+        "s01_events_of_five_services_are_returned_in_order_by_correlation",
         |c| Box::pin(five_services(c)),
     )
     .shares(&[DataStorage, PostgreSql]),
-    Scenario::new("s03_filters_times_and_both_kinds_of_paging_agree", |c| {
+    Scenario::new("s03_filters_and_both_kinds_of_paging_agree", |c| {
         Box::pin(filters_and_pages(c))
     })
     .shares(&[DataStorage, PostgreSql])
@@ -39,8 +39,8 @@ async fn five_services(context: &Context) -> Result<()> {
         event["event_category"] = json!(category);
         event["event_action"] = json!(action);
         event["actor_id"] = json!(category);
-        let answer = context.datastorage().write(&event).await?.expect(201)?;
-        answer.has("/event_id", event["event_id"].clone())?;
+        let response = context.datastorage().write(&event).await?.expect(201)?;
+        response.has("/event_id", event["event_id"].clone())?;
         sent.push(event);
     }
     let page = context
@@ -77,7 +77,7 @@ async fn filters_and_pages(context: &Context) -> Result<()> {
     const HOUR: Duration = Duration::from_secs(3_600);
     const EVENTS: u32 = 48;
     let correlation = context.named("timeline");
-    // One event an hour, not on the hour, so that no limit in time falls on one.
+    // One event an hour, not on the hour, so that no time limit coincides with one.
     let sent: Vec<_> = (0..EVENTS)
         .map(|hours| {
             let mut event = event(
@@ -186,7 +186,7 @@ enum Paging {
     Cursor,
 }
 
-/// The ids of all pages, in their order.
+/// The ids of all pages, in order.
 async fn pages(context: &Context, correlation: &str, size: usize, paging: Paging) -> Result<Vec<Value>> {
     let mut ids = Vec::new();
     let mut cursor: Option<String> = None;

@@ -1,4 +1,4 @@
-//! The catalogue of workflows, and how often they work.
+//! The catalogue of workflows, and their success rates.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::datastorage::event;
 use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
-use crate::http::Answer;
+use crate::http::Response;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -18,7 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         |c| Box::pin(catalogue(c)),
     )
     .shares(&[DataStorage, PostgreSql]),
-    Scenario::new("s22_success_rates_are_the_counted_truth", |c| {
+    Scenario::new("s22_success_rates_equal_the_counted_outcomes", |c| {
         Box::pin(success_rates(c))
     })
     .shares(&[DataStorage, PostgreSql]),
@@ -34,11 +34,11 @@ async fn catalogue(context: &Context) -> Result<()> {
             "content": content, "labels": {"signal_type": name, "severity": "critical", "component": "*"},
         })
     };
-    let patch = async |id: &str, what: &str, body: Value| -> Result<Answer> {
+    let patch = async |id: &str, what: &str, body: Value| -> Result<Response> {
         let url = datastorage.url(&format!("{WORKFLOWS}/{id}{what}"))?;
         context.http.request(Method::PATCH, url).json(&body).send().await
     };
-    let search = async |labels: Value| -> Result<Answer> {
+    let search = async |labels: Value| -> Result<Response> {
         let body = json!({"labels": labels});
         datastorage
             .post(&format!("{WORKFLOWS}/search"), &body)
@@ -152,12 +152,12 @@ async fn success_rates(context: &Context) -> Result<()> {
     }
     events.push(outcome(&restart, "2", "success", HOUR));
     events.push(outcome(&scale, "1", "failure", HOUR));
-    // Not yet an outcome, and one before the window.
+    // One without an outcome yet, and one before the window.
     events.push(outcome(&restart, "1", "pending", HOUR));
     events.push(outcome(&restart, "1", "failure", 30 * HOUR));
     datastorage.write_batch(&events).await?.expect(201)?;
 
-    let rate = async |route: &str, parameters: &[(&str, &str)]| -> Result<Answer> {
+    let rate = async |route: &str, parameters: &[(&str, &str)]| -> Result<Response> {
         let mut request = context
             .http
             .get(datastorage.url(&format!("/api/v1/success-rate/{route}"))?);
@@ -166,9 +166,9 @@ async fn success_rates(context: &Context) -> Result<()> {
         }
         request.query("time_range", "24h").send().await?.expect(200)
     };
-    let counts = |answer: &Answer, successes: u64, failures: u64| -> Result<()> {
-        answer.has("/total_executions", successes + failures)?;
-        answer
+    let counts = |response: &Response, successes: u64, failures: u64| -> Result<()> {
+        response.has("/total_executions", successes + failures)?;
+        response
             .has("/successful_executions", successes)?
             .has("/failed_executions", failures)?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Who may send signals, and which web pages may.
+//! Authorization of senders, and cross-origin requests of web pages.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::{Kubeconfig, Programs};
 use crate::harness::scenario::Scenario;
-use crate::http::Answer;
+use crate::http::Response;
 use crate::instance::Program;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "g17_web_pages_are_kept_out_unless_their_origin_is_configured",
+        "g17_web_pages_are_rejected_unless_their_origin_is_configured",
         |c| Box::pin(cors(c)),
     )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig, Programs])
     .takes(3, 60),
     Scenario::new(
-        "g25_only_an_account_with_the_right_may_send_and_only_while_it_has_it",
+        "g25_only_an_authorized_account_may_send_and_only_while_it_is_authorized",
         |c| Box::pin(authorization(c)),
     )
     .shares(&[Kubernetes])
@@ -39,7 +39,7 @@ async fn cors(context: &Context) -> Result<()> {
     let configured = Program::gateway(context, &json!({"http": {"cors_origins": [OURS]}}))?
         .serve()
         .await?;
-    let preflight = async |url: &str, origin: &str| -> Result<Answer> {
+    let preflight = async |url: &str, origin: &str| -> Result<Response> {
         let request = context
             .http
             .request(Method::OPTIONS, url)
@@ -50,48 +50,50 @@ async fn cors(context: &Context) -> Result<()> {
             .send()
             .await
     };
-    let allowed = |answer: &Answer| answer.header("access-control-allow-origin").map(str::to_owned);
+    let allowed = |response: &Response| response.header("access-control-allow-origin").map(str::to_owned);
 
     let (closed, open) = (
         context.gateway().url(ALERTS)?,
         format!("{}{ALERTS}", configured.api),
     );
     for (url, origin) in [(&closed, OURS), (&closed, THEIRS), (&open, THEIRS)] {
-        let answer = preflight(url, origin).await?;
+        let response = preflight(url, origin).await?;
         ensure!(
-            allowed(&answer).is_none(),
+            allowed(&response).is_none(),
             "{}",
-            answer.wrong(format!("expected {origin} to be kept out"))
+            response.wrong(format!("expected {origin} to be rejected"))
         );
     }
-    let answer = preflight(&open, OURS).await?.expect(200)?;
-    answer.has_header("access-control-allow-origin", OURS)?;
-    let methods = answer.header("access-control-allow-methods").unwrap_or_default();
+    let response = preflight(&open, OURS).await?.expect(200)?;
+    response.has_header("access-control-allow-origin", OURS)?;
+    let methods = response
+        .header("access-control-allow-methods")
+        .unwrap_or_default();
     ensure!(
         methods.contains("POST"),
         "{}",
-        answer.wrong("expected POST to be allowed")
+        response.wrong("expected POST to be allowed")
     );
-    let headers = answer
+    let headers = response
         .header("access-control-allow-headers")
         .unwrap_or_default()
         .to_ascii_lowercase();
     ensure!(
         headers.contains("content-type"),
         "{}",
-        answer.wrong("expected Content-Type to be allowed")
+        response.wrong("expected Content-Type to be allowed")
     );
 
     let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
-    let taken = context
+    let accepted = context
         .http
         .post(&open, &alert)
         .header("origin", OURS)
         .send()
         .await?
         .expect(201)?;
-    taken.has_header("access-control-allow-origin", OURS)?;
-    let taken = context
+    accepted.has_header("access-control-allow-origin", OURS)?;
+    let accepted = context
         .http
         .post(&open, &alert)
         .header("origin", THEIRS)
@@ -99,15 +101,15 @@ async fn cors(context: &Context) -> Result<()> {
         .await?
         .expect(202)?;
     ensure!(
-        allowed(&taken).is_none(),
+        allowed(&accepted).is_none(),
         "{}",
-        taken.wrong("expected another page not to read the answer")
+        accepted.wrong("expected no access for another origin")
     );
     Ok(())
 }
 
 async fn authorization(context: &Context) -> Result<()> {
-    /// For how long the instance remembers what the cluster said of a token.
+    /// How long the instance caches the cluster's decision about a token.
     const REMEMBERED: Duration = Duration::from_millis(500);
     let namespace = context.namespace().await?;
     let cluster = context.cluster().await?;
@@ -125,7 +127,7 @@ async fn authorization(context: &Context) -> Result<()> {
         .await?;
 
     let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
-    let send = async |token: Option<&str>| -> Result<Answer> {
+    let send = async |token: Option<&str>| -> Result<Response> {
         let mut request = context.http.post(format!("{}{ALERTS}", gateway.api), &alert);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -140,20 +142,23 @@ async fn authorization(context: &Context) -> Result<()> {
     }
     send(Some(&stranger)).await?.is_problem(403, &["create"])?;
     let requests = cluster.requests(&namespace).await?;
-    ensure!(requests.is_empty(), "who may not send has made {requests:#?}");
+    ensure!(
+        requests.is_empty(),
+        "unauthorized signals have created {requests:#?}"
+    );
     send(Some(&sender)).await?.expect(201)?;
     send(Some(&sender)).await?.expect(202)?;
 
     cluster.delete_account(&namespace, "sender").await?;
     until(
         Duration::from_secs(20),
-        "the removed account's token to be refused",
+        "the deleted account's token to be rejected",
         async || {
-            let answer = send(Some(&sender)).await?;
-            Ok(match answer.status {
+            let response = send(Some(&sender)).await?;
+            Ok(match response.status {
                 401 => Seen::Yes(()),
-                202 => Seen::NotYet(answer.to_string()),
-                _ => Seen::Never(answer.to_string()),
+                202 => Seen::NotYet(response.to_string()),
+                _ => Seen::Never(response.to_string()),
             })
         },
     )

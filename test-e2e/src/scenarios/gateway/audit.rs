@@ -1,4 +1,4 @@
-//! What the Gateway did, told to DataStorage.
+//! The Gateway's audit events in DataStorage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::harness::part::Part::{DataStorage, Gateway, Kubernetes, PostgreSql};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
 
-/// Events go out in batches: after this they are there.
+/// Maximum time until a batch of events has arrived.
 const DELIVERED: Duration = Duration::from_secs(20);
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "g14_a_new_signal_leaves_two_audit_events_under_the_requests_name",
+        "g14_a_new_signal_has_two_audit_events_under_the_requests_name",
         |c| Box::pin(new_signal(c)),
     )
     .shares(&[Gateway, Kubernetes, DataStorage, PostgreSql])
     .requires(&[Kubeconfig])
     .takes(2, 60),
-    Scenario::new("g20_every_duplicate_leaves_its_own_audit_event", |c| {
+    Scenario::new("g20_every_duplicate_has_its_own_audit_event", |c| {
         Box::pin(duplicates(c))
     })
     .shares(&[Gateway, Kubernetes, DataStorage, PostgreSql])
@@ -36,10 +36,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 async fn new_signal(context: &Context) -> Result<()> {
     let namespace = context.namespace().await?;
     let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789").label("severity", "critical");
-    let answer = context.gateway().alert(&alert).await?.expect(201)?;
+    let response = context.gateway().alert(&alert).await?.expect(201)?;
     let (name, fingerprint) = (
-        answer.text_at("/remediationRequestName")?,
-        answer.text_at("/fingerprint")?,
+        response.text_at("/remediationRequestName")?,
+        response.text_at("/fingerprint")?,
     );
 
     let events = context.datastorage().events_when(2, &name, DELIVERED).await?;

@@ -1,4 +1,4 @@
-//! One active request for each problem, and a true count of its repeats.
+//! One active request per incident, and an exact count of its occurrences.
 
 use std::collections::BTreeSet;
 
@@ -15,27 +15,27 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "g01_five_identical_alerts_make_one_request_with_count_five",
+        "g01_five_identical_alerts_create_one_request_with_count_five",
         |c| Box::pin(five_identical(c)),
     )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
     Scenario::new(
-        "g05_a_hundred_distinct_alerts_at_once_make_a_hundred_requests",
+        "g05_a_hundred_concurrent_distinct_alerts_create_a_hundred_requests",
         |c| Box::pin(hundred_distinct(c)),
     )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig])
     .takes(2, 60),
     Scenario::new(
-        "g06_a_thousand_identical_alerts_at_once_are_one_request_with_count_a_thousand",
+        "g06_a_thousand_concurrent_identical_alerts_are_one_request_with_count_a_thousand",
         |c| Box::pin(thousand_identical(c)),
     )
     .shares(&[Kubernetes])
     .alone(&[Gateway])
     .requires(&[Kubeconfig])
     .takes(15, 300),
-    Scenario::new("g12_a_restarted_gateway_still_knows_its_duplicates", |c| {
+    Scenario::new("g12_a_restarted_gateway_still_recognises_duplicates", |c| {
         Box::pin(restarted(c))
     })
     .shares(&[Kubernetes])
@@ -71,7 +71,7 @@ async fn five_identical(context: &Context) -> Result<()> {
     let count = &requests[0]["status"]["deduplication"]["occurrenceCount"];
     ensure!(
         *count == json!(5),
-        "expected occurrenceCount 5 when the fifth was answered, found {count}"
+        "expected occurrenceCount 5 after the fifth response, found {count}"
     );
 
     let other = Alert::new("HighMemoryUsage", &namespace, "payment-api-790");
@@ -79,7 +79,7 @@ async fn five_identical(context: &Context) -> Result<()> {
     ensure!(
         other.text_at("/remediationRequestName")? != name,
         "{}",
-        other.wrong("another pod is another problem")
+        other.wrong("another pod is another incident")
     );
     let requests = context.cluster().await?.requests(&namespace).await?;
     ensure!(
@@ -99,11 +99,11 @@ async fn hundred_distinct(context: &Context) -> Result<()> {
     .await?;
     let answered = answers
         .iter()
-        .map(|answer| answer.text_at("/remediationRequestName"));
+        .map(|response| response.text_at("/remediationRequestName"));
     let answered: BTreeSet<_> = answered.collect::<Result<_>>()?;
     ensure!(
         answered.len() == ALERTS,
-        "expected {ALERTS} different names in the answers, found {}",
+        "expected {ALERTS} different names in the responses, found {}",
         answered.len()
     );
 
@@ -115,7 +115,7 @@ async fn hundred_distinct(context: &Context) -> Result<()> {
         .collect();
     ensure!(
         made == answered,
-        "the requests in the cluster are {made:?}, those in the answers {answered:?}"
+        "the requests in the cluster are {made:?}, those in the responses {answered:?}"
     );
     let pods: BTreeSet<_> = requests
         .iter()
@@ -131,7 +131,7 @@ async fn hundred_distinct(context: &Context) -> Result<()> {
 
 async fn thousand_identical(context: &Context) -> Result<()> {
     const ALERTS: usize = 1_000;
-    /// Fewer than the files that a process may have open where that is bounded tightly.
+    /// Fewer than a tight limit of open files per process.
     const AT_ONCE: usize = 500;
     let namespace = context.namespace().await?;
     context.scale(Gateway, 3).await?;
@@ -142,8 +142,15 @@ async fn thousand_identical(context: &Context) -> Result<()> {
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    let with = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
-    let other = answers.iter().find(|answer| ![201, 202].contains(&answer.status));
+    let with = |status: u16| {
+        answers
+            .iter()
+            .filter(|response| response.status == status)
+            .count()
+    };
+    let other = answers
+        .iter()
+        .find(|response| ![201, 202].contains(&response.status));
     ensure!(
         other.is_none(),
         "expected 201 or 202, found {}",
@@ -160,7 +167,7 @@ async fn thousand_identical(context: &Context) -> Result<()> {
     let count = &requests[0]["status"]["deduplication"]["occurrenceCount"];
     ensure!(
         *count == json!(ALERTS),
-        "expected the count {ALERTS} when the last was answered, found {count}"
+        "expected the count {ALERTS} after the last response, found {count}"
     );
     Ok(())
 }
@@ -199,7 +206,7 @@ async fn phases(context: &Context) -> Result<()> {
         .enumerate()
     {
         cluster.set_phase(&namespace, &current, phase).await?;
-        // At once, and not when the Gateway's index has heard of it: an ended request takes no more counts.
+        // Immediately, before the Gateway's watch has seen it: an ended request is never counted.
         let again = gateway.alert(&alert).await?.expect(201)?;
         again.has("/duplicate", false)?.has("/metadata/count", 1)?;
         let new = again.text_at("/remediationRequestName")?;

@@ -1,4 +1,4 @@
-//! A Kubernetes API that throttles, conflicts or is away.
+//! A Kubernetes API that throttles, conflicts or is unavailable.
 
 use std::time::Duration;
 
@@ -11,26 +11,24 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::{Faults, Kubeconfig};
 use crate::harness::scenario::Scenario;
-use crate::http::Answer;
+use crate::http::Response;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    // Alone with the Gateway: refused calls may open its circuit for all.
-    Scenario::new("g02_of_a_burst_that_is_throttled_no_alert_is_lost", |c| {
-        Box::pin(throttled(c))
-    })
-    .shares(&[Kubernetes])
-    .alone(&[Gateway])
-    .requires(&[Kubeconfig, Faults])
-    .takes(10, 180),
+    // Alone with the Gateway: failed calls may open its circuit breaker for all.
+    Scenario::new("g02_a_throttled_burst_loses_no_alert", |c| Box::pin(throttled(c)))
+        .shares(&[Kubernetes])
+        .alone(&[Gateway])
+        .requires(&[Kubeconfig, Faults])
+        .takes(10, 180),
     Scenario::new(
-        "g26_alerts_while_the_kubernetes_api_is_away_are_put_off_and_then_taken_once",
+        "g26_alerts_during_a_kubernetes_api_outage_get_503_and_are_accepted_once_afterwards",
         |c| Box::pin(away(c)),
     )
     .alone(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig, Faults])
     .takes(40, 240),
-    Scenario::new("g27_conflicts_on_the_status_do_not_lose_a_count", |c| {
+    Scenario::new("g27_conflicts_on_the_status_lose_no_count", |c| {
         Box::pin(conflicts(c))
     })
     .shares(&[Kubernetes])
@@ -39,37 +37,37 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .takes(5, 120),
 ];
 
-/// From an outage's end to the last alert.
-const TAKEN: Duration = Duration::from_secs(90);
+/// Maximum time from an outage's end to the last alert.
+const ACCEPTED: Duration = Duration::from_secs(90);
 
-/// Sends an alert until it is taken, as AlertManager does; says how often it was put off.
-async fn send_until_taken(context: &Context, alert: &Alert) -> Result<(Answer, usize)> {
-    let mut put_off = 0;
-    let answer = until(TAKEN, "an alert to be taken", async || {
-        let answer = context.gateway().alert(alert).await?;
-        match answer.status {
-            201 | 202 => Ok(Seen::Yes(answer)),
+/// Sends an alert until it is accepted, as Alertmanager does; returns the number of 503 responses.
+async fn send_until_accepted(context: &Context, alert: &Alert) -> Result<(Response, usize)> {
+    let mut delayed = 0;
+    let response = until(ACCEPTED, "an alert to be accepted", async || {
+        let response = context.gateway().alert(alert).await?;
+        match response.status {
+            201 | 202 => Ok(Seen::Yes(response)),
             503 => {
-                answer.is_problem(503, &[])?;
-                let seconds: Option<u64> = answer
+                response.is_problem(503, &[])?;
+                let seconds: Option<u64> = response
                     .header("retry-after")
                     .and_then(|seconds| seconds.parse().ok());
                 let Some(1..=60) = seconds else {
                     return Ok(Seen::Never(
-                        answer.wrong("expected Retry-After in seconds").to_string(),
+                        response.wrong("expected Retry-After in seconds").to_string(),
                     ));
                 };
-                put_off += 1;
-                Ok(Seen::NotYet(answer.to_string()))
+                delayed += 1;
+                Ok(Seen::NotYet(response.to_string()))
             }
-            _ => Ok(Seen::Never(answer.to_string())),
+            _ => Ok(Seen::Never(response.to_string())),
         }
     })
     .await?;
-    Ok((answer, put_off))
+    Ok((response, delayed))
 }
 
-/// Each of the alerts stands in the namespace as one request.
+/// Checks that each of the alerts is one request in the namespace.
 async fn one_request_each(context: &Context, namespace: &str, alerts: usize) -> Result<()> {
     let requests = context.cluster().await?.requests(namespace).await?;
     let mut pods: Vec<_> = requests
@@ -102,7 +100,7 @@ async fn throttled(context: &Context) -> Result<()> {
         .await?;
     try_join_all((0..BURST).map(|number| {
         let alert = Alert::new("HighMemoryUsage", &namespace, &format!("worker-{number}"));
-        async move { send_until_taken(context, &alert).await }
+        async move { send_until_accepted(context, &alert).await }
     }))
     .await?;
     let struck = context.cluster().await?.struck(fault).await?;
@@ -123,23 +121,23 @@ async fn away(context: &Context) -> Result<()> {
         .fault(json!({"fault": "close-port", "forMilliseconds": AWAY}))
         .await?;
 
-    let put_off = try_join_all((0..ALERTS).map(|number| {
+    let delayed = try_join_all((0..ALERTS).map(|number| {
         let alert = Alert::new("HighMemoryUsage", &namespace, &format!("worker-{number}"));
-        async move { send_until_taken(context, &alert).await }
+        async move { send_until_accepted(context, &alert).await }
     }));
-    // Out of the Service it could not even put senders off.
+    // Without readiness no sender would get the 503.
     let ready = async {
         context.gateway().health("/healthz").await?.expect(200)?;
         context.gateway().health("/readyz").await?.expect(200)
     };
-    let (taken, _) = try_join(put_off, ready).await?;
-    let put_off = taken.iter().filter(|(_, put_off)| *put_off > 0).count();
+    let (accepted, _) = try_join(delayed, ready).await?;
+    let delayed = accepted.iter().filter(|(_, delayed)| *delayed > 0).count();
     ensure!(
-        put_off == ALERTS,
-        "expected each of {ALERTS} alerts to be put off while the API was away, {put_off} were"
+        delayed == ALERTS,
+        "expected each of {ALERTS} alerts to get 503 during the outage, {delayed} did"
     );
     one_request_each(context, &namespace, ALERTS).await?;
-    let (repeat, _) = &taken[0];
+    let (repeat, _) = &accepted[0];
     ensure!(
         repeat.status == 202,
         "{}",
@@ -162,15 +160,15 @@ async fn conflicts(context: &Context) -> Result<()> {
             "times": CONFLICTS,
         }))
         .await?;
-    let repeat = async || send_until_taken(context, &alert).await;
+    let repeat = async || send_until_accepted(context, &alert).await;
     let answers = try_join_all((0..REPEATS).map(|_| repeat())).await?;
     let struck = context.cluster().await?.struck(fault).await?;
     ensure!(
         struck == CONFLICTS,
         "expected {CONFLICTS} conflicts, there were {struck}"
     );
-    for (answer, _) in &answers {
-        answer.has("/duplicate", true)?;
+    for (response, _) in &answers {
+        response.has("/duplicate", true)?;
     }
     let request = context.cluster().await?.request(&namespace, &name).await?;
     let count = &request["status"]["deduplication"]["occurrenceCount"];

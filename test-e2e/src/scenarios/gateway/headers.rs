@@ -1,4 +1,4 @@
-//! What every answer carries, and how much a request may.
+//! Headers of every response, and the size limits of requests.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,15 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "g19_every_answer_has_the_security_headers_and_a_request_id_of_its_own",
+        "g19_every_response_has_security_headers_and_its_own_request_id",
         |c| Box::pin(headers(c)),
     )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
-    Scenario::new("g21_a_body_at_the_limit_is_taken_and_one_byte_more_is_not", |c| {
-        Box::pin(body_limit(c))
-    })
+    Scenario::new(
+        "g21_a_body_at_the_limit_is_accepted_and_one_byte_more_is_rejected",
+        |c| Box::pin(body_limit(c)),
+    )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
 ];
@@ -61,30 +62,30 @@ async fn headers(context: &Context) -> Result<()> {
     ];
     let mut ids = BTreeSet::from([given]);
     for (status, request) in requests {
-        let answer = request.send().await?.expect(status)?;
-        answer
+        let response = request.send().await?.expect(status)?;
+        response
             .has_header("x-content-type-options", "nosniff")?
             .has_header("x-frame-options", "DENY")?
             .has_header("content-security-policy", "default-src 'none'")?
             .has_header("referrer-policy", "no-referrer")?;
-        let strict = answer.header("strict-transport-security").unwrap_or_default();
+        let strict = response.header("strict-transport-security").unwrap_or_default();
         ensure!(
             strict.contains("max-age="),
             "{}",
-            answer.wrong("expected strict-transport-security")
+            response.wrong("expected strict-transport-security")
         );
         ensure!(
-            answer.header("access-control-allow-origin").is_none(),
+            response.header("access-control-allow-origin").is_none(),
             "{}",
-            answer.wrong("expected no origin to be let in")
+            response.wrong("expected no cross-origin access")
         );
-        let id = answer.header("x-request-id").unwrap_or_default();
+        let id = response.header("x-request-id").unwrap_or_default();
         id.parse::<Uuid>()
-            .with_context(|| answer.wrong("expected a UUID as x-request-id").to_string())?;
+            .with_context(|| response.wrong("expected a UUID as x-request-id").to_string())?;
         ensure!(
             ids.insert(id.to_owned()),
             "{}",
-            answer.wrong("expected a request id that was not seen before")
+            response.wrong("expected a request id that was not seen before")
         );
     }
     Ok(())
@@ -112,8 +113,11 @@ async fn body_limit(context: &Context) -> Result<()> {
         .await?
         .is_problem(413, &["262144"])?;
     let requests = context.cluster().await?.requests(&namespace).await?;
-    ensure!(requests.is_empty(), "what was too large has made {requests:#?}");
-    let answer = context
+    ensure!(
+        requests.is_empty(),
+        "the oversized body has created {requests:#?}"
+    );
+    let response = context
         .gateway()
         .webhook(&body(LIMIT)?)?
         .send()
@@ -122,14 +126,14 @@ async fn body_limit(context: &Context) -> Result<()> {
     let request = context
         .cluster()
         .await?
-        .request(&namespace, &answer.text_at("/remediationRequestName")?)
+        .request(&namespace, &response.text_at("/remediationRequestName")?)
         .await?;
     let padding = request["spec"]["signalAnnotations"]["padding"]
         .as_str()
         .map_or(0, str::len);
     ensure!(
         padding > LIMIT - 2_000,
-        "expected the whole annotation in the request, found {padding} bytes of it"
+        "expected the complete annotation in the request, found {padding} bytes of it"
     );
     Ok(())
 }

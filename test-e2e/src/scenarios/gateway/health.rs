@@ -1,4 +1,4 @@
-//! What probes and load balancers see.
+//! The endpoints of probes and load balancers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
-        Scenario::new("g07_the_gateway_is_alive_and_ready_also_under_load", |c| {
+        Scenario::new("g07_the_gateway_is_alive_and_ready_under_load", |c| {
             Box::pin(alive_and_ready(c))
         })
         .shares(&[Gateway, Kubernetes, DataStorage])
@@ -24,7 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] =
 async fn alive_and_ready(context: &Context) -> Result<()> {
     const ALERTS: usize = 400;
     const AT_ONCE: usize = 32;
-    /// Kubelet's own defaults: a probe that takes longer has failed, and so many in a row take a pod out of service.
+    /// Kubelet's defaults: a slower probe has failed, and this many failures in a row make a pod unready.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
     const FAILURES: usize = 3;
 
@@ -53,11 +53,11 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
             async move { gateway.alert(&alert).await }
         })
         .buffer_unordered(AT_ONCE)
-        .try_for_each(|answer| async move {
+        .try_for_each(|response| async move {
             ensure!(
-                [201, 202].contains(&answer.status),
+                [201, 202].contains(&response.status),
                 "{}",
-                answer.wrong("expected each alert to be taken")
+                response.wrong("expected each alert to be accepted")
             );
             Ok(())
         });
@@ -66,12 +66,16 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
     loop {
         let probe = async {
             for (path, late) in ["/healthz", "/readyz"].into_iter().zip(&mut late) {
-                let answer = gateway.health(path).await?.expect(200)?;
-                *late = if answer.took < PROBE_TIMEOUT { 0 } else { *late + 1 };
+                let response = gateway.health(path).await?.expect(200)?;
+                *late = if response.took < PROBE_TIMEOUT {
+                    0
+                } else {
+                    *late + 1
+                };
                 ensure!(
                     *late < FAILURES,
                     "{}",
-                    answer.wrong("expected an answer before a probe gives up, the third time in a row")
+                    response.wrong("expected fewer than three probes in a row above their time limit")
                 );
             }
             anyhow::Ok(())
@@ -88,6 +92,6 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
             }
         }
     }
-    ensure!(probes > 0, "the load was over before a single probe");
+    ensure!(probes > 0, "the load ended before the first probe");
     Ok(())
 }

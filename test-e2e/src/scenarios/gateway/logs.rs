@@ -1,4 +1,4 @@
-//! What the Gateway writes about its requests, and what not.
+//! The Gateway's logs about requests.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::harness::scenario::Scenario;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "g15_logs_are_json_with_the_request_id_and_without_the_payload",
+    "g15_logs_are_json_with_the_request_id_and_without_payloads",
     |c| Box::pin(logs(c)),
 )
 .shares(&[Gateway, Kubernetes])
@@ -26,13 +26,13 @@ async fn logs(context: &Context) -> Result<()> {
     let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789")
         .label("customer", &secret)
         .annotation("description", &format!("the token is {secret}"));
-    let taken = context.gateway().alert(&alert).await?.expect(201)?;
-    let refused = alert
+    let accepted = context.gateway().alert(&alert).await?.expect(201)?;
+    let rejected = alert
         .clone()
         .field("labels", json!({"alertname": 7, "customer": secret}));
-    let refused = context.gateway().alert(&refused).await?.expect(400)?;
-    for answer in [&taken, &refused] {
-        let id = answer.header("x-request-id").unwrap_or_default().to_owned();
+    let rejected = context.gateway().alert(&rejected).await?.expect(400)?;
+    for response in [&accepted, &rejected] {
+        let id = response.header("x-request-id").unwrap_or_default().to_owned();
         let log = until(
             Duration::from_secs(20),
             &format!("a log line of request {id}"),
@@ -59,7 +59,7 @@ async fn logs(context: &Context) -> Result<()> {
                 "expected the request_id in a field of its own in {line}"
             );
         }
-        // One line tells the request: what was asked, what was answered, how long it took.
+        // One access log line: request, status, duration.
         let access: Vec<_> = lines.iter().filter(|line| line.contains("\"status\"")).collect();
         ensure!(
             access.len() == 1,

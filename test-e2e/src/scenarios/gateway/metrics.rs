@@ -1,4 +1,4 @@
-//! What operators count.
+//! Metrics for operators.
 
 use std::time::Duration;
 
@@ -13,13 +13,11 @@ use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
-        Scenario::new("g03_metrics_are_there_and_count_what_happened", |c| {
-            Box::pin(metrics(c))
-        })
-        .shares(&[Kubernetes])
-        .alone(&[Gateway])
-        .requires(&[Kubeconfig])
-        .takes(2, 60),
+        Scenario::new("g03_metrics_exist_and_count_exactly", |c| Box::pin(metrics(c)))
+            .shares(&[Kubernetes])
+            .alone(&[Gateway])
+            .requires(&[Kubeconfig])
+            .takes(2, 60),
     ];
 
 async fn metrics(context: &Context) -> Result<()> {
@@ -36,7 +34,7 @@ async fn metrics(context: &Context) -> Result<()> {
         .await?
         .expect(400)?;
 
-    // An answer is on its way before it is counted.
+    // A response is sent just before it is counted.
     let endpoint = ("endpoint", ALERTS);
     let expected = [
         (
@@ -65,7 +63,7 @@ async fn metrics(context: &Context) -> Result<()> {
     ];
     let after = until(
         Duration::from_secs(10),
-        "every answer to be counted, once",
+        "every response to be counted exactly once",
         async || {
             let after = gateway.metrics().await?;
             for (name, labels, expected) in &expected {
@@ -93,7 +91,7 @@ async fn metrics(context: &Context) -> Result<()> {
     let text = after.names().join(" ");
     ensure!(
         !text.contains(context.token()),
-        "a name of a signal has become a metric's: {text}"
+        "a value from a signal has become a metric: {text}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the Gateway promises to those who send signals and to those who work on its requests.
+//! The Gateway's guarantees to senders and to the controllers of its requests.
 
 mod access;
 mod audit;
@@ -9,7 +9,7 @@ mod health;
 mod logs;
 mod metrics;
 mod outages;
-mod refusals;
+mod rejections;
 mod requests;
 mod webhooks;
 
@@ -25,7 +25,7 @@ pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     logs::SCENARIOS,
     metrics::SCENARIOS,
     outages::SCENARIOS,
-    refusals::SCENARIOS,
+    rejections::SCENARIOS,
     requests::SCENARIOS,
     webhooks::SCENARIOS,
 ];

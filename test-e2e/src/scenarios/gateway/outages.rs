@@ -1,4 +1,4 @@
-//! What others' absence and its own restarts do to the Gateway: nothing that a sender would lose by.
+//! Outages of other components and restarts of the Gateway: senders lose nothing.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::harness::scenario::Scenario;
 use crate::load::Alerts;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("g13_redis_away_does_not_touch_the_gateway", |c| {
+    Scenario::new("g13_a_redis_outage_does_not_affect_the_gateway", |c| {
         Box::pin(redis_away(c))
     })
     .shares(&[Gateway, Kubernetes])
@@ -25,7 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .requires(&[Kubeconfig, Control, Rollout])
     .takes(15, 240),
     Scenario::new(
-        "g28_audit_events_survive_datastorage_away_and_a_kill_of_the_gateway",
+        "g28_audit_events_survive_a_datastorage_outage_and_a_kill_of_the_gateway",
         |c| Box::pin(spool(c)),
     )
     .shares(&[Kubernetes, PostgreSql])

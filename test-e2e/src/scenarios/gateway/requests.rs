@@ -1,4 +1,4 @@
-//! What a signal becomes: the request's fields, and the fingerprint that tells problems apart.
+//! The request that a signal creates: its fields, and the fingerprint that distinguishes incidents.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "g08_a_warning_event_makes_a_request_and_a_normal_one_is_refused",
+        "g08_a_warning_event_creates_a_request_and_a_normal_one_is_rejected",
         |c| Box::pin(events(c)),
     )
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
-    Scenario::new("g10_the_request_holds_what_the_alert_said", |c| {
+    Scenario::new("g10_the_request_has_the_content_of_the_alert", |c| {
         Box::pin(fields(c))
     })
     .shares(&[Gateway, Kubernetes])
@@ -31,9 +31,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 async fn events(context: &Context) -> Result<()> {
     let namespace = context.namespace().await?;
     let warning = event("OOMKilled", "Pod", "payment-api-789", &namespace);
-    let answer = context.gateway().event(&warning).await?.expect(201)?;
-    answer.has("/remediationRequestNamespace", namespace.as_str())?;
-    let name = answer.text_at("/remediationRequestName")?;
+    let response = context.gateway().event(&warning).await?.expect(201)?;
+    response.has("/remediationRequestNamespace", namespace.as_str())?;
+    let name = response.text_at("/remediationRequestName")?;
     let request = context.cluster().await?.request(&namespace, &name).await?;
     let target = json!({"kind": "Pod", "name": "payment-api-789", "namespace": namespace});
     for (pointer, expected) in [
@@ -41,7 +41,7 @@ async fn events(context: &Context) -> Result<()> {
         ("/spec/signalName", json!("OOMKilled")),
         ("/spec/signalType", json!("kubernetes-event")),
         ("/spec/severity", json!("critical")),
-        ("/spec/signalFingerprint", answer.at("/fingerprint")?),
+        ("/spec/signalFingerprint", response.at("/fingerprint")?),
     ] {
         holds(&request, pointer, &expected)?;
     }
@@ -68,7 +68,7 @@ async fn events(context: &Context) -> Result<()> {
     let requests = context.cluster().await?.requests(&namespace).await?;
     ensure!(
         requests.len() == 2,
-        "expected the requests of the two warnings alone, found {requests:#?}"
+        "expected requests of the two warnings only, found {requests:#?}"
     );
     Ok(())
 }
@@ -83,9 +83,9 @@ async fn fields(context: &Context) -> Result<()> {
     let mut hook = webhook(std::slice::from_ref(&alert));
     hook["commonLabels"] = json!({"cluster": "production", "team": "is overridden by the alert's own"});
     hook["commonAnnotations"] = json!({"dashboard": "https://dashboards.example/7"});
-    let answer = context.gateway().webhook(&hook)?.send().await?.expect(201)?;
-    let name = answer.text_at("/remediationRequestName")?;
-    let fingerprint = answer.text_at("/fingerprint")?;
+    let response = context.gateway().webhook(&hook)?.send().await?.expect(201)?;
+    let name = response.text_at("/remediationRequestName")?;
+    let fingerprint = response.text_at("/fingerprint")?;
     let request = context.cluster().await?.request(&namespace, &name).await?;
 
     let mut labels = alert.body()["labels"].clone();
@@ -138,7 +138,7 @@ async fn fields(context: &Context) -> Result<()> {
     let payload = text(&request, "/spec/originalPayload")?;
     ensure!(
         payload.contains("memory über 90 %"),
-        "expected the alert's own words in originalPayload: {payload}"
+        "expected the alert's annotation in originalPayload: {payload}"
     );
 
     context.gateway().webhook(&hook)?.send().await?.expect(202)?;
@@ -150,16 +150,16 @@ async fn fields(context: &Context) -> Result<()> {
     namespace_absent(context).await
 }
 
-/// A signal of a namespace that does not exist is not lost: its request lands beside the Gateway and says so.
+/// A signal of a missing namespace is not lost: its request is created in the Gateway's namespace and labelled.
 async fn namespace_absent(context: &Context) -> Result<()> {
     let (absent, fallback) = (context.named("absent"), context.stack.namespace.as_str());
-    let answer = context
+    let response = context
         .gateway()
         .alert(&Alert::new("HighMemoryUsage", &absent, "pod-1"))
         .await?
         .expect(201)?;
-    answer.has("/remediationRequestNamespace", fallback)?;
-    let name = answer.text_at("/remediationRequestName")?;
+    response.has("/remediationRequestNamespace", fallback)?;
+    let name = response.text_at("/remediationRequestName")?;
     let request = context.cluster().await?.request(fallback, &name).await?;
     context.cluster().await?.delete_request(fallback, &name).await?;
     holds(&request, "/spec/targetResource/namespace", &json!(absent))?;
@@ -179,18 +179,18 @@ async fn fingerprint(context: &Context) -> Result<()> {
     const KNOWN: &str = "8ac6f8bc4acc94d391b44e85621242bb042d3ffb137aa5fc0d10b00316f30751";
     let (gateway, cluster) = (context.gateway(), context.cluster().await?);
     let known = Alert::new("HighMemoryUsage", "prod-payment-service", "payment-api-789");
-    let answer = gateway.alert(&known).await?;
-    // The namespace is given by the check value and so not this scenario's own: what an earlier run left there may
-    // make the alert a duplicate. What is proven here is the fingerprint.
+    let response = gateway.alert(&known).await?;
+    // The check value fixes the namespace, so that an earlier run may have left a request there and the alert may
+    // be a duplicate. Only the fingerprint is proven here.
     ensure!(
-        [201, 202].contains(&answer.status),
+        [201, 202].contains(&response.status),
         "{}",
-        answer.wrong("expected the alert to be taken")
+        response.wrong("expected the alert to be accepted")
     );
-    answer.has("/fingerprint", KNOWN)?;
-    let made_in = answer.text_at("/remediationRequestNamespace")?;
+    response.has("/fingerprint", KNOWN)?;
+    let made_in = response.text_at("/remediationRequestNamespace")?;
     cluster
-        .delete_request(&made_in, &answer.text_at("/remediationRequestName")?)
+        .delete_request(&made_in, &response.text_at("/remediationRequestName")?)
         .await?;
 
     let namespace = context.namespace().await?;
@@ -219,12 +219,12 @@ async fn fingerprint(context: &Context) -> Result<()> {
             .without_label("pod")
             .label("deployment", "payment-api-789"),
     ] {
-        let answer = gateway.alert(&different).await?.expect(201)?;
-        let found = answer.text_at("/fingerprint")?;
+        let response = gateway.alert(&different).await?.expect(201)?;
+        let found = response.text_at("/fingerprint")?;
         ensure!(
             found != same,
             "{}",
-            answer.wrong("expected another problem to have another fingerprint")
+            response.wrong("expected another incident to have another fingerprint")
         );
     }
     Ok(())
@@ -245,7 +245,7 @@ fn text(document: &Value, pointer: &str) -> Result<String> {
     Ok(found.unwrap_or_default().to_owned())
 }
 
-/// The time at the pointer is of this minute.
+/// Checks that the time at the pointer is within this minute.
 fn is_now(document: &Value, pointer: &str) -> Result<()> {
     let time: jiff::Timestamp = text(document, pointer)?.parse()?;
     let ago = jiff::Timestamp::now().as_second() - time.as_second();

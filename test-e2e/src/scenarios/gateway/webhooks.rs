@@ -1,4 +1,4 @@
-//! Webhooks with several alerts, and how fresh a signal has to be.
+//! Webhooks with several alerts, and the freshness of signals.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
     Scenario::new(
-        "g18_a_replayed_signal_is_refused_and_a_long_firing_alert_is_not",
+        "g18_a_replayed_signal_is_rejected_and_a_long_firing_alert_is_not",
         |c| Box::pin(replay(c)),
     )
     .shares(&[Gateway, Kubernetes])
@@ -47,13 +47,13 @@ async fn two_namespaces(context: &Context) -> Result<()> {
             )
         })
         .collect();
-    let answer = context
+    let response = context
         .gateway()
         .webhook(&webhook(&alerts))?
         .send()
         .await?
         .expect(207)?;
-    answer
+    response
         .has("/summary/total", 2 * ALERTS)?
         .has("/summary/created", 2 * ALERTS)?;
     for namespace in &namespaces {
@@ -150,7 +150,7 @@ async fn replay(context: &Context) -> Result<()> {
     ];
     ensure!(
         made == expected,
-        "expected requests of {expected:?} alone, found {made:?}"
+        "expected requests of {expected:?} only, found {made:?}"
     );
     Ok(())
 }
@@ -166,7 +166,7 @@ async fn mixed(context: &Context) -> Result<()> {
         alert("over").field("status", "resolved"),
         alert("other"),
     ];
-    let answer = context
+    let response = context
         .gateway()
         .webhook(&webhook(&alerts))?
         .send()
@@ -180,20 +180,20 @@ async fn mixed(context: &Context) -> Result<()> {
         ("rejected", 1),
         ("failed", 0),
     ] {
-        answer.has(&format!("/summary/{pointer}"), expected)?;
+        response.has(&format!("/summary/{pointer}"), expected)?;
     }
     for (index, status) in ["created", "deduplicated", "rejected", "resolved", "created"]
         .into_iter()
         .enumerate()
     {
-        answer.has(&format!("/results/{index}/status"), status)?;
+        response.has(&format!("/results/{index}/status"), status)?;
     }
-    answer.has("/results/1/fingerprint", known.at("/fingerprint")?)?;
-    let error = answer.text_at("/results/2/error")?;
+    response.has("/results/1/fingerprint", known.at("/fingerprint")?)?;
+    let error = response.text_at("/results/2/error")?;
     ensure!(
         error.contains("alertname"),
         "{}",
-        answer.wrong("expected the missing alertname to be named")
+        response.wrong("expected the missing alertname to be named")
     );
 
     let requests = context.cluster().await?.requests(&namespace).await?;
@@ -217,12 +217,12 @@ async fn mixed(context: &Context) -> Result<()> {
         "expected the requests {expected:?}, found {counts:?}"
     );
 
-    // All of them wrong is a wrong webhook.
+    // A webhook with invalid alerts only is invalid.
     let wrong = [
         alert("a").without_label("alertname"),
         alert("b").without_label("alertname"),
     ];
-    let answer = context.gateway().webhook(&webhook(&wrong))?.send().await?;
-    answer.is_problem(400, &["alerts[0]", "alerts[1]", "alertname"])?;
+    let response = context.gateway().webhook(&webhook(&wrong))?.send().await?;
+    response.is_problem(400, &["alerts[0]", "alerts[1]", "alertname"])?;
     Ok(())
 }

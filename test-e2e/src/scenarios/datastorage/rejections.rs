@@ -1,4 +1,4 @@
-//! What is not stored, and how that is said.
+//! Events that are rejected, and the responses.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s05_a_malformed_event_is_refused_with_every_error_and_not_stored",
+    "s05_a_malformed_event_is_rejected_with_every_error_and_not_stored",
     |c| Box::pin(malformed(c)),
 )
 .shares(&[DataStorage, PostgreSql])];
@@ -29,7 +29,7 @@ async fn malformed(context: &Context) -> Result<()> {
     };
     let deep = (0..11).fold(json!(1), |inner, _| json!({"deeper": inner}));
     let without_required = json!({"correlation_id": correlation, "event_data": {}});
-    // What is wrong with the event, and the fields that the answer has to name: all of them.
+    // The error in the event, and the fields that the response must name: all of them.
     let cases: Vec<(&str, Value, &[&str])> = vec![
         (
             "nearly empty",
@@ -114,17 +114,19 @@ async fn malformed(context: &Context) -> Result<()> {
         ),
     ];
     for (wrong, body, fields) in cases {
-        let answer = context.datastorage().write(&body).await?;
-        answer.is_problem(400, fields).with_context(|| wrong.to_owned())?;
-        names_exactly(&answer.at("/errors")?, fields).map_err(|error| answer.wrong(error))?;
+        let response = context.datastorage().write(&body).await?;
+        response
+            .is_problem(400, fields)
+            .with_context(|| wrong.to_owned())?;
+        names_exactly(&response.at("/errors")?, fields).map_err(|error| response.wrong(error))?;
     }
     let stored = context.datastorage().events(&correlation).await?;
-    ensure!(stored.is_empty(), "what was refused has been stored: {stored:#?}");
+    ensure!(stored.is_empty(), "rejected events were stored: {stored:#?}");
     context.datastorage().write(&good()).await?.expect(201)?;
     Ok(())
 }
 
-/// Every wrong field is named and no other.
+/// Checks that exactly the invalid fields are named.
 fn names_exactly(errors: &Value, fields: &[&str]) -> Result<()> {
     let errors = errors.as_array().map(Vec::as_slice).unwrap_or_default();
     let mut named: Vec<_> = errors

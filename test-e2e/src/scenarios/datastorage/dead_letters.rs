@@ -1,4 +1,4 @@
-//! Entries of the stream that can't be stored.
+//! Stream entries that cannot be stored.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::instance::Program;
 use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "s19_a_poison_entry_is_set_aside_with_its_reason_and_stored_when_retried",
-    |c| Box::pin(poison(c)),
+    "s19_an_unstorable_entry_is_dead_lettered_with_its_reason_and_stored_on_retry",
+    |c| Box::pin(unstorable_entry(c)),
 )
 .shares(&[DataStorage])
 .alone(&[PostgreSql, Part::Redis])
@@ -26,19 +26,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new(
 
 const STREAM: &str = "audit:dlq:events";
 const DEAD: &str = "audit:dead-letter:events";
-/// Five tries with growing pauses.
-const SET_ASIDE: Duration = Duration::from_secs(60);
+/// Five attempts with growing delays.
+const DEAD_LETTERED: Duration = Duration::from_secs(60);
 const STORED: Duration = Duration::from_secs(30);
 
-async fn poison(context: &Context) -> Result<()> {
+async fn unstorable_entry(context: &Context) -> Result<()> {
     let (datastorage, correlation) = (context.datastorage(), context.named("flows"));
-    let refused = context.named("refused");
+    let rejected = context.named("rejected");
     let mut redis = redis::Client::open(context.stack.component("redis", "redis")?)?
         .get_multiplexed_async_connection()
         .await
         .context("Redis")?;
     let before = datastorage.metrics().await?;
-    let allow = refuse(context, &refused).await?;
+    let allow = reject(context, &rejected).await?;
 
     context.control()?.stop(PostgreSql).await?;
     let first = event(&correlation, "gateway.signal.received", Duration::from_secs(2));
@@ -48,7 +48,7 @@ async fn poison(context: &Context) -> Result<()> {
         .arg(&[STREAM, "*", "event", &garbage])
         .query_async::<String>(&mut redis)
         .await?;
-    let in_the_way = event(&refused, "gateway.signal.received", Duration::from_secs(1));
+    let in_the_way = event(&rejected, "gateway.signal.received", Duration::from_secs(1));
     datastorage.write(&in_the_way).await?.expect(202)?;
     let second = event(&correlation, "gateway.signal.received", Duration::from_secs(1));
     datastorage.write(&second).await?.expect(202)?;
@@ -56,8 +56,8 @@ async fn poison(context: &Context) -> Result<()> {
 
     datastorage.events_when(2, &correlation, STORED).await?;
     let id = in_the_way["event_id"].as_str().unwrap_or_default();
-    let (unreadable, refused_entry) = (dead(&mut redis, &garbage).await?, dead(&mut redis, id).await?);
-    for entry in [&unreadable, &refused_entry] {
+    let (unreadable, rejected_entry) = (dead(&mut redis, &garbage).await?, dead(&mut redis, id).await?);
+    for entry in [&unreadable, &rejected_entry] {
         let reason: Option<String> = entry.get("reason");
         ensure!(
             reason.is_some_and(|reason| !reason.is_empty()),
@@ -95,10 +95,10 @@ async fn poison(context: &Context) -> Result<()> {
         "expected a reason in {line}"
     );
 
-    // What was in its way is gone: a person has it tried again, and the other dropped.
+    // With the cause removed, an operator retries one and drops the other.
     context.sql_admin().await?.batch_execute(&allow).await?;
-    operator.run(&["dlq", "retry", &refused_entry.id])?;
-    let stored = datastorage.events_when(1, &refused, STORED).await?;
+    operator.run(&["dlq", "retry", &rejected_entry.id])?;
+    let stored = datastorage.events_when(1, &rejected, STORED).await?;
     stored_whole(&in_the_way, &stored[0])?;
     operator.run(&["dlq", "drop", &unreadable.id])?;
     let listed = operator.run(&["dlq", "list"])?;
@@ -113,8 +113,8 @@ async fn poison(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Has the database refuse the events of a correlation for what is in them; gives the statements that end that.
-async fn refuse(context: &Context, correlation: &str) -> Result<String> {
+/// Makes the database reject the events of a correlation; returns the statements that end that.
+async fn reject(context: &Context, correlation: &str) -> Result<String> {
     let name = context.named("refuses").replace('-', "_");
     let allow = format!("DROP TRIGGER IF EXISTS {name} ON audit_events; DROP FUNCTION IF EXISTS {name}();");
     context.undo_by_sql(allow.clone());
@@ -135,9 +135,9 @@ async fn refuse(context: &Context, correlation: &str) -> Result<String> {
     Ok(allow)
 }
 
-/// Waits for the dead letter that holds this text.
+/// Waits for the dead letter that contains this text.
 async fn dead(redis: &mut MultiplexedConnection, text: &str) -> Result<StreamId> {
-    until(SET_ASIDE, &format!("a dead letter with {text}"), async || {
+    until(DEAD_LETTERED, &format!("a dead letter with {text}"), async || {
         let letters: StreamRangeReply = redis::cmd("XRANGE")
             .arg(&[DEAD, "-", "+"])
             .query_async(redis)
@@ -155,7 +155,7 @@ async fn dead(redis: &mut MultiplexedConnection, text: &str) -> Result<StreamId>
     .await
 }
 
-/// The fields of an entry as text.
+/// The fields of an entry as strings.
 fn readable(entry: &StreamId) -> Vec<String> {
     entry
         .map

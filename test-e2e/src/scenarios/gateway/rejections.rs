@@ -1,4 +1,4 @@
-//! What is not taken, and how that is said.
+//! Signals that are rejected, and the responses.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -8,17 +8,17 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{Gateway, Kubernetes};
 use crate::harness::scenario::Requirement::Kubeconfig;
 use crate::harness::scenario::Scenario;
-use crate::http::{Answer, Request};
+use crate::http::{Request, Response};
 use reqwest::Method;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("g09_a_malformed_signal_is_refused_and_the_field_is_named", |c| {
+    Scenario::new("g09_a_malformed_signal_is_rejected_and_the_field_is_named", |c| {
         Box::pin(malformed(c))
     })
     .shares(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig]),
     Scenario::new(
-        "g16_wrong_path_method_size_and_type_have_their_own_answers",
+        "g16_wrong_path_method_size_and_type_have_their_own_responses",
         |c| Box::pin(wrong_requests(c)),
     )
     .shares(&[Gateway]),
@@ -38,7 +38,7 @@ async fn malformed(context: &Context) -> Result<()> {
         body["involvedObject"][field] = value;
         body
     };
-    // What is wrong, where it is sent, and what the answer has to name.
+    // The error, its endpoint, and the text that the response must contain.
     let cases: Vec<(&str, &str, Value, &str)> = vec![
         ("no alerts", ALERTS, webhook(&[]), "alerts"),
         (
@@ -134,12 +134,12 @@ async fn malformed(context: &Context) -> Result<()> {
         ),
     ];
     for (wrong, path, body, named) in cases {
-        let answer = context
+        let response = context
             .http
             .post(context.gateway().url(path)?, &body)
             .send()
             .await?;
-        answer
+        response
             .is_problem(400, &[named])
             .with_context(|| wrong.to_owned())?;
     }
@@ -150,12 +150,12 @@ async fn malformed(context: &Context) -> Result<()> {
             ("empty", "", "JSON"),
         ] {
             let request = context.http.request(Method::POST, context.gateway().url(path)?);
-            let answer = request
+            let response = request
                 .header("content-type", "application/json")
                 .body(body)
                 .send()
                 .await?;
-            answer
+            response
                 .is_problem(400, &[named])
                 .with_context(|| format!("{wrong}, {path}"))?;
         }
@@ -163,7 +163,7 @@ async fn malformed(context: &Context) -> Result<()> {
     let requests = context.cluster().await?.requests(&namespace).await?;
     ensure!(
         requests.is_empty(),
-        "what was refused has made requests: {requests:#?}"
+        "rejected signals have created requests: {requests:#?}"
     );
     Ok(())
 }
@@ -171,7 +171,7 @@ async fn malformed(context: &Context) -> Result<()> {
 async fn wrong_requests(context: &Context) -> Result<()> {
     const LIMIT: usize = 256 * 1024;
     let gateway = context.gateway();
-    let send = async |request: Request| -> Result<Answer> { request.send().await };
+    let send = async |request: Request| -> Result<Response> { request.send().await };
 
     send(context.http.get(gateway.url("/api/v1/signals/none")?))
         .await?
@@ -179,8 +179,8 @@ async fn wrong_requests(context: &Context) -> Result<()> {
     for path in [ALERTS, EVENTS] {
         let url = gateway.url(path)?;
         for method in [Method::GET, Method::PUT, Method::DELETE] {
-            let answer = send(context.http.request(method, &url)).await?;
-            answer.is_problem(405, &[])?.has_header("allow", "POST")?;
+            let response = send(context.http.request(method, &url)).await?;
+            response.is_problem(405, &[])?.has_header("allow", "POST")?;
         }
         let padding = "x".repeat(LIMIT);
         let large = webhook(&[Alert::new("Large", "default", "pod").annotation("padding", &padding)]);
