@@ -1,5 +1,5 @@
-//! How much memory a run may use, and how much each of its tasks is expected to: what does not fit side by side runs
-//! one after the other.
+//! Memory admission: the memory that a run may use, and the expected need of each task. Tasks that do not fit together
+//! run one after the other.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     measure::MEMORY,
-    plan::{Kind, Plan},
+    plan::{Plan, TaskKind},
 };
 use crate::{
     doctor,
@@ -18,29 +18,29 @@ const MEBIBYTE: u64 = 1 << 20;
 
 /// The resources of the plan, in MiB.
 const HERE: &str = "memory";
-/// Of the machine that containers run on, where that is another one (podman machine).
+/// Memory of the virtual machine that containers run in (podman machine).
 const ENGINE: &str = "engine-memory";
 
-/// Runs whose peaks are looked at: a warm compile tells nothing of a cold one, so the greatest of several counts.
+/// Number of earlier runs whose peaks count: a warm compile needs less than a cold one, so one run is not enough.
 const RUNS: usize = 10;
 
-/// What a compile needs for each of its jobs: a debug build's largest links hold about this much.
+/// Memory of each compile job: the largest links of a debug build need about this much.
 const COMPILE_JOB: u64 = 768 * MEBIBYTE;
 
-/// What the memory of a run is.
+/// The memory of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Budget {
-    /// Bytes for this machine's tasks, and what says so; without it nothing is known, and nothing is bounded.
+    /// Bytes available to tasks on this machine, and their origin; `None` if unknown, which bounds nothing.
     pub(crate) here: Option<(u64, String)>,
-    /// Bytes of the machine that containers run on, where that is another one.
+    /// Bytes of the virtual machine that containers run in, if there is one.
     pub(crate) engine: Option<u64>,
-    /// The most that each task held in earlier runs, in bytes.
+    /// Peak of each task in earlier runs, in bytes.
     pub(crate) peaks: BTreeMap<String, u64>,
 }
 
 impl Budget {
-    /// What there is now, and what earlier runs of the provider needed.
-    pub(crate) fn look(provider: Provider, runs: &[RunFolder]) -> Self {
+    /// Measures the available memory and reads the peaks of the provider's earlier runs.
+    pub(crate) fn measure(provider: Provider, runs: &[RunFolder]) -> Self {
         let limits = [
             available().map(|bytes| (bytes, "available on this machine".to_owned())),
             cgroup(Path::new("/sys/fs/cgroup"), "/proc/self/cgroup"),
@@ -52,8 +52,8 @@ impl Budget {
         }
     }
 
-    /// What there was when the run began.
-    pub(crate) fn in_words(&self) -> Option<String> {
+    /// Describes the memory that was available when the run started.
+    pub(crate) fn description(&self) -> Option<String> {
         let here = self
             .here
             .as_ref()
@@ -65,27 +65,33 @@ impl Budget {
         (!both.is_empty()).then(|| both.join(", "))
     }
 
-    /// Gives each task its need of memory, and the compile as many jobs as there is memory for. Says what may not
-    /// fit even alone.
+    /// Sets the memory need of each task, and limits the compile jobs to the memory. Returns a warning for each task that
+    /// may not fit even alone.
     pub(crate) fn apply(&self, provider: Provider, plan: &mut Plan) -> Vec<String> {
-        let mut remarks = Vec::new();
-        let stands = match provider {
-            // A control plane, PostgreSQL, Redis and the services, beside the tasks that come after they started.
+        let mut warnings = Vec::new();
+        let stack = match provider {
+            // Control plane, PostgreSQL, Redis and the services, which run beside later tasks.
             Provider::Kind => 1024 * MEBIBYTE,
             Provider::Local | Provider::Cluster => 192 * MEBIBYTE,
         };
         if let Some((bytes, from)) = &self.here {
             let on_engine = self.engine.is_some();
-            let capacity = room(*bytes, if on_engine { 0 } else { stands });
-            let is_here = |kind: Kind| !on_engine || !kind.is_containers();
-            remarks.extend(self.admit(plan, HERE, capacity, from, is_here));
+            let capacity = capacity(*bytes, if on_engine { 0 } else { stack });
+            let is_here = |kind: TaskKind| !on_engine || !kind.is_containers();
+            warnings.extend(self.admit(plan, HERE, capacity, from, is_here));
             compile_jobs(plan, *bytes);
         }
         if let Some(bytes) = self.engine {
             let from = "in podman's machine";
-            remarks.extend(self.admit(plan, ENGINE, room(bytes, stands), from, Kind::is_containers));
+            warnings.extend(self.admit(
+                plan,
+                ENGINE,
+                capacity(bytes, stack),
+                from,
+                TaskKind::is_containers,
+            ));
         }
-        remarks
+        warnings
     }
 
     fn admit(
@@ -94,39 +100,39 @@ impl Budget {
         resource: &str,
         capacity: u64,
         from: &str,
-        is_there: impl Fn(Kind) -> bool,
+        is_there: impl Fn(TaskKind) -> bool,
     ) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut warnings = Vec::new();
         plan.resource(resource, capacity);
         for task in plan.tasks.iter_mut().filter(|task| !task.always) {
             let kind = task.action.kind;
             let Some(usual) = kind.usual_memory().filter(|_| is_there(kind)) else {
                 continue;
             };
-            // A tenth more than it ever was: the next one may be a little larger.
+            // A tenth above the peak: the next run may need a little more.
             let known = self.peaks.get(&task.name).map(|peak| peak + peak / 10);
             let need = known.unwrap_or(usual).div_ceil(MEBIBYTE);
             if let Some(known) = known.filter(|known| known.div_ceil(MEBIBYTE) > capacity) {
-                remarks.push(format!(
-                    "{} needed {} MiB in an earlier run, and there are {capacity} MiB {from}: it runs alone, and may be \
-                     killed (137)",
+                warnings.push(format!(
+                    "{} needed {} MiB in an earlier run, but {capacity} MiB are {from}: it runs alone, and may be killed \
+                     (exit 137)",
                     task.name,
                     known.div_ceil(MEBIBYTE)
                 ));
             }
             task.needs.insert(resource.to_owned(), need.min(capacity).max(1));
         }
-        remarks
+        warnings
     }
 }
 
-/// MiB of these bytes that tasks may take beside what stands.
-fn room(bytes: u64, stands: u64) -> u64 {
-    // A twentieth for what nobody counts; and never so little that nothing could be told apart.
-    (bytes - bytes / 20).saturating_sub(stands).max(bytes / 2) / MEBIBYTE
+/// Returns the MiB of these bytes that tasks may use beside the stack.
+fn capacity(bytes: u64, stack: u64) -> u64 {
+    // A twentieth for uncounted use; at least half, so that needs still differ.
+    (bytes - bytes / 20).saturating_sub(stack).max(bytes / 2) / MEBIBYTE
 }
 
-/// Cargo runs as many compilers as there are CPUs; here only as many as fit.
+/// Limits cargo, which runs as many compilers as there are CPUs, to as many as fit.
 fn compile_jobs(plan: &mut Plan, bytes: u64) {
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
     let jobs = (bytes / COMPILE_JOB).max(1);
@@ -134,16 +140,16 @@ fn compile_jobs(plan: &mut Plan, bytes: u64) {
         return;
     }
     for task in &mut plan.tasks {
-        if matches!(task.action.kind, Kind::Check | Kind::Compile) {
+        if matches!(task.action.kind, TaskKind::Check | TaskKind::Compile) {
             for step in &mut task.action.steps {
-                step.with_compile_jobs(jobs);
+                step.limit_compile_jobs(jobs);
             }
         }
     }
 }
 
-impl Kind {
-    /// Whether its work is done where containers run.
+impl TaskKind {
+    /// Whether its processes run in containers.
     fn is_containers(self) -> bool {
         matches!(
             self,
@@ -151,7 +157,7 @@ impl Kind {
         )
     }
 
-    /// What such a task needs as long as nothing was measured, in bytes.
+    /// Expected memory of an unmeasured task, in bytes.
     fn usual_memory(self) -> Option<u64> {
         let mebibytes = match self {
             Self::Check => 768,
@@ -165,13 +171,13 @@ impl Kind {
     }
 }
 
-/// The most that each task held in the newest runs of a provider.
+/// Returns the peak of each task in the newest runs of a provider.
 fn peaks(provider: Provider, runs: &[RunFolder]) -> BTreeMap<String, u64> {
     let mut peaks = BTreeMap::new();
-    let of_it = runs.iter().rev().filter(|run| run.owner().provider == provider);
-    for run in of_it.take(RUNS) {
+    let of_provider = runs.iter().rev().filter(|run| run.owner().provider == provider);
+    for run in of_provider.take(RUNS) {
         let file = run.path().join(::report::FILES.report);
-        // A run that is under way or was killed has no report.
+        // A running or killed run has no report.
         let report: Option<Value> = fs::read(file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -193,7 +199,7 @@ fn available() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// What the tightest control group around this process leaves, of version 1 or 2.
+/// Returns the bytes that the tightest control group (v1 or v2) of this process leaves, and their origin.
 pub(crate) fn cgroup(root: &Path, own: impl AsRef<Path>) -> Option<(u64, String)> {
     let text = fs::read_to_string(own).ok()?;
     let mut found: Option<(u64, String)> = None;
@@ -209,11 +215,11 @@ pub(crate) fn cgroup(root: &Path, own: impl AsRef<Path>) -> Option<(u64, String)
             _ => continue,
         };
         let base = root.join(version.folder);
-        // In a container the path may be that of the machine while only the own group is to be seen, at the root.
+        // In a container the path may be the host's, while only the own group is visible, at the root.
         let own = base.join(path.trim_start_matches('/'));
         for group in own.ancestors().take_while(|group| group.starts_with(&base)) {
             if let Some(left) = version.left(group)
-                && found.as_ref().is_none_or(|(least, _)| left < *least)
+                && found.as_ref().is_none_or(|(min, _)| left < *min)
             {
                 found = Some((left, format!("left in the control group {}", group.display())));
             }
@@ -227,7 +233,7 @@ struct Version {
     folder: &'static str,
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: what is given back when it is needed.
+    /// Field of `memory.stat` with the reclaimable cache.
     cache: &'static str,
 }
 
@@ -271,9 +277,9 @@ mod tests {
 
     fn plan_with(budget: &Budget) -> (Plan, Vec<String>) {
         let mut plan = plan::make(&testing::settings(Provider::Kind, Order::Graph));
-        let remarks = budget.apply(Provider::Kind, &mut plan);
+        let warnings = budget.apply(Provider::Kind, &mut plan);
         taskgraph::Graph::new(plan.clone()).unwrap();
-        (plan, remarks)
+        (plan, warnings)
     }
 
     fn together(plan: &Plan, one: &str, other: &str) -> bool {
@@ -293,24 +299,24 @@ mod tests {
     }
 
     #[test]
-    fn images_are_built_side_by_side_only_where_both_fit() {
+    fn images_are_built_in_parallel_only_if_both_fit() {
         let (roomy, _) = plan_with(&with(16, &[]));
         assert!(together(&roomy, "image:gateway", "image:datastorage"));
-        let (tight, remarks) = plan_with(&with(
+        let (tight, warnings) = plan_with(&with(
             2,
             &[("image:gateway", 900 << 20), ("image:datastorage", 900 << 20)],
         ));
         assert!(!together(&tight, "image:gateway", "image:datastorage"));
-        assert_eq!(remarks.len(), 0, "each fits alone: {remarks:?}");
+        assert_eq!(warnings.len(), 0, "each fits alone: {warnings:?}");
     }
 
     #[test]
-    fn what_does_not_even_fit_alone_is_told_with_its_figures() {
-        let (plan, remarks) = plan_with(&with(1, &[("compile", 3 << 30)]));
+    fn warns_about_a_task_that_does_not_fit_alone() {
+        let (plan, warnings) = plan_with(&with(1, &[("compile", 3 << 30)]));
         assert!(!together(&plan, "compile", "cluster"));
         assert!(
-            remarks[0].starts_with("compile needed 3380 MiB in an earlier run, and there are 512 MiB here"),
-            "{remarks:?}"
+            warnings[0].starts_with("compile needed 3380 MiB in an earlier run, but 512 MiB are here"),
+            "{warnings:?}"
         );
         let compile = plan.tasks.iter().find(|task| task.name == "compile").unwrap();
         let commands: Vec<String> = compile
@@ -323,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_take_the_memory_of_the_machine_that_they_run_on() {
+    fn containers_use_the_memory_of_their_virtual_machine() {
         let budget = Budget {
             engine: Some(2 << 30),
             ..with(16, &[])
@@ -342,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_group_counts_in_both_versions() {
+    fn finds_the_tightest_control_group_of_both_versions() {
         let root = tempfile::tempdir().unwrap();
         let put = |file: &str, text: &str| {
             let file = root.path().join(file);

@@ -1,4 +1,4 @@
-//! Stops the runner itself at a named task: that is how it is shown that a run leaves nothing.
+//! Stops the runner itself at a task, to prove that it leaves nothing behind.
 
 use std::{str::FromStr, sync::OnceLock};
 
@@ -19,11 +19,11 @@ pub(crate) struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// SIGKILL: nothing can be tidied up any more.
+    /// SIGKILL: no cleanup is possible.
     Kill,
     /// SIGINT, as Ctrl-C sends it.
     Interrupt,
-    /// SIGINT twice: leave at once.
+    /// SIGINT twice: exit at once.
     Leave,
 }
 
@@ -32,7 +32,7 @@ enum How {
 pub(crate) enum Moment {
     /// Before its first step.
     Begin,
-    /// While its first child runs; for a task without children after half of its steps.
+    /// While its first child runs, or for a task without children after half of its steps.
     Middle,
 }
 
@@ -42,7 +42,7 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
             format!(
-                "{text:?} is not HOW:WHEN:TASK, with HOW one of kill, interrupt and leave, and WHEN begin or middle"
+                "invalid fault {text:?}: expected HOW:WHEN:TASK with HOW kill, interrupt or leave, and WHEN begin or middle"
             )
         };
         let mut parts = text.splitn(3, ':');
@@ -65,17 +65,17 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// That the plan has its task: a fault that never comes would prove nothing.
+    /// Fails if the plan lacks its task: a fault that never fires would prove nothing.
     pub(crate) fn check(&self, graph: &Graph<Work>) -> anyhow::Result<()> {
         let mut tasks = graph.plan().tasks.iter().map(|task| task.name.as_str());
         if tasks.any(|task| task == self.task) {
             return Ok(());
         }
-        anyhow::bail!("--fault: there is no task {:?}; --plan lists them", self.task)
+        anyhow::bail!("--fault: unknown task {:?}; --plan lists the tasks", self.task)
     }
 }
 
-/// A fault that waits for its moment.
+/// Fires a fault once, at its moment.
 pub(crate) struct Trigger {
     fault: Option<Fault>,
     interrupt: Interrupt,
@@ -91,7 +91,7 @@ impl Trigger {
         }
     }
 
-    /// As Ctrl-C does it, and seen before the task goes on: a short one would be over by then.
+    /// Sends SIGINT and waits until it is handled, since a short task could finish first.
     fn interrupt(&self) {
         signal(Signal::INT);
         while !self.interrupt.is_cancelled() {
@@ -99,7 +99,7 @@ impl Trigger {
         }
     }
 
-    /// A task has come to a point; if it is the fault's, the runner is stopped there.
+    /// Fires the fault if a task has reached the fault's moment.
     pub(crate) fn reached(&self, task: &str, moment: Moment) {
         let Some(fault) = self.fault.as_ref() else { return };
         if fault.task != task || fault.when != moment || self.fired.set(()).is_err() {
@@ -113,7 +113,7 @@ impl Trigger {
             How::Kill => signal(Signal::KILL),
             How::Interrupt => self.interrupt(),
             How::Leave => {
-                // Two signals of a kind that wait together are one: the first must have been seen.
+                // Two pending signals of a kind are merged: the first one must have been handled.
                 self.interrupt();
                 signal(Signal::INT);
             }
@@ -123,7 +123,7 @@ impl Trigger {
 
 fn signal(signal: Signal) {
     if let Err(error) = kill_process(getpid(), signal) {
-        tell(format!("--fault: can't signal this process: {error}"));
+        tell(format!("--fault: cannot signal this process: {error}"));
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_names_how_when_and_a_task_that_may_have_colons() {
+    fn parses_a_task_name_with_colons_and_rejects_other_forms() {
         let fault: Fault = "kill:middle:image:gateway".parse().unwrap();
         assert_eq!(
             (fault.how, fault.when, fault.task.as_str()),

@@ -1,27 +1,27 @@
-//! Content hashes: what images and configurations are told apart by.
+//! Content hashes of images and configurations.
 
 use std::{fs, path::Path};
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-/// Hex digits that are kept: 48 bits, far past chance on one machine and short enough to read.
+/// Number of hex digits: 48 bits make a collision on one machine improbable, and are short enough to read.
 const DIGITS: usize = 12;
 
-/// The short hash of a text.
+/// Returns the short hash of bytes.
 pub(crate) fn short(bytes: &[u8]) -> String {
     shortened(Sha256::new().chain_update(bytes))
 }
 
-/// The short hash of files and texts together; each part's length is part of it.
-pub(crate) fn short_of(files: &[&Path], texts: &[&str]) -> anyhow::Result<String> {
+/// Returns the short hash of files and texts together, each with its length.
+pub(crate) fn short_of(files: &[impl AsRef<Path>], texts: &[impl AsRef<str>]) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
-    for file in files {
-        let content = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
+    for file in files.iter().map(AsRef::as_ref) {
+        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(&content);
     }
-    for text in texts {
+    for text in texts.iter().map(AsRef::as_ref) {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }

@@ -1,4 +1,4 @@
-//! What each task's children used: CPU when they end, memory while they run.
+//! Resource use of each task's children: CPU time when they end, memory while they run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,14 +16,14 @@ use taskgraph::Context;
 
 use super::fault::{Moment, Trigger};
 
-/// The names of the figures in traces and reports.
+/// Names of the figures in traces and reports.
 pub(crate) const CPU: &str = "cpu_seconds";
 pub(crate) const MEMORY: &str = "memory_peak_bytes";
 
-/// Between two looks at the memory of what runs. A compiler's peak lasts seconds.
+/// Interval between two samples of memory. A compiler's peak lasts seconds.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What one task's children used.
+/// Resource use of one task's children.
 pub(crate) struct Meter {
     context: Context,
     trigger: Arc<Trigger>,
@@ -50,8 +50,8 @@ impl Meter {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the figures into the trace; a task that ran nothing has none.
-    pub(crate) fn tell(&self) {
+    /// Writes the figures into the trace; a task without children has none.
+    pub(crate) fn record(&self) {
         let used = self.lock();
         if used.peak_bytes > 0 {
             self.context.measured(MEMORY, used.peak_bytes as f64);
@@ -80,9 +80,8 @@ impl Watch for Meter {
     }
 }
 
-/// Looks at the memory of the running tasks' children until it is dropped. What several processes share is counted
-/// for each of them: the sum is an upper bound, which is what admission needs. Linux only; elsewhere the largest
-/// single process counts.
+/// Samples the memory of the running tasks' children until it is dropped. Memory that processes share is counted for
+/// each of them: the sum is an upper bound, as admission needs it. Linux only; elsewhere the largest process counts.
 pub(crate) struct Memory {
     meters: Arc<Mutex<Vec<Arc<Meter>>>>,
     stop: Option<Sender<()>>,
@@ -98,7 +97,7 @@ impl Memory {
             std::thread::spawn(move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     let meters = watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    look(&meters);
+                    sample(&meters);
                 }
             })
         });
@@ -128,13 +127,13 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It only looks: that it panicked changes nothing of the run.
-            let _looked = thread.join();
+            // A panic of the sampler does not affect the run.
+            let _sampled = thread.join();
         }
     }
 }
 
-fn look(meters: &[Arc<Meter>]) {
+fn sample(meters: &[Arc<Meter>]) {
     let leaders: Vec<BTreeSet<u32>> = meters.iter().map(|meter| meter.lock().running.clone()).collect();
     if leaders.iter().all(BTreeSet::is_empty) {
         return;
@@ -150,7 +149,7 @@ fn look(meters: &[Arc<Meter>]) {
     }
 }
 
-/// What this program itself has used of the CPU, with all its threads and without its children. Linux only.
+/// Returns the CPU time of this process, with all threads and without children. Linux only.
 pub(super) fn own_cpu() -> Option<Duration> {
     let ticks = own_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
     let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
@@ -174,13 +173,13 @@ struct Process {
 }
 
 fn descends(pid: u32, leaders: &BTreeSet<u32>, processes: &BTreeMap<u32, Process>) -> bool {
-    // A number that is used anew while we look could close a circle.
+    // A process id that is reused meanwhile could close a cycle.
     const DEEPEST: usize = 64;
     let parents = std::iter::successors(Some(pid), |pid| processes.get(pid).map(|process| process.parent));
     parents.take(DEEPEST).any(|pid| leaders.contains(&pid))
 }
 
-/// All processes of this machine.
+/// Returns all processes of this machine.
 fn processes() -> BTreeMap<u32, Process> {
     let page = rustix::param::page_size() as u64;
     let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_children_is_their_ancestors() {
+    fn memory_of_descendants_counts_for_the_leader() {
         let process = |parent, bytes| Process { parent, bytes };
         let all = BTreeMap::from([
             (1, process(0, 1)),
@@ -220,17 +219,16 @@ mod tests {
         assert_eq!(of, [7, 8]);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_is_seen_with_the_memory_that_it_holds() {
-        let food = std::hint::black_box(vec![7_u8; 64 << 20]);
+    fn measures_the_memory_of_this_process() {
+        let held = std::hint::black_box(vec![7_u8; 64 << 20]);
         let all = processes();
-        if cfg!(target_os = "linux") {
-            assert!(all[&std::process::id()].bytes > food.len() as u64);
-        }
+        assert!(all[&std::process::id()].bytes > held.len() as u64);
     }
 
     #[test]
-    fn only_the_programs_own_ticks_count() {
+    fn reads_own_ticks_without_those_of_children() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 900 800 0 0 25 4 3000 500 20 0 3 0 1234";
         assert_eq!(own_ticks(stat), Some(29));
         assert_eq!(own_ticks("7 (xtask) S 1"), None);

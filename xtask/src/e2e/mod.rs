@@ -1,6 +1,6 @@
-//! `cargo xtask e2e`: builds the services, brings up the stack, runs the scenarios, reports and tidies up.
+//! `cargo xtask e2e`: builds the services, starts the stack, runs the scenarios, reports and cleans up.
 //!
-//! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` runs it; [`execute`] does its steps.
+//! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` schedules it; [`execute`] runs its steps.
 
 mod budget;
 mod diagnose;
@@ -9,6 +9,7 @@ mod fault;
 mod hash;
 mod measure;
 mod plan;
+mod provider;
 mod report;
 mod screen;
 mod settings;
@@ -28,7 +29,7 @@ use taskgraph::{Graph, Interrupt, RunOptions};
 pub(crate) use self::measure::CPU;
 use self::{
     budget::Budget,
-    execute::{Policy, World},
+    execute::{Policy, RunContext},
     plan::{Format, Plan},
     settings::{BuildOn, Order},
 };
@@ -37,75 +38,75 @@ use subprocess::tell;
 
 const EXAMPLES: &str = "\
 Examples:
-  e2e                        everything, on kind where that works, else as processes of this machine
-  e2e g01 s07                the scenarios with one of these in their name
-  e2e --keep                 leave the stack standing; again: only what changed is renewed
-  e2e --plan                 what would be done, and what waits for what
+  e2e                        all scenarios, on kind if available, else as processes of this machine
+  e2e g01 s07                the scenarios whose name contains one of these
+  e2e --keep                 keep the stack; the next run with --keep deploys only changes
+  e2e --plan                 print the tasks and their dependencies
   e2e --stack ../shop/deploy/stack.toml
                              the stack of another repository
   e2e --provider cluster --context team --registry registry.example.com/team
-                             in a namespace of its own of a cluster that is there already
-  e2e --shard 1/3            a third of the scenarios; merge-reports makes one report of all three";
+                             in a namespace of its own in an existing cluster
+  e2e --shard 1/3            a third of the scenarios; merge-reports merges the reports of all three";
 
-/// Between two looks at the machine's CPU and memory.
+/// Interval between two samples of the machine's CPU and memory.
 const SAMPLES: Duration = Duration::from_millis(500);
 
-/// Build the stack, bring it up with all that it needs, run its scenarios, report, tidy up
+/// Build the stack, start it, run its scenarios, report and clean up
 ///
-/// The stack file says what the stack is; everything that can run at the same time does. A run leaves its report, its
-/// logs and a timeline in target/e2e/RUN/ and nothing else. Exit codes: 0 all passed, 1 scenarios failed, 2 wrong
-/// arguments or stack file, 3 something else failed, 130 interrupted.
+/// The stack file defines the stack; independent tasks run in parallel. A run leaves its report, logs and timeline in
+/// target/e2e/RUN/ and nothing else. Exit codes: 0 all passed, 1 scenarios failed, 2 invalid arguments or stack file,
+/// 3 other failure, 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Only scenarios whose name contains one of these; `watch` as the first word keeps the stack and runs again on
+    /// Run only scenarios whose name contains one of these; `watch` as the first word keeps the stack and runs again on
     /// each save
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// Where the stack runs [default: kind where it works, else local]
+    /// Where to run the stack [default: kind if available, else local]
     #[arg(long, value_enum)]
     provider: Option<Provider>,
-    /// Which edges join the tasks: for comparing
+    /// Order of the tasks, for comparison
     #[arg(long, value_enum, default_value = "graph")]
     order: Order,
-    /// Leave the stack standing; the same command again then changes only what changed
+    /// Keep the stack; the next run with --keep deploys only changes
     #[arg(long)]
     keep: bool,
-    /// Only this task and what it waits for (their names: --plan)
+    /// Run only this task and its dependencies (--plan lists the names)
     #[arg(long, value_name = "TASK")]
     only: Option<String>,
-    /// Print the tasks and their edges, and do nothing
+    /// Print the tasks and their dependencies, and exit
     #[arg(long)]
     plan: bool,
-    /// Print every command exactly as it would run, and do nothing
+    /// Print every command exactly as it would run, and exit
     #[arg(long)]
     dry_run: bool,
-    /// How --plan prints, and `json` for a run's report on stdout
+    /// Format of --plan; for a run, `json` prints the report on stdout
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Where the services are compiled [default: host, and the builder image where that does not fit the images]
+    /// Where to compile the services [default: host, or the builder image if the images have an older glibc]
     #[arg(long, value_enum)]
     build: Option<BuildOn>,
-    /// Run the I-th of N parts of the scenarios; `merge-reports` makes one report of them
+    /// Run the I-th of N shards of the scenarios; `merge-reports` merges their reports
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<String>,
-    /// Scenarios at a time
+    /// Maximum number of scenarios that run at the same time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Kind's node image [default: the one that kind pins]
+    /// Node image of kind [default: the one that kind pins]
     #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
     node_image: Option<String>,
-    /// The cluster of `--provider cluster`: a context of your kubeconfig, which is only read
+    /// Cluster of `--provider cluster`: a context of your kubeconfig, which is only read
     #[arg(long, value_name = "NAME", required_if_eq("provider", "cluster"))]
     context: Option<String>,
-    /// Where `--provider cluster` pushes the images, and the cluster's nodes pull them from
+    /// Registry for `--provider cluster`: the run pushes its images, and the cluster's nodes pull them
     #[arg(long, value_name = "HOST/PATH", required_if_eq("provider", "cluster"))]
     registry: Option<String>,
-    /// The stack file [default: deploy/stack.toml of this workspace]
+    /// Stack file [default: deploy/stack.toml of this workspace]
     #[arg(long, value_name = "FILE", hide_default_value = true, default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
     stack: PathBuf,
-    /// Stop the runner itself at a task: kill (SIGKILL), interrupt (Ctrl-C) or leave (Ctrl-C twice), at its begin or
-    /// in its middle, such as kill:middle:compile
+    /// Stop the runner itself at a task: kill (SIGKILL), interrupt (Ctrl-C) or leave (Ctrl-C twice), at the task's begin
+    /// or middle, such as kill:middle:compile
     #[arg(
         long,
         value_name = "HOW:WHEN:TASK",
@@ -127,7 +128,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     };
     let provider = setup::provider(&options);
     let runs = run_folder::RunFolder::list(&run_folder::runs(), &run_folder::index());
-    let budget = Budget::look(provider.provider, &runs);
+    let budget = Budget::measure(provider.provider, &runs);
     if options.plan || options.dry_run {
         let settings = setup::preview(&options, stack, provider.provider)?;
         let plan = match planned(&options, &settings, &budget) {
@@ -150,7 +151,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
             return Ok(usage(&error));
         }
     };
-    let graph = Graph::new(plan).context("the plan does not hold; this is an error of xtask")?;
+    let graph = Graph::new(plan).context("invalid plan (bug in xtask)")?;
     if let Some(fault) = &options.fault
         && let Err(error) = fault.check(&graph)
     {
@@ -159,9 +160,9 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     }
     let interrupt = Interrupt::new();
     setup::on_signals(&interrupt, &folder, &settings)?;
-    let mut screen = screen::Screen::new(&graph, &settings, &provider.why);
+    let mut screen = screen::Screen::new(&graph, &settings, &provider.reason);
     let trigger = fault::Trigger::new(options.fault.clone(), interrupt.clone());
-    let world = World::new(&settings, &folder, reserved, policy(&options), trigger)?;
+    let steps = RunContext::new(&settings, &folder, reserved, policy(&options), trigger)?;
     let sampler = ::report::Sampler::start(SAMPLES);
     let started = jiff::Timestamp::now();
     let run_options = RunOptions {
@@ -172,15 +173,15 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         &run_options,
         |event| screen.event(event),
         |context, work| {
-            let done = world.perform(context, work);
-            // `into()` would hide the error's type, which tells scenarios that failed from everything else.
-            done.map_err(anyhow::Error::reallocate_into_boxed_dyn_error_without_backtrace)
+            let ended = steps.perform(context, work);
+            // `into()` would hide the error's type, which distinguishes failed scenarios from other failures.
+            ended.map_err(anyhow::Error::reallocate_into_boxed_dyn_error_without_backtrace)
         },
     )?;
-    let scenarios = world.into_scenarios();
+    let scenarios = steps.into_scenarios();
     let teardown = run.trace.task("teardown").map(|task| &task.outcome);
     let kept = matches!(teardown, Some(taskgraph::Outcome::Skipped { .. }));
-    // A full disk must not keep the end of the run from being told.
+    // Returned after the report: a full disk must not prevent it.
     let noted = if kept {
         folder.set_state(State::Kept)
     } else {
@@ -191,33 +192,33 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let facts = report::Facts {
         settings: &settings,
         folder: &folder,
-        why: &provider.why,
+        reason: &provider.reason,
         started,
         result,
         kept,
         samples: sampler.finish(),
         scenarios,
-        memory: budget.in_words(),
+        memory: budget.description(),
     };
     report::write(facts, &graph, run, options.format).and(noted)?;
     Ok(exit_code(result))
 }
 
-/// `I/N` as it was given, if it is a part of a whole.
+/// Parses `I/N`.
 fn shard(text: &str) -> Result<String, String> {
     let parts = text.split_once('/');
     let numbers = parts.and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
     match numbers {
         Some((i, n)) if (1..=n).contains(&i) => Ok(format!("{i}/{n}")),
-        _ => Err("it must be I/N with I from 1 to N, as 1/3, 2/3 and 3/3".to_owned()),
+        _ => Err("expected I/N with I from 1 to N, such as 1/3".to_owned()),
     }
 }
 
-/// The plan as the arguments want it, with every template tried, so that a wrong one costs nothing.
+/// Returns the plan for the arguments, after rendering every template, so that an invalid one fails before the run.
 fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
-    for remark in budget.apply(settings.provider, &mut plan) {
-        tell(remark);
+    for warning in budget.apply(settings.provider.name(), &mut plan) {
+        tell(warning);
     }
     if let Some(task) = &options.only {
         plan::only(&mut plan, task)?;
@@ -239,7 +240,7 @@ fn usage(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// How a run with this result ends.
+/// Returns the exit code of a run with this result.
 pub(crate) fn exit_code(result: RunResult) -> ExitCode {
     match result {
         RunResult::Passed => ExitCode::SUCCESS,

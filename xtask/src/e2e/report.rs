@@ -1,24 +1,24 @@
-//! From a run that is over to its report.
+//! The report of a finished run.
 
 use std::{collections::BTreeMap, io::Write as _, path::Path};
 
 use report::{Failure, Machine, Report, RunResult, TaskInfo, Test, TestOutcome};
-use taskgraph::{Graph, Outcome as TaskOutcome};
+use taskgraph::{Graph, Outcome};
 
 use super::{
     diagnose,
-    execute::{Outcome, Scenario, ScenariosFailed},
+    execute::ScenariosFailed,
     measure,
-    plan::{Format, Kind, Work},
+    plan::{Format, TaskKind, Work},
     settings::Settings,
 };
 use crate::run_folder::{self, RunFolder};
 use subprocess::tell;
 
-/// Runs that the report compares with.
+/// Maximum number of earlier runs that the report compares with.
 const EARLIER: usize = 20;
 
-/// What came of a run.
+/// Returns the result of a run.
 pub(super) fn result(run: &taskgraph::Run, interrupted: bool) -> RunResult {
     let only_scenarios = |failure: &taskgraph::Failure| failure.error.is::<ScenariosFailed>();
     if interrupted {
@@ -32,21 +32,21 @@ pub(super) fn result(run: &taskgraph::Run, interrupted: bool) -> RunResult {
     }
 }
 
-/// What the caller knows of a run beside its trace.
+/// Facts about a run that are not in its trace.
 pub(super) struct Facts<'a> {
     pub(super) settings: &'a Settings,
     pub(super) folder: &'a RunFolder,
-    pub(super) why: &'a str,
+    pub(super) reason: &'a str,
     pub(super) started: jiff::Timestamp,
     pub(super) result: RunResult,
     pub(super) kept: bool,
     pub(super) samples: Vec<report::Sample>,
-    pub(super) scenarios: Vec<Scenario>,
-    /// How much memory the run began with, in words.
+    pub(super) scenarios: Vec<Test>,
+    /// Memory that was available when the run started, for people.
     pub(super) memory: Option<String>,
 }
 
-/// Writes the report's files and prints the end of the run.
+/// Writes the report's files and prints the summary.
 pub(super) fn write(
     facts: Facts<'_>,
     graph: &Graph<Work>,
@@ -69,7 +69,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
     let Facts {
         settings,
         folder,
-        why,
+        reason,
         started,
         result,
         kept,
@@ -92,8 +92,8 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
         run: report::Run {
             id: settings.run.clone(),
             stack: settings.stack.stack.name.clone(),
-            provider: settings.provider.to_string(),
-            provider_reason: why.to_owned(),
+            provider: settings.provider.name().to_string(),
+            provider_reason: reason.to_owned(),
             order: settings.order.to_string(),
             shard: settings.shard.clone(),
             command: std::env::args().collect(),
@@ -104,7 +104,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
         },
         machine: Machine::this(),
         tasks: tasks(graph, folder),
-        tests: scenarios.into_iter().map(test).collect(),
+        tests: scenarios,
         failures,
         samples,
         earlier: report::earlier_runs(&run_folder::runs(), &settings.run, EARLIER),
@@ -128,74 +128,50 @@ fn tasks(graph: &Graph<Work>, folder: &RunFolder) -> BTreeMap<String, TaskInfo> 
     graph.plan().tasks.iter().map(info).collect()
 }
 
-fn test(scenario: Scenario) -> Test {
-    let Scenario {
-        id,
-        name,
-        outcome,
-        seconds,
-        reason,
-        detail,
-    } = scenario;
-    let outcome = match outcome {
-        Outcome::Passed => TestOutcome::Passed,
-        Outcome::Failed => TestOutcome::Failed,
-        Outcome::Skipped => TestOutcome::Skipped,
-    };
-    Test {
-        id,
-        name,
-        outcome,
-        seconds,
-        reason,
-        detail,
-    }
-}
-
-/// The end of a log that is searched: the cause stands near it.
+/// Number of bytes at the end of a log that are searched for the cause.
 const SEARCHED: usize = 64 * 1024;
 
-/// A failure with what it is, as far as that is known, and the command that runs just that again.
-fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) -> Failure {
+/// Returns a failure with its explanation, if the catalogue has one, and the command that repeats the task.
+fn explained(task: &str, scenarios: &[Test], known: &diagnose::Facts<'_>) -> Failure {
     let mut text = match known.trace.task(task).map(|task| &task.outcome) {
-        Some(TaskOutcome::Failed { error, .. }) => error.clone(),
+        Some(Outcome::Failed { error, .. }) => error.clone(),
         other => format!("{other:?}"),
     };
     let log = std::fs::read(known.folder.log(task)).unwrap_or_default();
-    // The log of a kept stack has one round after the other.
+    // The log of a kept stack has several rounds.
     let log = String::from_utf8_lossy(&log[log.len().saturating_sub(SEARCHED)..]);
     let log = log.rfind("\n$ ").map_or(&*log, |start| &log[start..]);
-    let mut said = BTreeMap::from([("log", log.to_owned())]);
+    let mut texts = BTreeMap::from([("log", log.to_owned())]);
     if task == "test" {
         let failed = scenarios.iter().filter_map(|scenario| scenario.detail.clone());
-        said.insert("scenarios", failed.collect::<Vec<_>>().join("\n"));
+        texts.insert("scenarios", failed.collect::<Vec<_>>().join("\n"));
     }
     let case = diagnose::Case {
         task,
         role: known.settings.stack.role(task),
         error: &text,
-        said,
+        texts,
     };
     let explanation = diagnose::explain(&case, known).unwrap_or_default();
     text.push_str(&explanation);
     let only = if task == "test" {
         let failed = scenarios
             .iter()
-            .filter(|scenario| matches!(scenario.outcome, Outcome::Failed));
+            .filter(|scenario| scenario.outcome == TestOutcome::Failed);
         failed.map(|scenario| format!(" {}", scenario.id)).collect()
     } else {
         format!(" --only {task}")
     };
-    let place = known.settings.place_arguments();
-    text = format!("{text}\n  just that again: cargo xtask e2e {place}{only}");
+    let provider = known.settings.provider.arguments();
+    text = format!("{text}\n  repeat only this: cargo xtask e2e {provider}{only}");
     Failure {
         task: task.to_owned(),
         text,
     }
 }
 
-impl Kind {
-    /// As reports name it.
+impl TaskKind {
+    /// Name in reports.
     fn word(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",

@@ -1,26 +1,23 @@
-//! What a person sees while a run goes on: a live table on a terminal, plain timestamped lines elsewhere.
+//! Progress of a run on stderr: a live table on a terminal, plain timestamped lines elsewhere.
 
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
+use ::report::Test;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use taskgraph::{Event, Graph, Outcome, What};
 
-use super::{
-    execute::{BEGUN, Scenario, word},
-    plan::Work,
-    settings::Settings,
-};
+use super::{execute::STARTED, plan::Work, settings::Settings};
 
 use subprocess::tell;
 
-/// Prints a run on stderr.
+/// Prints the progress of a run.
 pub(super) struct Screen {
     names: Vec<String>,
     width: usize,
     started: BTreeMap<usize, Duration>,
-    /// A line for each running task; nothing where there is no terminal.
+    /// A line for each running task; `None` without a terminal.
     live: Option<Live>,
-    colour: bool,
+    color: bool,
 }
 
 struct Live {
@@ -29,7 +26,7 @@ struct Live {
 }
 
 impl Screen {
-    pub(super) fn new(graph: &Graph<Work>, settings: &Settings, why: &str) -> Self {
+    pub(super) fn new(graph: &Graph<Work>, settings: &Settings, reason: &str) -> Self {
         let names: Vec<String> = graph.plan().tasks.iter().map(|task| task.name.clone()).collect();
         let width = names.iter().map(String::len).max().unwrap_or(0);
         let terminal = std::io::stderr().is_terminal();
@@ -37,17 +34,19 @@ impl Screen {
             all: MultiProgress::new(),
             running: BTreeMap::new(),
         });
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+        let color = terminal && std::env::var_os("NO_COLOR").is_none();
         tell(format!(
-            "run {} on {}, order {}: {why}",
-            settings.run, settings.provider, settings.order
+            "run {} on {}, order {}: {reason}",
+            settings.run,
+            settings.provider.name(),
+            settings.order
         ));
         Self {
             names,
             width,
             started: BTreeMap::new(),
             live,
-            colour,
+            color,
         }
     }
 
@@ -69,7 +68,6 @@ impl Screen {
         let width = self.width;
         let Some(live) = &mut self.live else { return };
         let bar = live.all.add(ProgressBar::new_spinner());
-        // The template is ours and right; a wrong one would show the crate's own.
         if let Ok(style) = ProgressStyle::with_template("{elapsed:>7}  {prefix} {spinner} {wide_msg}") {
             bar.set_style(style);
         }
@@ -82,8 +80,8 @@ impl Screen {
         if let Some(bar) = self.live.as_ref().and_then(|live| live.running.get(&index)) {
             bar.set_message(line.to_owned());
         }
-        // Of each scenario its end is told, as of each task.
-        if name == "test" && !line.starts_with(BEGUN) {
+        // Scenarios are printed when they finish, like tasks.
+        if name == "test" && !line.starts_with(STARTED) {
             self.line(at, name, line);
         }
     }
@@ -102,22 +100,22 @@ impl Screen {
         let detail = match outcome {
             Outcome::Done { note: Some(note) } => format!(": {note}"),
             Outcome::Skipped { reason } => format!(": {reason}"),
-            // Told once, at the end, by cause.
+            // Printed once at the end, by cause.
             Outcome::NotStarted { .. } => return,
             _ => String::new(),
         };
-        let word = self.coloured(outcome);
+        let word = self.colored(outcome);
         self.line(at, name, &format!("{word}{took}{detail}"));
     }
 
-    fn coloured(&self, outcome: &Outcome) -> String {
+    fn colored(&self, outcome: &Outcome) -> String {
         let word = outcome.word();
         let code = match outcome {
             Outcome::Done { .. } => 32,
             Outcome::Failed { .. } => 31,
             _ => 33,
         };
-        if self.colour {
+        if self.color {
             format!("\u{1b}[{code}m{word}\u{1b}[0m")
         } else {
             word.to_owned()
@@ -128,24 +126,24 @@ impl Screen {
         let width = self.width;
         let line = format!("{:7.1}  {name:width$}  {text}", at.as_secs_f64());
         match &self.live {
-            // A terminal that is gone is no reason to end a run.
+            // A closed terminal does not end a run.
             Some(live) => drop(live.all.println(line)),
             None => tell(line),
         }
     }
 }
 
-/// All scenarios with their times, by name.
-pub(super) fn scenarios(scenarios: &[Scenario]) {
-    let mut sorted: Vec<&Scenario> = scenarios.iter().collect();
+/// Prints all scenarios with their times, by name.
+pub(super) fn scenarios(scenarios: &[Test]) {
+    let mut sorted: Vec<&Test> = scenarios.iter().collect();
     sorted.sort_by(|one, other| one.name.cmp(&other.name));
-    for Scenario {
+    for Test {
         name,
         outcome,
         seconds,
         ..
     } in sorted
     {
-        tell(format!("{:8}{seconds:8.2} s  {name}", word(*outcome)));
+        tell(format!("{:8}{seconds:8.2} s  {name}", outcome.word()));
     }
 }

@@ -1,28 +1,30 @@
-//! What a run is made from: the arguments, the stack file and this machine, resolved once. The plan is made from
-//! it, and the executor reads the same values.
+//! Settings of a run: arguments, stack file and machine, resolved once for the plan and its execution.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::variables::{Place, Sources};
+use super::{
+    provider::Provider,
+    variables::{Runtime, Sources},
+};
 use crate::{
     command::{Command, tag_of},
     ports::Ports,
-    run_folder::{Provider, cluster_name, node_of},
+    run_folder::{cluster_name, node_of},
     stack::Stack,
 };
 
-/// Which edges join the tasks.
+/// Order of the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
-    /// Each task starts when what it needs is there.
+    /// Each task starts as soon as its dependencies are done
     Graph,
-    /// Four phases, one after the other, parallel inside.
+    /// Four phases, parallel inside
     Phased,
-    /// One task after the other.
+    /// One task at a time
     Sequential,
 }
 
@@ -30,13 +32,13 @@ pub(crate) enum Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BuildOn {
-    /// On this machine.
+    /// On this machine
     Host,
-    /// In the builder image.
+    /// In the builder image
     Container,
 }
 
-/// The word of an enum's value on the command line.
+/// Returns an enum value's name on the command line.
 fn argument(value: &impl ValueEnum) -> String {
     value
         .to_possible_value()
@@ -49,46 +51,29 @@ impl fmt::Display for Order {
     }
 }
 
-/// A cluster that is there already, and the registry that its nodes pull from.
-#[derive(Debug, Clone)]
-pub(crate) struct Remote {
-    /// A context of the user's kubeconfig.
-    pub(crate) context: String,
-    /// `HOST/PATH`, without a slash at its end.
-    pub(crate) registry: String,
-}
-
-/// Everything that a run is made from.
+/// Settings of a run.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The run's name: short, legal in names of clusters and files.
+    /// Run id: short, valid in names of clusters and files.
     pub(crate) run: String,
     pub(crate) provider: Provider,
     pub(crate) order: Order,
-    /// Forced by `--build`; else the host, and the builder image where the result does not fit.
+    /// `--build`; without it the host compiles, or the builder image where the images have an older glibc.
     pub(crate) build: Option<BuildOn>,
     pub(crate) stack: Stack,
     pub(crate) workspace: PathBuf,
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
-    /// The run's own folder.
+    /// The run's folder.
     pub(crate) folder: PathBuf,
     pub(crate) ports: Ports,
-    /// The embedded Kubernetes API's program where it is installed; `None` where this workspace has it and builds it.
-    pub(crate) kube_embedded: Option<PathBuf>,
-    /// Where the embedded Kubernetes API listens.
-    pub(crate) api_port: u16,
     /// Base image of each service, from its Dockerfile.
     pub(crate) bases: BTreeMap<String, String>,
-    /// Where the stack goes on the provider `cluster`.
-    pub(crate) remote: Option<Remote>,
-    /// Kind's node image, if not the one that kind's release pins.
-    pub(crate) node_image: Option<String>,
-    /// Which scenarios: all if empty.
+    /// Filters of scenarios; all scenarios if empty.
     pub(crate) filters: Vec<String>,
     pub(crate) shard: Option<String>,
     pub(crate) jobs: Option<usize>,
-    /// The program that `control` calls in the tests go to.
+    /// Program of the `control` commands that the tests call.
     pub(crate) own_program: PathBuf,
 }
 
@@ -97,23 +82,12 @@ impl Settings {
         &self.stack.stack.namespace
     }
 
-    /// The arguments that put another run where this one is.
-    pub(crate) fn place_arguments(&self) -> String {
-        let provider = format!("--provider {}", self.provider);
-        match &self.remote {
-            Some(Remote { context, registry }) => {
-                format!("{provider} --context {context} --registry {registry}")
-            }
-            None => provider,
-        }
-    }
-
-    /// The cluster of this run, and the podman network that it alone is in.
+    /// Name of the run's kind cluster and of its podman network.
     pub(crate) fn cluster(&self) -> String {
         cluster_name(&self.stack.stack.name, &self.run)
     }
 
-    /// The container that is the cluster's only node.
+    /// Container of the cluster's only node.
     pub(crate) fn node(&self) -> String {
         node_of(&self.cluster())
     }
@@ -126,31 +100,28 @@ impl Settings {
         self.folder.join("stack.json")
     }
 
-    /// Where compiled programs are put, so that a build meanwhile changes nothing in this run.
+    /// Path of a compiled program, a copy that later builds do not change.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.folder.join("programs").join(name)
     }
 
-    /// A rendered manifest.
+    /// Path of a rendered manifest.
     pub(crate) fn rendered(&self, name: &str) -> PathBuf {
         self.folder.join("manifests").join(format!("{name}.yaml"))
     }
 
-    /// A service's rendered configuration where there are no pods.
+    /// Path of a service's rendered configuration on the provider `local`.
     pub(crate) fn config(&self, service: &str) -> PathBuf {
         self.folder.join("config").join(format!("{service}.toml"))
     }
 
-    /// The image of a service, or of a component in a registry of ours, with its tag still open.
+    /// Image that the run builds for a service, or pushes for a component, with a placeholder as its tag.
     pub(crate) fn image(&self, name: &str) -> String {
-        let host = self
-            .remote
-            .as_ref()
-            .map_or("localhost", |remote| remote.registry.as_str());
-        format!("{host}/{}-{name}:{}", self.stack.stack.name, tag_of(name))
+        let (prefix, stack) = (self.provider.image_prefix(), &self.stack.stack.name);
+        format!("{prefix}/{stack}-{name}:{}", tag_of(name))
     }
 
-    /// `kubectl` on this run's cluster.
+    /// `kubectl` with the run's kubeconfig.
     pub(crate) fn kubectl(&self) -> Command {
         Command::new("kubectl")
             .args(["--kubeconfig"])
@@ -162,35 +133,32 @@ impl Settings {
         self.kubectl().args(["--namespace", self.namespace()])
     }
 
-    /// `http://127.0.0.1:PORT` of a service's port.
+    /// Returns `http://127.0.0.1:PORT` of a service's port.
     pub(crate) fn url(&self, service: &str, port: &str) -> Option<String> {
         let port = self.ports.get(service)?.get(port)?;
         Some(format!("http://127.0.0.1:{}", port.host))
     }
 
-    /// What templates are rendered from, once each service has its version (`tags`).
+    /// Returns the sources of the templates; `tags` are the known versions.
     pub(crate) fn sources(&self, tags: &BTreeMap<String, String>) -> Sources<'_> {
         let stack = &self.stack;
         let tag = |service: &str| tags.get(service).cloned().unwrap_or_else(|| tag_of(service));
-        let service = |name: &String| (name.clone(), self.image(name).replace(&tag_of(name), &tag(name)));
-        let component = stack.components.iter().map(|(name, entry)| match self.remote {
-            Some(_) => service(name.get_ref()),
-            None => (name.get_ref().clone(), entry.image.clone()),
+        let own = |name: &String| (name.clone(), self.image(name).replace(&tag_of(name), &tag(name)));
+        let components = stack.components.iter().map(|(name, entry)| match self.provider {
+            Provider::Cluster(_) => own(name.get_ref()),
+            Provider::Kind(_) | Provider::Local(_) => (name.get_ref().clone(), entry.image.clone()),
         });
-        let services = stack.services.keys().map(|name| service(name.get_ref()));
+        let services = stack.services.keys().map(|name| own(name.get_ref()));
         Sources {
             stack,
             namespace: self.namespace(),
             ports: &self.ports,
-            place: match self.provider {
-                Provider::Kind | Provider::Cluster => Place::Pods,
-                Provider::Local => Place::Processes { folder: &self.folder },
+            runtime: match self.provider {
+                Provider::Kind(_) | Provider::Cluster(_) => Runtime::Pods,
+                Provider::Local(_) => Runtime::Processes { folder: &self.folder },
             },
-            images: component.chain(services).collect(),
-            pull_policy: match self.remote {
-                Some(_) => "IfNotPresent",
-                None => "Never",
-            },
+            images: components.chain(services).collect(),
+            pull_policy: self.provider.pull_policy(),
             versions: stack
                 .services
                 .keys()
@@ -203,10 +171,14 @@ impl Settings {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::ports::Assigned;
+    use crate::{
+        e2e::provider::{Cluster, Kind, Local},
+        ports::Assigned,
+        run_folder,
+    };
 
-    /// Settings of the project's own stack with ports of their own, without a look at this machine.
-    pub(crate) fn settings(provider: Provider, order: Order) -> Settings {
+    /// Returns settings of the project's own stack, independent of this machine.
+    pub(crate) fn settings(provider: run_folder::Provider, order: Order) -> Settings {
         let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
         let stack = crate::stack::read(&workspace.join("deploy/stack.toml")).unwrap();
         let mut ports = Ports::new();
@@ -224,7 +196,19 @@ pub(crate) mod testing {
         let base = "registry.access.redhat.com/ubi9/ubi-minimal:latest";
         Settings {
             run: "run".to_owned(),
-            provider,
+            provider: match provider {
+                run_folder::Provider::Kind => Provider::Kind(Kind {
+                    node_image: Some("docker.io/kindest/node:v1.33".to_owned()),
+                }),
+                run_folder::Provider::Local => Provider::Local(Local {
+                    kube_embedded: None,
+                    api_port: 16443,
+                }),
+                run_folder::Provider::Cluster => Provider::Cluster(Cluster {
+                    context: "shared".to_owned(),
+                    registry: "registry.example.com/team".to_owned(),
+                }),
+            },
             order,
             build: None,
             bases: stack
@@ -236,13 +220,6 @@ pub(crate) mod testing {
             target: PathBuf::from("/target"),
             folder: PathBuf::from("/target/e2e/run"),
             ports,
-            kube_embedded: None,
-            api_port: 16443,
-            remote: (provider == Provider::Cluster).then(|| Remote {
-                context: "shared".to_owned(),
-                registry: "registry.example.com/team".to_owned(),
-            }),
-            node_image: Some("docker.io/kindest/node:v1.33".to_owned()),
             filters: Vec::new(),
             shard: None,
             jobs: None,

@@ -1,4 +1,4 @@
-//! From arguments to settings: what is looked up on this machine before the plan is made.
+//! From arguments to settings: ports, base images and programs are resolved on this machine before the plan is made.
 
 use std::{
     collections::BTreeMap,
@@ -13,60 +13,65 @@ use taskgraph::Interrupt;
 use super::{
     Options,
     plan::KUBE_EMBEDDED,
-    settings::{Remote, Settings},
+    provider::{Cluster, Kind, Local, Provider},
+    settings::Settings,
 };
 use crate::{
     doctor,
     ports::{self, Reserved},
-    run_folder::{self, Provider, RunFolder, State},
+    run_folder::{self, RunFolder, State},
     stack::{Stack, shown},
 };
 use subprocess::tell;
 
-/// Where the stack runs, and why there.
+/// The selected provider, and the reason.
 pub(super) struct Choice {
-    pub(super) provider: Provider,
-    pub(super) why: String,
+    pub(super) provider: run_folder::Provider,
+    pub(super) reason: String,
 }
 
-/// The provider that was asked for, else the best that works here.
+/// Returns the requested provider, or else the best one that works on this machine.
 pub(super) fn provider(options: &Options) -> Choice {
     if let Some(provider) = options.provider {
         return Choice {
             provider,
-            why: "as asked for".to_owned(),
+            reason: "as requested".to_owned(),
         };
     }
-    let kind = doctor::provider_support(Provider::Kind, options.node_image.as_deref());
+    let kind = doctor::provider_support(run_folder::Provider::Kind, options.node_image.as_deref());
     if kind.works() {
         return Choice {
-            provider: Provider::Kind,
-            why: "podman, kind, kubectl and a node image are here".to_owned(),
+            provider: run_folder::Provider::Kind,
+            reason: "podman, kind, kubectl and a node image are available".to_owned(),
         };
     }
     Choice {
-        provider: Provider::Local,
-        why: format!("kind can't run here: {}", kind.why_not()),
+        provider: run_folder::Provider::Local,
+        reason: format!("kind cannot run on this machine: {}", kind.why_not()),
     }
 }
 
-/// Settings for printing a plan: nothing is made, and the run's name is a placeholder.
-pub(super) fn preview(options: &Options, stack: Stack, provider: Provider) -> anyhow::Result<Settings> {
+/// Returns settings for printing a plan; nothing is created, and the run's name is a placeholder.
+pub(super) fn preview(
+    options: &Options,
+    stack: Stack,
+    provider: run_folder::Provider,
+) -> anyhow::Result<Settings> {
     let folder = run_folder::runs().join("RUN");
     let (ports, _) = new_ports(&stack)?;
     settings(options, stack, provider, "RUN", &folder, ports)
 }
 
-/// Settings of a run with its folder: a new one, or with `--keep` the one that was kept before.
+/// Returns settings of a run with its folder: a new run, or with `--keep` the run that was kept before.
 pub(super) fn real(
     options: &Options,
     stack: Stack,
-    provider: Provider,
+    provider: run_folder::Provider,
 ) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
         tell(format!(
-            "run {} stands: only what changed is renewed",
+            "run {} is kept: only changes are built and deployed",
             folder.run()
         ));
         let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
@@ -78,20 +83,24 @@ pub(super) fn real(
         provider,
         &stack.stack.name,
     )?;
-    if let Some(Remote { context, .. }) = remote(options, provider) {
-        folder.set_cluster(format!("{context}/{}", own_namespace(&stack, folder.run())))?;
-    }
     let (ports, reserved) = new_ports(&stack)?;
     std::fs::write(folder.path().join(PORTS), serde_json::to_vec_pretty(&ports)?)?;
     let settings = settings(options, stack, provider, folder.run(), folder.path(), ports)?;
+    if let Provider::Cluster(Cluster { context, .. }) = &settings.provider {
+        folder.set_cluster(format!("{context}/{}", settings.namespace()))?;
+    }
     Ok((folder, settings, reserved))
 }
 
-/// Where a run's ports are written, for the next round on it.
+/// File of a run's ports, for its next round.
 const PORTS: &str = "ports.json";
 
-/// The youngest run that was kept of this stack, if its ports are still those of the stack.
-fn kept_run(options: &Options, stack: &Stack, provider: Provider) -> Option<(RunFolder, ports::Kept)> {
+/// Returns the newest kept run of this stack, if its ports are still those of the stack.
+fn kept_run(
+    options: &Options,
+    stack: &Stack,
+    provider: run_folder::Provider,
+) -> Option<(RunFolder, ports::Kept)> {
     let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
     let is_ours = |folder: &RunFolder| {
         let owner = folder.owner();
@@ -112,12 +121,12 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
         instead,
     } in taken
     {
-        let who = doctor::listener::who(declared)
+        let listener = doctor::listener::who(declared)
             .filter(|_| why == ports::Unusable::InUse)
-            .map(|who| format!(" by {who}"))
+            .map(|listener| format!(" by {listener}"))
             .unwrap_or_default();
         tell(format!(
-            "port {declared} of 127.0.0.1 ({name}) {why}{who}: {instead} is taken instead"
+            "port {declared} ({name}) {why}{listener}; using port {instead}"
         ));
     }
     let api_port = reserved.any(&locks)?;
@@ -126,24 +135,42 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
 
 fn settings(
     options: &Options,
-    stack: Stack,
-    provider: Provider,
+    mut stack: Stack,
+    provider: run_folder::Provider,
     run: &str,
     folder: &Path,
     ports: ports::Kept,
 ) -> anyhow::Result<Settings> {
     let ports::Kept { ports, api_port } = ports;
+    let provider = match provider {
+        run_folder::Provider::Kind => Provider::Kind(Kind {
+            node_image: options.node_image.clone(),
+        }),
+        run_folder::Provider::Local => Provider::Local(Local {
+            kube_embedded: kube_embedded(&run_folder::workspace())?,
+            api_port,
+        }),
+        run_folder::Provider::Cluster => {
+            // Each run has a namespace of its own in a cluster that others use too.
+            stack.stack.namespace = format!("{}-{run}", stack.stack.namespace).to_lowercase();
+            let required = "is required by --provider cluster";
+            let context = options.context.clone();
+            let registry = options.registry.as_ref();
+            Provider::Cluster(Cluster {
+                context: context.with_context(|| format!("--context {required}"))?,
+                registry: registry
+                    .with_context(|| format!("--registry {required}"))?
+                    .trim_end_matches('/')
+                    .to_owned(),
+            })
+        }
+    };
     let mut bases = BTreeMap::new();
     for (name, service) in &stack.services {
         let dockerfile = stack.path(&service.dockerfile);
         if let Some(base) = base_image(&dockerfile)? {
             bases.insert(name.get_ref().clone(), base);
         }
-    }
-    let remote = remote(options, provider);
-    let mut stack = stack;
-    if remote.is_some() {
-        stack.stack.namespace = own_namespace(&stack, run);
     }
     Ok(Settings {
         run: run.to_owned(),
@@ -154,11 +181,7 @@ fn settings(
         target: run_folder::target(),
         folder: folder.to_path_buf(),
         ports,
-        kube_embedded: kube_embedded(&run_folder::workspace())?,
-        api_port,
         bases,
-        remote,
-        node_image: options.node_image.clone(),
         filters: options.filters.clone(),
         shard: options.shard.clone(),
         jobs: options.jobs,
@@ -167,35 +190,26 @@ fn settings(
     })
 }
 
-fn remote(options: &Options, provider: Provider) -> Option<Remote> {
-    let context = options.context.clone()?;
-    let registry = options.registry.as_ref()?.trim_end_matches('/').to_owned();
-    (provider == Provider::Cluster).then_some(Remote { context, registry })
-}
-
-/// In a cluster that others use too each run has a namespace of its own.
-fn own_namespace(stack: &Stack, run: &str) -> String {
-    format!("{}-{run}", stack.stack.namespace).to_lowercase()
-}
-
-/// The installed program of the embedded Kubernetes API, for a workspace that can't build it: `$KUBE_EMBEDDED_BIN`,
-/// else the one beside this program or in PATH. One that is nowhere is told by the preflight.
+/// Returns the installed program of the embedded Kubernetes API, for a workspace that cannot build it:
+/// `$KUBE_EMBEDDED_BIN`, or else the one beside this program or in PATH. The preflight reports a missing one.
 fn kube_embedded(workspace: &Path) -> anyhow::Result<Option<PathBuf>> {
     if is_member(workspace, KUBE_EMBEDDED)? {
         return Ok(None);
     }
-    let told = std::env::var_os("KUBE_EMBEDDED_BIN").map(PathBuf::from);
+    let configured = std::env::var_os("KUBE_EMBEDDED_BIN").map(PathBuf::from);
     let beside = || {
         std::env::current_exe()
             .ok()
             .map(|own| own.with_file_name(KUBE_EMBEDDED))
             .filter(|path| path.is_file())
     };
-    let found = told.or_else(beside).or_else(|| which::which(KUBE_EMBEDDED).ok());
+    let found = configured
+        .or_else(beside)
+        .or_else(|| which::which(KUBE_EMBEDDED).ok());
     Ok(Some(found.unwrap_or_else(|| PathBuf::from(KUBE_EMBEDDED))))
 }
 
-/// Whether a package is one of the workspace's own: the lock file gives every other a source.
+/// Whether a package belongs to the workspace: in the lock file all others have a source.
 fn is_member(workspace: &Path, package: &str) -> anyhow::Result<bool> {
     #[derive(serde::Deserialize)]
     struct Lock {
@@ -208,20 +222,20 @@ fn is_member(workspace: &Path, package: &str) -> anyhow::Result<bool> {
         source: Option<String>,
     }
     let file = workspace.join("Cargo.lock");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("can't read {}", shown(&file)))?;
-    let lock: Lock = toml::from_str(&text).with_context(|| format!("{} is no lock file", shown(&file)))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", shown(&file)))?;
+    let lock: Lock = toml::from_str(&text).with_context(|| format!("invalid lock file {}", shown(&file)))?;
     Ok(lock
         .package
         .iter()
         .any(|known| known.name == package && known.source.is_none()))
 }
 
-/// The image that a Dockerfile's last stage begins with, if only by other stages.
+/// Returns the base image of a Dockerfile's last stage, possibly through other stages.
 fn base_image(dockerfile: &Path) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(dockerfile)
-        .with_context(|| format!("can't read {}", dockerfile.display()))?;
+        .with_context(|| format!("cannot read {}", dockerfile.display()))?;
     let images = dockerfile::images(&dockerfile::parse(&text), &BTreeMap::new());
-    // From the last stage down to the one that begins with an image.
+    // From the last stage to the one that starts from an image.
     let mut stage = images.stages.len().checked_sub(1);
     while let Some(index) = stage {
         match images.stages.get(index).map(|stage| stage.base) {
@@ -237,7 +251,7 @@ fn base_image(dockerfile: &Path) -> anyhow::Result<Option<String>> {
     Ok(from.and_then(|from| from.expanded.clone()))
 }
 
-/// Renders every template once, so that a wrong name in one is found before anything starts.
+/// Renders every template once, so that an error in one is found before anything starts.
 pub(super) fn try_templates(settings: &Settings) -> anyhow::Result<()> {
     let sources = settings.sources(&BTreeMap::new());
     let mut errors = Vec::new();
@@ -249,8 +263,8 @@ pub(super) fn try_templates(settings: &Settings) -> anyhow::Result<()> {
         }
         Err(error) => errors.push(error),
     }
-    if errors.is_empty() && settings.remote.is_some() {
-        errors.extend(super::shared_cluster::refusals(settings)?);
+    if let (true, Provider::Cluster(_)) = (errors.is_empty(), &settings.provider) {
+        errors.extend(super::shared_cluster::rejections(settings)?);
     }
     if errors.is_empty() {
         return Ok(());
@@ -259,33 +273,36 @@ pub(super) fn try_templates(settings: &Settings) -> anyhow::Result<()> {
     anyhow::bail!(texts.join("\n"))
 }
 
-/// Ctrl-C once: cancel and tidy up. Twice: leave now, saying what stays.
+/// Installs the handler of Ctrl-C: the first one cancels and cleans up, the second one exits at once and lists what
+/// remains.
 pub(super) fn on_signals(
     interrupt: &Interrupt,
     folder: &RunFolder,
     settings: &Settings,
 ) -> anyhow::Result<()> {
     let (interrupt, folder) = (interrupt.clone(), folder.clone());
-    let cluster = (settings.provider == Provider::Kind).then(|| settings.cluster());
+    let cluster = match settings.provider {
+        Provider::Kind(_) => Some(settings.cluster()),
+        Provider::Local(_) | Provider::Cluster(_) => None,
+    };
     let count = AtomicUsize::new(0);
     ctrlc::set_handler(move || {
         if count.fetch_add(1, Ordering::SeqCst) == 0 {
-            tell("interrupted: tidying up (again to leave at once)");
+            tell("interrupted: cleaning up (Ctrl-C again to exit at once)");
             interrupt.cancel("Ctrl-C");
             return;
         }
-        tell("left at once; `cargo xtask gc` removes what stays:");
-        for line in what_stays(&folder, cluster.as_deref()) {
+        tell("exited without cleanup; `cargo xtask gc` removes the rest:");
+        for line in remains(&folder, cluster.as_deref()) {
             tell(format!("  {line}"));
         }
-        // The point of the second Ctrl-C is not to wait for anything.
         std::process::exit(130);
     })
-    .context("can't watch for Ctrl-C")
+    .context("cannot install the handler of Ctrl-C")
 }
 
-/// What a run that ends now leaves, a line each. Asks no other program: it may be one that hangs.
-fn what_stays(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
+/// Returns what remains of a run that exits now, one line each. Runs no other program, since it may hang.
+fn remains(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
     let mut lines = vec![format!("folder {}", folder.path().display())];
     for entry in std::fs::read_dir(folder.processes())
         .into_iter()
@@ -304,7 +321,7 @@ fn what_stays(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
     }
     if let Some(cluster) = cluster {
         lines.push(format!(
-            "kind cluster {cluster} and its podman network, as far as they were made"
+            "kind cluster {cluster} and its podman network, if they exist"
         ));
     }
     lines
@@ -315,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_base_is_the_image_behind_the_last_stage() {
+    fn finds_the_base_image_of_the_last_stage() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("Dockerfile");
         let base = |text: &str| {

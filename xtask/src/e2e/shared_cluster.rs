@@ -1,4 +1,4 @@
-//! What a run may make in a cluster that others use too: a namespace of its own, and what bears its name.
+//! Rules for a run in a shared cluster: it creates its own namespace, and objects that are named after it.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +10,35 @@ use crate::{labels, yaml::Object};
 
 const CRD: &str = "CustomResourceDefinition";
 
-/// What in the manifests would reach beyond the run: each an error that says what to write instead.
-pub(crate) fn refusals(settings: &Settings) -> anyhow::Result<Vec<anyhow::Error>> {
+/// Returns an error for each object of the manifests that would affect others.
+pub(crate) fn rejections(settings: &Settings) -> anyhow::Result<Vec<anyhow::Error>> {
     let sources = settings.sources(&BTreeMap::new());
     let variables = sources.manifest_variables()?;
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for (entry, path) in settings.stack.manifests() {
         let objects = sources.manifest(entry, &variables)?;
-        refused.extend(
+        rejected.extend(
             objects
                 .iter()
-                .filter_map(|object| refusal(object, settings.namespace()))
-                .map(|why| anyhow!("{}: {why}", crate::stack::shown(&path))),
+                .filter_map(|object| rejection(object, settings.namespace()))
+                .map(|reason| anyhow!("{}: {reason}", crate::stack::shown(&path))),
         );
     }
-    Ok(refused)
+    Ok(rejected)
 }
 
-fn refusal(object: &Object, namespace: &str) -> Option<String> {
+fn rejection(object: &Object, namespace: &str) -> Option<String> {
     let reference = object.reference();
     match namespace_of(object) {
         _ if object.kind() == CRD => None,
         Some(own) if own == namespace => None,
         Some(other) => Some(format!(
-            "{reference} goes into the namespace {other}, which is not this run's: write {{{{ namespace }}}}"
+            "{reference} is in the namespace {other}, which the run does not own; use {{{{ namespace }}}}"
         )),
         None if object.name().contains(namespace) => None,
         None => Some(format!(
-            "{reference} has no namespace, and its name would be shared with other runs in the cluster: put \
-             {{{{ namespace }}}} into one of both"
+            "{reference} has no namespace, and its name may collide with other runs; add {{{{ namespace }}}} to its name, \
+             or as its namespace"
         )),
     }
 }
@@ -47,13 +47,13 @@ fn namespace_of(object: &Object) -> Option<&str> {
     object.0.pointer("/metadata/namespace").and_then(Value::as_str)
 }
 
-/// Whether an object is the cluster's and not a namespace's; definitions of kinds are told apart.
+/// Whether an object is cluster-scoped; CRDs are handled separately.
 pub(crate) fn is_cluster_scoped(object: &Object) -> bool {
     namespace_of(object).is_none() && object.kind() != CRD
 }
 
-/// The object as it goes into the cluster: what is outside of the namespace is labelled, and Services take no port of
-/// the nodes, since those are shared and the run comes by port-forward.
+/// Returns an object as it is applied: cluster-scoped objects are labeled, and Services have no node port, since nodes
+/// are shared and the run uses port-forward.
 pub(crate) fn adapted(settings: &Settings, mut object: Object) -> Object {
     if namespace_of(&object).is_none() {
         let labels = labels::labels(&settings.stack.stack.name, &settings.run);
@@ -80,30 +80,30 @@ mod tests {
     };
 
     #[test]
-    fn the_projects_own_stack_stays_within_its_namespace() {
+    fn own_stack_stays_within_its_namespace() {
         let mut settings = testing::settings(Provider::Cluster, Order::Graph);
         settings.stack.stack.namespace = "kubernaut-system-run".to_owned();
-        let refused = refusals(&settings).unwrap();
-        assert!(refused.is_empty(), "{refused:?}");
+        let rejected = rejections(&settings).unwrap();
+        assert!(rejected.is_empty(), "{rejected:?}");
     }
 
     #[test]
-    fn what_would_reach_others_is_refused_with_what_to_write() {
-        let refused = |object: Value| refusal(&Object(object), "shop-run");
+    fn rejects_objects_that_would_affect_others() {
+        let rejected = |object: Value| rejection(&Object(object), "shop-run");
         let role = |name: &str| json!({"kind": "ClusterRole", "metadata": {"name": name}});
-        assert_eq!(refused(role("shop-run-orders")), None);
-        let shared = refused(role("orders")).unwrap();
+        assert_eq!(rejected(role("shop-run-orders")), None);
+        let shared = rejected(role("orders")).unwrap();
         assert!(shared.contains("clusterrole/orders has no namespace"), "{shared}");
         let elsewhere = json!({"kind": "Secret", "metadata": {"name": "a", "namespace": "kube-system"}});
-        let elsewhere = refused(elsewhere).unwrap();
+        let elsewhere = rejected(elsewhere).unwrap();
         assert!(
-            elsewhere.contains("secret/a goes into the namespace kube-system"),
+            elsewhere.contains("secret/a is in the namespace kube-system"),
             "{elsewhere}"
         );
     }
 
     #[test]
-    fn a_service_takes_no_port_of_the_nodes_and_cluster_wide_objects_say_whose_they_are() {
+    fn removes_node_ports_and_labels_cluster_scoped_objects() {
         let settings = testing::settings(Provider::Cluster, Order::Graph);
         let service = json!({"kind": "Service", "metadata": {"name": "a", "namespace": "n"},
             "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}});

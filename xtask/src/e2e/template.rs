@@ -1,4 +1,4 @@
-//! Templates with strict variables: an unknown one is an error that names file, line and what there is.
+//! Templates with strict variables: an unknown variable is an error with file, line and the known names.
 
 use std::{fs, path::Path};
 
@@ -11,16 +11,16 @@ use crate::stack::shown;
 /// Renders a file.
 pub(crate) fn render_file(path: &Path, variables: &Value) -> anyhow::Result<String> {
     let text =
-        fs::read_to_string(path).with_context(|| format!("can't read the template {}", shown(path)))?;
+        fs::read_to_string(path).with_context(|| format!("cannot read the template {}", shown(path)))?;
     render(&shown(path), &text, variables)
 }
 
-/// Renders a text; `name` is what messages call it.
+/// Renders a text; `name` identifies it in errors.
 pub(crate) fn render(name: &str, text: &str, variables: &Value) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
-    // Escaping is the templates' business (`| tojson`): YAML and TOML are neither HTML nor JSON.
+    // Templates escape by `| tojson`: YAML and TOML are neither HTML nor JSON.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     let rendered = environment.render_named_str(name, text, Serde(variables));
     rendered.or_else(|error| {
@@ -36,13 +36,13 @@ pub(crate) fn render(name: &str, text: &str, variables: &Value) -> anyhow::Resul
             .trim();
         if error.kind() == ErrorKind::UndefinedError {
             let known = known_names(variables).join(", ");
-            bail!("{name}:{line}: {what}\n  in: {source}\n  there are: {known}");
+            bail!("{name}:{line}: {what}\n  in: {source}\n  known names: {known}");
         }
         bail!("{name}:{line}: {what}\n  in: {source}")
     })
 }
 
-/// Every name that a template may write, dotted: `ports.gateway.api.host`.
+/// Returns the names that templates can use, such as `ports.gateway.api.host`.
 fn known_names(variables: &Value) -> Vec<String> {
     let mut names = Vec::new();
     collect(variables, String::new(), &mut names);
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_an_error_with_file_line_and_the_known_ones() {
+    fn unknown_name_is_an_error_with_file_line_and_known_names() {
         let variables =
             json!({"namespace": "n", "ports": {"gateway": {"api": {"host": 1}}}, "urls": {"a-b": "x"}});
         let text = "one\nport: {{ ports.gatway.api.host }}\n";
@@ -81,19 +81,19 @@ mod tests {
         assert!(error.starts_with("deploy/x.yaml:2: undefined value"), "{error}");
         assert!(error.contains("in: port: {{ ports.gatway.api.host }}"), "{error}");
         assert!(
-            error.contains("there are: namespace, ports.gateway.api.host, urls['a-b']"),
+            error.contains("known names: namespace, ports.gateway.api.host, urls['a-b']"),
             "{error}"
         );
     }
 
     #[test]
-    fn broken_syntax_has_its_line() {
+    fn syntax_error_has_its_line() {
         let error = render("x", "a\nb\n{% if %}", &json!({})).unwrap_err().to_string();
         assert!(error.starts_with("x:3: syntax error"), "{error}");
     }
 
     #[test]
-    fn text_is_not_escaped_and_keeps_its_last_newline() {
+    fn does_not_escape_and_keeps_the_final_newline() {
         assert_eq!(
             render("x.html", "{{ a }}\n", &json!({"a": "<&>"})).unwrap(),
             "<&>\n"

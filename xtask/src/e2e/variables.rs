@@ -1,4 +1,4 @@
-//! The variables of the templates: one set of names for every provider, with each provider's values.
+//! Template variables: the same names on every provider.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,36 +11,36 @@ use crate::{
     yaml::{self, Object},
 };
 
-/// Where the programs run, as far as configuration files notice.
+/// How the programs run, as far as configuration files depend on it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Runtime<'a> {
     /// In pods of a cluster.
     Pods,
-    /// As processes of this machine, with their files in the run's folder.
+    /// As processes of this machine, with files in the run's folder.
     Processes { folder: &'a Path },
 }
 
-/// What the variables are made from.
+/// Sources of the variables.
 pub(crate) struct Sources<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) namespace: &'a str,
     pub(crate) ports: &'a Ports,
-    pub(crate) place: Place<'a>,
+    pub(crate) runtime: Runtime<'a>,
     /// Image of each service and component.
     pub(crate) images: BTreeMap<String, String>,
-    /// Whether nodes may fetch images themselves, in Kubernetes' word.
+    /// Kubernetes' `imagePullPolicy`.
     pub(crate) pull_policy: &'static str,
-    /// Version of each service: the content hash of what runs.
+    /// Version of each service: a content hash.
     pub(crate) versions: BTreeMap<String, String>,
 }
 
-/// The name of the Secret object with the run's secrets.
+/// Returns the name of the Secret with the run's secrets.
 pub(crate) fn secret_name(stack: &Stack) -> String {
     format!("{}-secrets", stack.stack.name)
 }
 
 impl Sources<'_> {
-    /// Variables of the configuration files, and of the manifests except `checksums`.
+    /// Returns the variables of the configuration files, which are those of the manifests without `checksums`.
     pub(crate) fn variables(&self) -> anyhow::Result<Value> {
         let stack = self.stack;
         let mut variables = json!({
@@ -51,17 +51,17 @@ impl Sources<'_> {
             "versions": self.versions,
             "ports": self.ports,
             "listen": self.listen(),
-            "secrets_dir": self.per_service(|name| match self.place {
-                Place::Pods => format!("/run/secrets/{name}"),
-                Place::Processes { folder } => folder.join("secrets").display().to_string(),
+            "secrets_dir": self.per_service(|name| match self.runtime {
+                Runtime::Pods => format!("/run/secrets/{name}"),
+                Runtime::Processes { folder } => folder.join("secrets").display().to_string(),
             }),
-            "data": self.per_service(|name| match self.place {
-                Place::Pods => format!("/var/lib/{name}"),
-                Place::Processes { folder } => folder.join("data").join(name).display().to_string(),
+            "data": self.per_service(|name| match self.runtime {
+                Runtime::Pods => format!("/var/lib/{name}"),
+                Runtime::Processes { folder } => folder.join("data").join(name).display().to_string(),
             }),
-            "kubeconfig": match self.place {
-                Place::Pods => String::new(),
-                Place::Processes { folder } => folder.join("kubeconfig").display().to_string(),
+            "kubeconfig": match self.runtime {
+                Runtime::Pods => String::new(),
+                Runtime::Processes { folder } => folder.join("kubeconfig").display().to_string(),
             },
             "probes": stack.components.iter()
                 .map(|(name, component)| (name.get_ref().clone(), json!(component.probe)))
@@ -72,8 +72,8 @@ impl Sources<'_> {
         Ok(variables)
     }
 
-    /// Variables of the manifests: those of the configuration files and `checksums.SERVICE`, which changes when
-    /// the service's configuration does, so that its pods are replaced.
+    /// Returns the variables of the manifests: those of the configuration files and `checksums.SERVICE`, which replaces
+    /// the pods when the service's configuration changes.
     pub(crate) fn manifest_variables(&self) -> anyhow::Result<Value> {
         let mut variables = self.variables()?;
         let mut checksums = serde_json::Map::new();
@@ -88,26 +88,26 @@ impl Sources<'_> {
         Ok(variables)
     }
 
-    /// A service's rendered configuration.
+    /// Returns a service's rendered configuration.
     pub(crate) fn config(&self, service: &str, variables: &Value) -> anyhow::Result<String> {
         let Some(entry) = self.stack.services.get(service) else {
-            anyhow::bail!("there is no service {service}");
+            anyhow::bail!("unknown service {service}");
         };
         let path = self.stack.path(&entry.config);
         let text = template::render_file(&path, variables)?;
         toml::from_str::<toml::Table>(&text).map_err(|error| {
             anyhow::anyhow!(
-                "{} is not TOML once it is rendered: {error}",
+                "{}: invalid TOML after rendering: {error}",
                 crate::stack::shown(&path)
             )
         })?;
         Ok(text)
     }
 
-    /// The rendered objects of an entry's manifest.
+    /// Returns the rendered objects of an entry's manifest.
     pub(crate) fn manifest(&self, entry: &str, variables: &Value) -> anyhow::Result<Vec<Object>> {
         let Some((_, path)) = self.stack.manifests().find(|(name, _)| *name == entry) else {
-            anyhow::bail!("there is no entry {entry}");
+            anyhow::bail!("unknown entry {entry}");
         };
         let text = template::render_file(&path, variables)?;
         yaml::objects(&crate::stack::shown(&path), &text)
@@ -122,9 +122,9 @@ impl Sources<'_> {
     }
 
     fn listen(&self) -> Value {
-        self.per_port(|_, _, port| match self.place {
-            Place::Pods => format!("0.0.0.0:{}", port.container),
-            Place::Processes { .. } => format!("127.0.0.1:{}", port.host),
+        self.per_port(|_, _, port| match self.runtime {
+            Runtime::Pods => format!("0.0.0.0:{}", port.container),
+            Runtime::Processes { .. } => format!("127.0.0.1:{}", port.host),
         })
     }
 
@@ -139,11 +139,11 @@ impl Sources<'_> {
         Value::Object(self.ports.iter().map(owner).collect())
     }
 
-    /// Where the programs reach each other: in pods by the DNS name of the Service that has the port, in the owner's
-    /// manifest.
+    /// Returns the addresses by which programs reach each other: in pods the DNS name of the Service with the port, from
+    /// the owner's manifest.
     fn addresses(&self, variables: &Value) -> anyhow::Result<Value> {
         let mut services: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-        if let Place::Pods = self.place {
+        if let Runtime::Pods = self.runtime {
             let mut unaddressed = variables.clone();
             unaddressed["address"] = self.per_port(|_, _, _| "unknown:0".to_owned());
             for owner in self.ports.keys() {
@@ -152,9 +152,9 @@ impl Sources<'_> {
                 services.insert(owner.clone(), objects);
             }
         }
-        Ok(self.per_port(|owner, name, port| match self.place {
-            Place::Processes { .. } => format!("127.0.0.1:{}", port.host),
-            Place::Pods => {
+        Ok(self.per_port(|owner, name, port| match self.runtime {
+            Runtime::Processes { .. } => format!("127.0.0.1:{}", port.host),
+            Runtime::Pods => {
                 let of_owner = services.get(owner).into_iter().flatten();
                 let mut with_port =
                     of_owner.filter_map(|service| Some((service.name(), service_port(service, name)?)));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_projects_manifests_and_configurations_render_on_both_providers() {
+    fn own_manifests_and_configurations_render_on_both_providers() {
         for provider in [Provider::Kind, Provider::Local] {
             let settings = testing::settings(provider, Order::Graph);
             let tags = tags();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn in_pods_programs_reach_each_other_by_the_names_of_the_services() {
+    fn pods_use_service_names_as_addresses() {
         let settings = testing::settings(Provider::Kind, Order::Graph);
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn as_processes_they_reach_each_other_on_loopback_with_files_in_the_runs_folder() {
+    fn processes_use_loopback_addresses_and_files_of_the_run() {
         let settings = testing::settings(Provider::Local, Order::Graph);
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn another_configuration_is_another_pod_and_the_same_is_the_same() {
+    fn checksum_changes_with_the_configuration() {
         let checksum = |change: bool| {
             let mut settings = testing::settings(Provider::Kind, Order::Graph);
             if change {

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e watch`: the warm loop on each save.
+//! `cargo xtask e2e watch`: a run on each save.
 
 use std::{
     ffi::OsString,
@@ -18,40 +18,40 @@ use subprocess::{Cancel, Signal};
 
 use subprocess::tell;
 
-/// An editor writes several files for one save, and git many for one checkout: they are over when nothing more comes
-/// for this long.
+/// Time without events after which a change is complete: an editor writes several files for one save, and git many for
+/// one checkout.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// A run that was told to stop tidies up.
+/// Maximum duration of the cleanup of an interrupted run.
 const GRACE: Duration = Duration::from_secs(120);
 
 /// Runs `e2e --keep` with the same arguments, and again whenever a file of the workspace or beside the stack file
-/// changes, until Ctrl-C. `here` is where relative arguments begin.
+/// changes, until Ctrl-C. Relative arguments refer to the folder `here`.
 pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result<ExitCode> {
     let (changed, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Nobody takes it once the loop is over.
+        // The receiver is gone once the loop is over.
         let _over = changed.send(event);
     })
-    .context("can't watch files")?;
+    .context("cannot watch files")?;
     for folder in watched(workspace, stack)? {
         watcher
             .watch(&folder, RecursiveMode::Recursive)
-            .with_context(|| format!("can't watch {}", folder.display()))?;
+            .with_context(|| format!("cannot watch {}", folder.display()))?;
     }
     let cancel = Cancel::new();
     let stopped = Arc::new(AtomicBool::new(false));
-    let (thrown, noted) = (cancel.clone(), Arc::clone(&stopped));
+    let (fired, noted) = (cancel.clone(), Arc::clone(&stopped));
     ctrlc::set_handler(move || {
         noted.store(true, Ordering::SeqCst);
-        thrown.cancel();
+        fired.cancel();
     })
-    .context("can't watch for Ctrl-C")?;
+    .context("cannot install the handler of Ctrl-C")?;
     while !stopped.load(Ordering::SeqCst) {
         round(here, &cancel)?;
         if !stopped.load(Ordering::SeqCst) {
             tell(format!(
-                "watching {}: again on the next save; Ctrl-C ends it",
+                "watching {}: runs again on the next save; Ctrl-C stops",
                 workspace.display()
             ));
         }
@@ -60,35 +60,35 @@ pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result
             None => break,
         }
     }
-    tell("the stack stays: `cargo xtask status` says where, `cargo xtask down` removes it");
+    tell("the stack is kept: `cargo xtask status` shows it, `cargo xtask down` removes it");
     Ok(ExitCode::from(130))
 }
 
-/// One run, as anybody would start it in the folder that the watch was started in; its own last lines say how it ended.
+/// Runs `e2e` once, in the folder in which the watch was started. The run prints its own result.
 fn round(here: &Path, cancel: &Cancel) -> anyhow::Result<()> {
-    let own = std::env::current_exe().context("where is this program")?;
+    let own = std::env::current_exe().context("cannot find the path of this program")?;
     let mut command = std::process::Command::new(own);
     command
         .args(arguments(std::env::args_os().skip(1)))
         .current_dir(here);
-    let told = subprocess::Command::new(command)
+    let ended = subprocess::Command::new(command)
         .name("e2e --keep")
         .stop_signal(Signal::INT)
         .grace(GRACE)
         .observe(|line| tell(line))
         .run(cancel);
-    match told {
+    match ended {
         Err(failure) if matches!(failure.ended(), subprocess::Ended::NotStarted(_)) => Err(failure.into()),
-        // What failed is mended, and saved.
+        // The next save may fix a failure.
         _ => Ok(()),
     }
 }
 
-/// The arguments of a round: those of the watch, without the word and with `--keep`.
+/// Returns the arguments of a run: those of the watch, without the word and with `--keep`.
 fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = own.collect();
-    if let Some(place) = arguments.iter().position(|argument| argument == "watch") {
-        arguments.remove(place);
+    if let Some(index) = arguments.iter().position(|argument| argument == "watch") {
+        arguments.remove(index);
     }
     if !arguments.iter().any(|argument| argument == "--keep") {
         arguments.push("--keep".into());
@@ -96,15 +96,15 @@ fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// The folders of the workspace, but not what is made in it, and the stack file's.
+/// Returns the workspace's folders with sources, and the stack file's folder.
 fn watched(workspace: &Path, stack: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let mut folders = Vec::new();
     for entry in
-        std::fs::read_dir(workspace).with_context(|| format!("can't read {}", workspace.display()))?
+        std::fs::read_dir(workspace).with_context(|| format!("cannot read {}", workspace.display()))?
     {
         let path = entry?.path();
-        // Files beside the folders are manifests of the whole: the lock file is written by each build.
-        if path.is_dir() && matters(workspace, &path) {
+        // Files of the root are not watched: each build writes the lock file.
+        if path.is_dir() && is_source(workspace, &path) {
             folders.push(path);
         }
     }
@@ -115,8 +115,8 @@ fn watched(workspace: &Path, stack: &Path) -> anyhow::Result<Vec<std::path::Path
     Ok(folders)
 }
 
-/// Whether a path is a source: not cargo's, not git's, not an editor's.
-fn matters(root: &Path, path: &Path) -> bool {
+/// Whether a path is a source, and no file of cargo, git or an editor.
+fn is_source(root: &Path, path: &Path) -> bool {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let mut parts = relative.components().filter_map(|part| match part {
         Component::Normal(name) => name.to_str(),
@@ -127,7 +127,7 @@ fn matters(root: &Path, path: &Path) -> bool {
     })
 }
 
-/// Waits for a change and for the quiet after it; nothing when the watch is over.
+/// Waits for a change and the end of its events; `None` when the watch is over.
 fn next_change(
     changes: &Receiver<notify::Result<Event>>,
     stopped: &AtomicBool,
@@ -147,7 +147,7 @@ fn next_change(
                 let path = event
                     .paths
                     .into_iter()
-                    .find(|path| matters(&std::env::current_dir().unwrap_or_default(), path));
+                    .find(|path| is_source(&std::env::current_dir().unwrap_or_default(), path));
                 first = first.or(path.filter(|_| is_change));
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_has_the_same_arguments_and_keeps_the_stack() {
+    fn run_has_the_same_arguments_and_keeps_the_stack() {
         let of = |words: &str| {
             let words = words.split(' ').map(OsString::from);
             arguments(words)
@@ -181,9 +181,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_and_what_editors_leave_does_not_matter() {
+    fn ignores_build_output_and_editor_files() {
         let root = Path::new("/a/target/repository");
-        let of = |path: &str| matters(root, &root.join(path));
+        let of = |path: &str| is_source(root, &root.join(path));
         assert!(of("front/src/main.rs") && of("deploy/config/front.toml"));
         assert!(
             !of("target/debug/front")

@@ -1,4 +1,4 @@
-//! What is looked up on the machine and in the run's folder for the message of a failure.
+//! Facts for explanations, collected on the machine and in the run's folder.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -13,17 +13,17 @@ use crate::{
 
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
-/// Where facts are looked up.
+/// Sources of the facts.
 pub(crate) struct Facts<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) folder: &'a RunFolder,
     pub(crate) trace: &'a Trace,
-    /// How much memory the run began with, in words.
+    /// Memory that was available when the run started, for people.
     pub(crate) memory: Option<&'a str>,
 }
 
 impl Facts<'_> {
-    pub(super) fn look(&self, fact: Fact, case: &Case<'_>) -> Vec<String> {
+    pub(super) fn collect(&self, fact: Fact, case: &Case<'_>) -> Vec<String> {
         match fact {
             Fact::Memory => self.memory(case.task),
             Fact::Disk => self.disks(),
@@ -37,8 +37,7 @@ impl Facts<'_> {
         let mut lines = Vec::new();
         lines.extend(self.memory.map(|memory| format!("memory for the run: {memory}")));
         let held = self.trace.task(task).and_then(|task| task.measured.get(MEMORY));
-        lines
-            .extend(held.map(|held| format!("the programs of {task} held up to {:.0} MiB", held / MEBIBYTE)));
+        lines.extend(held.map(|held| format!("peak of the processes of {task}: {:.0} MiB", held / MEBIBYTE)));
         lines
     }
 
@@ -58,7 +57,7 @@ impl Facts<'_> {
         folders.iter().filter_map(free).collect()
     }
 
-    /// What of a node is saved when a run fails.
+    /// Returns the known cause, or else the last line, of the node's logs that `collect` saved.
     fn node(&self) -> Vec<String> {
         let read = |name: &str| {
             fs::read_to_string(self.folder.path().join("cluster").join(name)).unwrap_or_default()
@@ -67,24 +66,28 @@ impl Facts<'_> {
             if let Some((known, line)) = node_cause(&read(file)) {
                 let line: String = line.chars().take(300).collect();
                 return vec![
-                    format!("the node's {file} says: {line}"),
-                    format!("that means: {}; {}", known.cause, known.fix),
+                    format!("{file} of the node: {line}"),
+                    format!("meaning: {}; {}", known.cause, known.fix),
                 ];
             }
         }
         let node_log = read("node.log");
         let last = node_log.lines().rev().find(|line| !line.trim().is_empty());
-        last.map(|line| format!("the node's last words: {}", line.trim()))
+        last.map(|line| format!("last line of the node: {}", line.trim()))
             .into_iter()
             .collect()
     }
 
-    /// Addresses in what scenarios said that are not in the stack file.
-    pub(super) fn strange_urls(&self, case: &Case<'_>) -> BTreeSet<String> {
+    /// Returns unreachable addresses in the failures of scenarios that are not in the stack file.
+    pub(super) fn foreign_urls(&self, case: &Case<'_>) -> BTreeSet<String> {
         let stack = fs::read_to_string(self.folder.stack_file()).unwrap_or_default();
         let ours: BTreeSet<&str> = authorities(&stack).collect();
-        let scenarios = case.said.get("scenarios").map(String::as_str).unwrap_or_default();
-        // What answers is an address that somebody meant; only what could not be reached is suspicious.
+        let scenarios = case
+            .texts
+            .get("scenarios")
+            .map(String::as_str)
+            .unwrap_or_default();
+        // An address that responds is intended; only unreachable ones are suspicious.
         let unreached = scenarios.lines().filter(|line| {
             [
                 "refused",
@@ -105,7 +108,7 @@ impl Facts<'_> {
     }
 
     fn urls(&self, case: &Case<'_>) -> Vec<String> {
-        let strange: Vec<String> = self.strange_urls(case).into_iter().collect();
+        let foreign: Vec<String> = self.foreign_urls(case).into_iter().collect();
         let ours: Vec<String> = self
             .settings
             .ports
@@ -117,13 +120,13 @@ impl Facts<'_> {
             })
             .collect();
         vec![
-            format!("not this stack's: {}", strange.join(", ")),
-            format!("this stack's: {}", ours.join(", ")),
+            format!("not in this stack: {}", foreign.join(", ")),
+            format!("in this stack: {}", ours.join(", ")),
         ]
     }
 }
 
-/// `HOST:PORT` of each URL in a text.
+/// Returns `HOST:PORT` of each URL in a text.
 fn authorities(text: &str) -> impl Iterator<Item = &str> {
     text.split("://").skip(1).filter_map(|rest| {
         let end = rest
@@ -134,20 +137,20 @@ fn authorities(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Who has the port that a message names before it says that the address is in use.
+/// Returns the process that uses the port of an "address already in use" message.
 fn port(case: &Case<'_>) -> Vec<String> {
     let mut sources = [case.error]
         .into_iter()
-        .chain(case.said.values().map(String::as_str));
-    let told = |port| {
-        let who = listener::who(port).unwrap_or_else(|| "somebody who has let go of it by now".to_owned());
-        format!("port {port} has {who}")
+        .chain(case.texts.values().map(String::as_str));
+    let describe = |port| match listener::who(port) {
+        Some(listener) => format!("port {port} is in use by {listener}"),
+        None => format!("port {port} is no longer in use"),
     };
-    sources.find_map(port_in_use).map(told).into_iter().collect()
+    sources.find_map(port_in_use).map(describe).into_iter().collect()
 }
 
-/// The port that a text says is in use: `HOST:PORT` before the system's own words, or `port N` after them, as
-/// PostgreSQL puts it into the line that follows.
+/// Returns the port in use: `HOST:PORT` before the system's message, or `port N` after it, as PostgreSQL prints it in
+/// the next line.
 fn port_in_use(text: &str) -> Option<u16> {
     const WORDS: &str = "address already in use";
     let folded = text.to_ascii_lowercase();
@@ -165,7 +168,7 @@ fn port_in_use(text: &str) -> Option<u16> {
     })
 }
 
-/// The port of `HOST:PORT`; a time of day is none.
+/// Returns the port of `HOST:PORT`, but not of a time of day.
 fn port_of_address(word: &str) -> Option<u16> {
     let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric() && !"[*".contains(letter));
     let (host, port) = word.rsplit_once(':')?;
@@ -174,7 +177,7 @@ fn port_of_address(word: &str) -> Option<u16> {
     port.parse().ok().filter(|_| is_host)
 }
 
-/// The number that a text begins with.
+/// Parses the number at the start of a text.
 fn number(text: &str) -> Option<u16> {
     let end = text
         .find(|letter: char| !letter.is_ascii_digit())
@@ -187,14 +190,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_authorities_of_a_text_are_hosts_with_ports() {
+    fn finds_hosts_with_ports_of_urls() {
         let text = r#"GET http://127.0.0.1:9/readyz: refused; "postgres://u:p@127.0.0.1:15432/audit", see https://a.example."#;
         let found: Vec<_> = authorities(text).collect();
         assert_eq!(found, ["127.0.0.1:9", "127.0.0.1:15432", "a.example"]);
     }
 
     #[test]
-    fn the_port_is_that_of_an_address_and_not_of_a_time() {
+    fn finds_ports_of_addresses_but_not_of_times() {
         for (text, port) in [
             (
                 "api = 127.0.0.1:18080: Address already in use (os error 98)",
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_port_is_named() {
+    fn names_the_process_that_uses_a_port() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port_number = listener.local_addr().unwrap().port();
         let error =
@@ -230,12 +233,12 @@ mod tests {
             task: "back",
             role: Some("service"),
             error: &error,
-            said: Default::default(),
+            texts: Default::default(),
         };
         let lines = port(&case);
         assert!(
-            lines[0].starts_with(&format!("port {port_number} has "))
-                && lines[0].ends_with(&format!("(process {})", std::process::id())),
+            lines[0].starts_with(&format!("port {port_number} is in use by "))
+                && lines[0].ends_with(&format!(" {})", std::process::id())),
             "{lines:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! Why a task failed, in words, with what to do: the catalogue of known failures, and what is looked up for them.
+//! Explanations of failures: the catalogue of known failures with fixes, and the facts that are collected for them.
 
 mod compile;
 mod facts;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 pub(crate) use self::facts::Facts;
 
-/// The data, which docs/failures.md is made from as well.
+/// The catalogue; docs/failures.md is generated from it.
 const CATALOGUE: &str = include_str!("catalogue.toml");
 
 #[derive(Debug, Deserialize)]
@@ -19,7 +19,7 @@ struct Catalogue {
     node: Vec<NodeCause>,
 }
 
-/// A failure that is known.
+/// A known failure.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -32,7 +32,7 @@ struct Entry {
     fix: String,
 }
 
-/// What a message needs from the machine.
+/// Facts about the machine that an explanation includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Fact {
@@ -43,7 +43,7 @@ enum Fact {
     Urls,
 }
 
-/// What a line of a node's log means.
+/// Meaning of a line of a node's log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeCause {
@@ -52,7 +52,7 @@ struct NodeCause {
     fix: String,
 }
 
-/// A test shows that it can be read.
+/// Returns the catalogue; a test proves that it is valid.
 fn catalogue() -> &'static Catalogue {
     static READ: OnceLock<Catalogue> = OnceLock::new();
     READ.get_or_init(|| {
@@ -63,68 +63,72 @@ fn catalogue() -> &'static Catalogue {
     })
 }
 
-/// A failed task, with what it and others said.
+/// A failed task with its texts.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) task: &'a str,
-    /// `job`, `service` or `component` where the task is one of the stack's.
+    /// `job`, `service` or `component` if the task deploys an entry of the stack.
     pub(crate) role: Option<&'a str>,
-    /// The failure as it is shown.
+    /// The failure as it is printed.
     pub(crate) error: &'a str,
-    /// Its scenarios' failures, the end of its log, what was collected: by name.
-    pub(crate) said: BTreeMap<&'static str, String>,
+    /// Further texts by name: the end of its log, the failures of its scenarios.
+    pub(crate) texts: BTreeMap<&'static str, String>,
 }
 
 impl Case<'_> {
     fn is_one_of(&self, tasks: &[String]) -> bool {
         let name = self.task.split(':').next().unwrap_or(self.task);
-        let fits =
+        let matches =
             |wanted: &String| wanted == name || wanted == self.task || Some(wanted.as_str()) == self.role;
-        tasks.is_empty() || tasks.iter().any(fits)
+        tasks.is_empty() || tasks.iter().any(matches)
     }
 
-    /// The first line anywhere that has one of the texts.
+    /// Returns the first line that contains one of the texts.
     fn line_with(&self, texts: &[String]) -> Option<&str> {
         let sources = [self.error]
             .into_iter()
-            .chain(self.said.values().map(String::as_str));
+            .chain(self.texts.values().map(String::as_str));
         let mut lines = sources.flat_map(str::lines);
         lines.find(|line| texts.iter().any(|text| line.contains(text.as_str())))
     }
 }
 
-/// What the failure is and what to do, if it is known.
+/// Returns the explanation of a failure and its fix, if the catalogue has it.
 pub(crate) fn explain(case: &Case<'_>, facts: &Facts<'_>) -> Option<String> {
     let mut text = String::new();
-    let fits = |entry: &&Entry| {
+    let matches = |entry: &&Entry| {
         case.is_one_of(&entry.tasks)
             && case.line_with(&entry.texts).is_some()
-            && (entry.facts != Some(Fact::Urls) || !facts.strange_urls(case).is_empty())
+            && (entry.facts != Some(Fact::Urls) || !facts.foreign_urls(case).is_empty())
     };
-    if let Some(entry) = catalogue().failure.iter().find(fits) {
-        let _ = write!(text, "\n  what it is: {} [{}]", entry.title, entry.id);
+    if let Some(entry) = catalogue().failure.iter().find(matches) {
+        let _ = write!(text, "\n  cause: {} [{}]", entry.title, entry.id);
         let line = case.line_with(&entry.texts).unwrap_or_default().trim();
-        // What is in the failure already stands above.
+        // Lines of the failure are printed above.
         if !case.error.contains(line) {
             let short: String = line.chars().take(300).collect();
-            let _ = write!(text, "\n    it said: {short}");
+            let _ = write!(text, "\n    log line: {short}");
         }
-        for line in entry.facts.map(|fact| facts.look(fact, case)).unwrap_or_default() {
+        for line in entry
+            .facts
+            .map(|fact| facts.collect(fact, case))
+            .unwrap_or_default()
+        {
             let _ = write!(text, "\n    {line}");
         }
         if entry.id == "compile-error"
-            && let Some(errors) = case.said.get("log").and_then(|log| compile::errors(log))
-            // One error is in the last lines; of many those only have the end.
+            && let Some(errors) = case.texts.get("log").and_then(|log| compile::errors(log))
+            // A single error is in the last lines already.
             && !errors.lines().all(|line| case.error.contains(line.trim()))
         {
             let _ = write!(text, "\n  the compiler's first errors:\n{errors}");
         }
-        let _ = write!(text, "\n  what to do: {}", entry.fix);
+        let _ = write!(text, "\n  fix: {}", entry.fix);
     }
     (!text.is_empty()).then_some(text)
 }
 
-/// The cause that a node's log names.
+/// Returns the cause of a failure that a node's log shows, and the line.
 fn node_cause(log: &str) -> Option<(&'static NodeCause, &str)> {
     let found = |cause: &'static NodeCause| {
         let line = log.lines().find(|line| line.contains(&cause.text))?;

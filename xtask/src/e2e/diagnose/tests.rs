@@ -1,4 +1,4 @@
-//! The catalogue as data: whole, in a sensible order, and the same as its page.
+//! The catalogue is valid, specific entries precede general ones, and its page is up to date.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -9,18 +9,18 @@ fn first(task: &str, role: Option<&str>, error: &str) -> Option<&'static str> {
         task,
         role,
         error,
-        said: BTreeMap::new(),
+        texts: BTreeMap::new(),
     };
-    let fits = |entry: &&Entry| case.is_one_of(&entry.tasks) && case.line_with(&entry.texts).is_some();
+    let matches = |entry: &&Entry| case.is_one_of(&entry.tasks) && case.line_with(&entry.texts).is_some();
     catalogue()
         .failure
         .iter()
-        .find(fits)
+        .find(matches)
         .map(|entry| entry.id.as_str())
 }
 
 #[test]
-fn the_catalogue_can_be_read_and_names_each_failure_once() {
+fn catalogue_is_valid_and_has_unique_ids() {
     let read: Catalogue = toml::from_str(CATALOGUE).unwrap();
     let ids: BTreeSet<_> = read.failure.iter().map(|entry| &entry.id).collect();
     assert!(ids.len() == read.failure.len() && ids.len() >= 16, "{ids:?}");
@@ -34,7 +34,7 @@ fn the_catalogue_can_be_read_and_names_each_failure_once() {
 }
 
 #[test]
-fn each_failure_is_made_for_real_by_a_test() {
+fn each_failure_has_a_test_that_produces_it() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runner");
     let files = std::fs::read_dir(folder).unwrap();
     let tests: String = files
@@ -49,9 +49,9 @@ fn each_failure_is_made_for_real_by_a_test() {
 }
 
 #[test]
-fn the_particular_cause_is_told_before_the_general_one() {
+fn specific_causes_precede_general_ones() {
     let service = Some("service");
-    let oom = r#"CrashLoopBackOff (3 restarts, it ended with {"exitCode":137,"reason":"OOMKilled"})"#;
+    let oom = r#"CrashLoopBackOff (3 restarts, last with {"exitCode":137,"reason":"OOMKilled"})"#;
     assert_eq!(first("front", service, oom), Some("killed-for-memory"));
     assert_eq!(
         first("front", service, "CrashLoopBackOff\n exec /x: exec format error"),
@@ -61,12 +61,12 @@ fn the_particular_cause_is_told_before_the_general_one() {
         first(
             "front",
             service,
-            "front ended by itself\n bind: Address already in use"
+            "front exited unexpectedly\n bind: Address already in use"
         ),
         Some("port-in-use")
     );
     assert_eq!(
-        first("front", service, "front ended by itself"),
+        first("front", service, "front exited unexpectedly"),
         Some("crash-loop")
     );
     assert_eq!(
@@ -81,33 +81,34 @@ fn the_particular_cause_is_told_before_the_general_one() {
 }
 
 #[test]
-fn a_nodes_log_is_searched_for_the_known_causes() {
+fn finds_known_causes_in_the_log_of_a_node() {
     let log = "systemd 252\nFailed to create inotify object: Too many open files\nexit\n";
     let (cause, line) = node_cause(log).unwrap();
-    assert!(cause.cause.starts_with("inotify"), "{cause:?}");
+    assert!(cause.cause.contains("inotify"), "{cause:?}");
     assert_eq!(line, "Failed to create inotify object: Too many open files");
     assert!(node_cause("systemd 252\n").is_none());
 }
 
-/// The page of the catalogue.
+/// Returns the page of the catalogue.
 fn page() -> String {
     let mut page = String::from(
-        "# Failures that the runner explains\n\nThe last screen of a failed run names what it is, the facts, and what to do. This page is made from\n\
-         [catalogue.toml](../xtask/src/e2e/diagnose/catalogue.toml), which a test compares with it; each entry is produced for real by a test\n\
-         ([runner](../xtask/tests/runner/failures.rs)).\n\n| id | what it is | what to do |\n|---|---|---|\n",
+        "# Known failures\n\nThe summary of a failed run shows the cause, related facts and the fix of the failures below. This\n\
+         page is generated from [catalogue.toml](../xtask/src/e2e/diagnose/catalogue.toml); a test keeps it up\n\
+         to date. A [test of the runner](../xtask/tests/runner/failures.rs) produces each failure.\n\n\
+         | id | cause | fix |\n|---|---|---|\n",
     );
     for Entry { id, title, fix, .. } in &catalogue().failure {
         let _ = writeln!(page, "| `{id}` | {title} | {} |", fix.replace('|', "\\|"));
     }
-    page.push_str("\n## What a node's log says\n\n| text | cause | what to do |\n|---|---|---|\n");
+    page.push_str("\n## Messages in a node's log\n\n| text | cause | fix |\n|---|---|---|\n");
     for NodeCause { text, cause, fix } in &catalogue().node {
-        let _ = writeln!(page, "| `{text}` | {cause} | `{fix}` |");
+        let _ = writeln!(page, "| `{text}` | {cause} | {fix} |");
     }
     page
 }
 
 #[test]
-fn the_page_is_the_catalogues() {
+fn page_is_up_to_date() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/failures.md");
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(&file, page()).unwrap();
@@ -116,6 +117,6 @@ fn the_page_is_the_catalogues() {
     assert_eq!(
         written,
         page(),
-        "docs/failures.md is not the catalogue's: WRITE_DOCS=1 cargo test -p xtask the_page_is_the_catalogues"
+        "docs/failures.md is outdated; run: WRITE_DOCS=1 cargo test -p xtask page_is_up_to_date"
     );
 }

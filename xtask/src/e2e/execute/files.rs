@@ -1,4 +1,4 @@
-//! Steps that make files: tags, contexts, rendered manifests and configurations, secrets.
+//! Steps that write files: build contexts, rendered manifests and configurations, secrets.
 
 use std::{
     collections::BTreeMap,
@@ -12,180 +12,178 @@ use std::{
 use anyhow::Context;
 use serde_json::json;
 
-use super::{Did, Place, World};
+use super::{RunContext, StepContext, StepOutcome};
 use crate::{
     command::Command,
-    e2e::{hash, settings::Settings, shared_cluster, variables},
+    e2e::{
+        hash,
+        plan::{Content, TagSource},
+        settings::Settings,
+        shared_cluster, variables,
+    },
+    yaml::Object,
 };
 
-impl World<'_> {
+impl RunContext<'_> {
+    /// Sets the tag of a service or component.
     pub(super) fn tag(
         &self,
-        place: &Place<'_>,
-        service: &str,
-        program: &Path,
-        dockerfile: Option<&Path>,
-        base: Option<&Command>,
-    ) -> anyhow::Result<Did> {
-        let base_id = match base {
-            Some(inspect) => {
-                let inspect = subprocess::Command::new(inspect.filled(str::to_owned));
-                inspect
-                    .deadline(Duration::from_secs(30))
-                    .capture(place.cancel)?
-                    .text()
+        step: &StepContext<'_>,
+        name: &str,
+        source: &TagSource,
+        timeout: Duration,
+    ) -> anyhow::Result<StepOutcome> {
+        let tag = match source {
+            TagSource::Hash { files, outputs } => {
+                let mut texts = Vec::new();
+                for command in outputs {
+                    texts.push(output(step, command, timeout)?);
+                }
+                let tag = hash::short_of(files, &texts)?;
+                step.task.note(format!("version {tag}"));
+                tag
             }
-            None => String::new(),
+            TagSource::ImageId(inspect) => {
+                let id = output(step, inspect, timeout)?;
+                let id = id.trim().trim_start_matches("sha256:");
+                anyhow::ensure!(!id.is_empty(), "the image of {name} has no id");
+                id.chars().take(12).collect()
+            }
         };
-        let files: Vec<&Path> = [program].into_iter().chain(dockerfile).collect();
-        let tag = hash::short_of(&files, &[&base_id])?;
-        place.context.note(format!("version {tag}"));
-        self.tags().insert(service.to_owned(), tag);
-        Ok(Did::Preparation)
-    }
-
-    /// The tag of an image that others built: the beginning of its id.
-    pub(super) fn image_tag(&self, place: &Place<'_>, name: &str, inspect: &Command) -> anyhow::Result<Did> {
-        let inspect = subprocess::Command::new(inspect.filled(str::to_owned));
-        let id = inspect
-            .deadline(Duration::from_secs(30))
-            .capture(place.cancel)?
-            .text();
-        let id = id.trim().trim_start_matches("sha256:");
-        let tag: String = id.chars().take(12).collect();
-        anyhow::ensure!(!tag.is_empty(), "the image of {name} has no id");
         self.tags().insert(name.to_owned(), tag);
-        Ok(Did::Preparation)
+        Ok(StepOutcome::Prepared)
     }
 
-    /// The user's way into a cluster as a file of the run; it may have a key in it.
-    pub(super) fn copy_context(&self, place: &Place<'_>, from: &Command, to: &Path) -> anyhow::Result<Did> {
-        let view = subprocess::Command::new(from.filled(str::to_owned)).name("read the kubeconfig");
-        let output = view.deadline(Duration::from_secs(30)).capture(place.cancel)?;
-        write_private(to, &String::from_utf8_lossy(&output.stdout))?;
-        Ok(Did::Preparation)
+    pub(super) fn write(
+        &self,
+        step: &StepContext<'_>,
+        to: &Path,
+        content: &Content,
+        timeout: Duration,
+    ) -> anyhow::Result<StepOutcome> {
+        match content {
+            Content::Text(text) => write(to, text),
+            Content::Copy(file) => copy(file, to),
+            Content::Sources => self.copy_sources(step, to, timeout),
+            Content::Manifest { entry, kinds } => write(to, &self.manifest(entry, kinds)?),
+            Content::Config { service } => write(to, &self.config(service)?),
+            Content::ConfigMap { service } => write(
+                to,
+                &self.object(
+                    "ConfigMap",
+                    service,
+                    "data",
+                    json!({"config.toml": self.config(service)?}),
+                ),
+            ),
+            Content::Secret => {
+                let name = variables::secret_name(&self.settings.stack);
+                write_private(
+                    to,
+                    &self.object("Secret", &name, "stringData", json!(self.secrets)),
+                )
+            }
+            Content::ClusterScoped => write(to, &self.cluster_scoped()?),
+            // It may contain a key.
+            Content::Kubeconfig(view) => write_private(to, &output(step, view, timeout)?),
+            Content::StackFile => write(to, &self.stack_file()?),
+        }?;
+        Ok(StepOutcome::Prepared)
     }
 
-    /// What the run has outside of its namespace, as one list: its end removes just that.
-    pub(super) fn cluster_scoped(&self, to: &Path) -> anyhow::Result<Did> {
-        let tags = self.tags().clone();
-        let sources = self.settings.sources(&tags);
-        let variables = sources.manifest_variables()?;
-        let mut items = Vec::new();
-        for (entry, _) in self.settings.stack.manifests() {
-            let objects = sources.manifest(entry, &variables)?.into_iter();
-            items.extend(
-                objects
-                    .filter(shared_cluster::is_cluster_scoped)
-                    .map(|object| object.0),
-            );
-        }
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        write(to, &format!("{list:#}\n"))
-    }
-
-    /// Renders an entry's manifest; all kinds if none is named.
-    pub(super) fn render(&self, entry: &str, kinds: &[String], to: &Path) -> anyhow::Result<Did> {
-        let tags = self.tags().clone();
-        let sources = self.settings.sources(&tags);
-        let variables = sources.manifest_variables()?;
-        let mut objects = sources.manifest(entry, &variables)?;
-        if self.settings.remote.is_some() {
-            let adapted = |object| shared_cluster::adapted(self.settings, object);
-            objects = objects.into_iter().map(adapted).collect();
-        }
-        objects.retain(|object| kinds.is_empty() || kinds.iter().any(|kind| kind == object.kind()));
-        // YAML is a superset of JSON: what was checked is written, not what was read.
-        let texts: Vec<String> = objects.iter().map(|object| format!("{:#}\n", object.0)).collect();
-        write(to, &texts.join("---\n"))
-    }
-
-    pub(super) fn config(&self, service: &str, to: &Path, as_object: bool) -> anyhow::Result<Did> {
-        let tags = self.tags().clone();
-        let sources = self.settings.sources(&tags);
-        let text = sources.config(service, &sources.variables()?)?;
-        if !as_object {
-            return write(to, &text);
-        }
+    fn object(&self, kind: &str, name: &str, field: &str, content: serde_json::Value) -> String {
         let object = json!({
             "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": service, "namespace": self.settings.namespace()},
-            "data": {"config.toml": text},
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self.settings.namespace()},
+            field: content,
         });
-        write(to, &format!("{object:#}\n"))
+        format!("{object:#}\n")
     }
 
-    pub(super) fn write_secrets(&self, to: &Path, as_object: bool) -> anyhow::Result<Did> {
-        if as_object {
-            let object = json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {
-                    "name": variables::secret_name(&self.settings.stack),
-                    "namespace": self.settings.namespace(),
-                },
-                "stringData": self.secrets,
-            });
-            write_private(to, &format!("{object:#}\n"))?;
+    /// Returns the rendered objects of an entry's manifest.
+    fn objects(&self, entry: &str) -> anyhow::Result<Vec<Object>> {
+        let tags = self.tags().clone();
+        let sources = self.settings.sources(&tags);
+        sources.manifest(entry, &sources.manifest_variables()?)
+    }
+
+    /// Returns an entry's manifest with the objects of some kinds, or all of them if `kinds` is empty.
+    fn manifest(&self, entry: &str, kinds: &[String]) -> anyhow::Result<String> {
+        let objects = self.objects(entry)?.into_iter();
+        // YAML is a superset of JSON: the objects that were checked are written, not the text that was read.
+        let texts: Vec<String> = objects
+            .map(|object| self.settings.provider.adapted(self.settings, object))
+            .filter(|object| kinds.is_empty() || kinds.iter().any(|kind| kind == object.kind()))
+            .map(|object| format!("{:#}\n", object.0))
+            .collect();
+        Ok(texts.join("---\n"))
+    }
+
+    /// Returns the objects outside of the namespace as one list, which teardown deletes.
+    fn cluster_scoped(&self) -> anyhow::Result<String> {
+        let mut items = Vec::new();
+        for (entry, _) in self.settings.stack.manifests() {
+            let objects = self.objects(entry)?.into_iter();
+            let objects = objects.filter(shared_cluster::is_cluster_scoped);
+            items.extend(objects.map(|object| object.0));
         }
-        Ok(Did::Preparation)
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        Ok(format!("{list:#}\n"))
     }
 
-    /// Copies what git tracks and what is new and not ignored, as it is in the working tree.
-    pub(super) fn copy_sources(&self, place: &Place<'_>, folder: &Path) -> anyhow::Result<Did> {
-        let mut list = std::process::Command::new("git");
-        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        list.current_dir(&self.settings.workspace);
-        let list = subprocess::Command::new(list)
-            .name("list the sources")
-            .deadline(Duration::from_secs(60));
-        let output = list.capture(place.cancel)?;
-        let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    fn config(&self, service: &str) -> anyhow::Result<String> {
+        let tags = self.tags().clone();
+        let sources = self.settings.sources(&tags);
+        sources.config(service, &sources.variables()?)
+    }
+
+    /// Copies the files that git tracks and new files that it does not ignore, as they are in the working tree.
+    fn copy_sources(&self, step: &StepContext<'_>, folder: &Path, timeout: Duration) -> anyhow::Result<()> {
+        let list = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .folder(&self.settings.workspace);
+        let names = output(step, &list, timeout)?;
         for name in names.split('\0').filter(|name| !name.is_empty()) {
             let from = self.settings.workspace.join(name);
-            // What was deleted and not yet committed is listed all the same.
+            // A deleted file is listed until its deletion is committed.
             if from.is_file() {
                 copy(&from, &folder.join(name))?;
             }
         }
-        Ok(Did::Preparation)
+        Ok(())
     }
 }
 
-pub(super) fn take(program: &Path, to: &Path) -> anyhow::Result<Did> {
-    copy(program, to)?;
-    Ok(Did::Preparation)
+/// Returns what a command prints to stdout.
+fn output(step: &StepContext<'_>, command: &Command, timeout: Duration) -> anyhow::Result<String> {
+    let command = subprocess::Command::new(command.filled(str::to_owned)).deadline(timeout);
+    let output = command.capture(step.cancel)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-pub(super) fn stage(program: &Path, folder: &Path) -> anyhow::Result<Did> {
-    let name = program.file_name().context("a program has a name")?;
-    copy(program, &folder.join(name))?;
-    Ok(Did::Preparation)
+fn write(to: &Path, text: &str) -> anyhow::Result<()> {
+    create_parent(to)?;
+    fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
 }
 
-pub(super) fn write(to: &Path, text: &str) -> anyhow::Result<Did> {
-    make_parent(to)?;
-    fs::write(to, text).with_context(|| format!("can't write {}", to.display()))?;
-    Ok(Did::Preparation)
-}
-
-/// Replaces a file by a copy of another. A program that runs can't be overwritten, but it can be replaced.
+/// Replaces a file by a copy of another. A running program cannot be overwritten, but it can be replaced.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    make_parent(to)?;
+    create_parent(to)?;
     let new = to.with_extension("new");
     fs::copy(from, &new)
         .and_then(|_| fs::rename(&new, to))
-        .with_context(|| format!("can't copy {} to {}", from.display(), to.display()))
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
-fn make_parent(file: &Path) -> anyhow::Result<()> {
+fn create_parent(file: &Path) -> anyhow::Result<()> {
     let parent = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("can't make the folder {}", parent.display()))
+    fs::create_dir_all(parent).with_context(|| format!("cannot create the folder {}", parent.display()))
 }
 
+/// Writes a file that only its owner can read.
 fn write_private(to: &Path, text: &str) -> anyhow::Result<()> {
-    make_parent(to)?;
+    create_parent(to)?;
     let file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -193,17 +191,17 @@ fn write_private(to: &Path, text: &str) -> anyhow::Result<()> {
         .mode(0o600)
         .open(to);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("can't write {}", to.display()))
+        .with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// The run's secrets: those in its folder, or new ones. A kept run's database knows the old ones.
+/// Returns the run's secrets: those in its folder, or new ones. The database of a kept run uses the old ones.
 pub(super) fn secrets(settings: &Settings, folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut builder = fs::DirBuilder::new();
     builder
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .with_context(|| format!("can't make {}", folder.display()))?;
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     let mut secrets = BTreeMap::new();
     for key in &settings.stack.stack.secrets {
         let file = folder.join(key);

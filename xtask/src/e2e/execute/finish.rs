@@ -1,139 +1,127 @@
-//! The end of a run: what tells why it failed is saved, then everything is removed, or said to stay.
+//! The end of a run: after a failure diagnostics are saved; then everything is removed, or reported as kept.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use taskgraph::Outcome;
 
-use super::{Did, Place, World};
+use super::{RunContext, StepContext, StepOutcome};
 use crate::{
-    command::{Command, Test},
+    command::Command,
+    e2e::plan::{Action, Step},
     removal::stop_processes,
 };
 
-/// What becomes of the stack at the end.
+/// Maximum duration of one command that collects.
+const COLLECT: Duration = Duration::from_secs(20);
+
+/// Whether the stack is kept at the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// Removed, however the run ended.
+    /// Remove it, however the run ended.
     Remove,
-    /// Kept when a task failed, for somebody to look at.
+    /// Keep it for inspection if a task failed.
     KeepOnFailure,
-    /// Kept.
+    /// Keep it.
     Keep,
 }
 
-impl World<'_> {
+impl RunContext<'_> {
     /// Saves the commands' outputs into the run's folder. Best effort: it never replaces the first error.
     pub(super) fn collect(
         &self,
-        place: &Place<'_>,
+        step: &StepContext<'_>,
         commands: &[(String, Command)],
-        seconds: u64,
-    ) -> anyhow::Result<Did> {
-        if !failed(place) {
-            return Ok(Did::Nothing("nothing failed".to_owned()));
+        timeout: Duration,
+    ) -> anyhow::Result<StepOutcome> {
+        if !step.has_failure() {
+            return Ok(StepOutcome::Skipped("nothing failed".to_owned()));
         }
-        let begun = |(name, outcome): &(String, Outcome)| {
-            name == "cluster" && !matches!(outcome, Outcome::NotStarted { .. })
-        };
-        if !place.context.outcomes().iter().any(begun) {
-            return Ok(Did::Nothing("there was no cluster yet".to_owned()));
+        if !step.has_begun("cluster") {
+            return Ok(StepOutcome::Skipped("the cluster was not created".to_owned()));
         }
         let folder = self.folder.path().join("cluster");
         fs::create_dir_all(&folder)?;
-        let deadline = std::time::Instant::now() + Duration::from_secs(seconds);
-        let has_api = self.settings.kubeconfig().exists();
-        // A node that never came up has its own log to tell of it, and no API.
-        for (file, command) in commands
-            .iter()
-            .filter(|(_, command)| has_api || command.program != "kubectl")
-        {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let deadline = Instant::now() + timeout;
+        for (file, command) in commands.iter().filter(|(_, command)| self.can_run(command)) {
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                place
-                    .context
-                    .note("collecting took too long; not everything was saved");
+                step.task
+                    .note(format!("incomplete: collecting exceeded {} s", timeout.as_secs()));
                 break;
             }
             let filled = command.filled(|text| self.fill(text));
             let file = folder.join(file);
-            // Another round on a kept run begins it anew.
+            // An earlier round of a kept run may have left one.
             let _absent = fs::remove_file(&file);
-            // Both streams: a container's log comes on the two that it was written to.
+            // Both streams: a container's log is printed to the streams that it was written to.
             let saved = subprocess::Command::new(filled)
-                .deadline(left.min(Duration::from_secs(20)))
+                .deadline(left.min(COLLECT))
                 .log(&file)
-                .run(place.cancel);
+                .run(step.cancel);
             if let Err(failure) = saved {
                 let text = fs::read_to_string(&file).unwrap_or_default();
                 fs::write(&file, format!("{text}\n{}\n", failure.ended()))?;
             }
         }
-        place.context.note(format!("saved to {}", folder.display()));
-        Ok(Did::Something)
+        step.task.note(format!("saved to {}", folder.display()));
+        Ok(StepOutcome::Done)
     }
 
-    pub(super) fn teardown(
-        &self,
-        place: &Place<'_>,
-        commands: &[Command],
-        unless: Option<&(Test, Command)>,
-    ) -> anyhow::Result<Did> {
-        if self.keeps(place) {
-            return Ok(Did::Nothing("kept".to_owned()));
+    pub(super) fn teardown(&self, step: &StepContext<'_>, steps: &[Step]) -> anyhow::Result<StepOutcome> {
+        if self.keeps(step) {
+            return Ok(StepOutcome::Skipped("kept".to_owned()));
         }
-        let mut failures = Vec::new();
-        if let Err(error) = stop_processes(self.folder) {
-            failures.push(format!("{error:#}"));
-        }
-        // Where the run never came as far as to enter somebody's cluster there is nothing of it in there.
-        let entered = self.settings.remote.is_none() || self.settings.kubeconfig().exists();
-        for command in commands
-            .iter()
-            .filter(|command| entered || command.program != "kubectl")
-        {
-            // Each is tried: what one of them leaves must not keep the others.
-            if let Err(failure) = self.prepared(place, command, 120).run(place.cancel) {
-                failures.push(failure.to_string());
-            }
-        }
-        if let Some((test, command)) = unless.filter(|_| entered)
-            && let Err(error) = self.run(place, command, Some(test), 120)
-        {
-            failures.push(format!("{error:#}"));
+        let mut failures: Vec<String> = stop_processes(self.folder)
+            .err()
+            .map(|error| format!("{error:#}"))
+            .into_iter()
+            .collect();
+        let is_possible = |removal: &&Step| match &removal.action {
+            Action::Run { command, .. } => self.can_run(command),
+            _ => true,
+        };
+        // All of them, so that one failure does not leave the rest.
+        for removal in steps.iter().filter(is_possible) {
+            failures.extend(self.step(step, removal).err().map(|error| format!("{error:#}")));
         }
         if failures.is_empty() {
-            return Ok(Did::Something);
+            return Ok(StepOutcome::Done);
         }
         anyhow::bail!(
-            "not everything could be removed; `cargo xtask gc` tries again:\n{}",
+            "teardown is incomplete; `cargo xtask gc` tries again:\n{}",
             failures.join("\n")
         )
     }
 
-    fn keeps(&self, place: &Place<'_>) -> bool {
-        let begun = |outcome: &Outcome| !matches!(outcome, Outcome::NotStarted { .. });
-        let cluster = place
-            .context
-            .outcomes()
-            .iter()
-            .find(|(name, _)| name == "cluster");
-        // Before there is a cluster there is nothing to look at.
-        if !cluster.is_some_and(|(_, outcome)| begun(outcome)) {
-            return false;
-        }
-        match self.finish {
-            Policy::Remove => false,
-            Policy::Keep => true,
-            // What somebody interrupted is not looked at.
-            Policy::KeepOnFailure => failed(place),
-        }
+    /// Whether a command has what it needs: `kubectl` does nothing for a run that has no kubeconfig yet.
+    fn can_run(&self, command: &Command) -> bool {
+        command.program != "kubectl" || self.settings.kubeconfig().exists()
+    }
+
+    fn keeps(&self, step: &StepContext<'_>) -> bool {
+        // Before the cluster exists there is nothing to inspect.
+        step.has_begun("cluster")
+            && match self.policy {
+                Policy::Remove => false,
+                Policy::Keep => true,
+                Policy::KeepOnFailure => step.has_failure(),
+            }
     }
 }
 
-fn failed(place: &Place<'_>) -> bool {
-    place
-        .context
-        .outcomes()
-        .iter()
-        .any(|(_, outcome)| outcome.is_failure())
+impl StepContext<'_> {
+    fn has_begun(&self, task: &str) -> bool {
+        let outcomes = self.task.outcomes();
+        let outcome = outcomes.iter().find(|(name, _)| name == task);
+        outcome.is_some_and(|(_, outcome)| !matches!(outcome, Outcome::NotStarted { .. }))
+    }
+
+    /// Whether a task failed; an interrupted run has no failures.
+    fn has_failure(&self) -> bool {
+        let outcomes = self.task.outcomes();
+        outcomes.iter().any(|(_, outcome)| outcome.is_failure())
+    }
 }

@@ -1,4 +1,4 @@
-//! Steps that speak HTTP: a service that answers, objects for the embedded Kubernetes API.
+//! Steps that use HTTP: readiness of a service, objects for the embedded Kubernetes API.
 
 use std::{
     fs,
@@ -9,102 +9,94 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::{Did, Place, World, wait_until};
+use super::{RunContext, StepContext, StepOutcome, wait_until};
 use crate::yaml::{self, Object};
 
-/// An old instance may answer while the new one takes its place; one that answers for longer is not going to go.
-const REPLACED: Duration = Duration::from_secs(15);
+/// Time for which the previous instance of a service may respond while the new one replaces it.
+const REPLACEMENT: Duration = Duration::from_secs(15);
 
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(10)))
         .http_status_as_error(false)
-        // What runs here is on this machine: a proxy of the user's could not reach it.
+        // All servers are on this machine, which a configured proxy could not reach.
         .proxy(None)
         .build();
     config.into()
 }
 
-/// Status and body of a GET.
-pub(super) fn look(url: &str) -> Result<(u16, String), ureq::Error> {
+/// Returns status and body of a GET.
+pub(super) fn get(url: &str) -> Result<(u16, String), ureq::Error> {
     let mut response = agent().get(url).call()?;
     let status = response.status().as_u16();
     Ok((status, response.body_mut().read_to_string().unwrap_or_default()))
 }
 
-impl World<'_> {
-    /// Asks until the answer is 200, and of the version where one is expected.
-    pub(super) fn answers(
+impl RunContext<'_> {
+    /// Waits for a response 200 and, if given, for the version.
+    pub(super) fn wait_http(
         &self,
-        place: &Place<'_>,
+        step: &StepContext<'_>,
         name: &str,
         url: &str,
         version: Option<&str>,
-        seconds: u64,
-    ) -> anyhow::Result<Did> {
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
         let expected = version.map(|version| self.fill(version));
-        let limit = Duration::from_secs(seconds);
-        let as_version = expected
-            .as_ref()
-            .map(|version| format!(" as version {version}"))
-            .unwrap_or_default();
-        let what = format!("{url} answers 200{as_version}");
+        let what = match &expected {
+            Some(version) => format!("200 from {url} with version {version}"),
+            None => format!("200 from {url}"),
+        };
         let mut other_version = None;
-        let answer = wait_until(place.context, &what, limit, Duration::from_millis(50), || {
-            // A process that ended never answers: its own last words tell why.
+        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(50), || {
             self.check_alive(name)?;
-            let (status, body) = match look(url) {
-                Ok(answer) => answer,
+            let (status, body) = match get(url) {
+                Ok(response) => response,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            let version = || {
-                serde_json::from_str::<Value>(&body).ok()?["version"]
-                    .as_str()
-                    .map(str::to_owned)
-            };
-            Ok(match (status, version()) {
-                (200, found) if expected.is_none() || found == expected => Ok(()),
-                (200, found) => {
-                    let state = format!(
-                        "{url} answers as another version, {}: 200 {body}",
-                        found.as_deref().unwrap_or("and does not say which")
-                    );
-                    let since = *other_version.get_or_insert_with(Instant::now);
-                    if since.elapsed() > REPLACED {
-                        bail!("waited until {what}, but {state}");
-                    }
-                    Err(state)
-                }
-                _ => Err(format!("{status} {body}")),
-            })
+            if status != 200 {
+                return Ok(Err(format!("{status} {body}")));
+            }
+            let found: Option<Value> = serde_json::from_str(&body).ok();
+            let found = found.as_ref().and_then(|body| body["version"].as_str());
+            if expected.is_none() || found == expected.as_deref() {
+                return Ok(Ok(()));
+            }
+            let state = format!(
+                "{url} has another version, {}: 200 {body}",
+                found.unwrap_or("none")
+            );
+            let since = *other_version.get_or_insert_with(Instant::now);
+            if since.elapsed() > REPLACEMENT {
+                bail!("expected {what}, but {state}");
+            }
+            Ok(Err(state))
         });
-        let answer = answer.map_err(|error| self.with_process_log(name, error));
-        self.let_go(name);
-        answer?;
-        Ok(Did::Something)
+        let waited = waited.map_err(|error| self.with_process_log(name, error));
+        self.detach(name);
+        waited
     }
 
-    /// Creates the objects of a rendered file, or replaces those that are there.
-    pub(super) fn put(&self, place: &Place<'_>, file: &Path) -> anyhow::Result<Did> {
+    /// Creates the objects of a rendered file, or updates existing ones.
+    pub(super) fn put(&self, step: &StepContext<'_>, file: &Path) -> anyhow::Result<StepOutcome> {
         let name = file.display().to_string();
-        let text = fs::read_to_string(file).with_context(|| format!("can't read {name}"))?;
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
         let server = yaml::server(&self.settings.kubeconfig())?;
         let agent = agent();
         for object in yaml::objects(&name, &text)? {
             put_object(&agent, &server, &object).with_context(|| object.reference())?;
             if object.kind() == "CustomResourceDefinition" {
-                wait_established(place, &agent, &server, &object)?;
+                wait_established(step, &agent, &server, &object)?;
             }
         }
-        Ok(Did::Something)
+        Ok(StepOutcome::Done)
     }
 }
 
-/// The collection that an object belongs to: the API server itself says how its kind is called.
+/// Returns the URL of an object's collection; the API server names the resource of its kind.
 fn collection(agent: &ureq::Agent, server: &str, object: &Object) -> anyhow::Result<String> {
-    let version = object.0["apiVersion"]
-        .as_str()
-        .context("an object has an apiVersion")?;
+    let reference = || format!("{} has no apiVersion", object.reference());
+    let version = object.0["apiVersion"].as_str().with_context(reference)?;
     let root = if version.contains('/') {
         format!("{server}/apis/{version}")
     } else {
@@ -124,59 +116,58 @@ fn collection(agent: &ureq::Agent, server: &str, object: &Object) -> anyhow::Res
         .find(is_it)
         .with_context(|| format!("{version} has no kind {}", object.kind()))?;
     let name = resource["name"].as_str().unwrap_or_default();
-    Ok(
-        match (
-            resource["namespaced"].as_bool(),
-            object.0.pointer("/metadata/namespace").and_then(Value::as_str),
-        ) {
-            (Some(true), Some(namespace)) => format!("{root}/namespaces/{namespace}/{name}"),
-            (Some(true), None) => format!("{root}/namespaces/default/{name}"),
-            _ => format!("{root}/{name}"),
-        },
-    )
+    if resource["namespaced"] == true {
+        let namespace = object.0.pointer("/metadata/namespace").and_then(Value::as_str);
+        let namespace = namespace.unwrap_or("default");
+        return Ok(format!("{root}/namespaces/{namespace}/{name}"));
+    }
+    Ok(format!("{root}/{name}"))
 }
 
 fn put_object(agent: &ureq::Agent, server: &str, object: &Object) -> anyhow::Result<()> {
     let collection = collection(agent, server, object)?;
-    let mut response = agent.post(&collection).send_json(&object.0)?;
-    match response.status().as_u16() {
-        200..300 => return Ok(()),
-        409 => {}
-        status => bail!(
-            "POST {collection}: {status} {}",
-            response.body_mut().read_to_string().unwrap_or_default()
-        ),
+    let created = agent.post(&collection).send_json(&object.0)?;
+    if created.status().as_u16() != 409 {
+        return check_success("POST", &collection, created);
     }
     let one = format!("{collection}/{}", object.name());
     let patch = agent.patch(&one).content_type("application/merge-patch+json");
-    let mut response = patch.send(object.0.to_string())?;
-    match response.status().as_u16() {
-        200..300 => Ok(()),
-        status => bail!(
-            "PATCH {one}: {status} {}",
-            response.body_mut().read_to_string().unwrap_or_default()
-        ),
-    }
+    check_success("PATCH", &one, patch.send(object.0.to_string())?)
+}
+
+fn check_success(
+    method: &str,
+    url: &str,
+    mut response: ureq::http::Response<ureq::Body>,
+) -> anyhow::Result<()> {
+    let status = response.status();
+    anyhow::ensure!(
+        status.is_success(),
+        "{method} {url}: {} {}",
+        status.as_u16(),
+        response.body_mut().read_to_string().unwrap_or_default()
+    );
+    Ok(())
 }
 
 fn wait_established(
-    place: &Place<'_>,
+    step: &StepContext<'_>,
     agent: &ureq::Agent,
     server: &str,
     crd: &Object,
 ) -> anyhow::Result<()> {
     let one = format!("{}/{}", collection(agent, server, crd)?, crd.name());
-    let what = format!("{} is established", crd.reference());
+    let what = format!("{} to be established", crd.reference());
     let interval = Duration::from_millis(20);
-    wait_until(place.context, &what, Duration::from_secs(30), interval, || {
+    wait_until(step.task, &what, Duration::from_secs(30), interval, || {
         let read: Value = agent.get(&one).call()?.body_mut().read_json()?;
         let conditions = read
             .pointer("/status/conditions")
             .and_then(Value::as_array)
             .map_or(&[][..], Vec::as_slice);
-        let holds = |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
-        let established = conditions.iter().any(holds);
-        Ok(if established {
+        let is_established =
+            |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
+        Ok(if conditions.iter().any(is_established) {
             Ok(())
         } else {
             Err(format!("its status is {}", read["status"]))

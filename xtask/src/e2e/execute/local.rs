@@ -1,4 +1,4 @@
-//! Processes of this machine: the services, and what stands for components and cluster.
+//! Processes of this machine: the services, and the servers that replace components and cluster.
 
 use std::{
     collections::BTreeMap,
@@ -10,38 +10,60 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use subprocess::Record;
 
-use super::{Did, Place, World, wait_until};
-use crate::{command::Command, e2e::hash, parts::GRACE, stack::Embedded};
+use super::{RunContext, StepContext, StepOutcome, wait_until};
+use crate::{
+    command::Command,
+    doctor,
+    e2e::{hash, provider::Local},
+    parts::GRACE,
+    run_folder::Provider,
+    stack::Embedded,
+};
 
-/// In a process's environment: what tells whether it would be started the same way again.
+/// Environment variable with the checksum of a process's program, arguments and configuration.
 const STARTED_AS: &str = "E2E_STARTED_AS";
 
 /// Lines of a process's log in a message.
 const LAST_LINES: usize = 20;
 
-impl World<'_> {
-    /// Starts a program that goes on until the run is torn down, or longer. One that runs already, with the same
-    /// program, arguments and configuration, is left alone.
-    pub(super) fn start(&self, name: &str, command: &Command) -> anyhow::Result<Did> {
+/// Checks that the embedded servers are available.
+pub(super) fn preflight(local: &Local) -> anyhow::Result<StepOutcome> {
+    if let Some(program) = &local.kube_embedded {
+        ensure!(
+            program.is_file(),
+            "the embedded Kubernetes API is not installed: {} does not exist; install it from the sources of this \
+             program (cargo install --path crates/kube-embedded), or set KUBE_EMBEDDED_BIN to its path",
+            program.display()
+        );
+    }
+    let support = doctor::provider_support(Provider::Local, None);
+    ensure!(
+        support.works(),
+        "provider local cannot run on this machine: {}",
+        support.why_not()
+    );
+    Ok(StepOutcome::Done)
+}
+
+impl RunContext<'_> {
+    /// Starts a process that runs until teardown. A running one with the same program, arguments and configuration is
+    /// left alone.
+    pub(super) fn start(&self, name: &str, command: &Command) -> anyhow::Result<StepOutcome> {
         let record = self.folder.process(name);
         let filled = command
             .clone()
             .env(STARTED_AS, checksum(command)?)
             .filled(|text| self.fill(text));
         if let Ok(old) = Record::read(&record) {
-            let as_then = |(name, value): (&OsStr, Option<&OsStr>)| {
-                let then = name
-                    .to_str()
-                    .and_then(|name| old.env.get(name))
-                    .cloned()
-                    .flatten();
-                then.as_deref() == value.and_then(OsStr::to_str)
+            let is_unchanged = |(name, value): (&OsStr, Option<&OsStr>)| {
+                let recorded = name.to_str().and_then(|name| old.env.get(name));
+                recorded.cloned().flatten().as_deref() == value.and_then(OsStr::to_str)
             };
-            if old.is_alive() && filled.get_envs().all(as_then) {
-                return Ok(Did::Nothing("it runs, and nothing of it changed".to_owned()));
+            if old.is_alive() && filled.get_envs().all(is_unchanged) {
+                return Ok(StepOutcome::Skipped("already running, unchanged".to_owned()));
             }
             old.stop(GRACE)?;
         }
@@ -51,57 +73,51 @@ impl World<'_> {
             .log(self.folder.log(name))
             .record(&record)
             .spawn()?;
-        // Held until it answers: one that ends before tells how.
+        // Kept until it is ready, for the failure of one that exits before.
         self.starting().insert(name.to_owned(), child);
-        Ok(Did::Something)
+        Ok(StepOutcome::Done)
     }
 
-    /// Waits until a process takes connections on its ports.
-    pub(super) fn listens(
+    /// Waits until a process accepts connections on its ports.
+    pub(super) fn wait_ports(
         &self,
-        place: &Place<'_>,
+        step: &StepContext<'_>,
         name: &str,
         ports: &[u16],
-        seconds: u64,
-    ) -> anyhow::Result<Did> {
-        let what = format!("{name} listens on {ports:?} of 127.0.0.1");
-        let limit = Duration::from_secs(seconds);
-        let listening = wait_until(place.context, &what, limit, Duration::from_millis(50), || {
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
+        let what = format!("{name} to listen on {ports:?} of 127.0.0.1");
+        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(50), || {
             self.check_alive(name)?;
-            let deaf = ports
+            let closed = ports
                 .iter()
                 .find_map(|port| Some((port, TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).err()?)));
-            Ok(deaf.map_or(Ok(()), |(port, error)| Err(format!("port {port}: {error}"))))
+            Ok(closed.map_or(Ok(()), |(port, error)| Err(format!("port {port}: {error}"))))
         });
-        listening.map_err(|error| self.with_process_log(name, error))?;
-        Ok(Did::Something)
+        waited.map_err(|error| self.with_process_log(name, error))
     }
 
-    /// Starts the real server that stands for a component, with the user, database and passwords of the URLs that
-    /// the stack file gives it.
-    pub(super) fn start_embedded(&self, name: &str) -> anyhow::Result<Did> {
+    /// Starts the embedded server of a component, with user, database and passwords of the component's URLs in the
+    /// stack file.
+    pub(super) fn start_embedded(&self, name: &str) -> anyhow::Result<StepOutcome> {
         let record = self.folder.process(name);
         if Record::read(&record).is_ok_and(|record| record.is_alive()) {
-            return Ok(Did::Nothing("it runs".to_owned()));
+            return Ok(StepOutcome::Skipped("already running".to_owned()));
         }
-        let component = self
-            .settings
-            .stack
-            .components
+        let components = &self.settings.stack.components;
+        let component = components
             .get(name)
-            .with_context(|| format!("no component {name}"))?;
+            .with_context(|| format!("unknown component {name}"))?;
         let Some(kind) = component.embedded.as_ref().map(|kind| *kind.get_ref()) else {
-            bail!("{name} can run in a cluster only: nothing is `embedded` for it in the stack file");
+            bail!("component {name} needs a cluster: it has no `embedded` in the stack file");
         };
         let urls: Vec<Credentials> = self
             .component_urls(name)?
             .values()
             .filter_map(|url| credentials(url))
             .collect();
-        let port = urls
-            .first()
-            .map(|url| url.port)
-            .with_context(|| format!("{name} has no `urls`"))?;
+        let port = urls.first().map(|url| url.port);
+        let port = port.with_context(|| format!("component {name} has no `urls`"))?;
         let (folder, log) = (self.folder.path(), self.folder.log(name));
         match kind {
             Embedded::Postgresql => {
@@ -127,7 +143,7 @@ impl World<'_> {
                     .record(record)
                     .log(log)
                     .belongs_to(folder);
-                // As in the pods: what is acknowledged is on disk.
+                // As in the pods: acknowledged data is on disk.
                 server = server.setting("appendfsync", "always");
                 for Credentials { password, .. } in urls {
                     server = server.password(password);
@@ -135,45 +151,42 @@ impl World<'_> {
                 server.start()?.keep();
             }
         }
-        Ok(Did::Something)
+        Ok(StepOutcome::Done)
     }
 
-    /// Where services are processes: that this one still runs.
-    pub(super) fn check_alive(&self, service: &str) -> anyhow::Result<()> {
-        let ended = |child: &mut subprocess::Child| {
+    /// Fails if a process of this name exited. In a cluster there is none.
+    pub(super) fn check_alive(&self, name: &str) -> anyhow::Result<()> {
+        let failure = |child: &mut subprocess::Child| {
             (!child.is_running()).then(|| child.failure(subprocess::Ended::Stopped))
         };
-        if let Some(failure) = self.starting().get_mut(service).and_then(ended) {
-            return Err(anyhow!("{service} ended by itself\n{failure}"));
+        if let Some(failure) = self.starting().get_mut(name).and_then(failure) {
+            return Err(anyhow!("{name} exited unexpectedly\n{failure}"));
         }
-        match Record::read(&self.folder.process(service)) {
-            Ok(record) if !record.is_alive() => Err(anyhow!("{service} ended by itself")),
+        match Record::read(&self.folder.process(name)) {
+            Ok(record) if !record.is_alive() => Err(anyhow!("{name} exited unexpectedly")),
             _ => Ok(()),
         }
     }
 
-    /// It answers, or nobody waits for it any more: it goes on by itself.
-    pub(super) fn let_go(&self, service: &str) {
-        if let Some(child) = self.starting().remove(service) {
+    /// Lets a process run on its own, once the wait for it is over.
+    pub(super) fn detach(&self, name: &str) {
+        if let Some(child) = self.starting().remove(name) {
             child.detach();
         }
     }
 
-    pub(super) fn starting(&self) -> MutexGuard<'_, BTreeMap<String, subprocess::Child>> {
+    fn starting(&self) -> MutexGuard<'_, BTreeMap<String, subprocess::Child>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The error with the last lines of the process that it is about.
-    pub(super) fn with_process_log(&self, service: &str, error: anyhow::Error) -> anyhow::Error {
-        if self
-            .starting()
-            .get(service)
-            .is_some_and(|child| !child.is_running())
-        {
-            // Its failure has them already.
+    /// Adds the last lines of a process's log to an error about the process.
+    pub(super) fn with_process_log(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
+        let exited = |child: &subprocess::Child| !child.is_running();
+        if self.starting().get(name).is_some_and(exited) {
+            // Its failure contains them.
             return error;
         }
-        let Ok(record) = Record::read(&self.folder.process(service)) else {
+        let Ok(record) = Record::read(&self.folder.process(name)) else {
             return error;
         };
         let Some(log) = record.log else { return error };
@@ -181,13 +194,13 @@ impl World<'_> {
         let lines: Vec<&str> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n    ");
         anyhow!(
-            "{error:#}\n  last lines of {service}:\n    {last}\n  whole log: {}",
+            "{error:#}\n  last lines of {name}:\n    {last}\n  whole log: {}",
             log.display()
         )
     }
 }
 
-/// The hash of a program, its arguments and the files that they name.
+/// Returns the hash of a program, its arguments and the configuration files among them.
 fn checksum(command: &Command) -> anyhow::Result<String> {
     let files = command
         .args
@@ -195,11 +208,10 @@ fn checksum(command: &Command) -> anyhow::Result<String> {
         .map(Path::new)
         .filter(|path| path.extension().is_some_and(|end| end == "toml"));
     let files: Vec<&Path> = [Path::new(&command.program)].into_iter().chain(files).collect();
-    let arguments: Vec<&str> = command.args.iter().map(String::as_str).collect();
-    hash::short_of(&files, &arguments)
+    hash::short_of(&files, &command.args)
 }
 
-/// What a URL of a component says beside its scheme.
+/// The URL of a component, without scheme and host.
 #[derive(Debug, PartialEq, Eq)]
 struct Credentials {
     user: String,
@@ -208,7 +220,7 @@ struct Credentials {
     path: String,
 }
 
-/// The parts of `scheme://USER:PASSWORD@HOST:PORT/PATH`; the secrets of a run need no decoding.
+/// Parses `scheme://USER:PASSWORD@HOST:PORT/PATH`; the secrets of a run need no decoding.
 fn credentials(url: &str) -> Option<Credentials> {
     let (_, rest) = url.split_once("://")?;
     let (login, rest) = rest.split_once('@')?;
@@ -228,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_components_url_gives_user_password_port_and_database() {
+    fn parses_user_password_port_and_database_of_a_url() {
         let Credentials {
             user,
             password,

@@ -1,69 +1,68 @@
-//! Carries out the steps of a plan.
+//! Runs the steps of a plan.
 
+mod cluster;
 mod command;
 mod files;
 mod finish;
 mod http;
+mod kind;
 mod local;
 mod ready;
-mod remote;
 mod scenarios;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use report::Test;
 use subprocess::Cancel;
 use taskgraph::{Context, Ending};
 
 pub(crate) use self::{
     finish::Policy,
-    scenarios::{BEGUN, Outcome, Scenario, ScenariosFailed, word},
+    scenarios::{STARTED, ScenariosFailed},
 };
 use super::{
     fault::{Moment, Trigger},
     measure::{Memory, Meter},
-    plan::{Step, Work},
+    plan::{Action, Condition, Program, Step, Work},
+    provider::Provider,
     settings::Settings,
 };
-use crate::{
-    command::tag_of,
-    doctor, elf,
-    ports::Reserved,
-    run_folder::{Provider, RunFolder},
-};
+use crate::{command::tag_of, elf, ports::Reserved, run_folder::RunFolder};
 
-/// What the steps of a run share.
-pub(crate) struct World<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) folder: &'a RunFolder,
-    pub(crate) reserved: Reserved,
-    pub(crate) secrets: BTreeMap<String, String>,
-    /// The version of each service, once it is known.
+/// State that the steps of a run share.
+pub(crate) struct RunContext<'a> {
+    settings: &'a Settings,
+    folder: &'a RunFolder,
+    reserved: Reserved,
+    secrets: BTreeMap<String, String>,
+    /// Version of each service, once it is known.
     tags: Mutex<BTreeMap<String, String>>,
-    /// How each scenario ended, in the order of their ends.
-    scenarios: Mutex<Vec<Scenario>>,
-    /// Processes that were started and have not answered yet.
+    /// Finished scenarios, in the order of their ends.
+    scenarios: Mutex<Vec<Test>>,
+    /// Started processes that are not ready yet.
     starting: Mutex<BTreeMap<String, subprocess::Child>>,
-    pub(crate) finish: Policy,
+    policy: Policy,
     trigger: Arc<Trigger>,
     memory: Memory,
 }
 
-/// What a step needs of the task that it belongs to.
-pub(super) struct Place<'a> {
-    context: &'a Context,
+/// The task that a step belongs to.
+pub(super) struct StepContext<'a> {
+    task: &'a Context,
     cancel: &'a Cancel,
 }
 
-impl<'a> World<'a> {
+impl<'a> RunContext<'a> {
     pub(crate) fn new(
         settings: &'a Settings,
         folder: &'a RunFolder,
         reserved: Reserved,
-        finish: Policy,
+        policy: Policy,
         trigger: Trigger,
     ) -> anyhow::Result<Self> {
         let secrets = files::secrets(settings, &folder.path().join("secrets"))?;
@@ -75,157 +74,135 @@ impl<'a> World<'a> {
             tags: Mutex::default(),
             scenarios: Mutex::default(),
             starting: Mutex::default(),
-            finish,
+            policy,
             trigger: Arc::new(trigger),
             memory: Memory::start(),
         })
     }
 
-    /// Does a task of the plan, and notes what it used.
-    pub(crate) fn perform(&self, context: &Context, work: &Work) -> anyhow::Result<Ending> {
-        let meter = Meter::new(context, &self.trigger);
+    /// Runs a task of the plan, and records its resource use.
+    pub(crate) fn perform(&self, task: &Context, work: &Work) -> anyhow::Result<Ending> {
+        let meter = Meter::new(task, &self.trigger);
         let _watching = subprocess::watch_children(meter.clone());
         self.memory.add(&meter);
-        self.trigger.reached(context.name(), Moment::Begin);
-        let ending = self.steps(context, work);
+        self.trigger.reached(task.name(), Moment::Begin);
+        let ending = self.steps(task, work);
         self.memory.remove(&meter);
-        meter.tell();
+        meter.record();
         ending
     }
 
-    fn steps(&self, context: &Context, work: &Work) -> anyhow::Result<Ending> {
+    fn steps(&self, task: &Context, work: &Work) -> anyhow::Result<Ending> {
         let cancel = Cancel::new();
-        let thrown = cancel.clone();
-        let _guard = context.on_cancel(move || thrown.cancel());
-        let place = Place {
-            context,
+        let fired = cancel.clone();
+        let _guard = task.on_cancel(move || fired.cancel());
+        let context = StepContext {
+            task,
             cancel: &cancel,
         };
         let mut skipped = None;
-        let mut did_something = false;
+        let mut is_done = false;
         for (index, step) in work.steps.iter().enumerate() {
-            context.check()?;
-            match self.step(&place, step)? {
-                Did::Something => did_something = true,
-                Did::Nothing(why) => skipped = Some(why),
-                Did::Preparation => {}
+            task.check()?;
+            match self.step(&context, step)? {
+                StepOutcome::Done => is_done = true,
+                StepOutcome::Skipped(reason) => skipped = Some(reason),
+                StepOutcome::Prepared => {}
             }
             if (index + 1) * 2 >= work.steps.len() {
-                self.trigger.reached(context.name(), Moment::Middle);
+                self.trigger.reached(task.name(), Moment::Middle);
             }
         }
         Ok(match skipped {
-            Some(why) if !did_something => Ending::Skipped(why),
+            Some(reason) if !is_done => Ending::Skipped(reason),
             _ => Ending::Done,
         })
     }
 
-    /// How the scenarios ended.
-    pub(crate) fn into_scenarios(self) -> Vec<Scenario> {
+    /// Returns the finished scenarios.
+    pub(crate) fn into_scenarios(self) -> Vec<Test> {
         self.scenarios
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, place: &Place<'_>, step: &Step) -> anyhow::Result<Did> {
-        match step {
-            Step::Preflight => self.preflight(),
-            Step::Run {
-                command,
-                unless,
-                seconds,
-            } => self.run(place, command, unless.as_ref(), *seconds),
-            Step::Pipe {
-                from,
-                into,
-                unless,
-                seconds,
-            } => self.pipe(place, from, into, unless.as_ref(), *seconds),
-            Step::Until { test, what, seconds } => self.until(place, test, what, *seconds),
-            Step::Reach { milestone } => {
-                place.context.reach(milestone)?;
-                Ok(Did::Preparation)
+    fn step(&self, context: &StepContext<'_>, step: &Step) -> anyhow::Result<StepOutcome> {
+        let Step {
+            action,
+            unless,
+            timeout,
+        } = step;
+        if let Some(reason) = self.skip_reason(context, unless.as_ref())? {
+            return Ok(StepOutcome::Skipped(reason));
+        }
+        match action {
+            Action::Preflight => self.preflight(),
+            Action::Run { command, concurrent } => match self.run(context, command, *timeout) {
+                Err(error) if *concurrent => match self.skip_reason(context, unless.as_ref())? {
+                    Some(reason) => Ok(StepOutcome::Skipped(reason)),
+                    None => Err(error),
+                },
+                outcome => outcome,
+            },
+            Action::Pipe { from, into } => self.pipe(context, from, into, *timeout),
+            Action::Wait(condition) => self.wait(context, condition, *timeout),
+            Action::Milestone { name } => {
+                context.task.reach(name)?;
+                Ok(StepOutcome::Prepared)
             }
-            Step::Fits {
+            Action::CheckGlibc {
                 programs,
                 glibc,
                 otherwise,
-            } => self.fits(place, programs, glibc, otherwise),
-            Step::Take { program, to } => files::take(program, to),
-            Step::Tag {
-                service,
-                program,
-                dockerfile,
-                base,
-            } => self.tag(place, service, program, dockerfile.as_deref(), base.as_ref()),
-            Step::Stage { program, folder } => files::stage(program, folder),
-            Step::Sources { folder } => self.copy_sources(place, folder),
-            Step::Write { to, text } => files::write(to, text),
-            Step::Release { ports } => {
+            } => self.check_glibc(context, programs, glibc, otherwise),
+            Action::Write { to, content } => self.write(context, to, content, *timeout),
+            Action::Tag { name, source } => self.tag(context, name, source, *timeout),
+            Action::ReleasePorts { ports } => {
                 self.reserved.release(ports.iter().copied());
-                Ok(Did::Preparation)
+                Ok(StepOutcome::Prepared)
             }
-            Step::Render { entry, kinds, to } => self.render(entry, kinds, to),
-            Step::Config {
-                service,
-                to,
-                as_object,
-            } => self.config(service, to, *as_object),
-            Step::Secrets { to, as_object } => self.write_secrets(to, *as_object),
-            Step::Ready {
-                entry,
-                get,
-                logs,
-                seconds,
-            } => self.ready(place, entry, get, logs, *seconds),
-            Step::Answers {
-                name,
-                url,
-                version,
-                seconds,
-            } => self.answers(place, name, url, version.as_deref(), *seconds),
-            Step::Embedded { name } => self.start_embedded(name),
-            Step::Put { file } => self.put(place, file),
-            Step::Start { name, command } => self.start(name, command),
-            Step::StackFile { to } => self.stack_file(to),
-            Step::Scenarios { command } => self.run_scenarios(place, command),
-            Step::Collect { commands, seconds } => self.collect(place, commands, *seconds),
-            Step::CopyContext { from, to } => self.copy_context(place, from, to),
-            Step::ImageTag { name, inspect } => self.image_tag(place, name, inspect),
-            Step::ClusterScoped { to } => self.cluster_scoped(to),
-            Step::Create { there, command } => self.create(place, there, command),
-            Step::Listens { name, ports, seconds } => self.listens(place, name, ports, *seconds),
-            Step::Teardown { commands, unless } => self.teardown(place, commands, unless.as_ref()),
+            Action::Start { name, program } => match program {
+                Program::Command(command) => self.start(name, command),
+                Program::Embedded => self.start_embedded(name),
+            },
+            Action::Put { file } => self.put(context, file),
+            Action::Scenarios { command } => self.run_scenarios(context, command, *timeout),
+            Action::Collect { commands } => self.collect(context, commands, *timeout),
+            Action::Teardown { steps } => self.teardown(context, steps),
         }
     }
 
-    fn preflight(&self) -> anyhow::Result<Did> {
-        let Settings {
-            provider,
-            node_image,
-            kube_embedded,
-            ..
-        } = self.settings;
-        if let Some(program) = kube_embedded.as_ref().filter(|_| *provider == Provider::Local)
-            && !program.is_file()
-        {
-            anyhow::bail!(
-                "the embedded Kubernetes API is not installed: there is no {}. Get it beside this program, from where \
-                 this one came: cargo install --path crates/kube-embedded; or set KUBE_EMBEDDED_BIN to where it is",
-                program.display()
-            );
+    fn preflight(&self) -> anyhow::Result<StepOutcome> {
+        match &self.settings.provider {
+            Provider::Kind(kind) => kind::preflight(kind),
+            Provider::Local(local) => local::preflight(local),
+            Provider::Cluster(cluster) => cluster::preflight(cluster),
         }
-        if let Some(remote) = &self.settings.remote {
-            return remote::preflight(remote);
-        }
-        let support = doctor::provider_support(*provider, node_image.as_deref());
-        if support.works() {
-            return Ok(Did::Something);
-        }
-        anyhow::bail!("the provider {provider} can't run here: {}", support.why_not())
     }
 
-    /// A text of the plan with each tag that is known by now.
+    fn wait(
+        &self,
+        context: &StepContext<'_>,
+        condition: &Condition,
+        timeout: Duration,
+    ) -> anyhow::Result<StepOutcome> {
+        match condition {
+            Condition::Test { test, what } => {
+                let interval = Duration::from_millis(200);
+                wait_until(context.task, what, timeout, interval, || self.test(context, test))
+            }
+            Condition::Workload { entry, get, logs } => {
+                self.wait_workload(context, entry, get, logs, timeout)
+            }
+            Condition::Http { name, url, version } => {
+                self.wait_http(context, name, url, version.as_deref(), timeout)
+            }
+            Condition::Ports { name, ports } => self.wait_ports(context, name, ports, timeout),
+        }?;
+        Ok(StepOutcome::Done)
+    }
+
+    /// Returns a text of the plan with each known tag filled in.
     fn fill(&self, text: &str) -> String {
         let tags = self.tags();
         tags.iter().fold(text.to_owned(), |text, (service, tag)| {
@@ -237,80 +214,77 @@ impl<'a> World<'a> {
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fits(
+    fn check_glibc(
         &self,
-        place: &Place<'_>,
-        programs: &[std::path::PathBuf],
+        context: &StepContext<'_>,
+        programs: &[PathBuf],
         glibc: &str,
         otherwise: &[Step],
-    ) -> anyhow::Result<Did> {
+    ) -> anyhow::Result<StepOutcome> {
         let Some(newest) = elf::parse_version(glibc) else {
-            anyhow::bail!("{glibc} is no version of glibc");
+            anyhow::bail!("invalid glibc version {glibc:?}");
         };
-        let mut misfits = Vec::new();
+        let mut too_new = Vec::new();
         for program in programs {
             match elf::too_new(program, newest) {
                 Ok(versions) if versions.is_empty() => {}
-                Ok(versions) => {
-                    misfits.push(format!("{} asks for {}", program.display(), versions.join(", ")))
-                }
-                Err(error) => misfits.push(format!("{error:#}")),
+                Ok(versions) => too_new.push(format!("{} needs {}", program.display(), versions.join(", "))),
+                Err(error) => too_new.push(format!("{error:#}")),
             }
         }
-        if misfits.is_empty() {
-            return Ok(Did::Preparation);
+        if too_new.is_empty() {
+            return Ok(StepOutcome::Prepared);
         }
-        let misfits = misfits.join("\n  ");
+        let too_new = too_new.join("\n  ");
         if otherwise.is_empty() {
             anyhow::bail!(
-                "what this machine compiles does not start in the images, whose glibc is {glibc}:\n  {misfits}\n  \
-                 let the builder image compile: --build container"
+                "programs compiled on this machine cannot start in the images, which have glibc {glibc}:\n  \
+                 {too_new}\n  compile in the builder image: --build container"
             );
         }
-        place.context.note(format!(
-            "compiled in the builder image, because the images have glibc {glibc}: {misfits}"
+        context.task.note(format!(
+            "compiled in the builder image, because the images have glibc {glibc}: {too_new}"
         ));
         for step in otherwise {
-            place.context.check()?;
-            self.step(place, step)?;
+            context.task.check()?;
+            self.step(context, step)?;
         }
-        Ok(Did::Something)
+        Ok(StepOutcome::Done)
     }
 }
 
-/// What became of a step.
-pub(super) enum Did {
-    /// It did its work.
-    Something,
-    /// There was nothing to do, and why.
-    Nothing(String),
-    /// It only prepared another step: whether the task was skipped is not decided by it.
-    Preparation,
+/// Outcome of a successful step.
+pub(super) enum StepOutcome {
+    Done,
+    /// Nothing to do, with the reason.
+    Skipped(String),
+    /// Prepared another step; does not decide whether the task counts as skipped.
+    Prepared,
 }
 
-/// Asks again and again, until there is an answer or the deadline is over; the error says the last state.
+/// Polls until there is a value or the timeout is over; the error contains the last state.
 ///
-/// `ask` gives `Ok(Ok(answer))`, or `Ok(Err(state))` as long as it is worth asking again.
+/// `poll` returns `Ok(Ok(value))`, or `Ok(Err(state))` to be called again.
 pub(super) fn wait_until<T>(
-    context: &Context,
+    task: &Context,
     what: &str,
-    limit: Duration,
+    timeout: Duration,
     interval: Duration,
-    mut ask: impl FnMut() -> anyhow::Result<Result<T, String>>,
+    mut poll: impl FnMut() -> anyhow::Result<Result<T, String>>,
 ) -> anyhow::Result<T> {
-    let deadline = std::time::Instant::now() + limit;
+    let deadline = Instant::now() + timeout;
     loop {
-        let state = match ask()? {
-            Ok(answer) => return Ok(answer),
+        let state = match poll()? {
+            Ok(value) => return Ok(value),
             Err(state) => state,
         };
-        if std::time::Instant::now() >= deadline {
+        if Instant::now() >= deadline {
             anyhow::bail!(
-                "waited {} s until {what}; the last state was: {state}",
-                limit.as_secs()
+                "timed out after {} s waiting for {what}; last state: {state}",
+                timeout.as_secs()
             );
         }
-        context.progress(&state);
-        context.pause(interval)?;
+        task.progress(&state);
+        task.pause(interval)?;
     }
 }

@@ -1,30 +1,30 @@
-//! Waits until a workload is ready, and tells early when it never will be.
+//! Waits until a workload is ready, and fails early if it cannot become ready.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use super::{Did, Place, World, wait_until};
+use super::{RunContext, StepContext, wait_until};
 use crate::{command::Command, yaml};
 
-/// How far a workload is.
+/// State of a workload.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Ready,
-    /// Not yet, in words, with the pod that is looked at.
+    /// Not ready yet, with the pod that it waits for.
     Waiting {
         state: String,
         pod: Option<String>,
     },
-    /// Never, in words, with the pod that tells why.
+    /// Cannot become ready, with the pod whose logs show why.
     Failed {
-        why: String,
+        reason: String,
         pod: Option<String>,
     },
 }
 
-/// Reasons of a waiting container that no more waiting changes: the images were loaded before.
-const HOPELESS: [&str; 5] = [
+/// Reasons of a waiting container that are permanent: the images were loaded before.
+const PERMANENT: [&str; 5] = [
     "ErrImageNeverPull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -32,25 +32,27 @@ const HOPELESS: [&str; 5] = [
     "RunContainerError",
 ];
 
-/// A container that ended this often does not get better by itself.
-const MOST_RESTARTS: u64 = 3;
+/// Number of restarts at which a container counts as failed.
+const MAX_RESTARTS: u64 = 3;
 
-impl World<'_> {
-    pub(super) fn ready(
+/// Maximum duration of a `kubectl` command that adds to an error.
+const DIAGNOSIS: Duration = Duration::from_secs(15);
+
+impl RunContext<'_> {
+    pub(super) fn wait_workload(
         &self,
-        place: &Place<'_>,
+        step: &StepContext<'_>,
         entry: &str,
         get: &Command,
         logs: &Command,
-        seconds: u64,
-    ) -> anyhow::Result<Did> {
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
         let wanted = workloads(&self.settings.rendered(entry))?;
-        let what = format!("{entry} is ready");
-        let limit = Duration::from_secs(seconds);
+        let what = format!("{entry} to be ready");
         let mut last_pod = None;
-        let result = wait_until(place.context, &what, limit, Duration::from_millis(500), || {
-            let get = subprocess::Command::new(get.filled(str::to_owned)).name(format!("look at {entry}"));
-            let output = get.deadline(Duration::from_secs(30)).capture(place.cancel)?;
+        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(500), || {
+            let get = subprocess::Command::new(get.filled(str::to_owned)).name(format!("get {entry}"));
+            let output = get.deadline(Duration::from_secs(30)).capture(step.cancel)?;
             let objects: Value = serde_json::from_slice(&output.stdout)?;
             let states = wanted.iter().map(|(kind, name)| state(&objects, kind, name));
             let mut waiting = Vec::new();
@@ -61,9 +63,9 @@ impl World<'_> {
                         last_pod = pod;
                         waiting.push(state);
                     }
-                    State::Failed { why, pod } => {
+                    State::Failed { reason, pod } => {
                         last_pod = pod;
-                        anyhow::bail!("{entry} does not get ready: {why}");
+                        anyhow::bail!("{entry} cannot become ready: {reason}");
                     }
                 }
             }
@@ -73,89 +75,68 @@ impl World<'_> {
                 Err(waiting.join("; "))
             })
         });
-        match result {
-            Ok(()) => Ok(Did::Something),
-            Err(error) => {
-                let error = self.with_answer(entry, error);
-                let error = self.with_probes(place, error, last_pod.as_deref());
-                Err(self.with_logs(place, error, logs, last_pod.as_deref()))
+        waited.map_err(|error| {
+            let mut text = format!("{error:#}");
+            text.extend(self.probe_response(entry));
+            if let Some(pod) = &last_pod {
+                text.extend(self.probe_events(step, pod));
+                text.push_str(&last_lines(step, logs, pod));
             }
+            anyhow::anyhow!(text)
+        })
+    }
+
+    /// Returns the response of the entry's readiness endpoint, where it is reachable from this machine. While pods are
+    /// replaced an earlier pod may respond, so that a 200 means nothing.
+    fn probe_response(&self, entry: &str) -> Option<String> {
+        let url = self.settings.url(entry, "health")?;
+        match super::http::get(&format!("{url}/readyz")) {
+            Ok((200, _)) | Err(_) => None,
+            Ok((status, body)) => Some(format!("\n  its readiness endpoint returns {status} {body}")),
         }
     }
 
-    /// The error with what the entry answers when it is asked whether it is ready, where it is reached from here. While
-    /// pods are replaced it may be one of the earlier that answers, so that a good answer says nothing.
-    fn with_answer(&self, entry: &str, error: anyhow::Error) -> anyhow::Error {
-        let Some(url) = self.settings.url(entry, "health") else {
-            return error;
-        };
-        match super::http::look(&format!("{url}/readyz")) {
-            Ok((200, _)) | Err(_) => error,
-            Ok((status, body)) => anyhow::anyhow!("{error:#}\n  its probe answers {status} {body}"),
-        }
-    }
-
-    /// The error with what the node says of the probes of the pod that it is about.
-    fn with_probes(&self, place: &Place<'_>, error: anyhow::Error, pod: Option<&str>) -> anyhow::Error {
-        let Some(name) = pod.and_then(|pod| pod.strip_prefix("pod/")) else {
-            return error;
-        };
+    /// Returns the node's events about failed probes of a pod.
+    fn probe_events(&self, step: &StepContext<'_>, pod: &str) -> Option<String> {
+        let name = pod.strip_prefix("pod/")?;
         let fields = format!("--field-selector=reason=Unhealthy,involvedObject.name={name}");
         let get = self
             .settings
             .kubectl_here()
             .args(["get", "events", "--output=json", &fields]);
-        let get = subprocess::Command::new(get.filled(str::to_owned)).deadline(Duration::from_secs(15));
-        let events = get.capture(place.cancel).ok();
-        let events: Option<Value> = events.and_then(|output| serde_json::from_slice(&output.stdout).ok());
-        let said: BTreeSet<&str> = events
-            .iter()
-            .filter_map(|events| events["items"].as_array())
-            .flatten()
-            .filter_map(|event| event["message"].as_str())
-            .collect();
-        let mut text = format!("{error:#}");
-        for message in said {
-            let _ = write!(text, "\n  the node says of pod {name}: {message}");
-        }
-        anyhow::anyhow!(text)
-    }
-
-    /// The error with the last lines of the pod that it is about.
-    fn with_logs(
-        &self,
-        place: &Place<'_>,
-        error: anyhow::Error,
-        logs: &Command,
-        pod: Option<&str>,
-    ) -> anyhow::Error {
-        let Some(pod) = pod else { return error };
-        let command = logs.clone().args([pod]);
-        let logs = subprocess::Command::new(command.filled(str::to_owned)).deadline(Duration::from_secs(15));
-        let mut text = format!("{error:#}");
-        match logs.capture(place.cancel) {
-            Ok(output) if !output.stdout.is_empty() => {
-                let _ = write!(text, "\n  the last lines of {pod}:");
-                for line in output.text().lines() {
-                    let _ = write!(text, "\n    {line}");
-                }
-            }
-            _ => {
-                let _ = write!(text, "\n  {pod} has printed nothing");
-            }
-        }
-        anyhow::anyhow!(text)
+        let get = subprocess::Command::new(get.filled(str::to_owned)).deadline(DIAGNOSIS);
+        let events = get.capture(step.cancel).ok()?;
+        let events: Value = serde_json::from_slice(&events.stdout).ok()?;
+        let items = events["items"].as_array()?.iter();
+        let messages: BTreeSet<&str> = items.filter_map(|event| event["message"].as_str()).collect();
+        Some(messages.into_iter().fold(String::new(), |mut text, message| {
+            let _ = write!(text, "\n  event of pod {name}: {message}");
+            text
+        }))
     }
 }
 
-/// Kind and name of what a rendered manifest makes that gets ready.
+/// Returns the last lines of a pod.
+fn last_lines(step: &StepContext<'_>, logs: &Command, pod: &str) -> String {
+    let command = logs.clone().args([pod]);
+    let logs = subprocess::Command::new(command.filled(str::to_owned)).deadline(DIAGNOSIS);
+    match logs.capture(step.cancel) {
+        Ok(output) if !output.stdout.is_empty() => {
+            let lines = output.text().trim_end().replace('\n', "\n    ");
+            format!("\n  last lines of {pod}:\n    {lines}")
+        }
+        _ => format!("\n  {pod} has no output"),
+    }
+}
+
+/// Returns kind and name of each workload of a rendered manifest.
 fn workloads(manifest: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let text = fs::read_to_string(manifest)?;
     let objects = yaml::objects(&manifest.display().to_string(), &text)?;
-    let of_pods = objects
+    let workloads = objects
         .iter()
         .filter(|object| ["Deployment", "StatefulSet", "Job"].contains(&object.kind()));
-    Ok(of_pods
+    Ok(workloads
         .map(|object| (object.kind().to_owned(), object.name().to_owned()))
         .collect())
 }
@@ -167,23 +148,23 @@ fn state(objects: &Value, kind: &str, name: &str) -> State {
         .find(|item| item["kind"] == kind && item["metadata"]["name"] == name)
     else {
         return State::Waiting {
-            state: format!("{kind} {name} is not there"),
+            state: format!("{kind} {name} does not exist"),
             pod: None,
         };
     };
     let waiting = |state| State::Waiting { state, pod: None };
     match conclusion(workload, kind, name) {
-        // One that ends still answers, and would be taken for the new one.
-        Some(State::Ready) if kind != "Job" => match ending_pod(items, workload) {
-            Some(pod) => return waiting(format!("pod {pod} of before the change is still ending")),
+        // A terminating pod still responds, and would be mistaken for the new one.
+        Some(State::Ready) if kind != "Job" => match terminating_pod(items, workload) {
+            Some(pod) => return waiting(format!("previous pod {pod} is still terminating")),
             None => return State::Ready,
         },
         Some(done) => return done,
         None => {}
     }
     if number(&workload["status"]["observedGeneration"]) < number(&workload["metadata"]["generation"]) {
-        // Its pods are still those of before the change.
-        return waiting(format!("{kind} {name}: its change was not seen yet"));
+        // Its pods are still the previous ones.
+        return waiting(format!("{kind} {name}: its change has not been observed yet"));
     }
     let mut states = Vec::new();
     let mut looked_at = None;
@@ -206,7 +187,8 @@ fn state(objects: &Value, kind: &str, name: &str) -> State {
     }
 }
 
-/// The pods that a workload wants now. Those of before a change may fail while they go: that says nothing of it.
+/// Returns the current pods of a workload. Previous pods may fail while they terminate, which is no failure of the
+/// workload.
 fn newest_pods<'a>(items: &'a [Value], workload: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
     const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
     let selector = &workload["spec"]["selector"]["matchLabels"];
@@ -236,8 +218,8 @@ fn newest_pods<'a>(items: &'a [Value], workload: &'a Value, kind: &str) -> impl 
     })
 }
 
-/// The name of a pod of the workload that was told to end and has not yet.
-fn ending_pod<'a>(items: &'a [Value], workload: &Value) -> Option<&'a str> {
+/// Returns the name of a terminating pod of the workload.
+fn terminating_pod<'a>(items: &'a [Value], workload: &Value) -> Option<&'a str> {
     let selector = &workload["spec"]["selector"]["matchLabels"];
     let mut pods = items.iter().filter(|item| item["kind"] == "Pod");
     let pod = pods.find(|pod| {
@@ -251,7 +233,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
-/// Whether the workload's own status decides.
+/// Returns the state if the workload's own status determines it.
 fn conclusion(workload: &Value, kind: &str, name: &str) -> Option<State> {
     let status = &workload["status"];
     let of = |field: &str| number(&status[field]);
@@ -265,9 +247,9 @@ fn conclusion(workload: &Value, kind: &str, name: &str) -> Option<State> {
         if has("Complete") {
             return Some(State::Ready);
         }
-        let why = format!("Job {name} failed");
+        let reason = format!("Job {name} failed");
         return has("Failed").then(|| State::Failed {
-            why,
+            reason,
             pod: Some(format!("job/{name}")),
         });
     }
@@ -292,36 +274,36 @@ fn pod_state(pod: &Value) -> State {
         .flatten();
     for container in containers {
         let waiting = &container["state"]["waiting"];
-        let reason = waiting["reason"].as_str().unwrap_or_default();
+        let waiting_for = waiting["reason"].as_str().unwrap_or_default();
         let message = waiting["message"].as_str().unwrap_or_default();
         let container_name = container["name"].as_str().unwrap_or_default();
         let restarts = container["restartCount"].as_u64().unwrap_or(0);
-        if HOPELESS.contains(&reason) || restarts >= MOST_RESTARTS {
+        if PERMANENT.contains(&waiting_for) || restarts >= MAX_RESTARTS {
             let ended = &container["lastState"]["terminated"];
             let limit = memory_limit(pod, container_name);
             let ended = match limit.filter(|_| ended["reason"] == "OOMKilled") {
-                Some(limit) => format!(", it ended with {ended}; its memory limit is {limit}"),
+                Some(limit) => format!(", last with {ended}; its memory limit is {limit}"),
                 None if ended.is_null() => String::new(),
-                None => format!(", it ended with {ended}"),
+                None => format!(", last with {ended}"),
             };
             let again = match restarts {
                 0 => String::new(),
-                times => format!(" ended by itself {times} times{ended}"),
+                times => format!(" exited unexpectedly {times} times{ended}"),
             };
-            let now = format!("{reason} {message}");
+            let now = format!("{waiting_for} {message}");
             let now = match now.trim() {
                 "" => String::new(),
                 now => format!(": {now}"),
             };
-            let why = format!("container {container_name} of pod {name}{again}{now}");
+            let reason = format!("container {container_name} of pod {name}{again}{now}");
             return State::Failed {
-                why,
+                reason,
                 pod: Some(format!("pod/{name}")),
             };
         }
-        if !reason.is_empty() && reason != "ContainerCreating" {
+        if !waiting_for.is_empty() && waiting_for != "ContainerCreating" {
             return State::Waiting {
-                state: format!("pod {name}: {reason} {message}"),
+                state: format!("pod {name}: {waiting_for} {message}"),
                 pod: Some(format!("pod/{name}")),
             };
         }

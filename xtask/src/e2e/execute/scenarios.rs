@@ -1,50 +1,26 @@
 //! The scenarios: runs the test program and follows its events.
 
-use std::{collections::BTreeMap, fs, sync::PoisonError};
+use std::{collections::BTreeMap, fs, sync::PoisonError, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use report::{Test, TestOutcome};
+use serde::Deserialize;
 use serde_json::json;
 use subprocess::Ended;
 use taskgraph::Context;
 
-use super::{Did, Place, World};
-use crate::{command::Command, e2e::template, run_folder::Provider};
-
-/// A whole suite on a slow machine takes minutes; one that takes longer hangs.
-const LONGEST_SUITE: u64 = 40 * 60;
-
-/// How a scenario ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    Passed,
-    Failed,
-    Skipped,
-}
-
-/// One scenario that ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Scenario {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) outcome: Outcome,
-    pub(crate) seconds: f64,
-    /// Why it was skipped.
-    pub(crate) reason: Option<String>,
-    /// How it failed.
-    pub(crate) detail: Option<String>,
-}
+use super::{RunContext, StepContext, StepOutcome};
+use crate::{command::Command, e2e::template};
 
 /// A line of the test program.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
     Started { name: String },
-    Finished(Scenario),
+    Finished(Test),
     Summary {},
 }
 
-/// Scenarios failed: the stack itself is fine, so this is no failure of the environment.
+/// Scenarios failed, which is no failure of the environment.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed} of {ran} scenarios failed")]
 pub(crate) struct ScenariosFailed {
@@ -52,25 +28,30 @@ pub(crate) struct ScenariosFailed {
     ran: usize,
 }
 
-impl World<'_> {
-    pub(super) fn run_scenarios(&self, place: &Place<'_>, command: &Command) -> anyhow::Result<Did> {
-        let context = place.context.clone();
-        let command = self.prepared(place, command, LONGEST_SUITE);
-        let result = command
-            .observe(move |line| follow(line, &context))
-            .run(place.cancel);
-        // The observer sees long lines cut short; the log has them whole.
-        let log = fs::read_to_string(self.folder.log(place.context.name())).unwrap_or_default();
-        let ended = ended(&log);
-        let is_failed = |scenario: &&Scenario| scenario.outcome == Outcome::Failed;
-        let (failed, ran) = (ended.iter().filter(is_failed).count(), ended.len());
-        *self.scenarios.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+impl RunContext<'_> {
+    pub(super) fn run_scenarios(
+        &self,
+        step: &StepContext<'_>,
+        command: &Command,
+        timeout: Duration,
+    ) -> anyhow::Result<StepOutcome> {
+        let task = step.task.clone();
+        let result = self
+            .prepared(step, command, timeout)
+            .observe(move |line| follow(line, &task))
+            .run(step.cancel);
+        // The observer receives long lines cut; the log has them whole.
+        let log = fs::read_to_string(self.folder.log(step.task.name())).unwrap_or_default();
+        let finished = finished(&log);
+        let is_failed = |test: &&Test| test.outcome == TestOutcome::Failed;
+        let (failed, ran) = (finished.iter().filter(is_failed).count(), finished.len());
+        *self.scenarios.lock().unwrap_or_else(PoisonError::into_inner) = finished;
         match result {
             Ok(_) if ran == 0 && self.settings.shard.is_some() => {
-                Ok(Did::Nothing("no scenario falls to this shard".to_owned()))
+                Ok(StepOutcome::Skipped("this shard has no scenario".to_owned()))
             }
-            Ok(_) if ran == 0 => anyhow::bail!("no scenario's name has what was asked for in it"),
-            Ok(_) => Ok(Did::Something),
+            Ok(_) if ran == 0 => anyhow::bail!("{}", no_match(&self.settings.filters)),
+            Ok(_) => Ok(StepOutcome::Done),
             Err(failure) if matches!(failure.ended(), Ended::Exit(1)) && failed > 0 => {
                 Err(ScenariosFailed { failed, ran }.into())
             }
@@ -78,54 +59,41 @@ impl World<'_> {
         }
     }
 
-    /// The URLs by which a component is reached from this machine, secrets included.
+    /// Returns the URLs by which a component is reached from this machine, secrets included.
     pub(super) fn component_urls(&self, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let variables = json!({"secrets": self.secrets, "ports": self.settings.ports});
+        let component = self.settings.stack.components.get(name);
         let mut urls = BTreeMap::new();
-        for (url, text) in self
-            .settings
-            .stack
-            .components
-            .get(name)
-            .into_iter()
-            .flat_map(|entry| &entry.urls)
-        {
-            let place = format!("components.{name}.urls.{url}");
-            urls.insert(url.clone(), template::render(&place, text.get_ref(), &variables)?);
+        for (url, text) in component.into_iter().flat_map(|entry| &entry.urls) {
+            let key = format!("components.{name}.urls.{url}");
+            urls.insert(url.clone(), template::render(&key, text.get_ref(), &variables)?);
         }
         Ok(urls)
     }
 
-    /// Writes where everything is: what the tests are given.
-    pub(super) fn stack_file(&self, to: &std::path::Path) -> anyhow::Result<Did> {
+    /// Returns the file with all addresses, which the tests read.
+    pub(super) fn stack_file(&self) -> anyhow::Result<String> {
         let settings = self.settings;
+        let stack = &settings.stack;
         let urls = |service: &str| -> BTreeMap<String, String> {
             let ports = settings.ports.get(service).into_iter().flatten();
             ports
                 .filter_map(|(name, _)| Some((name.clone(), settings.url(service, name)?)))
                 .collect()
         };
-        let services: BTreeMap<&str, _> = settings
-            .stack
-            .services
-            .keys()
-            .map(|name| (name.get_ref().as_str(), urls(name.get_ref())))
-            .collect();
+        let names = || stack.services.keys().map(|name| name.get_ref().as_str());
+        let services: BTreeMap<&str, _> = names().map(|name| (name, urls(name))).collect();
         let mut components = BTreeMap::new();
-        for name in settings.stack.components.keys() {
+        for name in stack.components.keys() {
             components.insert(name.get_ref().as_str(), self.component_urls(name.get_ref())?);
         }
-        let provider: Provider = settings.provider;
-        // What was compiled for this machine: scenarios start instances of their own with other configurations.
-        let programs: BTreeMap<&str, _> = settings
-            .stack
-            .services
-            .keys()
-            .map(|name| (name.get_ref().as_str(), settings.program(name.get_ref())))
+        // Programs compiled for this machine: scenarios start instances with other configurations.
+        let programs: BTreeMap<&str, _> = names()
+            .map(|name| (name, settings.program(name)))
             .filter(|(_, program)| program.exists())
             .collect();
         let stack = json!({
-            "provider": provider,
+            "provider": settings.provider.name(),
             "run": settings.run,
             "namespace": settings.namespace(),
             "kubeconfig": settings.kubeconfig(),
@@ -136,45 +104,48 @@ impl World<'_> {
             "workspace": settings.workspace,
             "programs": programs,
         });
-        super::files::write(to, &format!("{stack:#}\n"))
+        Ok(format!("{stack:#}\n"))
     }
 }
 
-/// What begins a line of progress that tells of a scenario's start.
-pub(crate) const BEGUN: &str = "… ";
+fn no_match(filters: &[String]) -> String {
+    let quoted: Vec<String> = filters.iter().map(|filter| format!("{filter:?}")).collect();
+    match quoted.as_slice() {
+        [] => "the test program ran no scenario".to_owned(),
+        [filter] => format!("no scenario matches the filter {filter}"),
+        filters => format!("no scenario matches any of the filters {}", filters.join(", ")),
+    }
+}
 
-/// Tells the live table how far the scenarios are.
-fn follow(line: &str, context: &Context) {
+/// Prefix of a progress line about a scenario's start.
+pub(crate) const STARTED: &str = "… ";
+
+/// Reports the scenarios' progress.
+fn follow(line: &str, task: &Context) {
     match serde_json::from_str(line) {
-        Ok(Event::Started { name }) => context.progress(format!("{BEGUN}{name}")),
-        Ok(Event::Finished(Scenario {
-            name,
-            outcome,
-            seconds,
-            ..
-        })) => context.progress(format!("{:8}{seconds:7.2} s  {name}", word(outcome))),
-        // Lines of stderr come here too; they are in the log.
+        Ok(Event::Started { name }) => task.progress(format!("{STARTED}{name}")),
+        Ok(Event::Finished(test)) => {
+            let Test {
+                name,
+                outcome,
+                seconds,
+                ..
+            } = test;
+            task.progress(format!("{:8}{seconds:7.2} s  {name}", outcome.word()));
+        }
+        // Lines of stderr are observed too; the log has them.
         Ok(Event::Summary {}) | Err(_) => {}
     }
 }
 
-/// The scenarios that ended in the last run of a log: a kept stack's log has one after the other.
-fn ended(log: &str) -> Vec<Scenario> {
+/// Returns the scenarios that finished in the last run of a log; a kept stack's log has several runs.
+fn finished(log: &str) -> Vec<Test> {
     let last = log.rfind("\n$ ").map_or(log, |start| &log[start..]);
     let finished = |line| match serde_json::from_str(line) {
-        Ok(Event::Finished(scenario)) => Some(scenario),
+        Ok(Event::Finished(test)) => Some(test),
         _ => None,
     };
     last.lines().filter_map(finished).collect()
-}
-
-/// As the counts say it.
-pub(crate) fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-    }
 }
 
 #[cfg(test)]
@@ -182,32 +153,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_run_of_a_log_counts_and_other_lines_do_not() {
-        let finished = |id: &str, outcome: &str| {
+    fn reads_finished_scenarios_of_the_last_run_only() {
+        let event = |id: &str, outcome: &str| {
             format!(
                 r#"{{"event":"finished","id":"{id}","name":"{id}_x","outcome":"{outcome}","seconds":1.5,"reason":null,"detail":null}}"#
             )
         };
         let log = [
             "$ test-e2e run".to_owned(),
-            finished("g01", "failed"),
+            event("g01", "failed"),
             "\n$ test-e2e run".to_owned(),
             r#"{"event":"started","id":"g01","name":"g01_x"}"#.to_owned(),
             "a warning on stderr".to_owned(),
-            finished("g01", "passed"),
-            finished("g02", "skipped"),
+            event("g01", "passed"),
+            event("g02", "skipped"),
             r#"{"event":"summary","passed":1,"failed":0,"skipped":1,"seconds":3.0}"#.to_owned(),
         ]
         .join("\n");
-        let ended: Vec<_> = ended(&log)
+        let finished: Vec<_> = finished(&log)
             .into_iter()
-            .map(|scenario| (scenario.id, scenario.outcome))
+            .map(|test| (test.id, test.outcome))
             .collect();
         assert_eq!(
-            ended,
+            finished,
             [
-                ("g01".to_owned(), Outcome::Passed),
-                ("g02".to_owned(), Outcome::Skipped)
+                ("g01".to_owned(), TestOutcome::Passed),
+                ("g02".to_owned(), TestOutcome::Skipped)
             ]
         );
     }

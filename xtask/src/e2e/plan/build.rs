@@ -1,30 +1,52 @@
-//! The tasks at the beginning of every plan: preflight, check where a cluster costs something, compile.
+//! The first tasks of every plan: preflight; check, where images and a cluster follow; compile.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Command, Kind, Plan, Step, Task, phase, run, task};
+use super::{Action, Command, Content, Plan, Step, Task, TaskKind, images::podman, phase, task};
 use crate::e2e::settings::{BuildOn, Settings};
 
-/// A cold compile of everything on two slow cores takes minutes; one that takes longer than this hangs.
-const LONGEST_COMPILE: u64 = 45 * 60;
+/// Maximum duration of a compile; a cold one of everything takes minutes on two slow cores.
+const COMPILE: Duration = Duration::from_mins(45);
 
-/// Adds preflight and compile; and check, where what follows is images and a cluster, which a typing error must not
-/// cost.
-pub(super) fn tasks(settings: &Settings, plan: &mut Plan, for_images: bool) {
-    plan.task(task(
-        "preflight",
-        Kind::Preflight,
-        phase::FIRST,
-        1,
-        vec![Step::Preflight],
-    ));
-    if for_images {
-        plan.task(check(settings));
+/// Adds preflight, check and compile for a provider that runs images. The check comes first, so that a compile error
+/// does not cost a cluster.
+pub(super) fn for_images(settings: &Settings, plan: &mut Plan) {
+    let services = settings.stack.packages();
+    let mut steps = compile(settings);
+    if settings.build != Some(BuildOn::Container) {
+        let otherwise = match settings.build {
+            None => in_container(settings, &services),
+            Some(_) => Vec::new(),
+        };
+        let check = Action::CheckGlibc {
+            programs: services.iter().map(|package| settings.program(package)).collect(),
+            glibc: settings.stack.build.glibc.get_ref().clone(),
+            otherwise,
+        };
+        steps.push(check.into());
     }
-    plan.task(compile(settings, for_images));
+    let packages = [services, scenarios(settings)].concat();
+    let check = cargo(settings, "check", &packages);
+    plan.task(preflight());
+    plan.task(task("check", TaskKind::Check, phase::FIRST, 5, vec![check]).needs("compile", 1));
+    let compile = task("compile", TaskKind::Compile, phase::IMAGES, 20, steps);
+    plan.task(compile.after_all(["preflight", "check"]).needs("compile", 1));
 }
 
-/// The package of the scenarios, which run here whatever the services run on.
+/// Adds preflight and compile for a provider that runs the programs themselves; `more` steps follow the compile.
+pub(super) fn for_processes(settings: &Settings, plan: &mut Plan, more: Vec<Step>) {
+    let steps = [compile(settings), more].concat();
+    let compile = task("compile", TaskKind::Compile, phase::FIRST, 20, steps);
+    plan.task(preflight());
+    plan.task(compile.after("preflight").needs("compile", 1));
+}
+
+fn preflight() -> Task {
+    let steps = vec![Action::Preflight.into()];
+    task("preflight", TaskKind::Preflight, phase::FIRST, 1, steps)
+}
+
+/// Returns the package of the scenarios, which run on this machine on every provider.
 fn scenarios(settings: &Settings) -> Vec<&str> {
     settings
         .stack
@@ -36,55 +58,20 @@ fn scenarios(settings: &Settings) -> Vec<&str> {
         .collect()
 }
 
-fn check(settings: &Settings) -> Task {
-    let packages = [settings.stack.packages(), scenarios(settings)].concat();
-    let steps = vec![run(cargo(settings, "check", &packages), LONGEST_COMPILE)];
-    task("check", Kind::Check, phase::FIRST, 5, steps).needs("compile", 1)
-}
-
-fn compile(settings: &Settings, for_images: bool) -> Task {
-    let (services, on_host) = (settings.stack.packages(), scenarios(settings));
-    let all = [services.clone(), on_host.clone()].concat();
-    let mut steps = Vec::new();
+fn compile(settings: &Settings) -> Vec<Step> {
+    let (services, scenarios) = (settings.stack.packages(), scenarios(settings));
     if settings.build == Some(BuildOn::Container) {
-        if !on_host.is_empty() {
-            steps.push(run(cargo(settings, "build", &on_host), LONGEST_COMPILE));
-        }
-        steps.extend(take(settings, &on_host));
-        steps.extend(in_container(settings, &services));
-    } else {
-        steps.push(run(cargo(settings, "build", &all), LONGEST_COMPILE));
-        steps.extend(take(settings, &all));
-        if for_images {
-            let forced = settings.build == Some(BuildOn::Host);
-            steps.push(Step::Fits {
-                programs: services.iter().map(|package| settings.program(package)).collect(),
-                glibc: settings.stack.build.glibc.get_ref().clone(),
-                otherwise: if forced {
-                    Vec::new()
-                } else {
-                    in_container(settings, &services)
-                },
-            });
-        }
+        return [on_host(settings, &scenarios), in_container(settings, &services)].concat();
     }
-    let phase = if for_images { phase::IMAGES } else { phase::FIRST };
-    let compile = task("compile", Kind::Compile, phase, 20, steps).after("preflight");
-    let compile = if for_images {
-        compile.after("check")
-    } else {
-        compile
-    };
-    compile.needs("compile", 1)
+    on_host(settings, &[services, scenarios].concat())
 }
 
 /// Compiles a program of the workspace that is no service.
 pub(super) fn program(settings: &Settings, package: &str) -> Task {
-    let mut steps = vec![run(cargo(settings, "build", &[package]), LONGEST_COMPILE)];
-    steps.extend(take(settings, &[package]));
+    let steps = on_host(settings, &[package]);
     task(
         format!("compile:{package}"),
-        Kind::Compile,
+        TaskKind::Compile,
         phase::FIRST,
         3,
         steps,
@@ -93,57 +80,60 @@ pub(super) fn program(settings: &Settings, package: &str) -> Task {
     .needs("compile", 1)
 }
 
-fn cargo(settings: &Settings, verb: &str, packages: &[&str]) -> Command {
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
-    Command::new("cargo")
-        .args([verb, "--locked"])
-        .args(packages)
-        .folder(&settings.workspace)
+/// Compiles packages and copies the programs to the run's folder, so that a later build does not change the run.
+fn on_host(settings: &Settings, packages: &[&str]) -> Vec<Step> {
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    let copy = |package: &&str| {
+        let compiled = settings.target.join("debug").join(package);
+        Step::write(settings.program(package), Content::Copy(compiled))
+    };
+    let build = cargo(settings, "build", packages);
+    [build].into_iter().chain(packages.iter().map(copy)).collect()
 }
 
-/// Keeps what was compiled as it is now, whatever is compiled later.
-fn take(settings: &Settings, packages: &[&str]) -> Vec<Step> {
-    let step = |package: &&str| Step::Take {
-        program: settings.target.join("debug").join(package),
-        to: settings.program(package),
-    };
-    packages.iter().map(step).collect()
+fn cargo(settings: &Settings, verb: &str, packages: &[&str]) -> Step {
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    let cargo = Command::new("cargo")
+        .args([verb, "--locked"])
+        .args(packages)
+        .folder(&settings.workspace);
+    Step::run(cargo).timeout(COMPILE)
 }
 
 /// Compiles the services in the builder image and copies the programs out.
 fn in_container(settings: &Settings, packages: &[&str]) -> Vec<Step> {
-    let sources: PathBuf = settings.folder.join("sources");
+    let sources = settings.folder.join("sources");
     let image = format!("localhost/{}-builder:{}", settings.stack.stack.name, settings.run);
     let container = builder_container(settings);
-    let podman = || Command::new("podman");
+    let build = podman()
+        .args(["build", "--tag", &image, "--build-arg"])
+        .args([format!("PACKAGES={}", packages.join(" "))])
+        .args(["--file"])
+        .path(&settings.stack.path(&settings.stack.build.dockerfile))
+        .path(&sources);
     let mut steps = vec![
-        Step::Sources {
-            folder: sources.clone(),
-        },
-        run(
-            podman()
-                .args(["build", "--tag", &image, "--build-arg"])
-                .args([format!("PACKAGES={}", packages.join(" "))])
-                .args(["--file"])
-                .path(&settings.stack.path(&settings.stack.build.dockerfile))
-                .path(&sources),
-            LONGEST_COMPILE,
-        ),
-        run(podman().args(["create", "--name", &container, &image]), 60),
+        Step::write(sources, Content::Sources),
+        Step::run(build).timeout(COMPILE),
+        Step::run(podman().args(["create", "--name", &container, &image])),
     ];
     for package in packages {
         let from = format!("{container}:/out/{package}");
-        steps.push(run(
-            podman().args(["cp", &from]).path(&settings.program(package)),
-            120,
-        ));
+        let copy = podman().args(["cp", &from]).path(&settings.program(package));
+        steps.push(Step::run(copy).timeout(Duration::from_mins(2)));
     }
-    steps.push(run(podman().args(["rm", "--force", &container]), 60));
-    steps.push(run(podman().args(["rmi", &image]), 60));
+    steps.push(Step::run(podman().args(["rm", "--force", &container])));
+    steps.push(Step::run(podman().args(["rmi", &image])));
     steps
 }
 
-/// The container that programs are copied out of.
-pub(super) fn builder_container(settings: &Settings) -> String {
+/// Removes the container that [`in_container`] copies the programs from.
+pub(super) fn remove_builder(settings: &Settings) -> Step {
+    let remove = podman().args(["rm", "--force", "--ignore", &builder_container(settings)]);
+    Step::run(remove).timeout(Duration::from_mins(2))
+}
+
+fn builder_container(settings: &Settings) -> String {
     format!("{}-builder", settings.cluster())
 }

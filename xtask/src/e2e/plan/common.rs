@@ -1,30 +1,33 @@
-//! What the providers share.
+//! Parts that the plans of all providers share.
 
-use super::{Command, Kind, Step, phase, service_phase, tag_of, task};
-use crate::{e2e::settings::Settings, labels};
+use std::time::Duration;
 
-/// The host ports of a component or service.
+use serde_json::Value;
+
+use super::{Action, Command, Condition, Content, Step, Task, TaskKind, phase, service_phase, tag_of, task};
+use crate::e2e::settings::Settings;
+
+/// Returns the host ports of a component or service.
 pub(super) fn ports_of(settings: &Settings, name: &str) -> Vec<u16> {
-    settings
-        .ports
-        .get(name)
-        .into_iter()
-        .flatten()
-        .map(|(_, port)| port.host)
-        .collect()
+    let ports = settings.ports.get(name).into_iter().flatten();
+    ports.map(|(_, port)| port.host).collect()
 }
 
-pub(super) fn namespace_object(settings: &Settings) -> String {
+/// Writes the Namespace object, with `labels` if given.
+pub(super) fn write_namespace(settings: &Settings, labels: Option<Value>) -> Step {
     let mut object = serde_json::json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace()},
     });
-    if settings.remote.is_some() {
-        object["metadata"]["labels"] = labels::labels(&settings.stack.stack.name, &settings.run);
+    if let Some(labels) = labels {
+        object["metadata"]["labels"] = labels;
     }
-    format!("{object:#}\n")
+    Step::write(
+        settings.rendered("namespace"),
+        Content::Text(format!("{object:#}\n")),
+    )
 }
 
-/// Jobs and services, each after those that it needs.
+/// Returns jobs and services in dependency order.
 pub(super) fn entries_in_order(settings: &Settings) -> Vec<String> {
     let jobs = settings
         .stack
@@ -44,27 +47,30 @@ pub(super) fn entries_in_order(settings: &Settings) -> Vec<String> {
         .collect()
 }
 
-/// Waits until a service is ready as the version that was just built.
-pub(super) fn answers(service: &str, health: &str) -> Step {
-    Step::Answers {
+/// Waits until a service is ready in the version that was just built.
+pub(super) fn ready(service: &str, health: &str) -> Step {
+    Action::Wait(Condition::Http {
         name: service.to_owned(),
         url: format!("{health}/readyz"),
         version: Some(tag_of(service)),
-        seconds: 60,
-    }
+    })
+    .into()
 }
 
-pub(super) fn test(settings: &Settings) -> super::Task {
+pub(super) fn test(settings: &Settings) -> Task {
+    let command = scenarios(settings);
     let steps = vec![
-        Step::StackFile {
-            to: settings.stack_file(),
-        },
-        Step::Scenarios {
-            command: scenarios(settings),
-        },
+        Step::write(settings.stack_file(), Content::StackFile),
+        // A whole suite takes minutes on a slow machine.
+        Step::from(Action::Scenarios { command }).timeout(Duration::from_mins(40)),
     ];
     let services = settings.stack.services.keys().map(|name| name.get_ref().clone());
-    task("test", Kind::Test, phase::LAST, 60, steps).after_all(services)
+    task("test", TaskKind::Test, phase::LAST, 60, steps).after_all(services)
+}
+
+pub(super) fn teardown(estimate: u64, steps: Vec<Step>) -> Task {
+    let steps = vec![Action::Teardown { steps }.into()];
+    task("teardown", TaskKind::Teardown, phase::LAST, estimate, steps).always()
 }
 
 fn scenarios(settings: &Settings) -> Command {
@@ -80,7 +86,8 @@ fn scenarios(settings: &Settings) -> Command {
     command.args(settings.filters.iter().cloned())
 }
 
-/// What `[test]` names: a program that was built with the services, or a command in the stack file's folder.
+/// Returns the command of `[test]`: a program that was built with the services, or a command in the stack file's
+/// folder.
 fn test_program(settings: &Settings) -> Command {
     let test = settings.stack.test.get_ref();
     if let Some(package) = &test.package {
@@ -88,7 +95,7 @@ fn test_program(settings: &Settings) -> Command {
     }
     let mut words = test.command.iter();
     let program = words.next().cloned().unwrap_or_default();
-    // A path is relative to the stack file, as all its paths are; a bare name is looked for in PATH.
+    // A path is relative to the stack file, like all of its paths; a bare name is searched in PATH.
     let program = if program.contains('/') {
         settings.stack.folder.join(program).display().to_string()
     } else {

@@ -1,12 +1,12 @@
-//! Images: fetched, built with a content hash as their tag, streamed into the node.
+//! Images: pulled, and built with a content hash as their tag.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{Command, Kind, Plan, Step, phase, run_unless, task};
+use super::{Action, Command, Content, Plan, Step, TagSource, Task, TaskKind, phase, task};
 use crate::e2e::settings::Settings;
 
-/// Where containerd keeps what Kubernetes runs.
-pub(super) const NAMESPACE: &str = "--namespace=k8s.io";
+/// Maximum duration of a transfer from or to a registry.
+pub(super) const TRANSFER: Duration = Duration::from_mins(15);
 
 pub(super) fn podman() -> Command {
     Command::new("podman")
@@ -19,88 +19,77 @@ pub(super) fn pull_name(image: &str) -> String {
     format!("pull:{name}")
 }
 
-/// The task that brings an entry's image to where it runs.
+/// Name of the task that transfers an entry's image to where it runs.
 pub(super) fn load_name(entry: &str) -> String {
     format!("load:{entry}")
 }
 
-/// Fetches an image that is not here, once however many use it.
+/// Prints the id of an image.
+pub(super) fn inspect(image: &str) -> Command {
+    podman().args(["image", "inspect", "--format={{.Id}}", image])
+}
+
+/// Pulls the base images of the services and the images of the components.
+pub(super) fn pull_all(settings: &Settings, plan: &mut Plan) {
+    let components = settings.stack.components.values();
+    let components = components.map(|component| &component.image);
+    for image in settings.bases.values().chain(components) {
+        pull(plan, image, phase::IMAGES);
+    }
+}
+
+/// Pulls a missing image, once for all tasks that use it.
 pub(super) fn pull(plan: &mut Plan, image: &str, phase: usize) {
     let name = pull_name(image);
     let exists = podman().args(["image", "exists", image]).succeeds();
-    let step = run_unless(exists, podman().args(["pull", "--quiet", image]), 900);
+    let pull = podman().args(["pull", "--quiet", image]);
+    let step = Step::run(pull).unless(exists).timeout(TRANSFER);
     match plan.tasks.iter_mut().find(|task| task.name == name) {
         Some(task) if !task.action.steps.contains(&step) => task.action.steps.push(step),
         Some(_) => {}
         None => {
-            let pull = task(name, Kind::Pull, phase, 1, vec![step]);
+            let pull = task(name, TaskKind::Pull, phase, 1, vec![step]);
             plan.task(pull.after("preflight").needs("network", 1));
         }
     }
 }
 
-pub(super) fn image(settings: &Settings, service: &str) -> super::Task {
+/// Builds a service's image.
+pub(super) fn image(settings: &Settings, service: &str) -> Task {
     let stack = &settings.stack;
-    let (program, dockerfile) = match stack.services.get(service) {
-        Some(entry) => (settings.program(&entry.package), stack.path(&entry.dockerfile)),
-        None => (settings.program(service), stack.folder.join("Dockerfile")),
+    let (package, dockerfile) = match stack.services.get(service) {
+        Some(entry) => (entry.package.as_str(), stack.path(&entry.dockerfile)),
+        None => (service, stack.folder.join("Dockerfile")),
     };
-    let folder = settings.folder.join("images").join(service);
+    let program = settings.program(package);
+    let context = settings.folder.join("images").join(service);
     let base = settings.bases.get(service);
-    let inspect = |base: &String| podman().args(["image", "inspect", "--format={{.Id}}", base]);
     let image = settings.image(service);
     let build = podman()
         .args(["build", "--pull=never", "--tag", &image, "--file"])
         .path(&dockerfile)
-        .path(&folder);
-    let steps = vec![
-        Step::Tag {
-            service: service.to_owned(),
-            program: program.clone(),
-            dockerfile: Some(dockerfile.clone()),
-            base: base.map(inspect),
+        .path(&context);
+    let exists = podman().args(["image", "exists", &image]).succeeds();
+    let tag = Action::Tag {
+        name: service.to_owned(),
+        source: TagSource::Hash {
+            files: vec![program.clone(), dockerfile],
+            outputs: base.map(|base| inspect(base)).into_iter().collect(),
         },
-        Step::Stage { program, folder },
-        run_unless(podman().args(["image", "exists", &image]).succeeds(), build, 600),
-    ];
-    let task = task(format!("image:{service}"), Kind::Image, phase::IMAGES, 4, steps);
-    task.after("compile")
-        .after_all(base.map(|base| pull_name(base)))
-        .needs("images", 1)
-}
-
-/// Streams images into the node as one archive, unless the node has them all: what they share is sent once.
-pub(super) fn load<'a>(
-    settings: &Settings,
-    name: &str,
-    images: impl IntoIterator<Item = &'a str>,
-) -> super::Task {
-    let node = settings.node();
-    let images: BTreeSet<&str> = images.into_iter().collect();
-    let filters = images.iter().map(|image| format!("name=={image}"));
-    let listed = podman()
-        .args(["exec", &node, "ctr", NAMESPACE, "images", "list", "--quiet"])
-        .args(filters);
-    // It lists them by name, a line each.
-    let all: Vec<&str> = images.iter().copied().collect();
-    let import = podman().args([
-        "exec",
-        "--interactive",
-        &node,
-        "ctr",
-        NAMESPACE,
-        "images",
-        "import",
-        "--snapshotter=overlayfs",
-        "-",
-    ]);
-    let stream = Step::Pipe {
-        from: podman().args(["save", "--multi-image-archive"]).args(images),
-        into: import,
-        unless: Some(listed.prints(all.join("\n"))),
-        seconds: 600,
     };
-    task(load_name(name), Kind::Load, phase::IMAGES, 4, vec![stream])
-        .after("node")
-        .needs("images", 1)
+    let steps = vec![
+        tag.into(),
+        Step::write(context.join(package), Content::Copy(program)),
+        Step::run(build).unless(exists).timeout(Duration::from_mins(10)),
+    ];
+    task(
+        format!("image:{service}"),
+        TaskKind::Image,
+        phase::IMAGES,
+        4,
+        steps,
+    )
+    .after("compile")
+    .after_all(base.map(|base| pull_name(base)))
+    .needs("images", 1)
 }

@@ -1,12 +1,20 @@
-//! The tasks of the provider `local`: everything as processes of this machine, no container needed.
+//! The tasks of the provider `local`: everything runs as processes of this machine, without containers.
 
-use super::{Command, Kind, Plan, Step, build, common, needed_tasks, phase, run, service_phase, task};
-use crate::{e2e::settings::Settings, parts::KUBERNETES};
+use std::time::Duration;
 
-/// The package and program that answers as the Kubernetes API.
+use super::{
+    Action, Command, Condition, Content, Plan, Program, Step, TagSource, Task, TaskKind, build, common,
+    needed_tasks, phase, service_phase, task,
+};
+use crate::{
+    e2e::{provider, settings::Settings},
+    parts::KUBERNETES,
+};
+
+/// Package and program of the embedded Kubernetes API.
 pub(crate) const KUBE_EMBEDDED: &str = "kube-embedded";
 
-/// Objects that mean something only where something runs pods.
+/// Kinds of objects that have an effect without pods.
 const WITHOUT_PODS: [&str; 7] = [
     "Namespace",
     "CustomResourceDefinition",
@@ -17,171 +25,128 @@ const WITHOUT_PODS: [&str; 7] = [
     "ClusterRoleBinding",
 ];
 
-pub(super) fn tasks(settings: &Settings, plan: &mut Plan) {
-    build::tasks(settings, plan, false);
-    if let Some(compile) = plan.tasks.iter_mut().find(|task| task.name == "compile") {
-        compile.action.steps.extend(tags(settings));
-    }
-    if settings.kube_embedded.is_none() {
+pub(super) fn tasks(settings: &Settings, local: &provider::Local, plan: &mut Plan) {
+    build::for_processes(settings, plan, tags(settings));
+    if local.kube_embedded.is_none() {
         plan.task(build::program(settings, KUBE_EMBEDDED));
     }
-    plan.task(cluster(settings));
+    plan.task(cluster(settings, local));
     plan.task(base(settings));
     for name in settings.stack.components.keys() {
-        let ports = common::ports_of(settings, name.get_ref());
-        let steps = vec![
-            Step::Release { ports },
-            Step::Embedded {
-                name: name.get_ref().clone(),
-            },
-        ];
-        let component = task(name.get_ref().clone(), Kind::Deploy, phase::IMAGES, 2, steps);
-        plan.task(
-            component
-                .after("compile")
-                .after_all(needed_tasks(settings, name.get_ref())),
-        );
+        plan.task(component(settings, name.get_ref()));
     }
     for name in common::entries_in_order(settings) {
         plan.task(job_or_service(settings, &name));
     }
     plan.task(common::test(settings));
-    plan.task(
-        task(
-            "teardown",
-            Kind::Teardown,
-            phase::LAST,
-            1,
-            vec![Step::Teardown {
-                commands: Vec::new(),
-                unless: None,
-            }],
-        )
-        .always(),
-    );
+    plan.task(common::teardown(1, Vec::new()));
 }
 
-/// The embedded Kubernetes API. Its journal makes its restart that of a real one.
-fn cluster(settings: &Settings) -> super::Task {
-    let port = settings.api_port;
+fn start(name: &str, program: Program) -> Step {
+    let name = name.to_owned();
+    Action::Start { name, program }.into()
+}
+
+/// The embedded Kubernetes API. With its journal it keeps its objects over a restart, like a real one.
+fn cluster(settings: &Settings, local: &provider::Local) -> Task {
+    let port = local.api_port;
     let serve = Command::new(settings.program(KUBE_EMBEDDED).display().to_string())
-        .args([
-            "serve".to_owned(),
-            "--listen".to_owned(),
-            format!("127.0.0.1:{port}"),
-            "--kubeconfig".to_owned(),
-        ])
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--kubeconfig"])
         .path(&settings.kubeconfig())
         .args(["--journal"])
         .path(&settings.folder.join("data").join(KUBERNETES).join("journal"))
         .folder(&settings.folder);
-    let mut steps = vec![Step::Release { ports: vec![port] }];
-    steps.extend(settings.kube_embedded.iter().map(|installed| Step::Take {
-        program: installed.clone(),
-        to: settings.program(KUBE_EMBEDDED),
-    }));
-    steps.extend([
-        Step::Start {
-            name: KUBERNETES.to_owned(),
-            command: serve,
-        },
-        Step::Answers {
-            name: KUBERNETES.to_owned(),
-            url: format!("http://127.0.0.1:{port}/readyz"),
-            version: None,
-            seconds: 30,
-        },
-    ]);
-    let cluster = task("cluster", Kind::Cluster, phase::CLUSTER, 1, steps);
-    match settings.kube_embedded {
-        // It starts in a tenth of a second: beside a compile that may fail it would only be something to remove.
+    let ready = Condition::Http {
+        name: KUBERNETES.to_owned(),
+        url: format!("http://127.0.0.1:{port}/readyz"),
+        version: None,
+    };
+    let mut steps = vec![Action::ReleasePorts { ports: vec![port] }.into()];
+    let installed = local.kube_embedded.clone().map(Content::Copy);
+    steps.extend(installed.map(|copy| Step::write(settings.program(KUBE_EMBEDDED), copy)));
+    steps.push(start(KUBERNETES, Program::Command(serve)));
+    steps.push(Step::from(Action::Wait(ready)).timeout(Duration::from_secs(30)));
+    let cluster = task("cluster", TaskKind::Cluster, phase::CLUSTER, 1, steps);
+    match local.kube_embedded {
+        // It starts in a tenth of a second: started before a compile that fails, it would only have to be removed.
         Some(_) => cluster.after("compile"),
         None => cluster.after(format!("compile:{KUBE_EMBEDDED}")),
     }
 }
 
 fn tags(settings: &Settings) -> Vec<Step> {
-    let tag = |(service, program): (&String, &String)| Step::Tag {
-        service: service.clone(),
-        program: settings.program(program),
-        dockerfile: None,
-        base: None,
-    };
-    settings
-        .stack
-        .services
-        .iter()
-        .map(|(name, service)| tag((name.get_ref(), &service.package)))
+    let services = settings.stack.services.iter();
+    services
+        .map(|(name, service)| {
+            let source = TagSource::Hash {
+                files: vec![settings.program(&service.package)],
+                outputs: Vec::new(),
+            };
+            let name = name.get_ref().clone();
+            Action::Tag { name, source }.into()
+        })
         .collect()
 }
 
-/// Namespace, CRDs, the services' accounts and rights, and the secrets as files.
-fn base(settings: &Settings) -> super::Task {
+/// Namespace, CRDs, and the services' accounts and permissions.
+fn base(settings: &Settings) -> Task {
     let namespace = settings.rendered("namespace");
     let mut steps = vec![
-        Step::Secrets {
-            to: settings.folder.join("secrets"),
-            as_object: false,
-        },
-        Step::Write {
-            to: namespace.clone(),
-            text: common::namespace_object(settings),
-        },
-        Step::Put { file: namespace },
+        common::write_namespace(settings, None),
+        Action::Put { file: namespace }.into(),
     ];
     for (name, _) in settings.stack.manifests() {
-        let to = settings.rendered(name);
-        let kinds = WITHOUT_PODS.map(str::to_owned).to_vec();
-        steps.push(Step::Render {
+        let file = settings.rendered(name);
+        let manifest = Content::Manifest {
             entry: name.to_owned(),
-            kinds,
-            to: to.clone(),
-        });
-        steps.push(Step::Put { file: to });
+            kinds: WITHOUT_PODS.map(str::to_owned).to_vec(),
+        };
+        steps.push(Step::write(&file, manifest));
+        steps.push(Action::Put { file }.into());
     }
-    task("base", Kind::Deploy, phase::CLUSTER, 1, steps).after("cluster")
+    task("base", TaskKind::Deploy, phase::CLUSTER, 1, steps).after("cluster")
 }
 
-fn job_or_service(settings: &Settings, name: &str) -> super::Task {
-    let job = settings.stack.jobs.get(name);
+fn component(settings: &Settings, name: &str) -> Task {
+    let ports = common::ports_of(settings, name);
+    let steps = vec![
+        Action::ReleasePorts { ports }.into(),
+        start(name, Program::Embedded),
+    ];
+    task(name, TaskKind::Deploy, phase::IMAGES, 2, steps)
+        .after("compile")
+        .after_all(needed_tasks(settings, name))
+}
+
+fn job_or_service(settings: &Settings, name: &str) -> Task {
+    let stack = &settings.stack;
+    let job = stack.jobs.get(name);
     let service = job.map_or(name, |job| job.service.get_ref().as_str());
-    let package = settings
-        .stack
-        .services
-        .get(service)
-        .map_or(service, |entry| entry.package.as_str());
+    let entry = stack.services.get(service);
+    let package = entry.map_or(service, |entry| entry.package.as_str());
     let config = settings.config(service);
     let program = Command::new(settings.program(package).display().to_string())
         .env("SERVICE_VERSION", super::tag_of(service))
         .folder(&settings.folder);
-    let mut steps = vec![Step::Config {
+    let content = Content::Config {
         service: service.to_owned(),
-        to: config.clone(),
-        as_object: false,
-    }];
+    };
+    let mut steps = vec![Step::write(&config, content)];
     match job {
-        Some(job) => steps.push(run(
-            program
-                .args(job.args.iter().cloned())
-                .args(["--config"])
-                .path(&config),
-            120,
-        )),
+        Some(job) => {
+            let run = program.args(job.args.iter().cloned());
+            let run = Step::run(run.args(["--config"]).path(&config));
+            steps.push(run.timeout(Duration::from_mins(2)));
+        }
         None => {
-            steps.push(Step::Release {
-                ports: common::ports_of(settings, name),
-            });
-            let command = program.args(["serve", "--config"]).path(&config);
-            steps.push(Step::Start {
-                name: name.to_owned(),
-                command,
-            });
-            if let Some(url) = settings.url(name, "health") {
-                steps.push(common::answers(name, &url));
-            }
+            let ports = common::ports_of(settings, name);
+            steps.push(Action::ReleasePorts { ports }.into());
+            let serve = program.args(["serve", "--config"]).path(&config);
+            steps.push(start(name, Program::Command(serve)));
+            steps.extend(settings.url(name, "health").map(|url| common::ready(name, &url)));
         }
     }
-    let task = task(name, Kind::Deploy, service_phase(settings, service), 1, steps);
-    task.after_all(["base", "compile"])
+    task(name, TaskKind::Deploy, service_phase(settings, service), 1, steps)
+        .after_all(["base", "compile"])
         .after_all(needed_tasks(settings, name))
 }

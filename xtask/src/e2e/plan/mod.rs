@@ -1,4 +1,4 @@
-//! The plan of a run: plain data, made from the settings before anything starts. What it does not show is not done.
+//! The plan of a run: plain data, made from the settings before anything starts. A run does what its plan shows.
 
 mod build;
 mod cluster;
@@ -7,7 +7,6 @@ mod deploy;
 mod images;
 mod kind;
 mod local;
-mod namespace;
 mod order;
 mod show;
 mod step;
@@ -19,13 +18,10 @@ use serde::Serialize;
 pub(crate) use self::{
     local::KUBE_EMBEDDED,
     show::{Format, commands, plan as show},
-    step::Step,
+    step::{Action, Condition, Content, Program, Step, TagSource},
 };
-use super::settings::Settings;
-use crate::{
-    command::{Command, Test, tag_of},
-    run_folder::Provider,
-};
+use super::{provider::Provider, settings::Settings};
+use crate::command::{Command, tag_of};
 
 /// The plan of a run.
 pub(crate) type Plan = taskgraph::Plan<Work>;
@@ -35,16 +31,16 @@ type Task = taskgraph::Task<Work>;
 /// What a task of the plan is and does.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Work {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TaskKind,
     /// Its phase in `--order phased`.
     pub(crate) phase: usize,
     pub(crate) steps: Vec<Step>,
 }
 
-/// What a task is, for pictures and reports.
+/// Kind of a task, for diagrams, reports and usual memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum TaskKind {
     Preflight,
     Check,
     Compile,
@@ -64,20 +60,20 @@ pub(crate) fn make(settings: &Settings) -> Plan {
     plan.resource("compile", 1)
         .resource("network", 2)
         .resource("images", 2);
-    match (settings.provider, &settings.remote) {
-        (Provider::Local, _) => local::tasks(settings, &mut plan),
-        (_, Some(remote)) => namespace::tasks(settings, remote, &mut plan),
-        (Provider::Kind | Provider::Cluster, None) => kind::tasks(settings, &mut plan),
+    match &settings.provider {
+        Provider::Kind(kind) => kind::tasks(settings, kind, &mut plan),
+        Provider::Local(local) => local::tasks(settings, local, &mut plan),
+        Provider::Cluster(cluster) => cluster::tasks(settings, cluster, &mut plan),
     }
     order::apply(settings.order, &mut plan);
     plan
 }
 
-/// What `--only` leaves of a plan: the task, all that it waits for, and the tasks that always run.
+/// Reduces a plan to a task, its transitive dependencies and the tasks that always run (`--only`).
 pub(crate) fn only(plan: &mut Plan, task: &str) -> anyhow::Result<()> {
     if !plan.tasks.iter().any(|known| known.name == task) {
         let known: Vec<_> = plan.tasks.iter().map(|known| known.name.as_str()).collect();
-        anyhow::bail!("there is no task {task:?}; there are: {}", known.join(", "));
+        anyhow::bail!("unknown task {task:?}; known tasks: {}", known.join(", "));
     }
     let mut wanted = vec![task.to_owned()];
     let mut index = 0;
@@ -99,28 +95,12 @@ pub(crate) fn only(plan: &mut Plan, task: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A task of a kind, with the seconds that it is expected to take.
-fn task(name: impl Into<String>, kind: Kind, phase: usize, seconds: u64, steps: Vec<Step>) -> Task {
-    Task::new(name, Work { kind, phase, steps }).estimate(Duration::from_secs(seconds))
+/// Returns a task with its expected duration in seconds.
+fn task(name: impl Into<String>, kind: TaskKind, phase: usize, estimate: u64, steps: Vec<Step>) -> Task {
+    Task::new(name, Work { kind, phase, steps }).estimate(Duration::from_secs(estimate))
 }
 
-fn run(command: Command, seconds: u64) -> Step {
-    Step::Run {
-        command,
-        unless: None,
-        seconds,
-    }
-}
-
-fn run_unless(test: Test, command: Command, seconds: u64) -> Step {
-    Step::Run {
-        command,
-        unless: Some(test),
-        seconds,
-    }
-}
-
-/// Phases of `--order phased`; services and their jobs follow one another after `FIRST_SERVICE`.
+/// Phases of `--order phased`; services and their jobs follow one another from `FIRST_SERVICE` on.
 mod phase {
     pub(super) const FIRST: usize = 0;
     pub(super) const CLUSTER: usize = 1;
@@ -129,25 +109,23 @@ mod phase {
     pub(super) const LAST: usize = usize::MAX;
 }
 
-/// The phase of a service: after those of the services that it needs.
+/// Returns the phase of a service, which follows those of the services that it needs.
 fn service_phase(settings: &Settings, service: &str) -> usize {
-    let below = |name: &str| -> usize {
-        let is_service = settings.stack.services.contains_key(name);
-        if is_service {
+    let phase_after = |name: &str| {
+        if settings.stack.services.contains_key(name) {
             service_phase(settings, name) + 1
         } else {
             phase::FIRST_SERVICE
         }
     };
-    let needs = settings.stack.needs(service);
+    let needs = settings.stack.needs(service).iter();
     needs
-        .iter()
-        .map(|need| below(need.get_ref()))
+        .map(|need| phase_after(need.get_ref()))
         .max()
         .unwrap_or(phase::FIRST_SERVICE)
 }
 
-/// The tasks that stand for what an entry needs: a CRD is there when `base` is done.
+/// Returns the tasks that provide what an entry needs: `base` creates the CRDs.
 fn needed_tasks(settings: &Settings, entry: &str) -> Vec<String> {
     let stack = &settings.stack;
     let task = |need: &String| {
@@ -157,11 +135,8 @@ fn needed_tasks(settings: &Settings, entry: &str) -> Vec<String> {
             need.clone()
         }
     };
-    let mut tasks: Vec<String> = stack
-        .needs(entry)
-        .iter()
-        .map(|need| task(need.get_ref()))
-        .collect();
+    let needs = stack.needs(entry).iter();
+    let mut tasks: Vec<String> = needs.map(|need| task(need.get_ref())).collect();
     tasks.dedup();
     tasks
 }

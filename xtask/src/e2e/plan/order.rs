@@ -1,11 +1,11 @@
-//! The three orders: the same tasks, other edges.
+//! The three orders: the same tasks with different edges.
 
 use taskgraph::Edge;
 
 use super::Plan;
 use crate::e2e::settings::Order;
 
-/// Adds the edges of an order to those that each task has anyway.
+/// Adds the edges of an order.
 pub(super) fn apply(order: Order, plan: &mut Plan) {
     match order {
         Order::Graph => {}
@@ -23,7 +23,7 @@ pub(super) fn apply(order: Order, plan: &mut Plan) {
     }
 }
 
-/// Each task after all tasks of the phase before its own.
+/// Adds edges from all tasks of the previous phase to each task.
 fn phased(plan: &mut Plan) {
     let phases: Vec<(usize, String)> = plan
         .tasks
@@ -42,7 +42,7 @@ fn phased(plan: &mut Plan) {
     }
 }
 
-/// Each task after the one that stands before it in the plan.
+/// Adds an edge from each task to the next one in the plan.
 fn sequential(plan: &mut Plan) {
     let names: Vec<String> = plan.tasks.iter().map(|task| task.name.clone()).collect();
     let later = plan.tasks.iter_mut().skip(1).filter(|task| !task.always);

@@ -5,22 +5,22 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{Kind, Plan};
+use super::{Plan, Step, Task, TaskKind};
 
-/// How a plan is printed.
+/// Output format of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A line a task.
+    /// One line per task
     Text,
-    /// For Graphviz.
+    /// Graphviz
     Dot,
-    /// For Markdown that draws diagrams.
+    /// Diagram for Markdown
     Mermaid,
-    /// Tasks with edges, resources and steps.
+    /// Tasks with edges, resources and steps
     Json,
 }
 
-/// The plan in a format, with its last newline.
+/// Returns the plan in a format, with a final newline.
 pub(crate) fn plan(plan: &Plan, format: Format) -> anyhow::Result<String> {
     Ok(match format {
         Format::Text => text(plan),
@@ -30,12 +30,12 @@ pub(crate) fn plan(plan: &Plan, format: Format) -> anyhow::Result<String> {
     })
 }
 
-/// Every command of the plan, exactly as it would run, task by task.
+/// Returns every command of the plan, exactly as it would run, task by task.
 pub(crate) fn commands(plan: &Plan) -> String {
     let mut out = String::new();
     for task in &plan.tasks {
         let _ = writeln!(out, "# {}{}", task.name, after(task));
-        for line in task.action.steps.iter().flat_map(super::Step::lines) {
+        for line in task.action.steps.iter().flat_map(Step::lines) {
             let _ = writeln!(out, "{line}");
         }
         out.push('\n');
@@ -43,7 +43,7 @@ pub(crate) fn commands(plan: &Plan) -> String {
     out
 }
 
-fn after(task: &super::Task) -> String {
+fn after(task: &Task) -> String {
     let edges: Vec<String> = task.after.iter().map(ToString::to_string).collect();
     match (task.always, edges.is_empty()) {
         (true, _) => "   (always, at the end)".to_owned(),
@@ -73,15 +73,15 @@ fn text(plan: &Plan) -> String {
     out
 }
 
-fn colour(kind: Kind) -> &'static str {
+fn color(kind: TaskKind) -> &'static str {
     match kind {
-        Kind::Preflight | Kind::Check => "#e8e8e8",
-        Kind::Compile => "#f7d794",
-        Kind::Pull | Kind::Image | Kind::Load => "#c7ecee",
-        Kind::Cluster => "#d6c9f0",
-        Kind::Deploy => "#c8e6c9",
-        Kind::Test => "#bbdefb",
-        Kind::Collect | Kind::Teardown => "#f5f5f5",
+        TaskKind::Preflight | TaskKind::Check => "#e8e8e8",
+        TaskKind::Compile => "#f7d794",
+        TaskKind::Pull | TaskKind::Image | TaskKind::Load => "#c7ecee",
+        TaskKind::Cluster => "#d6c9f0",
+        TaskKind::Deploy => "#c8e6c9",
+        TaskKind::Test => "#bbdefb",
+        TaskKind::Collect | TaskKind::Teardown => "#f5f5f5",
     }
 }
 
@@ -94,7 +94,7 @@ fn dot(plan: &Plan) -> String {
             out,
             "  \"{}\" [fillcolor=\"{}\"];",
             task.name,
-            colour(task.action.kind)
+            color(task.action.kind)
         );
     }
     for task in &plan.tasks {
@@ -129,18 +129,13 @@ fn mermaid(plan: &Plan) -> String {
         }
     }
     for task in &plan.tasks {
-        let _ = writeln!(
-            out,
-            "  style {} fill:{}",
-            id(&task.name),
-            colour(task.action.kind)
-        );
+        let _ = writeln!(out, "  style {} fill:{}", id(&task.name), color(task.action.kind));
     }
     out
 }
 
 fn json(plan: &Plan) -> serde_json::Value {
-    let task = |task: &super::Task| {
+    let task = |task: &Task| {
         json!({
             "name": task.name,
             "kind": task.action.kind,
@@ -149,7 +144,7 @@ fn json(plan: &Plan) -> serde_json::Value {
             "always": task.always,
             "estimate_seconds": task.estimate.as_secs_f64(),
             "steps": task.action.steps,
-            "commands": task.action.steps.iter().flat_map(super::Step::lines).collect::<Vec<_>>(),
+            "commands": task.action.steps.iter().flat_map(Step::lines).collect::<Vec<_>>(),
         })
     };
     json!({"resources": plan.resources, "tasks": plan.tasks.iter().map(task).collect::<Vec<_>>()})

@@ -1,285 +1,304 @@
-//! What a task does, as data: printed by `--plan` and `--dry-run`, carried out by `execute`, decided nowhere else.
+//! Steps as data: `--plan` and `--dry-run` print them, `execute` runs them, and nothing else decides what a run does.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::command::{Command, Test, tag_of};
 
-/// One step of a task; a task's steps are done one after the other.
+/// Timeout of a step that takes seconds at most.
+const SHORT: Duration = Duration::from_mins(1);
+
+/// One step of a task; a task's steps run one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Step {
+    #[serde(flatten)]
+    pub(crate) action: Action,
+    /// Test that makes the step unnecessary when it passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unless: Option<Test>,
+    /// Maximum time for commands and waits.
+    #[serde(rename = "timeout_seconds", serialize_with = "seconds")]
+    pub(crate) timeout: Duration,
+}
+
+/// What a step does.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
-pub(crate) enum Step {
-    /// Looks whether this machine can do what the plan asks of it.
+pub(crate) enum Action {
+    /// Checks that this machine meets the provider's requirements.
     Preflight,
-    /// Runs a command to its end, unless a test says that there is nothing to do.
+    /// Runs a command.
     Run {
         command: Command,
-        unless: Option<Test>,
-        seconds: u64,
+        /// Another run may create the same object at the same time: a failure counts as success when `unless` passes
+        /// afterwards.
+        concurrent: bool,
     },
-    /// Streams one command's output into another, unless a test says that there is nothing to do.
-    Pipe {
-        from: Command,
-        into: Command,
-        unless: Option<Test>,
-        seconds: u64,
-    },
-    /// Asks again until a test succeeds.
-    Until { test: Test, what: String, seconds: u64 },
-    /// Lets those go on that wait for a milestone of this task.
-    Reach { milestone: String },
-    /// Looks whether programs ask for a newer glibc than the images have; if so, does the other steps, and is an
-    /// error where there are none.
-    Fits {
+    /// Streams one command's output into another.
+    Pipe { from: Command, into: Command },
+    /// Polls a condition until it is met.
+    Wait(Condition),
+    /// Starts the tasks that wait for a milestone of this task.
+    Milestone { name: String },
+    /// Checks that programs need no newer glibc than the images have. If one does, runs the other steps; without any
+    /// it fails.
+    CheckGlibc {
         programs: Vec<PathBuf>,
         glibc: String,
         otherwise: Vec<Step>,
     },
-    /// Keeps a compiled program as it is now.
-    Take { program: PathBuf, to: PathBuf },
-    /// Makes a service's tag: the hash of its program and, where there are images, of its Dockerfile and the id
-    /// of its base image, which `base` prints.
-    Tag {
-        service: String,
-        program: PathBuf,
-        dockerfile: Option<PathBuf>,
-        base: Option<Command>,
-    },
-    /// Puts a program into a folder of its own: the context of its image's build.
-    Stage { program: PathBuf, folder: PathBuf },
-    /// Writes a file.
-    Write { to: PathBuf, text: String },
-    /// Lets go of ports of this machine that were kept from others until now.
-    Release { ports: Vec<u16> },
-    /// Copies what git tracks, and new files that it does not ignore: the builder image's context.
-    Sources { folder: PathBuf },
-    /// Renders an entry's manifest, all of it or the objects of some kinds.
-    Render {
-        entry: String,
-        kinds: Vec<String>,
-        to: PathBuf,
-    },
-    /// Renders a service's configuration, as a file or as a ConfigMap.
-    Config {
-        service: String,
-        to: PathBuf,
-        as_object: bool,
-    },
-    /// Makes the run's secrets: as a Secret, or as a file each.
-    Secrets { to: PathBuf, as_object: bool },
-    /// Waits until a workload of the cluster is ready; ends early when it says that it never will be.
-    Ready {
+    /// Writes a file, or a folder of files.
+    Write { to: PathBuf, content: Content },
+    /// Sets the version of a service, or of a component's image, which later steps use as its tag.
+    Tag { name: String, source: TagSource },
+    /// Releases ports of this machine that the run had reserved.
+    ReleasePorts { ports: Vec<u16> },
+    /// Starts a process that runs until teardown.
+    Start { name: String, program: Program },
+    /// Creates or updates the rendered objects of a file over HTTP.
+    Put { file: PathBuf },
+    /// Runs the scenarios and follows their events.
+    Scenarios { command: Command },
+    /// After a failure, saves each command's output to a file in the run's folder.
+    Collect { commands: Vec<(String, Command)> },
+    /// Removes everything that the run made, or reports what is kept and why.
+    Teardown { steps: Vec<Step> },
+}
+
+/// Condition of [`Action::Wait`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "for", rename_all = "snake_case")]
+pub(crate) enum Condition {
+    /// A test passes.
+    Test { test: Test, what: String },
+    /// A workload of the cluster is ready; fails early when it cannot become ready.
+    Workload {
         entry: String,
         get: Command,
         logs: Command,
-        seconds: u64,
     },
-    /// Waits until a part answers 200 over HTTP, and says the version of this run where there is one.
-    Answers {
+    /// A URL returns 200 and, where one is given, the version.
+    Http {
         name: String,
         url: String,
         version: Option<String>,
-        seconds: u64,
     },
-    /// Starts what stands for a component where there are no pods.
-    Embedded { name: String },
-    /// Creates or renews the rendered objects of a file over HTTP.
-    Put { file: PathBuf },
-    /// Starts a program of this workspace as a process that goes on.
-    Start { name: String, command: Command },
-    /// Writes the file that tells the tests where everything is.
-    StackFile { to: PathBuf },
-    /// Runs the scenarios and follows their events.
-    Scenarios { command: Command },
-    /// Saves what tells why a run failed.
-    Collect {
-        commands: Vec<(String, Command)>,
-        seconds: u64,
+    /// Ports of 127.0.0.1 accept connections.
+    Ports { name: String, ports: Vec<u16> },
+}
+
+/// Content of [`Action::Write`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Content {
+    Text(String),
+    /// Copy of a file.
+    Copy(PathBuf),
+    /// Files that git tracks, and new files that it does not ignore: the builder image's context.
+    Sources,
+    /// Rendered manifest of an entry; only objects of these kinds if any is given.
+    Manifest {
+        entry: String,
+        kinds: Vec<String>,
     },
-    /// Writes a kubeconfig of the run's own with what a command prints.
-    CopyContext { from: Command, to: PathBuf },
-    /// Makes an image's tag: the id of its content, which `inspect` prints.
-    ImageTag { name: String, inspect: Command },
-    /// Writes what the manifests have outside of the run's namespace.
-    ClusterScoped { to: PathBuf },
-    /// Makes what others may make at the same time: whose attempt it was does not matter.
-    Create { there: Test, command: Command },
-    /// Waits until these ports of this machine take connections.
-    Listens {
-        name: String,
-        ports: Vec<u16>,
-        seconds: u64,
+    /// Rendered configuration of a service.
+    Config {
+        service: String,
     },
-    /// Removes everything that the run made, or says what stays and why. The last command is left out when its test
-    /// succeeds.
-    Teardown {
-        commands: Vec<Command>,
-        unless: Option<(Test, Command)>,
+    /// Rendered configuration of a service as a ConfigMap.
+    ConfigMap {
+        service: String,
     },
+    /// The run's secrets as a Secret.
+    Secret,
+    /// Objects of the manifests outside of any namespace.
+    ClusterScoped,
+    /// Output of a command that prints a kubeconfig; readable by the owner only.
+    Kubeconfig(Command),
+    /// Addresses for the tests.
+    StackFile,
+}
+
+/// Origin of a version.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TagSource {
+    /// Hash of files and of the outputs of commands, such as the id of a base image.
+    Hash {
+        files: Vec<PathBuf>,
+        outputs: Vec<Command>,
+    },
+    /// Image id, which the command prints.
+    ImageId(Command),
+}
+
+/// Program of [`Action::Start`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Program {
+    Command(Command),
+    /// Embedded server of a component.
+    Embedded,
+}
+
+impl From<Action> for Step {
+    fn from(action: Action) -> Self {
+        Self {
+            action,
+            unless: None,
+            timeout: SHORT,
+        }
+    }
 }
 
 impl Step {
-    /// Lets cargo run no more compilers at a time than this.
-    pub(crate) fn with_compile_jobs(&mut self, jobs: u64) {
-        match self {
-            Self::Run { command, .. } if command.program == "cargo" => {
+    pub(super) fn run(command: Command) -> Self {
+        let concurrent = false;
+        Action::Run { command, concurrent }.into()
+    }
+
+    pub(super) fn write(to: impl Into<PathBuf>, content: Content) -> Self {
+        let to = to.into();
+        Action::Write { to, content }.into()
+    }
+
+    #[must_use]
+    pub(super) fn unless(mut self, test: Test) -> Self {
+        self.unless = Some(test);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Limits the number of compilers that cargo runs at a time.
+    pub(crate) fn limit_compile_jobs(&mut self, jobs: u64) {
+        match &mut self.action {
+            Action::Run { command, .. } if command.program == "cargo" => {
                 command.args.extend(["--jobs".to_owned(), jobs.to_string()]);
             }
-            Self::Fits { otherwise, .. } => {
-                otherwise.iter_mut().for_each(|step| step.with_compile_jobs(jobs));
+            Action::CheckGlibc { otherwise, .. } => {
+                for step in otherwise {
+                    step.limit_compile_jobs(jobs);
+                }
             }
             _ => {}
         }
     }
 
-    /// What it does, a line each; commands exactly as they run.
+    /// Returns the step as text, a line for each command, exactly as it runs.
     pub(crate) fn lines(&self) -> Vec<String> {
-        match self {
-            Self::Preflight => vec!["# look whether this machine can do it".to_owned()],
-            Self::Run { command, unless, .. } => with_test(unless.as_ref(), command.to_string()),
-            Self::Pipe {
-                from, into, unless, ..
-            } => with_test(unless.as_ref(), format!("{from} | {into}")),
-            Self::Until { test, what, seconds } => {
-                vec![format!(
-                    "{}   # again until {what}, at most {seconds} s",
-                    test.command
-                )]
-            }
-            Self::Reach { milestone } => vec![format!("# from here on: {milestone}")],
-            Self::Fits {
+        let lines = match &self.action {
+            Action::Preflight => vec!["# check that this machine meets the requirements".to_owned()],
+            Action::Run { command, .. } | Action::Scenarios { command } => vec![command.to_string()],
+            Action::Pipe { from, into } => vec![format!("{from} | {into}")],
+            Action::Wait(condition) => vec![format!("{condition}, at most {} s", self.timeout.as_secs())],
+            Action::Milestone { name } => vec![format!("# milestone: {name}")],
+            Action::CheckGlibc {
                 programs,
                 glibc,
                 otherwise,
             } => {
-                let mut lines = vec![format!(
-                    "# check that these ask for glibc {glibc} at most: {}",
-                    joined(programs)
-                )];
-                lines.extend(
-                    otherwise
-                        .iter()
-                        .flat_map(Self::lines)
-                        .map(|line| format!("# if not: {line}")),
+                let programs: Vec<_> = programs.iter().map(|path| path.display().to_string()).collect();
+                let check = format!(
+                    "# check that these need glibc {glibc} at most: {}",
+                    programs.join(" ")
                 );
-                lines
+                let otherwise = otherwise.iter().flat_map(Self::lines);
+                [check]
+                    .into_iter()
+                    .chain(otherwise.map(|line| format!("# if not: {line}")))
+                    .collect()
             }
-            Self::Take { program, to } => vec![format!("# copy {} to {}", program.display(), to.display())],
-            Self::Tag { service, base, .. } => {
-                let of = if base.is_some() {
-                    "program, Dockerfile and base image"
-                } else {
-                    "program"
+            Action::Write { to, content } => match content {
+                Content::Kubeconfig(command) => vec![format!("{command}   # to {}", to.display())],
+                Content::Copy(file) => vec![format!("# copy {} to {}", file.display(), to.display())],
+                _ => vec![format!("# write {} to {}", content.description(), to.display())],
+            },
+            Action::Tag { name, source } => {
+                let (origin, commands) = match source {
+                    TagSource::Hash { files, outputs } => {
+                        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+                        let base = if outputs.is_empty() { "" } else { " and base image" };
+                        (format!("hash of {}{base}", files.join(", ")), outputs.as_slice())
+                    }
+                    TagSource::ImageId(inspect) => {
+                        ("id of the image".to_owned(), std::slice::from_ref(inspect))
+                    }
                 };
-                let mut lines = vec![format!("# {} = hash of {of}", tag_of(service))];
-                lines.extend(base.iter().map(Command::to_string));
-                lines
+                let first = format!("# {} = {origin}", tag_of(name));
+                [first]
+                    .into_iter()
+                    .chain(commands.iter().map(Command::to_string))
+                    .collect()
             }
-            Self::Stage { program, folder } => {
-                vec![format!("# copy {} to {}", program.display(), folder.display())]
+            Action::ReleasePorts { ports } => vec![format!("# release the ports {ports:?} of 127.0.0.1")],
+            Action::Start { name, program } => vec![match program {
+                Program::Command(command) => format!("{command} &"),
+                Program::Embedded => format!("# start the embedded {name}"),
+            }],
+            Action::Put { file } => vec![format!("# create the objects of {} over HTTP", file.display())],
+            Action::Collect { commands } => commands
+                .iter()
+                .map(|(file, command)| format!("{command}   # on failure, to {file}"))
+                .collect(),
+            Action::Teardown { steps } => steps.iter().flat_map(Self::lines).collect(),
+        };
+        match &self.unless {
+            None => lines,
+            Some(Test { command, expect }) => match expect {
+                None => lines.iter().map(|line| format!("{command} || {line}")).collect(),
+                Some(text) => {
+                    let test = format!("{command}   # skip if it prints {text}");
+                    [test].into_iter().chain(lines).collect()
+                }
+            },
+        }
+    }
+}
+
+impl Content {
+    fn description(&self) -> String {
+        match self {
+            Self::Text(_) => "text".to_owned(),
+            Self::Copy(file) => file.display().to_string(),
+            Self::Sources => "the sources that git lists".to_owned(),
+            Self::Manifest { entry, kinds } if kinds.is_empty() => format!("the manifest of {entry}"),
+            Self::Manifest { entry, kinds } => {
+                format!("the manifest of {entry} ({} only)", kinds.join(", "))
             }
-            Self::Write { to, .. } => vec![format!("# write {}", to.display())],
-            Self::Release { ports } => vec![format!("# let go of the ports {ports:?} of 127.0.0.1")],
-            Self::Sources { folder } => vec![format!(
-                "# copy the sources that git knows to {}",
-                folder.display()
-            )],
-            Self::Render { entry, kinds, to } => {
-                let which = if kinds.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({} only)", kinds.join(", "))
-                };
-                vec![format!(
-                    "# render the manifest of {entry}{which} to {}",
-                    to.display()
-                )]
+            Self::Config { service } => format!("the configuration of {service}"),
+            Self::ConfigMap { service } => format!("the configuration of {service} as a ConfigMap"),
+            Self::Secret => "the run's secrets".to_owned(),
+            Self::ClusterScoped => "the objects outside of the namespace".to_owned(),
+            Self::Kubeconfig(command) => command.to_string(),
+            Self::StackFile => "the addresses for the tests".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Test { test, what } => write!(f, "{}   # until {what}", test.command),
+            Self::Workload { get, .. } => write!(f, "{get}   # until ready"),
+            Self::Http { url, version, .. } => {
+                write!(f, "# GET {url} until it returns 200")?;
+                version
+                    .iter()
+                    .try_for_each(|version| write!(f, " and version {version}"))
             }
-            Self::Config { service, to, .. } => {
-                vec![format!(
-                    "# render the configuration of {service} to {}",
-                    to.display()
-                )]
-            }
-            Self::Secrets { to, .. } => vec![format!("# make this run's secrets in {}", to.display())],
-            Self::Ready { get, seconds, .. } => {
-                vec![format!("{get}   # again until ready, at most {seconds} s")]
-            }
-            Self::Answers {
-                url,
-                version,
-                seconds,
-                ..
-            } => {
-                let version = version
-                    .as_ref()
-                    .map(|version| format!(" as version {version}"))
-                    .unwrap_or_default();
-                vec![format!(
-                    "# GET {url} until it answers 200{version}, at most {seconds} s"
-                )]
-            }
-            Self::Embedded { name } => vec![format!("# start the embedded {name}")],
-            Self::Put { file } => vec![format!("# create the objects of {} over HTTP", file.display())],
-            Self::Start { command, .. } => vec![format!("{command} &")],
-            Self::StackFile { to } => {
-                vec![format!("# write the addresses for the tests to {}", to.display())]
-            }
-            Self::Scenarios { command } => vec![command.to_string()],
-            Self::Collect { commands, .. } => {
-                let line =
-                    |(file, command): &(String, Command)| format!("{command}   # on failure, to {file}");
-                commands.iter().map(line).collect()
-            }
-            Self::CopyContext { from, to } => vec![format!("{from}   # to {}", to.display())],
-            Self::ImageTag { name, inspect } => {
-                vec![
-                    format!("# {} = id of the image", tag_of(name)),
-                    inspect.to_string(),
-                ]
-            }
-            Self::ClusterScoped { to } => {
-                vec![format!(
-                    "# write what is outside of the namespace to {}",
-                    to.display()
-                )]
-            }
-            Self::Create { there, command } => with_test(Some(there), command.to_string()),
-            Self::Listens {
-                name, ports, seconds, ..
-            } => vec![format!(
-                "# until {name} listens on {ports:?} of 127.0.0.1, at most {seconds} s"
-            )],
-            Self::Teardown { commands, unless } => {
-                let last = unless.iter();
-                let last = last.flat_map(|(test, command)| with_test(Some(test), command.to_string()));
-                commands.iter().map(Command::to_string).chain(last).collect()
+            Self::Ports { name, ports } => {
+                write!(f, "# until {name} listens on {ports:?} of 127.0.0.1")
             }
         }
     }
 }
 
-fn with_test(unless: Option<&Test>, line: String) -> Vec<String> {
-    match unless {
-        None => vec![line],
-        Some(Test {
-            command,
-            expect: None,
-        }) => vec![format!("{command} || {line}")],
-        Some(Test {
-            command,
-            expect: Some(text),
-        }) => {
-            vec![format!("{command}   # nothing to do if it prints {text}"), line]
-        }
-    }
-}
-
-fn joined(paths: &[PathBuf]) -> String {
-    paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }

@@ -3,13 +3,16 @@ use std::collections::BTreeSet;
 use taskgraph::Graph;
 
 use super::*;
-use crate::e2e::settings::{BuildOn, Order, testing};
+use crate::{
+    e2e::settings::{BuildOn, Order, testing},
+    run_folder::Provider,
+};
 
 fn plan_of(provider: Provider, order: Order) -> Plan {
     make(&testing::settings(provider, order))
 }
 
-/// Everything that a task waits for, directly or not.
+/// Returns the transitive dependencies of a task.
 fn waits_for(plan: &Plan, name: &str) -> BTreeSet<String> {
     let mut only_it = plan.clone();
     only(&mut only_it, name).unwrap();
@@ -33,7 +36,7 @@ const PROVIDERS: [Provider; 2] = [Provider::Kind, Provider::Local];
 const ORDERS: [Order; 3] = [Order::Graph, Order::Phased, Order::Sequential];
 
 #[test]
-fn every_plan_holds() {
+fn every_plan_is_valid() {
     for provider in PROVIDERS {
         for order in ORDERS {
             if let Err(errors) = Graph::new(plan_of(provider, order)) {
@@ -44,7 +47,7 @@ fn every_plan_holds() {
 }
 
 #[test]
-fn cluster_and_compile_wait_for_neither_each_other() {
+fn cluster_and_compile_are_independent() {
     for provider in PROVIDERS {
         let plan = plan_of(provider, Order::Graph);
         assert!(!waits_for(&plan, "cluster").contains("compile"), "{provider}");
@@ -53,9 +56,9 @@ fn cluster_and_compile_wait_for_neither_each_other() {
 }
 
 #[test]
-fn where_nothing_is_created_the_code_is_compiled_once_and_before_anything_starts() {
+fn local_plan_compiles_once_and_before_anything_starts() {
     let plan = plan_of(Provider::Local, Order::Graph);
-    assert!(plan.tasks.iter().all(|task| task.action.kind != Kind::Check));
+    assert!(plan.tasks.iter().all(|task| task.action.kind != TaskKind::Check));
     for component in ["postgresql", "redis"] {
         assert!(waits_for(&plan, component).contains("compile"), "{component}");
     }
@@ -63,7 +66,7 @@ fn where_nothing_is_created_the_code_is_compiled_once_and_before_anything_starts
 }
 
 #[test]
-fn a_compile_error_is_found_before_any_cluster_in_every_order() {
+fn check_precedes_the_cluster_in_every_order() {
     for order in ORDERS {
         assert!(
             waits_for(&plan_of(Provider::Kind, order), "cluster").contains("check"),
@@ -73,7 +76,7 @@ fn a_compile_error_is_found_before_any_cluster_in_every_order() {
 }
 
 #[test]
-fn images_are_loaded_while_kubernetes_still_starts() {
+fn image_loading_does_not_wait_for_kubernetes() {
     let plan = plan_of(Provider::Kind, Order::Graph);
     let edge = taskgraph::Edge::milestone("cluster", "begun");
     assert_eq!(task(&plan, "node").after, [edge]);
@@ -85,7 +88,7 @@ fn images_are_loaded_while_kubernetes_still_starts() {
 }
 
 #[test]
-fn the_orders_do_the_same_tasks_with_the_same_steps() {
+fn all_orders_have_the_same_tasks_and_steps() {
     for provider in PROVIDERS {
         let bare = |order| -> Vec<(String, Vec<Step>)> {
             plan_of(provider, order)
@@ -100,7 +103,7 @@ fn the_orders_do_the_same_tasks_with_the_same_steps() {
 }
 
 #[test]
-fn the_sequential_order_never_has_two_tasks_at_a_time() {
+fn sequential_order_is_a_chain() {
     for provider in PROVIDERS {
         let plan = plan_of(provider, Order::Sequential);
         let tasks: Vec<_> = plan.tasks.iter().filter(|task| !task.always).collect();
@@ -117,7 +120,7 @@ fn the_sequential_order_never_has_two_tasks_at_a_time() {
 }
 
 #[test]
-fn the_phased_order_is_cluster_then_images_then_datastorage_then_gateway_then_tests() {
+fn phased_order_is_cluster_images_datastorage_gateway_tests() {
     let plan = plan_of(Provider::Kind, Order::Phased);
     for (later, earlier) in [
         ("compile", "base"),
@@ -133,12 +136,12 @@ fn the_phased_order_is_cluster_then_images_then_datastorage_then_gateway_then_te
             "{later} after {earlier}"
         );
     }
-    // Within a phase nothing waits that need not.
+    // Tasks of one phase are parallel.
     assert!(!waits_for(&plan, "image:gateway").contains("image:datastorage"));
 }
 
 #[test]
-fn a_service_waits_for_what_the_stack_file_says_it_needs() {
+fn services_wait_for_their_needs() {
     for provider in PROVIDERS {
         let plan = plan_of(provider, Order::Graph);
         let datastorage = waits_for(&plan, "datastorage");
@@ -153,7 +156,7 @@ fn a_service_waits_for_what_the_stack_file_says_it_needs() {
 }
 
 #[test]
-fn one_base_image_of_two_services_is_fetched_once() {
+fn shared_base_image_is_pulled_once() {
     let plan = plan_of(Provider::Kind, Order::Graph);
     let names: Vec<_> = plan
         .tasks
@@ -174,7 +177,7 @@ fn one_base_image_of_two_services_is_fetched_once() {
 }
 
 #[test]
-fn the_builder_image_compiles_when_asked_and_stands_by_when_the_host_does() {
+fn builder_image_compiles_on_request_or_as_fallback() {
     let mut settings = testing::settings(Provider::Kind, Order::Graph);
     let has_builder = |settings: &Settings| {
         let text = commands(&make(settings));
@@ -193,7 +196,7 @@ fn the_builder_image_compiles_when_asked_and_stands_by_when_the_host_does() {
 }
 
 #[test]
-fn only_leaves_a_task_what_it_waits_for_and_the_end() {
+fn only_keeps_a_task_its_dependencies_and_teardown() {
     let mut plan = plan_of(Provider::Kind, Order::Graph);
     only(&mut plan, "base").unwrap();
     let names: Vec<_> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
@@ -211,13 +214,13 @@ fn only_leaves_a_task_what_it_waits_for_and_the_end() {
     );
     let error = only(&mut plan, "bse").unwrap_err().to_string();
     assert!(
-        error.starts_with("there is no task \"bse\"; there are: preflight, check"),
+        error.starts_with("unknown task \"bse\"; known tasks: preflight, check"),
         "{error}"
     );
 }
 
 #[test]
-fn the_text_formats_show_every_task_and_edge() {
+fn formats_show_every_task_and_edge() {
     let plan = plan_of(Provider::Kind, Order::Graph);
     let dot = show(&plan, Format::Dot).unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! Workloads as the cluster tells of them, and what is made of it.
+//! States of workloads, from their objects in the cluster.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn pod(status: Value) -> Value {
 }
 
 #[test]
-fn a_deployment_is_ready_only_when_its_newest_pods_alone_are() {
+fn deployment_is_ready_only_if_all_of_its_pods_are_current() {
     let of = |updated, replicas, ready, observed| {
         state(
             &list(vec![deployment(updated, replicas, ready, observed)]),
@@ -32,36 +32,39 @@ fn a_deployment_is_ready_only_when_its_newest_pods_alone_are() {
     assert_eq!(of(1, 1, 1, 2), State::Ready);
     assert!(
         matches!(of(1, 1, 1, 1), State::Waiting { .. }),
-        "its change was not seen yet"
+        "its change has not been observed"
     );
     assert!(
         matches!(of(1, 2, 2, 2), State::Waiting { .. }),
-        "an old pod is still there"
+        "a previous pod is still running"
     );
     assert!(
         matches!(of(0, 1, 1, 2), State::Waiting { .. }),
-        "only the old pod is ready"
+        "only the previous pod is ready"
     );
     assert!(matches!(of(1, 1, 0, 2), State::Waiting { .. }));
 }
 
 #[test]
-fn an_image_that_is_not_there_ends_the_wait_with_the_pod_and_the_reason() {
+fn missing_image_fails_with_pod_and_reason() {
     let waiting = json!({"containerStatuses": [{"name": "gateway", "restartCount": 0,
         "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "image x is not present"}}}]});
-    let State::Failed { why, pod } = state(
+    let State::Failed { reason, pod } = state(
         &list(vec![deployment(1, 1, 0, 2), pod(waiting)]),
         "Deployment",
         "gateway",
     ) else {
         panic!("must fail");
     };
-    assert!(why.contains("ErrImageNeverPull image x is not present"), "{why}");
+    assert!(
+        reason.contains("ErrImageNeverPull image x is not present"),
+        "{reason}"
+    );
     assert_eq!(pod.as_deref(), Some("pod/gateway-1"));
 }
 
 #[test]
-fn a_pod_of_before_the_change_is_not_what_is_waited_for() {
+fn failures_of_previous_pods_are_ignored() {
     let revision = |number: &str| json!({"deployment.kubernetes.io/revision": number});
     let set = |number: &str, hash: &str| {
         json!({"kind": "ReplicaSet", "metadata": {"name": hash, "labels": {"pod-template-hash": hash},
@@ -97,7 +100,7 @@ fn a_pod_of_before_the_change_is_not_what_is_waited_for() {
 }
 
 #[test]
-fn a_pod_that_still_ends_is_waited_for() {
+fn waits_for_terminating_pods() {
     let mut old = pod(json!({"phase": "Running"}));
     let with = |old: &Value| {
         state(
@@ -111,11 +114,11 @@ fn a_pod_that_still_ends_is_waited_for() {
     let State::Waiting { state, .. } = with(&old) else {
         panic!("must wait");
     };
-    assert_eq!(state, "pod gateway-1 of before the change is still ending");
+    assert_eq!(state, "previous pod gateway-1 is still terminating");
 }
 
 #[test]
-fn a_first_restart_is_waited_for_and_a_loop_is_not() {
+fn waits_for_a_first_restart_but_not_for_a_crash_loop() {
     let restarted = |count: u64| {
         let status = json!({"containerStatuses": [{"name": "gateway", "restartCount": count,
             "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
@@ -130,7 +133,7 @@ fn a_first_restart_is_waited_for_and_a_loop_is_not() {
 }
 
 #[test]
-fn a_job_says_itself_how_it_ended() {
+fn state_of_a_job_is_its_condition() {
     let job = |condition: &str| {
         let job = json!({"kind": "Job", "metadata": {"name": "migrate"},
             "status": {"conditions": [{"type": condition, "status": "True"}]}});
@@ -142,7 +145,7 @@ fn a_job_says_itself_how_it_ended() {
 }
 
 #[test]
-fn what_is_waited_for_is_said_in_the_clusters_words() {
+fn waiting_state_has_the_messages_of_the_cluster() {
     let status = json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
     let waiting = state(

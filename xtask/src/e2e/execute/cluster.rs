@@ -1,24 +1,23 @@
-//! What a run in a cluster that is there already needs on this machine.
+//! Requirements of the provider `cluster`.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use subprocess::Cancel;
 
-use super::Did;
-use crate::e2e::settings::Remote;
+use super::StepOutcome;
+use crate::e2e::provider::Cluster;
 
-/// Looks for the programs, and for the context, before anything is compiled for it.
-pub(super) fn preflight(remote: &Remote) -> anyhow::Result<Did> {
-    let Remote { context, registry } = remote;
+/// Checks programs and context before anything is compiled.
+pub(super) fn preflight(Cluster { context, registry }: &Cluster) -> anyhow::Result<StepOutcome> {
     let missing: Vec<&str> = ["kubectl", "podman"]
         .into_iter()
         .filter(|program| which::which(program).is_err())
         .collect();
     ensure!(
         missing.is_empty(),
-        "the provider cluster needs {} in PATH: kubectl speaks to the cluster, podman builds the images and pushes \
-         them to {registry}",
+        "provider cluster: {} not found in PATH; kubectl connects to the cluster, podman builds the images and \
+         pushes them to {registry}",
         missing.join(" and ")
     );
     let mut list = std::process::Command::new("kubectl");
@@ -31,12 +30,12 @@ pub(super) fn preflight(remote: &Remote) -> anyhow::Result<Did> {
     let known: Vec<&str> = listed.lines().collect();
     ensure!(
         known.contains(&context.as_str()),
-        "your kubeconfig has no context {context:?}; it has: {}",
+        "unknown context {context:?} in the kubeconfig; known contexts: {}",
         if known.is_empty() {
             "none".to_owned()
         } else {
             known.join(", ")
         }
     );
-    Ok(Did::Something)
+    Ok(StepOutcome::Done)
 }
