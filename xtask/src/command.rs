@@ -94,6 +94,6 @@ impl Command {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&subprocess::Command::new(self.filled(str::to_owned)).shown())
+        f.write_str(&subprocess::Command::new(self.filled(str::to_owned)).command_line())
     }
 }

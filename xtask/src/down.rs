@@ -9,7 +9,7 @@ use crate::{
     removal::{LONGEST, remove_cluster, remove_from_cluster, stop_processes},
     run_folder::{Provider, find},
 };
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Remove what a kept run left standing; its reports stay
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     stop_processes(&folder)?;
     if let (Provider::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
         for command in remove_cluster(&cluster) {
-            tell(format!("{command}"));
+            eprint_line(format!("{command}"));
             let command = subprocess::Command::new(command.filled(str::to_owned));
             command
                 .deadline(LONGEST)
@@ -38,7 +38,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         remove_from_cluster(&folder)?;
     }
     folder.finish()?;
-    tell(format!(
+    eprint_line(format!(
         "run {} is down; its reports stay in {}",
         folder.run(),
         folder.path().display()

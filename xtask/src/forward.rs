@@ -15,7 +15,7 @@ use crate::{
     ports::{Kept, Ports},
     run_folder::{self, RunFolder},
 };
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Between two attempts: as long as a pod takes to be replaced there is none to hold on to.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -59,7 +59,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         kubectl.arg(workload.reference()).args(&pairs);
         // It ends whenever its pod does; what it says of that is for the log.
         if let Err(failure) = Command::new(kubectl).name(format!("forward {name}")).run(&cancel) {
-            tell(format!("{failure}"));
+            eprint_line(format!("{failure}"));
         }
         std::thread::park_timeout(BETWEEN);
     }

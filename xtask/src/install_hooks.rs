@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use subprocess::{Cancel, Command};
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Install the git hook that checks the images of each commit
 ///
@@ -36,13 +36,13 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let hook = folder.join("pre-commit");
     match fs::read_to_string(&hook) {
         Ok(text) if text == HOOK => {
-            tell(format!("{} is installed already", hook.display()));
+            eprint_line(format!("{} is installed already", hook.display()));
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ if replace || is_yes(&hook)? => {}
         _ => {
-            tell(format!(
+            eprint_line(format!(
                 "{} is there and was left as it is. To have both, end it with: exec cargo xtask lint-images --staged. \
                  To replace it: cargo xtask install-hooks --replace",
                 hook.display()
@@ -51,7 +51,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     install(&folder, &hook).with_context(|| format!("can't write {}", hook.display()))?;
-    tell(format!(
+    eprint_line(format!(
         "installed {}: each commit's images are checked before it is made",
         hook.display()
     ));

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::run_folder::find;
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Print the log of a task of a run, or list the logs that there are
 #[derive(Args, Debug)]
@@ -34,7 +34,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
             .collect();
         names.sort();
-        tell(format!("logs of run {}: {}", folder.run(), names.join(", ")));
+        eprint_line(format!("logs of run {}: {}", folder.run(), names.join(", ")));
         return Ok(ExitCode::SUCCESS);
     };
     let path = folder.log(&task);

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         Verb::Status(options) => status::run(options),
     };
     result.unwrap_or_else(|error| {
-        subprocess::tell(format!("error: {error:#}"));
+        subprocess::eprint_line(format!("error: {error:#}"));
         ExitCode::from(3)
     })
 }

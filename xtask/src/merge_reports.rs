@@ -11,7 +11,7 @@ use clap::Args;
 use report::{Document, FILES, Part};
 
 use crate::e2e;
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// How deep below a folder reports are looked for: CI systems put each artifact into a folder of its own.
 const DEEPEST: usize = 3;
@@ -56,7 +56,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let merged = match report::merge(parts.clone(), &id, std::env::args().collect()) {
         Ok(merged) => merged,
         Err(error) => {
-            tell(format!("error: {error:#}"));
+            eprint_line(format!("error: {error:#}"));
             return Ok(ExitCode::from(2));
         }
     };
@@ -65,8 +65,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     fs::create_dir_all(&output).with_context(|| format!("can't make {}", output.display()))?;
     report::write_all(&merged, &output)?;
-    tell(report::summary(&merged).trim_end());
-    tell(format!("report: {}", output.join(FILES.page).display()));
+    eprint_line(report::summary(&merged).trim_end());
+    eprint_line(format!("report: {}", output.join(FILES.page).display()));
     Ok(e2e::exit_code(merged.run.result))
 }
 

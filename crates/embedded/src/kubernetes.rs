@@ -249,7 +249,7 @@ fn newest(folder: &Path) -> Option<SystemTime> {
 
 /// Builds it with the profile that we were built with, so that what this workspace has compiled is used.
 fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
-    subprocess::tell(format!("embedded: building {PROGRAM}"));
+    subprocess::eprint_line(format!("embedded: building {PROGRAM}"));
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = process::Command::new(cargo);
     command
@@ -266,7 +266,7 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
     let output = Command::new(command)
         .name(format!("build {PROGRAM}"))
         .deadline(BUILD)
-        .observe(|line| subprocess::tell(line))
+        .observe(|line| subprocess::eprint_line(line))
         .capture(&Cancel::never())?;
     // Cargo says where it put it, whatever the target folder and profile.
     output

@@ -162,7 +162,7 @@ impl Drop for Server {
             return;
         }
         if let Err(error) = self.end() {
-            subprocess::tell(format!(
+            subprocess::eprint_line(format!(
                 "embedded: {} was not ended cleanly, `cargo xtask gc` will do it: {error:#}",
                 self.name
             ));

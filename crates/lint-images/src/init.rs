@@ -18,12 +18,12 @@ pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> 
         .filter(|path| path.exists())
         .or_else(|| policy::find(root))
     {
-        subprocess::tell(format!("there is a policy: {}", existing.display()));
+        subprocess::eprint_line(format!("there is a policy: {}", existing.display()));
         return Ok(ExitCode::from(2));
     }
     let text = starting_policy(root);
     std::fs::write(&target, text).with_context(|| format!("can't write {}", target.display()))?;
-    subprocess::tell(format!(
+    subprocess::eprint_line(format!(
         "wrote {}: read it, take away what is not to be allowed, and run lint-images",
         target.display()
     ));

@@ -14,7 +14,7 @@ struct Program {
 
 fn main() -> ExitCode {
     lint_images::run(Program::parse().options).unwrap_or_else(|error| {
-        subprocess::tell(format!("error: {error:#}"));
+        subprocess::eprint_line(format!("error: {error:#}"));
         ExitCode::from(3)
     })
 }

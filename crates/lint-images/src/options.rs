@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 use crate::date::Date;
 use crate::model::{File, Level, Rule};
@@ -97,7 +97,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         return init::run(&root, options.policy.as_deref());
     }
     let Some(path) = options.policy.clone().or_else(|| policy::find(&root)) else {
-        tell(
+        eprint_line(
             "no policy: there is neither deploy/image-policy.toml nor .image-policy.toml. Write one with --init, or name one with --policy FILE",
         );
         return Ok(ExitCode::from(USAGE));
@@ -105,13 +105,13 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut policy = match policy::load(&path, &root) {
         Ok(policy) => policy,
         Err(error) => {
-            tell(format!("the policy can't be used\n{error}"));
+            eprint_line(format!("the policy can't be used\n{error}"));
             return Ok(ExitCode::from(USAGE));
         }
     };
     for argument in &options.build_arguments {
         let Some((name, value)) = argument.split_once('=') else {
-            tell(format!("--build-arg {argument} has no value: write NAME=VALUE"));
+            eprint_line(format!("--build-arg {argument} has no value: write NAME=VALUE"));
             return Ok(ExitCode::from(USAGE));
         };
         policy.build_arguments.insert(name.to_owned(), value.to_owned());
@@ -159,7 +159,7 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
             start.elapsed().as_secs_f64() * 1_000.0,
             peak_memory(),
         );
-        tell(format!("statistics: {files} files in {time:.1} ms, {memory}"));
+        eprint_line(format!("statistics: {files} files in {time:.1} ms, {memory}"));
     }
     let code = exit_code(&report);
     // The process ends here: giving a hundred thousand texts back one by one is a tenth of a large run.
@@ -219,7 +219,7 @@ fn make_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
         .collect();
     for (file, text) in &fixed {
         fix::write(&root.join(&file.path), text)?;
-        tell(format!("fixed {}", file.path));
+        eprint_line(format!("fixed {}", file.path));
     }
     Ok(!fixed.is_empty())
 }
@@ -271,7 +271,7 @@ fn explain(name: &str) -> anyhow::Result<ExitCode> {
         Some(rule) => print(rule.page())?,
         None => {
             let known: Vec<_> = Rule::ALL.iter().map(|rule| rule.id()).collect();
-            tell(format!("there is no rule {name:?}; rules: {}", known.join(", ")));
+            eprint_line(format!("there is no rule {name:?}; rules: {}", known.join(", ")));
             return Ok(ExitCode::from(USAGE));
         }
     }
@@ -291,18 +291,18 @@ fn narrate(report: &Report, format: Format) {
     for file in &report.files {
         for each in &file.not_judged {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
-            tell(format!("not judged: {}{line}: {}", file.path, each.reason));
+            eprint_line(format!("not judged: {}{line}: {}", file.path, each.reason));
         }
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     if format == Format::Text {
         let images: usize = report.files.iter().map(|file| file.uses.len()).sum();
-        tell(format!(
+        eprint_line(format!(
             "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
             report.read
         ));
         if report.files.iter().any(|file| fix::fixed(file).is_some()) {
-            tell("lint-images: some have one answer: --diff shows the edits, --fix makes them");
+            eprint_line("lint-images: some have one answer: --diff shows the edits, --fix makes them");
         }
     }
 }

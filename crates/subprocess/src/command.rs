@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::busy::retry_while_busy;
 use crate::cancel::Cancel;
 use crate::cargo;
 use crate::child::{Child, Ending};
 use crate::failure::{Ended, Failure};
-use crate::marks;
 use crate::output::{Gatherer, Log, Observer, Output};
 use crate::record::{Record, RecordError};
 use crate::show;
+use crate::tags;
 
 /// How long a child has between SIGTERM and SIGKILL, unless told otherwise.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,7 +50,10 @@ pub struct Command {
 
 impl std::fmt::Debug for Command {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Command").field(&self.shown()).finish()
+        formatter
+            .debug_tuple("Command")
+            .field(&self.command_line())
+            .finish()
     }
 }
 
@@ -148,7 +152,7 @@ impl Command {
 
     /// The exact command, quoted for a shell; values of secrets by their name are left out.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn command_line(&self) -> String {
         show::shell(&self.inner, self.user)
     }
 
@@ -180,7 +184,11 @@ impl Command {
     /// Nothing is started once cancelled.
     pub(crate) fn checked(self, cancel: &Cancel) -> Result<Self, Failure> {
         if cancel.is_cancelled() {
-            return Err(Failure::new(self.own_name(), self.shown(), Ended::Cancelled));
+            return Err(Failure::new(
+                self.own_name(),
+                self.command_line(),
+                Ended::Cancelled,
+            ));
         }
         Ok(self)
     }
@@ -198,7 +206,7 @@ impl Command {
 
     pub(crate) fn start(mut self, stdout: Stdout) -> Result<Child, Failure> {
         let name = self.own_name();
-        let shown = self.shown();
+        let shown = self.command_line();
         let failed = |reason: String| Failure::new(name.clone(), shown.clone(), Ended::NotStarted(reason));
 
         let log = self
@@ -216,10 +224,10 @@ impl Command {
             .map_err(|error| failed(format!("its standard streams: {error}")))?;
 
         if let Some(path) = &self.record {
-            self.inner.env(marks::RECORD, path);
+            self.inner.env(tags::RECORD, path);
         }
-        if let Some(own) = marks::owner_mark() {
-            self.inner.env(marks::OWNER, own);
+        if let Some(own) = tags::owner_tag() {
+            self.inner.env(tags::OWNER, own);
         }
         let program = Path::new(self.inner.get_program()).file_name();
         let program = program.map(|name| name.to_string_lossy().into_owned());
@@ -227,11 +235,9 @@ impl Command {
         if let Some((user, group)) = self.user {
             self.inner.uid(user).gid(group);
         }
-        let process = self
-            .inner
-            .process_group(0)
-            .spawn()
-            .map_err(|error| failed(self.why_not(&error)))?;
+        self.inner.process_group(0);
+        let process =
+            retry_while_busy(|| self.inner.spawn()).map_err(|error| failed(self.why_not(&error)))?;
         if let Some((writer, bytes)) = input {
             feed(writer, bytes);
         }

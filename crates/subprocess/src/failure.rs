@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::proc;
+
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,14 +31,14 @@ impl fmt::Display for Ended {
             // 137 is what a shell, podman or kubectl makes of a child's SIGKILL.
             Self::Exit(137) | Self::Signal(9) => {
                 formatter.write_str("killed (137): most often this means that memory ran out")?;
-                match crate::process::memory() {
-                    Some((total, available)) => write!(
+                match (proc::field("meminfo", "MemTotal"), proc::available_memory()) {
+                    (Some(total), Some(available)) => write!(
                         formatter,
                         " (this machine has {:.1} GiB, {:.1} GiB of it available now)",
                         gibibytes(total),
                         gibibytes(available)
                     ),
-                    None => Ok(()),
+                    _ => Ok(()),
                 }
             }
             Self::Exit(code) => write!(formatter, "exit code {code}"),

@@ -28,33 +28,38 @@
 //!   and start it again.
 //! - Every child carries in its environment who started it (`SUBPROCESS_OWNER`): what a killed process leaves is found
 //!   by [`Orphan::all`].
-//! - [`tell`] tells a line on stderr, where whoever runs the program follows what it runs.
+//! - [`eprint_line`] prints a line on stderr, where whoever runs the program follows what it runs.
 //! - [`watch_children`] tells of each child of a thread when it starts, and what it has used when it ends.
 
+mod busy;
 mod cancel;
 mod cargo;
 mod child;
 mod command;
 mod failure;
-mod marks;
-mod narrate;
 mod output;
 mod pipeline;
+mod port;
+mod print;
+pub mod proc;
 mod process;
 mod record;
 mod restart;
 mod show;
+mod tags;
 mod watch;
 
+pub use busy::retry_while_busy;
 pub use cancel::{Cancel, CancelGuard};
 pub use child::{Child, Killer};
 pub use command::Command;
 pub use failure::{Ended, Failure};
-pub use marks::Orphan;
-pub use narrate::tell;
 pub use output::Output;
 pub use pipeline::Pipeline;
+pub use port::free_port;
+pub use print::eprint_line;
 pub use process::Process;
 pub use record::{Record, RecordError, write_atomically};
 pub use rustix::process::Signal;
-pub use watch::{Usage, Watch, Watching, watch_children};
+pub use tags::Orphan;
+pub use watch::{Usage, Watch, WatchGuard, watch_children};

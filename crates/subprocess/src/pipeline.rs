@@ -24,8 +24,8 @@ impl Pipeline {
 
     /// The pipeline as a shell would take it.
     #[must_use]
-    pub fn shown(&self) -> String {
-        format!("{} | {}", self.from.shown(), self.into.shown())
+    pub fn command_line(&self) -> String {
+        format!("{} | {}", self.from.command_line(), self.into.command_line())
     }
 
     /// Runs both to their ends. Success is exit code 0 of both; the output is the second's.
@@ -39,7 +39,7 @@ impl Pipeline {
         let (reader, writer) = io::pipe().map_err(|error| {
             Failure::new(
                 from.own_name(),
-                from.shown(),
+                from.command_line(),
                 Ended::NotStarted(format!("no pipe: {error}")),
             )
         })?;

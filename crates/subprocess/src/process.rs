@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
+use crate::proc::{self, Stat};
+
 /// A process, told apart from a later one with the same number by when it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -15,7 +17,7 @@ pub struct Process {
     /// When it started: on Linux the boot's id and the clock ticks since then, elsewhere the time as `ps` tells it.
     /// To be compared, not read.
     #[serde(rename = "start_time")]
-    pub started: String,
+    pub start_time: String,
 }
 
 impl Process {
@@ -23,8 +25,8 @@ impl Process {
     /// zombie) does not.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
-        let started = start_time(pid)?;
-        Some(Self { pid, started })
+        let start_time = start_time(pid)?;
+        Some(Self { pid, start_time })
     }
 
     /// This process.
@@ -41,22 +43,22 @@ impl Process {
     /// over their environment, and a mark with it. Linux only; elsewhere none are found.
     #[must_use]
     pub fn working_in(folder: &Path, programs: &[&str]) -> Vec<Self> {
-        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        numbers
-            .filter_map(|entry| {
-                let pid = entry.file_name().to_str()?.parse().ok()?;
-                let program = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-                let place = std::fs::read_link(entry.path().join("cwd")).ok()?;
-                let is_one = programs.contains(&program.trim_end()) && place.starts_with(folder);
-                is_one.then(|| Self::find(pid)).flatten()
+        proc::pids()
+            .into_iter()
+            .filter(|pid| {
+                let name = proc::read(format!("{pid}/comm")).unwrap_or_default();
+                let is_in_folder =
+                    || proc::working_folder(*pid).is_some_and(|place| place.starts_with(folder));
+                programs.contains(&name.as_str()) && is_in_folder()
             })
+            .filter_map(Self::find)
             .collect()
     }
 
     /// Whether this very process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        start_time(self.pid).is_some_and(|started| started == self.started)
+        start_time(self.pid).is_some_and(|started| started == self.start_time)
     }
 
     /// Kills the process group that it leads, or it alone if it leads none.
@@ -69,7 +71,7 @@ impl Process {
 
     /// Waits until it has ended; false if it still runs after `limit`.
     #[must_use]
-    pub fn wait_gone(&self, limit: Duration) -> bool {
+    pub fn wait_for_exit(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
             if !self.is_alive() {
@@ -137,17 +139,9 @@ fn start_time(pid: u32) -> Option<String> {
 
 #[cfg(target_os = "linux")]
 fn start_time_of_proc(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may itself hold spaces and parentheses: count from the last one.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") {
-        return None;
-    }
-    // proc(5): the state is field 3, the start time field 22.
-    let ticks = fields.nth(18)?;
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    Some(format!("{}:{ticks}", boot.trim()))
+    let stat = Stat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))?;
+    let boot = proc::read("sys/kernel/random/boot_id").unwrap_or_default();
+    Some(format!("{boot}:{}", stat.start_ticks))
 }
 
 /// For systems without /proc.
@@ -166,20 +160,6 @@ fn start_time_of_ps(pid: u32) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let (state, started) = text.trim().split_once(char::is_whitespace)?;
     (!state.starts_with('Z')).then(|| started.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// Total and available memory in bytes, where the system tells without asking a program.
-pub(crate) fn memory() -> Option<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let field = |name: &str| -> Option<u64> {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.split_ascii_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
-            .map(|kibibytes| kibibytes * 1024)
-    };
-    Some((field("MemTotal:")?, field("MemAvailable:")?))
 }
 
 #[cfg(test)]

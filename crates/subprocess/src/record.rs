@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::marks;
 use crate::process::{Process, signal_group, signal_process};
+use crate::tags;
 
 /// Why a record could not be written, read or followed.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ impl Record {
         }
         let mut env = BTreeMap::new();
         for (key, value) in command.get_envs() {
-            if key != marks::RECORD && key != marks::OWNER {
+            if key != tags::RECORD && key != tags::OWNER {
                 env.insert(text(key)?, value.map(text).transpose()?);
             }
         }
@@ -184,7 +184,7 @@ impl Record {
             None => signal_group(self.pgid, Signal::TERM),
         }
         // Whether it went in time or not: its group goes with it.
-        let _in_time = self.process.wait_gone(grace);
+        let _in_time = self.process.wait_for_exit(grace);
         self.finish_group()
     }
 
@@ -202,7 +202,7 @@ impl Record {
     fn finish_group(&self) -> Result<(), RecordError> {
         const LONGEST_DEATH: Duration = Duration::from_secs(10);
         signal_group(self.pgid, Signal::KILL);
-        if self.process.wait_gone(LONGEST_DEATH) {
+        if self.process.wait_for_exit(LONGEST_DEATH) {
             return Ok(());
         }
         Err(RecordError::Unkillable(self.process.pid))

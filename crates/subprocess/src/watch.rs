@@ -28,20 +28,20 @@ thread_local! {
 
 /// As long as it lives, the thread that made it has its children watched.
 #[must_use = "nothing is watched any more when the guard is dropped"]
-pub struct Watching(Option<Arc<dyn Watch>>);
+pub struct WatchGuard(Option<Arc<dyn Watch>>);
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for WatchGuard {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Watching")
+        formatter.write_str("WatchGuard")
     }
 }
 
 /// Has every child watched that this thread starts, however deep in other libraries, until the guard is dropped.
-pub fn watch_children(watch: Arc<dyn Watch>) -> Watching {
-    Watching(WATCH.with_borrow_mut(|current| current.replace(watch)))
+pub fn watch_children(watch: Arc<dyn Watch>) -> WatchGuard {
+    WatchGuard(WATCH.with_borrow_mut(|current| current.replace(watch)))
 }
 
-impl Drop for Watching {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         let before = self.0.take();
         WATCH.with_borrow_mut(|current| *current = before);

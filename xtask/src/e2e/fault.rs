@@ -7,7 +7,7 @@ use taskgraph::{Graph, Interrupt};
 
 use super::plan::Work;
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// How the runner is stopped, when, and at which task: `HOW:WHEN:TASK`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Trigger {
         if fault.task != task || fault.when != moment || self.fired.set(()).is_err() {
             return;
         }
-        tell(format!(
+        eprint_line(format!(
             "--fault: {:?} at the {:?} of {task}",
             fault.how, fault.when
         ));
@@ -123,7 +123,7 @@ impl Trigger {
 
 fn signal(signal: Signal) {
     if let Err(error) = kill_process(getpid(), signal) {
-        tell(format!("--fault: cannot signal this process: {error}"));
+        eprint_line(format!("--fault: cannot signal this process: {error}"));
     }
 }
 

@@ -34,7 +34,7 @@ use self::{
     settings::{BuildOn, Order},
 };
 use crate::run_folder::{self, Provider, State};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -218,7 +218,7 @@ fn shard(text: &str) -> Result<String, String> {
 fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) -> anyhow::Result<Plan> {
     let mut plan = plan::make(settings);
     for warning in budget.apply(settings.provider.name(), &mut plan) {
-        tell(warning);
+        eprint_line(warning);
     }
     if let Some(task) = &options.only {
         plan::only(&mut plan, task)?;
@@ -236,7 +236,7 @@ fn policy(options: &Options) -> Policy {
 }
 
 fn usage(error: &dyn std::fmt::Display) -> ExitCode {
-    tell(format!("error: {error:#}"));
+    eprint_line(format!("error: {error:#}"));
     ExitCode::from(2)
 }
 

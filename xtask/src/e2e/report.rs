@@ -13,7 +13,7 @@ use super::{
     settings::Settings,
 };
 use crate::run_folder::{self, RunFolder};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Maximum number of earlier runs that the report compares with.
 const EARLIER: usize = 20;
@@ -56,8 +56,8 @@ pub(super) fn write(
     let folder = facts.folder.path().to_path_buf();
     let report = assemble(facts, graph, run);
     let written = report::write_all(&report, &folder);
-    tell(report::summary(&report).trim_end());
-    tell(format!("report: {}", folder.join(report::FILES.page).display()));
+    eprint_line(report::summary(&report).trim_end());
+    eprint_line(format!("report: {}", folder.join(report::FILES.page).display()));
     if format == Format::Json {
         let json = std::fs::read(folder.join(report::FILES.report))?;
         std::io::stdout().write_all(&json)?;

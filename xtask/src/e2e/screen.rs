@@ -8,7 +8,7 @@ use taskgraph::{Event, Graph, Outcome, What};
 
 use super::{execute::STARTED, plan::Work, settings::Settings};
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Prints the progress of a run.
 pub(super) struct Screen {
@@ -35,7 +35,7 @@ impl Screen {
             running: BTreeMap::new(),
         });
         let color = terminal && std::env::var_os("NO_COLOR").is_none();
-        tell(format!(
+        eprint_line(format!(
             "run {} on {}, order {}: {reason}",
             settings.run,
             settings.provider.name(),
@@ -128,7 +128,7 @@ impl Screen {
         match &self.live {
             // A closed terminal does not end a run.
             Some(live) => drop(live.all.println(line)),
-            None => tell(line),
+            None => eprint_line(line),
         }
     }
 }
@@ -144,6 +144,6 @@ pub(super) fn scenarios(scenarios: &[Test]) {
         ..
     } in sorted
     {
-        tell(format!("{:8}{seconds:8.2} s  {name}", outcome.word()));
+        eprint_line(format!("{:8}{seconds:8.2} s  {name}", outcome.word()));
     }
 }

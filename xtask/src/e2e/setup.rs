@@ -22,7 +22,7 @@ use crate::{
     run_folder::{self, RunFolder, State},
     stack::{Stack, shown},
 };
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// The selected provider, and the reason.
 pub(super) struct Choice {
@@ -70,7 +70,7 @@ pub(super) fn real(
 ) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
-        tell(format!(
+        eprint_line(format!(
             "run {} is kept: only changes are built and deployed",
             folder.run()
         ));
@@ -125,7 +125,7 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
             .filter(|_| why == ports::Unusable::InUse)
             .map(|listener| format!(" by {listener}"))
             .unwrap_or_default();
-        tell(format!(
+        eprint_line(format!(
             "port {declared} ({name}) {why}{listener}; using port {instead}"
         ));
     }
@@ -288,13 +288,13 @@ pub(super) fn on_signals(
     let count = AtomicUsize::new(0);
     ctrlc::set_handler(move || {
         if count.fetch_add(1, Ordering::SeqCst) == 0 {
-            tell("interrupted: cleaning up (Ctrl-C again to exit at once)");
+            eprint_line("interrupted: cleaning up (Ctrl-C again to exit at once)");
             interrupt.cancel("Ctrl-C");
             return;
         }
-        tell("exited without cleanup; `cargo xtask gc` removes the rest:");
+        eprint_line("exited without cleanup; `cargo xtask gc` removes the rest:");
         for line in remains(&folder, cluster.as_deref()) {
-            tell(format!("  {line}"));
+            eprint_line(format!("  {line}"));
         }
         std::process::exit(130);
     })
@@ -315,7 +315,7 @@ fn remains(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
             lines.push(format!("process {} ({})", record.process.pid, record.name));
         }
     }
-    for subprocess::Orphan { process, command, .. } in subprocess::Orphan::to_be() {
+    for subprocess::Orphan { process, command, .. } in subprocess::Orphan::live_children() {
         let short: String = command.chars().take(60).collect();
         lines.push(format!("process {} ({short})", process.pid));
     }

@@ -16,7 +16,7 @@ use anyhow::Context;
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use subprocess::{Cancel, Signal};
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Time without events after which a change is complete: an editor writes several files for one save, and git many for
 /// one checkout.
@@ -50,17 +50,17 @@ pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result
     while !stopped.load(Ordering::SeqCst) {
         round(here, &cancel)?;
         if !stopped.load(Ordering::SeqCst) {
-            tell(format!(
+            eprint_line(format!(
                 "watching {}: runs again on the next save; Ctrl-C stops",
                 workspace.display()
             ));
         }
         match next_change(&changes, &stopped)? {
-            Some(what) => tell(format!("\n{what} changed")),
+            Some(what) => eprint_line(format!("\n{what} changed")),
             None => break,
         }
     }
-    tell("the stack is kept: `cargo xtask status` shows it, `cargo xtask down` removes it");
+    eprint_line("the stack is kept: `cargo xtask status` shows it, `cargo xtask down` removes it");
     Ok(ExitCode::from(130))
 }
 
@@ -75,7 +75,7 @@ fn round(here: &Path, cancel: &Cancel) -> anyhow::Result<()> {
         .name("e2e --keep")
         .stop_signal(Signal::INT)
         .grace(GRACE)
-        .observe(|line| tell(line))
+        .observe(|line| eprint_line(line))
         .run(cancel);
     match ended {
         Err(failure) if matches!(failure.ended(), subprocess::Ended::NotStarted(_)) => Err(failure.into()),

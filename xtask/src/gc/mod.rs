@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 pub(crate) use self::find::{Found, Left, judge};
 pub(crate) use self::machine::Machine;
@@ -33,10 +33,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let machine = Machine::look()?;
     let (found, left) = judge(&machine, kept);
     for Left { what, why } in &left {
-        tell(format!("left alone: {what}: {why}"));
+        eprint_line(format!("left alone: {what}: {why}"));
     }
     if found.is_empty() {
-        tell("nothing to remove");
+        eprint_line("nothing to remove");
     }
     let mut out = std::io::stdout().lock();
     if dry_run {
@@ -50,7 +50,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         let _closed = writeln!(out, "removed {removed}");
     })?;
     for failure in &failures {
-        tell(format!("not removed: {failure}"));
+        eprint_line(format!("not removed: {failure}"));
     }
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS

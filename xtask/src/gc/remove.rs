@@ -63,7 +63,7 @@ fn podman(arguments: &[&str]) -> anyhow::Result<()> {
 
 fn end(process: &Process) -> anyhow::Result<()> {
     process.kill_group();
-    if process.wait_gone(Duration::from_secs(10)) {
+    if process.wait_for_exit(Duration::from_secs(10)) {
         return Ok(());
     }
     bail!("process {} does not end", process.pid)
@@ -85,7 +85,7 @@ fn end_processes(folder: &Path) -> anyhow::Result<()> {
             failures.extend(Record::read(&file.path()).and_then(|record| record.kill()).err());
         }
     }
-    for process in Process::marked(folder) {
+    for process in Process::tagged(folder) {
         end(&process)?;
     }
     match failures.into_iter().next() {
@@ -129,7 +129,7 @@ mod tests {
         let (dead, dead_one, dead_other) = make();
         let owner = dead.path().join("owner.json");
         let text = fs::read_to_string(&owner).unwrap();
-        let own = Process::current().unwrap().started;
+        let own = Process::current().unwrap().start_time;
         assert!(text.contains(&own));
         fs::write(&owner, text.replace(&own, "an earlier boot:1")).unwrap();
 

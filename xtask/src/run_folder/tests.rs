@@ -29,7 +29,7 @@ fn only_a_running_run_whose_owner_is_dead_is_abandoned() {
     assert!(!run.owner().is_abandoned());
     let dead = Process {
         pid: run.owner.process.pid,
-        started: "an earlier boot:1".to_owned(),
+        start_time: "an earlier boot:1".to_owned(),
     };
     run.owner.process = dead;
     assert!(run.owner().is_abandoned());

@@ -145,7 +145,7 @@ fn dropped_it_leaves_no_process_and_no_file() {
     drop(postgres);
     assert!(!folder.exists() && !record.is_alive());
     assert!(
-        subprocess::Process::marked(&folder).is_empty(),
+        subprocess::Process::tagged(&folder).is_empty(),
         "some of its processes run on"
     );
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod busy;
 mod common;
 mod pipeline;
 mod record;

@@ -70,7 +70,7 @@ fn a_process_that_got_the_number_of_another_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let real = detached(folder.path());
     let mut earlier = real.clone();
-    earlier.process.started.push('0');
+    earlier.process.start_time.push('0');
     assert!(!earlier.is_alive());
     earlier.stop(LONG).unwrap();
     earlier.kill().unwrap();
@@ -92,7 +92,7 @@ fn one_that_was_not_reaped_does_not_run() {
     sleeper.kill().unwrap();
     record.write(&path).unwrap();
     process.kill().unwrap();
-    assert!(record.process.wait_gone(LONG), "a zombie counts as running");
+    assert!(record.process.wait_for_exit(LONG), "a zombie counts as running");
     process.wait().unwrap();
 }
 
@@ -114,11 +114,11 @@ fn a_child_that_lost_its_record_is_found_by_its_mark() {
     let folder = tempfile::tempdir().unwrap();
     let record = detached(folder.path());
     fs::remove_file(folder.path().join("processes/show.json")).unwrap();
-    let found = Process::marked(folder.path());
+    let found = Process::tagged(folder.path());
     assert_eq!(found, std::slice::from_ref(&record.process));
-    assert!(Process::marked(Path::new("/no/such/folder")).is_empty());
+    assert!(Process::tagged(Path::new("/no/such/folder")).is_empty());
     record.kill().unwrap();
-    assert!(Process::marked(folder.path()).is_empty());
+    assert!(Process::tagged(folder.path()).is_empty());
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn the_children_of_a_killed_process_are_found_and_those_of_a_live_one_are_not() 
         assert_eq!(orphan.owner, owner);
         assert!(orphan.command.contains("subprocess-helper"), "{}", orphan.command);
         orphan.process.kill_group();
-        assert!(process.wait_gone(LONG));
+        assert!(process.wait_for_exit(LONG));
     }
     assert!(orphans.iter().all(|orphan| !alive.contains(&orphan.process)));
     live.kill().unwrap();

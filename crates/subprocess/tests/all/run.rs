@@ -95,7 +95,7 @@ fn a_kill_from_outside_reads_as_137_and_other_signals_by_name() {
         let failure = child.wait(&Cancel::never()).unwrap_err();
         assert!(failure.to_string().contains(text), "{failure}");
         // The one that was left behind goes with the leader.
-        assert!(family[1].wait_gone(LONG));
+        assert!(family[1].wait_for_exit(LONG));
     }
 }
 
@@ -162,7 +162,7 @@ fn past_its_deadline_the_whole_family_is_ended() {
             .starts_with("serve: not done after its deadline of 0.3 s"),
         "{failure}"
     );
-    assert!(family.iter().all(|member| member.wait_gone(LONG)));
+    assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn cancelling_ends_the_whole_family() {
     cancel.cancel();
     let failure = waiting.join().unwrap().unwrap_err();
     assert!(failure.is_cancelled(), "{failure}");
-    assert!(family.iter().all(|member| member.wait_gone(LONG)));
+    assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn what_ignores_being_asked_is_killed_after_its_grace() {
         begin.elapsed() >= Duration::from_millis(200),
         "it was killed before its grace was over"
     );
-    assert!(family.iter().all(|member| member.wait_gone(LONG)));
+    assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn dropping_a_child_ends_the_whole_family() {
     let child = command.spawn().unwrap();
     let family = processes(&lines.recv_timeout(LONG).unwrap());
     drop(child);
-    assert!(family.iter().all(|member| member.wait_gone(LONG)));
+    assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::Options;
 use super::record::{Figure, Load, Measured, Target};
 use super::subject::{Programs, Subject};
 
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// How long what was acknowledged may take until it is stored.
 const STORED_WITHIN: Duration = Duration::from_secs(180);
@@ -47,7 +47,7 @@ fn away_under_load(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure
         load.join().map_err(|_| anyhow::anyhow!("the load failed"))?
     })?;
     let what = format!("PostgreSQL away {} s of {seconds} s at 50/s", seconds / 3);
-    tell(format!("{what}: answers {:?}", load.statuses));
+    eprint_line(format!("{what}: answers {:?}", load.statuses));
     ensure!(load.statuses.contains_key(&202), "nothing went to the stream");
     lost(subject, &what, "away", &[&ids])
 }
@@ -57,7 +57,7 @@ fn stopped_meanwhile(subject: &mut Subject) -> anyhow::Result<Vec<Figure>> {
     let ids = subject.file("stopped");
     subject.postgres().stop()?;
     let load = acknowledged(subject, 3, 100, "stopped", &ids)?;
-    tell(format!(
+    eprint_line(format!(
         "stopped while PostgreSQL is away: answers {:?}",
         load.statuses
     ));
@@ -72,7 +72,7 @@ fn drained(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let ids = subject.file("drained");
     subject.postgres().stop()?;
     let load = acknowledged(subject, seconds, 100, "drained", &ids)?;
-    tell(format!(
+    eprint_line(format!(
         "an outage of {seconds} s at 100/s: answers {:?}",
         load.statuses
     ));
@@ -105,7 +105,7 @@ fn past_the_bound(subject: &Subject) -> anyhow::Result<Vec<Figure>> {
         files.push(file);
     }
     let what = format!("stream past its bound of {MOST_ENTRIES}");
-    tell(format!("{what}: {refused} refused"));
+    eprint_line(format!("{what}: {refused} refused"));
     subject.postgres().start_again()?;
     let files: Vec<&Path> = files.iter().map(std::path::PathBuf::as_path).collect();
     lost(subject, &what, "bound", &files)

@@ -13,7 +13,7 @@ use subprocess::{Cancel, Child, Command};
 use super::record::{Load, Measured, median};
 use super::{Options, sql};
 use crate::run_folder;
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// Rates of the service and of pgbench, round by round, and the load of the service's median.
 pub(super) struct Pair {
@@ -179,7 +179,7 @@ impl<'a> Subject<'a> {
             database.push(self.pgbench(connections, script)? * rows);
         }
         let service: Vec<f64> = loads.iter().map(|load| load.per_second).collect();
-        tell(format!(
+        eprint_line(format!(
             "{what}: {:.0} against {:.0}",
             median(&service),
             median(&database)
@@ -242,7 +242,7 @@ impl<'a> Subject<'a> {
 
     /// Fills the table up to so many rows.
     pub(super) fn fill(&self, rows: u64) -> anyhow::Result<()> {
-        tell(format!("filling the table up to {rows} rows"));
+        eprint_line(format!("filling the table up to {rows} rows"));
         self.run_sql(&sql::fill(rows)).map(drop)
     }
 

@@ -13,7 +13,7 @@ use super::{
     run::{self, Measured, SCENARIO},
 };
 use crate::run_folder::{self, Provider};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// A verb starts in a moment: more of them cost nothing.
 const STARTS: usize = 9;
@@ -22,14 +22,14 @@ const STARTS: usize = 9;
 const LONGEST_BUILD: Duration = Duration::from_secs(1800);
 
 pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
-    tell("how fast a verb starts");
+    eprint_line("how fast a verb starts");
     // The first may have to build the runner.
     status()?;
     while record.seconds(VERB).len() < STARTS {
         record.add_seconds(VERB, status()?)?;
     }
     if provider == Provider::Local && record.seconds(FIRST_SCENARIO).len() < rounds {
-        tell("how soon the first scenario begins");
+        eprint_line("how soon the first scenario begins");
         run::cold(provider, super::ORDERS[0])?;
         while record.seconds(FIRST_SCENARIO).len() < rounds {
             record.add_seconds(FIRST_SCENARIO, first_scenario(provider)?)?;
@@ -40,7 +40,7 @@ pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) ->
 
 /// Builds the runner where nothing was built before.
 pub(super) fn build(record: &mut Record) -> anyhow::Result<()> {
-    tell("a build of the runner in an empty target folder");
+    eprint_line("a build of the runner in an empty target folder");
     let folder = run_folder::target().join("bench");
     std::fs::create_dir_all(&folder)?;
     let target = tempfile::tempdir_in(std::path::absolute(folder)?)?;

@@ -20,7 +20,7 @@ use super::{
     run::{self, Measured},
 };
 use crate::run_folder::{self, Provider, RunFolder, State};
-use subprocess::tell;
+use subprocess::eprint_line;
 
 /// What is edited, and the service that it belongs to.
 const SERVICE: &str = "gateway";
@@ -38,7 +38,7 @@ pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) ->
     if let Some(run) = copy.kept(provider).first() {
         bail!("run {run} is kept and would be changed by the warm loop: `cargo xtask down {run}` removes it");
     }
-    tell("a run that is kept");
+    eprint_line("a run that is kept");
     let measured = copy
         .run(provider)
         .and_then(|_| loops(provider, rounds, &copy, record));
@@ -48,7 +48,7 @@ pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) ->
 
 fn loops(provider: Provider, rounds: usize, copy: &Workspace, record: &mut Record) -> anyhow::Result<()> {
     while record.runs(WARM).len() < rounds {
-        tell(format!("round {} of {rounds}: warm", record.runs(WARM).len() + 1));
+        eprint_line(format!("round {} of {rounds}: warm", record.runs(WARM).len() + 1));
         edit(&copy.sources.join(SOURCE))?;
         let run = copy.run(provider)?;
         ensure!(

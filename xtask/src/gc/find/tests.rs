@@ -157,7 +157,7 @@ fn an_orphan_is_ended_before_anything_that_it_may_be_making_is_removed() {
     let process = Process::current().unwrap();
     let owner = Process {
         pid: 4711,
-        started: "1".to_owned(),
+        start_time: "1".to_owned(),
     };
     machine.orphans.push(Orphan {
         process,
@@ -217,8 +217,8 @@ fn a_cluster_whose_folder_was_deleted_is_judged_by_the_note() {
             owner: Owner {
                 run: run.to_owned(),
                 process: Process {
-                    started: if alive {
-                        Process::current().unwrap().started
+                    start_time: if alive {
+                        Process::current().unwrap().start_time
                     } else {
                         "1".to_owned()
                     },

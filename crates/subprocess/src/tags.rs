@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use crate::proc::{self, Stat};
 use crate::process::Process;
 
 /// Carried by a recorded child and its children: the path of the record.
@@ -13,12 +14,12 @@ pub(crate) const OWNER: &str = "SUBPROCESS_OWNER";
 
 /// What a child's environment says of its owner, which is this process. Where the system does not tell when this
 /// process started, its children are only not found when it is killed.
-pub(crate) fn owner_mark() -> Option<&'static str> {
+pub(crate) fn owner_tag() -> Option<&'static str> {
     static OWN: OnceLock<Option<String>> = OnceLock::new();
     let own = || {
         Process::current()
             .ok()
-            .map(|own| format!("{} {}", own.pid, own.started))
+            .map(|own| format!("{} {}", own.pid, own.start_time))
     };
     OWN.get_or_init(own).as_deref()
 }
@@ -38,9 +39,9 @@ impl Process {
     /// The running processes that were started with a record in `folder` (or below it), and their children, whether or
     /// not the record was ever written. The path must be as it was given then.
     #[must_use]
-    pub fn marked(folder: &Path) -> Vec<Self> {
+    pub fn tagged(folder: &Path) -> Vec<Self> {
         let own = std::process::id();
-        marks(RECORD)
+        tagged(RECORD)
             .into_iter()
             .filter(|(pid, record)| *pid != own && Path::new(record).starts_with(folder))
             .filter_map(|(pid, _)| Self::find(pid))
@@ -58,30 +59,34 @@ impl Orphan {
 
     /// Those that become orphans if this process ends now: what it still runs. Linux only; elsewhere none are found.
     #[must_use]
-    pub fn to_be() -> Vec<Self> {
+    pub fn live_children() -> Vec<Self> {
         let own = Process::current().ok();
         Self::whose(|owner| Some(owner) == own.as_ref())
     }
 
     fn whose(is_it: impl Fn(&Process) -> bool) -> Vec<Self> {
-        let recorded: Vec<u32> = marks(RECORD).into_iter().map(|(pid, _)| pid).collect();
-        let marked = marks(OWNER);
-        let is_marked = |pid| marked.iter().any(|(other, _)| *other == pid);
-        marked
+        let recorded: Vec<u32> = tagged(RECORD).into_iter().map(|(pid, _)| pid).collect();
+        let owned = tagged(OWNER);
+        let is_owned = |pid| owned.iter().any(|(other, _)| *other == pid);
+        owned
             .iter()
             .filter(|(pid, _)| !recorded.contains(pid))
             // A daemon begins a session of its own; what only has a group of its own stays in its owner's.
-            .filter(|(pid, _)| session(*pid).is_some_and(|leader| !is_marked(leader)))
+            .filter(|(pid, _)| Stat::of(*pid).is_some_and(|stat| !is_owned(stat.session)))
             .filter_map(|(pid, owner)| {
                 let (owner_pid, started) = owner.split_once(' ')?;
                 let owner = Process {
                     pid: owner_pid.parse().ok()?,
-                    started: started.to_owned(),
+                    start_time: started.to_owned(),
                 };
                 is_it(&owner).then_some(())?;
                 Some(Self {
                     process: Process::find(*pid)?,
-                    command: command(*pid),
+                    command: proc::read(format!("{pid}/cmdline"))
+                        .unwrap_or_default()
+                        .replace('\0', " ")
+                        .trim()
+                        .to_owned(),
                     owner,
                 })
             })
@@ -89,44 +94,24 @@ impl Orphan {
     }
 }
 
-/// The leader of a process's session.
-fn session(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // proc(5): behind the name state, parent, group, session.
-    stat.get(stat.rfind(')')? + 1..)?
-        .split_ascii_whitespace()
-        .nth(3)?
-        .parse()
-        .ok()
-}
-
-fn command(pid: u32) -> String {
-    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&words)
-        .replace('\0', " ")
-        .trim()
-        .to_owned()
-}
-
-/// The numbers of all processes that we may look at and that have the variable, with its value.
+/// Ids of all processes with the variable in their environment, as far as we may read it, and its value.
 #[cfg(target_os = "linux")]
-fn marks(name: &str) -> Vec<(u32, String)> {
-    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    folders
-        .filter_map(|folder| {
-            let pid = folder.file_name().to_str()?.parse().ok()?;
-            let environment = std::fs::read(folder.path().join("environ")).ok()?;
+fn tagged(name: &str) -> Vec<(u32, String)> {
+    proc::pids()
+        .into_iter()
+        .filter_map(|pid| {
+            let environment = proc::read(format!("{pid}/environ"))?;
             let value = environment
-                .split(|byte| *byte == 0)
-                .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-            Some((pid, String::from_utf8_lossy(value).into_owned()))
+                .split('\0')
+                .find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))?;
+            Some((pid, value.to_owned()))
         })
         .collect()
 }
 
 /// `ps -E` shows the environment behind the command, parted by spaces: a value with a space is cut short.
 #[cfg(not(target_os = "linux"))]
-fn marks(name: &str) -> Vec<(u32, String)> {
+fn tagged(name: &str) -> Vec<(u32, String)> {
     use std::process::{Command, Stdio};
 
     let mut command = Command::new("ps");
@@ -137,11 +122,11 @@ fn marks(name: &str) -> Vec<(u32, String)> {
     let Ok(output) = command.output() else {
         return Vec::new();
     };
-    marks_of_ps(name, &String::from_utf8_lossy(&output.stdout))
+    tags_of_ps(name, &String::from_utf8_lossy(&output.stdout))
 }
 
 #[cfg(any(test, not(target_os = "linux")))]
-fn marks_of_ps(name: &str, text: &str) -> Vec<(u32, String)> {
+fn tags_of_ps(name: &str, text: &str) -> Vec<(u32, String)> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
@@ -159,6 +144,6 @@ mod tests {
     #[test]
     fn marks_are_read_from_what_ps_tells() {
         let text = "    1 /sbin/launchd\n 4711 redis-server *:6379 HOME=/root SUBPROCESS_RECORD=/run/redis.json A=b\n";
-        assert_eq!(marks_of_ps(RECORD, text), [(4711, "/run/redis.json".to_owned())]);
+        assert_eq!(tags_of_ps(RECORD, text), [(4711, "/run/redis.json".to_owned())]);
     }
 }

@@ -5,6 +5,6 @@ use std::io::Write;
 
 /// Tells a line. A reader that went away (`2>&1 | head`, a terminal that was closed) is no reason to stop halfway and
 /// leave a cluster behind, as `eprintln!` would.
-pub fn tell(line: impl Display) {
+pub fn eprint_line(line: impl Display) {
     let _gone = writeln!(std::io::stderr().lock(), "{line}");
 }
