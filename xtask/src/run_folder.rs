@@ -1,15 +1,15 @@
-//! The folder of a run, `target/e2e/RUN/`, and who owns it.
+//! The folder of a run, `target/e2e/RUN/`, and its owner.
 //!
-//! `owner.json` in it says which process made the run and what it made outside of the folder:
+//! Its `owner.json` names the process that owns the run and what the run created outside of the folder:
 //! `{"run","pid","start_time","provider":"kind|local|cluster","stack","cluster","state":"running|kept|finished",
-//! "created"}`. A copy lies in the user's cache (`kubernaut-e2e/runs/RUN.json`, with the folder's path), so that a
-//! cluster whose folder was deleted, or that another checkout made, still has an owner who is alive or not.
+//! "created"}`. A copy is in the user's cache (`kubernaut-e2e/runs/RUN.json`, with the folder's path), so that the owner
+//! of a cluster is known even if the run's folder was deleted or belongs to another checkout.
 //!
 //! | state | owner alive | owner dead |
 //! |---|---|---|
-//! | running | a live run: nobody else's business | abandoned: `gc` removes all of it |
-//! | kept | – | kept on purpose until `down`, or `gc --kept` |
-//! | finished | – | nothing is left but the reports; `gc` removes old ones |
+//! | running | a live run | abandoned: `gc` removes all of it |
+//! | kept | – | kept until `down`, or `gc --kept` |
+//! | finished | – | only the reports are left; `gc` removes old ones |
 
 mod index;
 
@@ -27,12 +27,11 @@ use subprocess::Process;
 use self::index::entry_path;
 pub(crate) use self::index::{Entry, forget, indexed};
 
-/// The file in a run's folder that says whose it is.
+/// File with the run's owner.
 const OWNER: &str = "owner.json";
 
-/// Folders of a run that its stack needs while it stands: copies of the programs, 200 MB a run, what images are made of,
-/// and passwords.
-const OF_THE_STACK: [&str; 4] = ["programs", "images", "sources", "secrets"];
+/// Folders that only a running stack needs: copies of the programs (200 MB per run), contexts of images, passwords.
+const STACK_FOLDERS: [&str; 4] = ["programs", "images", "sources", "secrets"];
 
 /// Where a run puts the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -56,40 +55,40 @@ impl fmt::Display for Provider {
     }
 }
 
-/// What is meant to become of a run.
+/// Intended state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// Its owner works on it. If the owner is dead, the run is abandoned.
+    /// Its owner executes it. If the owner is dead, the run is abandoned.
     Running,
-    /// Left standing on purpose.
+    /// Kept on purpose.
     Kept,
-    /// All that it made outside of its folder has been removed.
+    /// Everything outside of its folder has been removed.
     Finished,
 }
 
-/// Whose a run is and what it made outside of its folder.
+/// The owner of a run, and what the run created outside of its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
-    /// The run's id, unique on this machine.
+    /// Run id, unique on this machine.
     pub(crate) run: String,
-    /// The process that works on it.
+    /// Process that executes it.
     #[serde(flatten)]
     pub(crate) process: Process,
-    /// Where the stack is.
+    /// Provider of the stack.
     pub(crate) provider: Provider,
-    /// The stack's name.
+    /// Name of the stack.
     pub(crate) stack: String,
-    /// The kind cluster, or for the cluster provider the context and namespace as `CONTEXT/NAMESPACE`.
+    /// Name of the kind cluster, or `CONTEXT/NAMESPACE` on the provider `cluster`.
     pub(crate) cluster: Option<String>,
-    /// What is meant to become of it.
+    /// Intended state.
     pub(crate) state: State,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub(crate) created: u64,
 }
 
 impl Owner {
-    /// Whether nobody works on it any more though it was not finished.
+    /// Whether its process died before the run was finished.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.state == State::Running && !self.process.is_alive()
     }
@@ -103,17 +102,17 @@ pub(crate) struct RunFolder {
     index: PathBuf,
 }
 
-/// The name of a run's kind cluster.
+/// Returns the name of a run's kind cluster.
 pub(crate) fn cluster_name(stack: &str, run: &str) -> String {
     format!("{stack}-e2e-{run}")
 }
 
-/// The container that is a cluster's only node.
+/// Returns the container of a cluster's only node.
 pub(crate) fn node_of(cluster: &str) -> String {
     format!("{cluster}-control-plane")
 }
 
-/// The folder in which cargo builds this workspace.
+/// Returns the target folder of this workspace.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => workspace().join(folder),
@@ -121,8 +120,8 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The root of the workspace that we are called in, wherever this program was compiled: the nearest folder above
-/// with a lock file. Outside of any, the one that it was compiled from.
+/// Returns the root of the workspace of the current folder: the nearest ancestor with a lock file, or else the workspace
+/// that this program was compiled from.
 pub(crate) fn workspace() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     let root = here
@@ -132,8 +131,8 @@ pub(crate) fn workspace() -> PathBuf {
     root.or_else(|| xtask.parent()).unwrap_or(xtask).to_owned()
 }
 
-/// Goes on as if called in the workspace that a stack file belongs to, as `make --directory` does: its packages are
-/// built, and its target folder has the run. A file outside of any workspace belongs to the one that we are in.
+/// Changes the current folder to the workspace of a stack file, like `make --directory`, so that its packages are built
+/// in its target folder. A file outside of any workspace belongs to the current one.
 pub(crate) fn enter_workspace_of(stack_file: &Path) -> anyhow::Result<()> {
     let root = stack_file
         .ancestors()
@@ -141,32 +140,32 @@ pub(crate) fn enter_workspace_of(stack_file: &Path) -> anyhow::Result<()> {
         .find(|folder| folder.join("Cargo.lock").is_file());
     match root {
         Some(root) if root != workspace() => {
-            std::env::set_current_dir(root).with_context(|| format!("enter {}", root.display()))
+            std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// The folder that holds the runs' folders.
+/// Returns the parent of the runs' folders.
 pub(crate) fn runs() -> PathBuf {
     target().join("e2e")
 }
 
-/// The folder with a copy of each run's owner, of all checkouts of this user.
+/// Returns the folder with a copy of each run's owner, for all checkouts of this user.
 pub(crate) fn index() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("runs")
 }
 
-/// The folder with a file for each port that a run chose: who has its lock has the port ([`crate::ports`]).
+/// Returns the folder of the lock files of ports ([`crate::ports`]).
 pub(crate) fn port_locks() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("ports")
 }
 
 impl RunFolder {
-    /// Makes a run's folder in `runs` (see [`runs`]) for this process, with a new id.
+    /// Creates a run's folder in `runs` (see [`runs`]), owned by this process, with a new id.
     pub(crate) fn create(runs: &Path, index: &Path, provider: Provider, stack: &str) -> anyhow::Result<Self> {
-        fs::create_dir_all(runs).with_context(|| format!("make {}", runs.display()))?;
-        let process = Process::current().context("find out when this process started")?;
+        fs::create_dir_all(runs).with_context(|| format!("cannot create {}", runs.display()))?;
+        let process = Process::current().context("cannot read the start time of this process")?;
         let created = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
@@ -177,7 +176,7 @@ impl RunFolder {
             match fs::create_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error).with_context(|| format!("make {}", path.display())),
+                Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
             }
             let path = std::path::absolute(&path)?;
             let cluster = (provider == Provider::Kind).then(|| cluster_name(stack, &run));
@@ -200,16 +199,16 @@ impl RunFolder {
             return Ok(folder);
         }
         bail!(
-            "no free name for a run in {}; remove old ones with `cargo xtask gc`",
+            "found no unused run id in {} (tried 100); remove old runs: cargo xtask gc",
             runs.display()
         )
     }
 
-    /// The run in the folder at `path`.
+    /// Opens the run in the folder at `path`.
     pub(crate) fn open(path: &Path, index: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
         let owner = read_owner(&path.join(OWNER))
-            .with_context(|| format!("{} is no run's folder (see target/e2e/)", path.display()))?;
+            .with_context(|| format!("not the folder of a run: {}", path.display()))?;
         Ok(Self {
             path,
             owner,
@@ -217,7 +216,7 @@ impl RunFolder {
         })
     }
 
-    /// The runs in `runs`, oldest first. A folder without a readable owner is not a run's.
+    /// Returns the runs in `runs`, oldest first. Folders without a readable owner are ignored.
     pub(crate) fn list(runs: &Path, index: &Path) -> Vec<Self> {
         let entries = fs::read_dir(runs).into_iter().flatten().flatten();
         let mut found: Vec<_> = entries
@@ -229,24 +228,24 @@ impl RunFolder {
         found
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The run's id: six letters and digits, fit for names of clusters and folders.
+    /// Run id: six letters and digits, valid in names of clusters and folders.
     pub(crate) fn run(&self) -> &str {
         &self.owner.run
     }
 
-    /// Whose it is.
+    /// Owner of the run.
     pub(crate) fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// The log of a task.
+    /// Path of a task's log.
     pub(crate) fn log(&self, task: &str) -> PathBuf {
-        // `image:gateway` is a task's name and would be a stream of a file elsewhere.
+        // `image:gateway` is the name of a task, but not a portable name of a file.
         let name: String = task
             .chars()
             .map(|letter| {
@@ -260,60 +259,59 @@ impl RunFolder {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
-    /// The kubeconfig that the run and its tests use; the user's own is never touched.
+    /// Kubeconfig of the run and its tests; the user's own is not changed.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.path.join("kubeconfig")
     }
 
-    /// The file that tells the tests where everything is.
+    /// File with all addresses for the tests.
     pub(crate) fn stack_file(&self) -> PathBuf {
         self.path.join("stack.json")
     }
 
-    /// The record of a long-lived process of the run.
+    /// Record of a long-lived process of the run.
     pub(crate) fn process(&self, name: &str) -> PathBuf {
         self.processes().join(format!("{name}.json"))
     }
 
-    /// The folder of the records of the run's long-lived processes.
+    /// Folder of the records of the run's long-lived processes.
     pub(crate) fn processes(&self) -> PathBuf {
         self.path.join("processes")
     }
 
-    /// Takes it over for this process: another round on a kept run.
+    /// Makes this process the owner, for another round of a kept run.
     pub(crate) fn take_over(&mut self) -> anyhow::Result<()> {
         if self.owner.state == State::Running && self.owner.process.is_alive() {
             let Owner { run, process, .. } = &self.owner;
             bail!(
-                "run {run} is in use by process {}; wait for it, or end it with Ctrl-C",
+                "run {run} is in use by process {}; wait for it, or stop it by Ctrl-C",
                 process.pid
             );
         }
-        self.owner.process = Process::current().context("find out when this process started")?;
+        self.owner.process = Process::current().context("cannot read the start time of this process")?;
         self.set_state(State::Running)
     }
 
-    /// Notes where its stack is, in a cluster that is not its own.
+    /// Records the cluster and namespace of its stack.
     pub(crate) fn set_cluster(&mut self, cluster: String) -> anyhow::Result<()> {
         self.owner.cluster = Some(cluster);
         self.write()
     }
 
-    /// Notes what is meant to become of it.
+    /// Records the intended state.
     pub(crate) fn set_state(&mut self, state: State) -> anyhow::Result<()> {
         self.owner.state = state;
         self.write()
     }
 
-    /// Notes that nothing of the run stands any more, and removes what only its stack needed. What tells of the run
-    /// stays.
+    /// Records that the stack was removed, and deletes the folders that only the stack needed. Reports and logs stay.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         self.set_state(State::Finished)?;
-        for name in OF_THE_STACK {
+        for name in STACK_FOLDERS {
             let folder = self.path.join(name);
             match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("remove {}", folder.display()));
+                    return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
                 }
                 _ => {}
             }
@@ -321,9 +319,9 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Removes it, for a run with nothing left outside of it.
+    /// Removes the folder of a run that has nothing outside of it.
     pub(crate) fn remove(self) -> anyhow::Result<()> {
-        fs::remove_dir_all(&self.path).with_context(|| format!("remove {}", self.path.display()))?;
+        fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
         forget(&self.index, &self.owner.run)
     }
 
@@ -340,35 +338,35 @@ impl RunFolder {
     }
 }
 
-/// The run of this name, or the youngest for `last`.
+/// Returns the run of this id, or the newest one for `last`.
 pub(crate) fn find(run: &str) -> anyhow::Result<RunFolder> {
     let mut all = RunFolder::list(&runs(), &index());
     if run == "last" {
         return all
             .pop()
-            .with_context(|| format!("there is no run in {}", runs().display()));
+            .with_context(|| format!("no runs in {}", runs().display()));
     }
     let known: Vec<String> = all.iter().map(|folder| folder.run().to_owned()).collect();
     let found = all.into_iter().find(|folder| folder.run() == run);
-    found.with_context(|| format!("there is no run {run}; there are: {}", known.join(", ")))
+    found.with_context(|| format!("unknown run {run}; known runs: {}", known.join(", ")))
 }
 
 fn read_owner(path: &Path) -> anyhow::Result<Owner> {
-    let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let json = serde_json::to_vec_pretty(value)?;
-    subprocess::write_atomically(path, &json).with_context(|| format!("write {}", path.display()))
+    subprocess::write_atomically(path, &json).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Six letters and digits that are not taken for one another. The standard library's hash keys are its only
-/// source of randomness, and all that is asked of an id is that two runs of a machine don't share it.
+/// Returns six letters and digits that are hard to confuse. The keys of the standard library's hasher are random enough:
+/// ids only have to differ on one machine.
 fn new_id() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
-    // A Kubernetes name and a cluster's begin with a letter.
+    // Names of clusters and Kubernetes objects start with a letter.
     let mut id = String::new();
     while id.len() < 6 {
         let choices = if id.is_empty() { 24 } else { 32 };

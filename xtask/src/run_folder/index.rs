@@ -1,4 +1,4 @@
-//! The runs in the user's cache: those of all checkouts that are not finished.
+//! Index of unfinished runs of all checkouts, in the user's cache.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Owner;
 
-/// A run in the user's cache.
+/// An unfinished run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// The run's folder, which may be gone.
+    /// Folder of the run, which may no longer exist.
     pub(crate) folder: PathBuf,
-    /// Its owner when this was last written.
+    /// Owner at the last write.
     #[serde(flatten)]
     pub(crate) owner: Owner,
 }
 
-/// The unfinished runs of all checkouts of this user by their ids.
+/// Returns the unfinished runs of all checkouts of this user, by id.
 pub(crate) fn indexed(index: &Path) -> BTreeMap<String, Entry> {
     let files = fs::read_dir(index).into_iter().flatten().flatten();
     files
@@ -33,12 +33,12 @@ pub(crate) fn indexed(index: &Path) -> BTreeMap<String, Entry> {
         .collect()
 }
 
-/// Removes a run from the user's cache.
+/// Removes a run from the index.
 pub(crate) fn forget(index: &Path, run: &str) -> anyhow::Result<()> {
     let path = entry_path(index, run);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
     }

@@ -1,15 +1,15 @@
-//! Runs made, found, taken over and finished.
+//! Creation, lookup, takeover and end of runs.
 
 use super::*;
 
-fn make(root: &Path) -> RunFolder {
+fn create(root: &Path) -> RunFolder {
     RunFolder::create(&root.join("e2e"), &root.join("index"), Provider::Kind, "shop").unwrap()
 }
 
 #[test]
-fn a_run_is_found_by_its_folder_and_by_the_index() {
+fn run_is_found_by_its_folder_and_by_the_index() {
     let root = tempfile::tempdir().unwrap();
-    let (one, other) = (make(root.path()), make(root.path()));
+    let (one, other) = (create(root.path()), create(root.path()));
     assert_ne!(one.run(), other.run());
     let listed = RunFolder::list(&root.path().join("e2e"), &root.path().join("index"));
     assert_eq!(listed.len(), 2);
@@ -23,9 +23,9 @@ fn a_run_is_found_by_its_folder_and_by_the_index() {
 }
 
 #[test]
-fn only_a_running_run_whose_owner_is_dead_is_abandoned() {
+fn run_is_abandoned_if_it_is_running_and_its_owner_is_dead() {
     let root = tempfile::tempdir().unwrap();
-    let mut run = make(root.path());
+    let mut run = create(root.path());
     assert!(!run.owner().is_abandoned());
     let dead = Process {
         pid: run.owner.process.pid,
@@ -38,11 +38,11 @@ fn only_a_running_run_whose_owner_is_dead_is_abandoned() {
 }
 
 #[test]
-fn a_live_run_is_not_taken_over_and_a_kept_one_is() {
+fn takes_over_kept_runs_but_not_live_ones() {
     let root = tempfile::tempdir().unwrap();
-    let mut run = make(root.path());
-    let refused = run.take_over().unwrap_err().to_string();
-    assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+    let mut run = create(root.path());
+    let error = run.take_over().unwrap_err().to_string();
+    assert!(error.contains(&std::process::id().to_string()), "{error}");
     run.set_state(State::Kept).unwrap();
     let mut again = RunFolder::open(run.path(), &root.path().join("index")).unwrap();
     again.take_over().unwrap();
@@ -50,25 +50,25 @@ fn a_live_run_is_not_taken_over_and_a_kept_one_is() {
 }
 
 #[test]
-fn a_finished_run_keeps_what_tells_of_it_and_leaves_the_index() {
+fn finished_run_keeps_its_logs_and_leaves_the_index() {
     let root = tempfile::tempdir().unwrap();
-    let mut run = make(root.path());
+    let mut run = create(root.path());
     for file in ["programs/gateway", "secrets/password", "logs/gateway.log"] {
         let path = run.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, file).unwrap();
     }
     run.finish().unwrap();
-    let there = |name: &str| run.path().join(name).exists();
-    assert!(there("owner.json") && there("logs/gateway.log"));
-    assert!(!there("programs") && !there("secrets"));
+    let exists = |name: &str| run.path().join(name).exists();
+    assert!(exists("owner.json") && exists("logs/gateway.log"));
+    assert!(!exists("programs") && !exists("secrets"));
     assert!(indexed(&root.path().join("index")).is_empty());
     run.remove().unwrap();
     assert!(RunFolder::list(&root.path().join("e2e"), &root.path().join("index")).is_empty());
 }
 
 #[test]
-fn ids_fit_the_names_of_clusters() {
+fn ids_are_valid_in_names_of_clusters() {
     for _ in 0..1000 {
         let id = new_id();
         assert!(
@@ -84,9 +84,9 @@ fn ids_fit_the_names_of_clusters() {
 }
 
 #[test]
-fn a_tasks_log_is_one_file_in_the_logs_folder() {
+fn log_of_a_task_is_one_file_in_the_logs_folder() {
     let root = tempfile::tempdir().unwrap();
-    let run = make(root.path());
+    let run = create(root.path());
     assert_eq!(
         run.log("pull:quay.io/a/b:1"),
         run.path().join("logs/pull-quay.io-a-b-1.log")

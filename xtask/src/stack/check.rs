@@ -1,4 +1,4 @@
-//! What must hold of a stack file beyond its shape: names, needs, ports, files.
+//! Validation of a stack file beyond its syntax: names, needs, ports, files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,9 +7,9 @@ use std::{
 
 use toml::Spanned;
 
-use super::{Problem, Stack, position};
+use super::{Problem, Stack, model::Job, position};
 
-/// Everything that is wrong, in the order of the file.
+/// Returns all problems, in the order of the file.
 pub(super) fn problems(stack: &Stack, text: &str) -> Vec<Problem> {
     let mut found = Found {
         text,
@@ -34,8 +34,8 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn at<T>(&mut self, place: &Spanned<T>, message: String) {
-        let (line, column) = position(self.text, place.span().start);
+    fn at<T>(&mut self, value: &Spanned<T>, message: String) {
+        let (line, column) = position(self.text, value.span().start);
         self.problems.push(Problem {
             line,
             column,
@@ -43,12 +43,12 @@ impl Found<'_> {
         });
     }
 
-    fn line_of<T>(&self, place: &Spanned<T>) -> usize {
-        position(self.text, place.span().start).0
+    fn line_of<T>(&self, value: &Spanned<T>) -> usize {
+        position(self.text, value.span().start).0
     }
 }
 
-/// Names that the plan of a run has anyway.
+/// Names of tasks that every plan has.
 const TASKS: [&str; 11] = [
     "preflight",
     "check",
@@ -68,16 +68,16 @@ fn names(stack: &Stack, found: &mut Found<'_>) {
     for name in stack.names() {
         let text = name.get_ref().as_str();
         if !is_dns_label(text) {
-            let wanted = "lowercase letters, digits and '-', at most 40, starting with a letter";
+            let valid = "lowercase letters, digits and '-', at most 40, starting with a letter";
             found.at(
                 name,
-                format!("the name \"{text}\" becomes a Kubernetes object's: it must be {wanted}"),
+                format!("invalid name \"{text}\": names of Kubernetes objects are {valid}"),
             );
         }
         if TASKS.contains(&text) {
             found.at(
                 name,
-                format!("the name \"{text}\" is a task's of every run; take another"),
+                format!("reserved name \"{text}\": every run has a task of this name"),
             );
         }
         if let Some(first) = seen.insert(text, name) {
@@ -89,13 +89,14 @@ fn names(stack: &Stack, found: &mut Found<'_>) {
             let line = found.line_of(earlier);
             found.at(
                 later,
-                format!("\"{text}\" is already the name of the entry in line {line}"),
+                format!("duplicate name \"{text}\": first used in line {line}"),
             );
         }
     }
     for (what, text) in [("name", &stack.stack.name), ("namespace", &stack.stack.namespace)] {
         if !is_dns_label(text) {
-            let message = format!("[stack] {what} \"{text}\" must be lowercase letters, digits and '-'");
+            let message =
+                format!("invalid {what} \"{text}\" in [stack]: expected lowercase letters, digits and '-'");
             found.problems.push(Problem {
                 line: 1,
                 column: 1,
@@ -115,34 +116,35 @@ fn is_dns_label(text: &str) -> bool {
 
 fn needs(stack: &Stack, found: &mut Found<'_>) {
     let known: BTreeSet<&str> = stack.names().map(|name| name.get_ref().as_str()).collect();
-    let listed = || known.iter().copied().collect::<Vec<_>>().join(", ");
     for owner in stack.names() {
         for need in stack.needs(owner.get_ref()) {
             if !known.contains(need.get_ref().as_str()) {
+                let hint = hint(need.get_ref(), known.iter().copied());
                 found.at(
                     need,
-                    format!(
-                        "{owner} needs \"{need}\", which is no entry here; there are: {}",
-                        listed()
-                    ),
+                    format!("unknown entry \"{need}\" in needs of {owner}; {hint}"),
                 );
             }
         }
     }
-    for (name, job) in &stack.jobs {
-        if !stack.services.contains_key(job.service.get_ref().as_str()) {
-            let services: Vec<_> = stack
-                .services
-                .keys()
-                .map(|name| name.get_ref().as_str())
-                .collect();
-            let message = format!(
-                "{name} runs the image of \"{}\", which is no service; there are: {}",
-                job.service,
-                services.join(", ")
+    for (name, Job { service, .. }) in &stack.jobs {
+        if !stack.services.contains_key(service.get_ref().as_str()) {
+            let services = stack.services.keys().map(|name| name.get_ref().as_str());
+            let hint = hint(service.get_ref(), services);
+            found.at(
+                service,
+                format!("unknown service \"{service}\" in job {name}; {hint}"),
             );
-            found.at(&job.service, message);
         }
+    }
+}
+
+/// Returns the known name that is the most similar to a text, or else all known names.
+fn hint<'a>(text: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let distance = |name: &str| strsim::levenshtein(text, name);
+    match known.clone().min_by_key(|name| distance(name)) {
+        Some(name) if distance(name) <= 2 => format!("did you mean \"{name}\"?"),
+        _ => format!("known names: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -169,8 +171,8 @@ fn walk<'a>(
         let needed = need.get_ref().as_str();
         match path.iter().position(|step| *step == needed) {
             Some(start) => {
-                let circle = [&path[start..], &[needed]].concat().join(" needs ");
-                found.at(need, format!("a circle, so none could ever start: {circle}"));
+                let cycle = [&path[start..], &[needed]].concat().join(" → ");
+                found.at(need, format!("dependency cycle: {cycle}"));
             }
             None => walk(stack, needed, path, done, found),
         }
@@ -188,20 +190,23 @@ fn ports(stack: &Stack, found: &mut Found<'_>) {
         let this = format!("{owner}.{name}");
         for (side, number) in [("container", &port.container), ("host", &port.host)] {
             if *number.get_ref() == 0 {
-                found.at(number, format!("{this}: the {side} port must be 1 to 65535"));
+                found.at(
+                    number,
+                    format!("{this}: invalid {side} port 0; expected 1 to 65535"),
+                );
             }
         }
         if let Some(other) = hosts.get(port.host.get_ref()) {
             found.at(
                 &port.host,
-                format!("{this}: host port {} is already that of {other}", port.host),
+                format!("{this}: host port {} is already used by {other}", port.host),
             );
         } else {
             hosts.insert(*port.host.get_ref(), this.clone());
         }
         if let Some(other) = containers.insert((owner, *port.container.get_ref()), name) {
             let message = format!(
-                "{this}: container port {} is already that of {owner}.{other}",
+                "{this}: container port {} is already used by {owner}.{other}",
                 port.container
             );
             found.at(&port.container, message);
@@ -239,10 +244,7 @@ fn files(stack: &Stack, found: &mut Found<'_>) {
             let path = file.get_ref().display();
             found.at(
                 file,
-                format!(
-                    "{owner}: the file {path} does not exist in {}",
-                    stack.folder.display()
-                ),
+                format!("{owner}: no file {path} in {}", stack.folder.display()),
             );
         }
     }
@@ -253,7 +255,7 @@ fn glibc(stack: &Stack, found: &mut Found<'_>) {
     if crate::elf::parse_version(glibc.get_ref()).is_none() {
         found.at(
             glibc,
-            format!("glibc must be a version like \"2.34\", it is \"{glibc}\""),
+            format!("invalid glibc version \"{glibc}\"; expected one like \"2.34\""),
         );
     }
 }
@@ -261,8 +263,8 @@ fn glibc(stack: &Stack, found: &mut Found<'_>) {
 fn test(stack: &Stack, found: &mut Found<'_>) {
     let test = stack.test.get_ref();
     let problem = match (&test.package, test.command.as_slice()) {
-        (Some(_), [_, ..]) => "say either `package` or `command`, not both",
-        (None, []) => "say what tests the stack: `package`, of this workspace, or `command`, any program",
+        (Some(_), [_, ..]) => "`package` and `command` exclude each other; remove one",
+        (None, []) => "add `package` (of this workspace) or `command` (any program)",
         _ => return,
     };
     found.at(&stack.test, format!("test: {problem}"));

@@ -1,7 +1,6 @@
-//! The stack as data: `deploy/stack.toml` read, checked as a whole, and given to the verbs.
+//! The stack as data: reads and validates `deploy/stack.toml`.
 //!
-//! Everything that can be wrong with the file is found before anything starts, all of it at once, each with the
-//! line and column where it stands ([`Problem`]).
+//! All problems of the file are reported at once, before anything starts, each with line and column ([`Problem`]).
 
 mod check;
 mod model;
@@ -13,7 +12,7 @@ use std::{
 
 pub(crate) use model::{Embedded, Port, Stack, shown};
 
-/// One thing that is wrong with a stack file, where it stands and what would be right.
+/// A problem of a stack file, with its position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) line: usize,
@@ -21,7 +20,7 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
-/// All that is wrong with one stack file.
+/// All problems of a stack file.
 #[derive(Debug)]
 pub(crate) struct Invalid {
     pub(crate) file: PathBuf,
@@ -48,7 +47,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Reads and checks a stack file. Paths in it are taken from the folder that it stands in.
+/// Reads and validates a stack file. Its paths are relative to its folder.
 pub(crate) fn read(file: &Path) -> Result<Stack, Invalid> {
     let invalid = |problems| Invalid {
         file: file.to_path_buf(),
@@ -58,7 +57,7 @@ pub(crate) fn read(file: &Path) -> Result<Stack, Invalid> {
         invalid(vec![Problem {
             line: 1,
             column: 1,
-            message: format!("can't be read: {error}"),
+            message: format!("cannot read the file: {error}"),
         }])
     })?;
     let folder = file.parent().unwrap_or(Path::new("."));
@@ -83,7 +82,7 @@ fn parse(text: &str, folder: &Path) -> Result<Stack, Vec<Problem>> {
     }
 }
 
-/// Line and column (both from 1, the column in characters) of a byte offset.
+/// Returns line and column (both from 1, the column in characters) of a byte offset.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

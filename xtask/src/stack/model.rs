@@ -1,4 +1,4 @@
-//! What a stack file says. Names, paths and ports keep their place in the file, for messages.
+//! Contents of a stack file. Names, paths and ports keep their position in the file, for errors.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(crate) struct Stack {
     pub(crate) services: BTreeMap<Spanned<String>, Service>,
     pub(crate) build: Build,
     pub(crate) test: Spanned<Test>,
-    /// The folder of the file: what its paths are relative to.
+    /// Folder of the file, to which its paths are relative.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
 }
@@ -34,19 +34,19 @@ pub(crate) struct Stack {
 pub(crate) struct Head {
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// Keys of the Secret that is made for each run; every value is random.
+    /// Keys of the Secret; each run has its own random values.
     #[serde(default)]
     pub(crate) secrets: Vec<String>,
 }
 
-/// A CustomResourceDefinition that has to be there before what needs it.
+/// A CustomResourceDefinition.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Crd {
     pub(crate) manifest: Spanned<PathBuf>,
 }
 
-/// A third-party program: an image in a pod, or what stands for it where there are no pods.
+/// A third-party program: an image in a pod, or an embedded server on the provider `local`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Component {
@@ -55,17 +55,17 @@ pub(crate) struct Component {
     pub(crate) embedded: Option<Spanned<Embedded>>,
     #[serde(default)]
     pub(crate) ports: BTreeMap<String, Port>,
-    /// The command that succeeds in the container once the component answers.
+    /// Command that succeeds in the container once the component is ready.
     #[serde(default)]
     pub(crate) probe: Vec<String>,
-    /// URLs for the tests: templates over `secrets` and `ports`.
+    /// URLs for the tests: templates with the variables `secrets` and `ports`.
     #[serde(default)]
     pub(crate) urls: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
 }
 
-/// What `crates/embedded` can start.
+/// An embedded server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Embedded {
@@ -73,7 +73,7 @@ pub(crate) enum Embedded {
     Redis,
 }
 
-/// A service's own image run once, to its end.
+/// A service's image that runs once, to completion.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Job {
@@ -99,7 +99,7 @@ pub(crate) struct Service {
     pub(crate) ports: BTreeMap<String, Port>,
 }
 
-/// A port that a program listens on, and where 127.0.0.1 reaches it.
+/// A port that a program listens on, and its port on 127.0.0.1.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Port {
@@ -107,28 +107,28 @@ pub(crate) struct Port {
     pub(crate) host: Spanned<u16>,
 }
 
-/// How programs are built where the host's own build does not fit the images.
+/// The build in the builder image, for hosts whose glibc is newer than that of the images.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Build {
     pub(crate) dockerfile: Spanned<PathBuf>,
-    /// The newest glibc symbol version that the runtime images have, as `2.34`.
+    /// Newest glibc symbol version of the runtime images, such as `2.34`.
     pub(crate) glibc: Spanned<String>,
 }
 
-/// What tests the stack: a package of the workspace, or any command.
+/// The scenarios' program: a package of the workspace, or any command.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Test {
-    /// A package whose program is built with the services.
+    /// Package of the program, which is built with the services.
     pub(crate) package: Option<String>,
-    /// A program with its first arguments, called in the file's folder.
+    /// Program with its first arguments, which runs in the file's folder.
     #[serde(default)]
     pub(crate) command: Vec<String>,
 }
 
 impl Stack {
-    /// What an entry is: `job`, `service` or `component`.
+    /// Returns the kind of an entry: `job`, `service` or `component`.
     pub(crate) fn role(&self, name: &str) -> Option<&'static str> {
         if self.jobs.contains_key(name) {
             Some("job")
@@ -139,12 +139,12 @@ impl Stack {
         }
     }
 
-    /// A path of the file as one that can be opened.
+    /// Returns a path of the file relative to the current folder.
     pub(crate) fn path(&self, path: &Spanned<PathBuf>) -> PathBuf {
         self.folder.join(path.get_ref())
     }
 
-    /// Everything that can be named in `needs`, with where it is named.
+    /// Returns the names that `needs` can contain.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Spanned<String>> {
         self.crds
             .keys()
@@ -153,7 +153,7 @@ impl Stack {
             .chain(self.services.keys())
     }
 
-    /// What the entry of this name needs; a job also needs what its service's image is made of.
+    /// Returns the needs of an entry.
     pub(crate) fn needs(&self, name: &str) -> &[Spanned<String>] {
         let component = self.components.get(name).map(|component| &component.needs);
         let job = self.jobs.get(name).map(|job| &job.needs);
@@ -161,7 +161,7 @@ impl Stack {
         component.or(job).or(service).map_or(&[], Vec::as_slice)
     }
 
-    /// The ports of every component and service: (owner, port's name, port).
+    /// Returns the ports of all components and services: (owner, port's name, port).
     pub(crate) fn ports(&self) -> impl Iterator<Item = (&str, &str, &Port)> {
         let components = self
             .components
@@ -175,7 +175,7 @@ impl Stack {
         })
     }
 
-    /// Every manifest with the name of its entry; CRDs come first.
+    /// Returns all manifests with the names of their entries, CRDs first.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, PathBuf)> {
         let crds = self.crds.iter().map(|(name, entry)| (name, &entry.manifest));
         let components = self
@@ -190,7 +190,7 @@ impl Stack {
             .map(|(name, manifest)| (name.as_ref().as_str(), self.path(manifest)))
     }
 
-    /// Packages to build for the services, each once.
+    /// Returns the packages of the services, each once.
     pub(crate) fn packages(&self) -> Vec<&str> {
         let mut packages: Vec<&str> = self
             .services
@@ -203,7 +203,7 @@ impl Stack {
     }
 }
 
-/// `Path` of a manifest as messages show it: relative where it can be.
+/// Returns a path for messages: relative to the current folder if possible.
 pub(crate) fn shown(path: &Path) -> String {
     let relative = std::env::current_dir()
         .ok()

@@ -154,7 +154,7 @@ fn state(objects: &Value, kind: &str, name: &str) -> State {
     };
     let waiting = |state| State::Waiting { state, pod: None };
     match conclusion(workload, kind, name) {
-        // A terminating pod still responds, and would be mistaken for the new one.
+        // A terminating pod still responds, and would count as the new one.
         Some(State::Ready) if kind != "Job" => match terminating_pod(items, workload) {
             Some(pod) => return waiting(format!("previous pod {pod} is still terminating")),
             None => return State::Ready,
