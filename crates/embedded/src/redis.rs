@@ -232,16 +232,16 @@ impl Redis {
 
 /// How Redis is installed by this system's package manager.
 #[must_use]
-pub fn redis_advice() -> String {
-    WANTED.advice()
+pub fn redis_install_hint() -> String {
+    WANTED.install_hint()
 }
 
 /// The programs that instances run if they are here already, found or fetched earlier.
 ///
 /// # Errors
-/// As [`crate::postgresql_at_hand`].
-pub fn redis_at_hand() -> anyhow::Result<Option<Programs>> {
-    WANTED.at_hand()
+/// As [`crate::available_postgresql`].
+pub fn available_redis() -> anyhow::Result<Option<Programs>> {
+    WANTED.available()
 }
 
 /// The programs that instances run, found or fetched.

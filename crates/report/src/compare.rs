@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Earlier, Report, RunResult};
+use crate::model::{EarlierRun, Report, RunResult};
 use crate::words::{self, median, printable};
 
 /// A task's change of less than this is noise of the machine.
@@ -75,7 +75,7 @@ pub(crate) fn verdict(report: &Report) -> Option<String> {
 }
 
 fn runs(report: &Report) -> Vec<Row> {
-    let own = Earlier {
+    let own = EarlierRun {
         id: report.run.id.clone(),
         started: report.run.started,
         provider: report.run.provider.clone(),
@@ -92,7 +92,7 @@ fn runs(report: &Report) -> Vec<Row> {
             began: run.started.strftime("%Y-%m-%d %H:%M").to_string(),
             provider: printable(&run.provider),
             order: printable(&run.order),
-            result: run.result.words(),
+            result: run.result.as_str(),
             duration: words::duration(run.seconds),
             share: (run.seconds / longest * 1000.0).round() / 10.0,
             own: run.id == own.id,

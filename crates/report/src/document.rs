@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use taskgraph::{Cause, Edge, Outcome, TaskTrace, Through};
 
 use crate::analysis::Analysis;
-use crate::model::{Earlier, Failure, Machine, Report, Run, Sample, Test};
+use crate::model::{EarlierRun, Failure, Machine, Report, Run, Sample, Scenario};
 
 /// Raised when a reader of an older form would misread the file.
 const VERSION: u32 = 1;
@@ -41,13 +41,13 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_longest_were_free: Option<IfFree>,
     /// The scenarios in the order of their ends.
-    pub tests: Vec<Test>,
+    pub tests: Vec<Scenario>,
     /// The failed tasks, first failure first.
     pub failures: Vec<Failure>,
     /// The machine during the run.
     pub samples: Vec<Sample>,
     /// Runs on this machine before it, oldest first.
-    pub earlier: Vec<Earlier>,
+    pub earlier: Vec<EarlierRun>,
 }
 
 /// One task.
@@ -75,7 +75,7 @@ pub struct DocumentTask {
     /// What it waited for last, until `ready`.
     pub released_by: Option<DocumentEdge>,
     /// What it waited for from `ready` to `start`.
-    pub held: Option<DocumentHeld>,
+    pub held: Option<DocumentWait>,
     /// When it reached its milestones.
     pub milestones: BTreeMap<String, f64>,
     /// How it ended.
@@ -106,7 +106,7 @@ pub struct DocumentEdge {
 /// Why a task that was ready did not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DocumentHeld {
+pub struct DocumentWait {
     /// The resources of which too little was free. Empty: all threads were taken.
     pub resources: Vec<String>,
     /// The task whose end let it start.
@@ -256,10 +256,10 @@ impl Document {
     }
 
     /// What later runs keep of it.
-    fn summary(self) -> Earlier {
+    fn summary(self) -> EarlierRun {
         let is_done = |task: &DocumentTask| matches!(task.outcome, DocumentOutcome::Done { .. });
         let duration = |task: DocumentTask| Some((task.name, task.end - task.start?));
-        Earlier {
+        EarlierRun {
             id: self.run.id,
             started: self.run.started,
             provider: self.run.provider,
@@ -279,9 +279,9 @@ impl Document {
 /// What is left of the runs in the folder of runs (`target/e2e`), the newest `limit` of them, oldest first.
 /// `own` is left out. Folders without a report that can be read (a run that was killed, another version) are
 /// left out too.
-pub fn earlier_runs(runs: &Path, own: &str, limit: usize) -> Vec<Earlier> {
+pub fn earlier_runs(runs: &Path, own: &str, limit: usize) -> Vec<EarlierRun> {
     let entries = fs::read_dir(runs).into_iter().flatten().flatten();
-    let mut found: Vec<Earlier> = entries
+    let mut found: Vec<EarlierRun> = entries
         .filter(|entry| entry.file_name() != own)
         .filter_map(|entry| read(&entry.path().join(crate::FILES.report)))
         .collect();
@@ -290,7 +290,7 @@ pub fn earlier_runs(runs: &Path, own: &str, limit: usize) -> Vec<Earlier> {
     found.split_off(surplus)
 }
 
-fn read(path: &Path) -> Option<Earlier> {
+fn read(path: &Path) -> Option<EarlierRun> {
     let document: Document = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     (document.version == VERSION).then(|| document.summary())
 }
@@ -307,7 +307,7 @@ fn document_task(report: &Report, analysis: &Analysis, task: &TaskTrace) -> Docu
         start: task.start.map(seconds),
         end: seconds(task.end),
         released_by: task.released_by.as_ref().map(DocumentEdge::from),
-        held: task.held.as_ref().map(|held| DocumentHeld {
+        held: task.held.as_ref().map(|held| DocumentWait {
             resources: held.resources.clone(),
             freed_by: held.freed_by.clone(),
         }),

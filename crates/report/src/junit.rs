@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use taskgraph::{Outcome, TaskTrace};
 
-use crate::model::{Report, Test, TestOutcome};
+use crate::model::{Report, Scenario, ScenarioOutcome};
 use crate::template;
 
 /// What the template is filled with.
@@ -80,12 +80,12 @@ fn suite(name: &'static str, time: Duration, cases: Vec<Case>) -> Suite {
     }
 }
 
-fn scenario(report: &Report, test: &Test) -> Case {
+fn scenario(report: &Report, test: &Scenario) -> Case {
     let told = |text: &Option<String>, otherwise: &str| text.clone().unwrap_or_else(|| otherwise.to_owned());
     let status = match test.outcome {
-        TestOutcome::Passed => Status::Passed,
-        TestOutcome::Skipped => Status::Skipped(told(&test.reason, "no reason given")),
-        TestOutcome::Failed => Status::Failed(told(&test.detail, "no detail given")),
+        ScenarioOutcome::Passed => Status::Passed,
+        ScenarioOutcome::Skipped => Status::Skipped(told(&test.reason, "no reason given")),
+        ScenarioOutcome::Failed => Status::Failed(told(&test.detail, "no detail given")),
     };
     let class = format!("{}.scenarios", report.run.provider);
     case(&test.name, class, duration(test.seconds), status)

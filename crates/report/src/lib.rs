@@ -40,11 +40,13 @@ use std::path::Path;
 use anyhow::Context;
 
 pub use document::{
-    Cost, Document, DocumentEdge, DocumentHeld, DocumentOutcome, DocumentTask, DocumentThrough, IfFree, Link,
+    Cost, Document, DocumentEdge, DocumentOutcome, DocumentTask, DocumentThrough, DocumentWait, IfFree, Link,
     earlier_runs,
 };
 pub use merge::{Part, merge};
-pub use model::{Earlier, Failure, Machine, Report, Run, RunResult, Sample, TaskInfo, Test, TestOutcome};
+pub use model::{
+    EarlierRun, Failure, Machine, Report, Run, RunResult, Sample, Scenario, ScenarioOutcome, TaskInfo,
+};
 pub use sampler::Sampler;
 pub use summary::summary;
 

@@ -17,13 +17,13 @@ pub struct Report {
     /// What else is known of a task, by its name.
     pub tasks: BTreeMap<String, TaskInfo>,
     /// The scenarios in the order of their ends.
-    pub tests: Vec<Test>,
+    pub tests: Vec<Scenario>,
     /// The tasks that failed, first failure first.
     pub failures: Vec<Failure>,
     /// CPU and memory of the machine during the run, in the order of time.
     pub samples: Vec<Sample>,
     /// Runs on this machine before it, oldest first: see [`earlier_runs`](crate::earlier_runs).
-    pub earlier: Vec<Earlier>,
+    pub earlier: Vec<EarlierRun>,
 }
 
 /// What was run, and what came of it.
@@ -96,13 +96,13 @@ pub struct TaskInfo {
 /// One scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Test {
+pub struct Scenario {
     /// For example `g01`.
     pub id: String,
     /// For example `g01_alert_becomes_one_request`.
     pub name: String,
     /// How it ended.
-    pub outcome: TestOutcome,
+    pub outcome: ScenarioOutcome,
     /// How long it took.
     pub seconds: f64,
     /// Why it was skipped.
@@ -117,7 +117,7 @@ pub struct Test {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum TestOutcome {
+pub enum ScenarioOutcome {
     /// It held.
     Passed,
     /// It did not.
@@ -151,7 +151,7 @@ pub struct Sample {
 /// A run before this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Earlier {
+pub struct EarlierRun {
     /// Its id.
     pub id: String,
     /// When it began, in UTC (RFC 3339).
@@ -171,7 +171,7 @@ pub struct Earlier {
 
 impl RunResult {
     /// As a sentence goes on after the run's name.
-    pub fn words(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::TestsFailed => "scenarios failed",
@@ -181,9 +181,9 @@ impl RunResult {
     }
 }
 
-impl TestOutcome {
+impl ScenarioOutcome {
     /// As the counts say it.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
@@ -210,12 +210,12 @@ impl Report {
         self.tasks.get(task).map_or("", |info| &info.kind)
     }
 
-    pub(crate) fn count(&self, outcome: TestOutcome) -> usize {
+    pub(crate) fn count(&self, outcome: ScenarioOutcome) -> usize {
         self.tests.iter().filter(|test| test.outcome == outcome).count()
     }
 
     /// Earlier runs that did the same: same provider and order, and passed.
-    pub(crate) fn comparable(&self) -> impl Iterator<Item = &Earlier> {
+    pub(crate) fn comparable(&self) -> impl Iterator<Item = &EarlierRun> {
         self.earlier.iter().filter(|earlier| {
             earlier.provider == self.run.provider
                 && earlier.order == self.run.order

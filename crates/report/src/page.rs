@@ -5,7 +5,7 @@ use taskgraph::Through;
 
 use crate::analysis::Analysis;
 use crate::compare::{self, Comparison};
-use crate::model::{Report, RunResult, TestOutcome};
+use crate::model::{Report, RunResult, ScenarioOutcome};
 use crate::words::{self, printable};
 use crate::{template, timeline};
 
@@ -20,7 +20,7 @@ struct Page {
     chain: Vec<Link>,
     if_free: Option<String>,
     waits: Vec<Wait>,
-    tests: Vec<Test>,
+    tests: Vec<Scenario>,
     tests_in_words: String,
     comparison: Option<Comparison>,
     tasks: Vec<Task>,
@@ -52,7 +52,7 @@ struct Wait {
 }
 
 #[derive(Serialize)]
-struct Test {
+struct Scenario {
     id: String,
     name: String,
     outcome: &'static str,
@@ -84,7 +84,7 @@ pub(crate) fn render(report: &Report) -> anyhow::Result<String> {
             "{} e2e run {}: {}",
             report.run.stack,
             report.run.id,
-            report.run.result.words()
+            report.run.result.as_str()
         )),
         verdict: if report.run.result == RunResult::Passed {
             "good"
@@ -111,7 +111,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         (
             "result",
-            format!("{} in {}", run.result.words(), words::span(report.trace.wall)),
+            format!("{} in {}", run.result.as_str(), words::span(report.trace.wall)),
         ),
         ("scenarios", timeline::tests_in_words(report)),
         ("provider", format!("{} ({})", run.provider, run.provider_reason)),
@@ -207,22 +207,22 @@ fn waits(report: &Report) -> Vec<Wait> {
         .collect()
 }
 
-fn tests(report: &Report) -> Vec<Test> {
+fn tests(report: &Report) -> Vec<Scenario> {
     let longest = report
         .tests
         .iter()
         .map(|test| test.seconds)
         .fold(f64::MIN_POSITIVE, f64::max);
-    let mut tests: Vec<&crate::Test> = report.tests.iter().collect();
+    let mut tests: Vec<&crate::Scenario> = report.tests.iter().collect();
     // What has to be read first.
-    tests.sort_by_key(|test| (test.outcome != TestOutcome::Failed, test.id.clone()));
+    tests.sort_by_key(|test| (test.outcome != ScenarioOutcome::Failed, test.id.clone()));
     let clean = |text: &Option<String>| text.as_deref().map(printable);
     tests
         .into_iter()
-        .map(|test| Test {
+        .map(|test| Scenario {
             id: printable(&test.id),
             name: printable(&test.name),
-            outcome: test.outcome.word(),
+            outcome: test.outcome.as_str(),
             duration: words::duration(test.seconds),
             share: percent(test.seconds / longest),
             reason: clean(&test.reason),

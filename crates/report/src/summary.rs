@@ -5,7 +5,7 @@ use std::fmt::Write;
 use taskgraph::Outcome;
 
 use crate::analysis::Analysis;
-use crate::model::{Report, TestOutcome};
+use crate::model::{Report, ScenarioOutcome};
 use crate::page::{if_free_in_words, through_in_words};
 use crate::words::{self, printable};
 use crate::{compare, timeline};
@@ -45,7 +45,7 @@ pub fn summary(report: &Report) -> String {
             run.id,
             run.provider,
             run.order,
-            run.result.words(),
+            run.result.as_str(),
             words::span(report.trace.wall),
             timeline::tests_in_words(report)
         ),
@@ -81,7 +81,7 @@ fn skipped_tests(text: &mut String, report: &Report) {
     for test in report
         .tests
         .iter()
-        .filter(|test| test.outcome == TestOutcome::Skipped)
+        .filter(|test| test.outcome == ScenarioOutcome::Skipped)
     {
         line(
             text,
@@ -98,7 +98,7 @@ fn failed_tests(text: &mut String, report: &Report) {
     for test in report
         .tests
         .iter()
-        .filter(|test| test.outcome == TestOutcome::Failed)
+        .filter(|test| test.outcome == ScenarioOutcome::Failed)
     {
         let detail = test
             .detail

@@ -10,7 +10,7 @@ use taskgraph::{TaskTrace, Trace};
 use self::frame::{Chart, Legend, Tick, charts, legend, ticks};
 use self::row::{Bar, Joint, Row, joints, row};
 use crate::analysis::Analysis;
-use crate::model::{Report, TestOutcome};
+use crate::model::{Report, ScenarioOutcome};
 use crate::template;
 use crate::words::{self, printable};
 
@@ -143,7 +143,7 @@ fn titles(report: &Report) -> (String, String) {
         "{} e2e on {}: {} in {}",
         run.stack,
         run.provider,
-        run.result.words(),
+        run.result.as_str(),
         words::span(report.trace.wall)
     );
     let mut parts = vec![
@@ -163,12 +163,16 @@ fn titles(report: &Report) -> (String, String) {
 
 /// `19 scenarios: 17 passed, 1 failed, 1 skipped`.
 pub(crate) fn tests_in_words(report: &Report) -> String {
-    let counts = [TestOutcome::Passed, TestOutcome::Failed, TestOutcome::Skipped]
-        .map(|outcome| (report.count(outcome), outcome));
+    let counts = [
+        ScenarioOutcome::Passed,
+        ScenarioOutcome::Failed,
+        ScenarioOutcome::Skipped,
+    ]
+    .map(|outcome| (report.count(outcome), outcome));
     let counts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, outcome)| format!("{count} {}", outcome.word()))
+        .map(|(count, outcome)| format!("{count} {}", outcome.as_str()))
         .collect();
     match &counts[..] {
         [] => "no scenario ran".to_owned(),

@@ -161,8 +161,8 @@ pub(super) fn local() -> LocalFacts {
         Err(error) => Server::Broken(format!("{error:#}")),
     };
     let (postgresql, redis) = (
-        server(embedded::postgresql_at_hand()),
-        server(embedded::redis_at_hand()),
+        server(embedded::available_postgresql()),
+        server(embedded::available_redis()),
     );
     // Python takes a while to answer, so it is asked only where it matters.
     let needs_pip = [&postgresql, &redis].contains(&&Server::Absent);

@@ -212,14 +212,14 @@ pub(super) fn local(facts: &LocalFacts) -> Vec<Check> {
             "PostgreSQL",
             postgresql,
             pip.as_deref(),
-            embedded::postgresql_advice(),
+            embedded::postgresql_install_hint(),
             Remedy::FetchPostgresql,
         ),
         server(
             "Redis",
             redis,
             pip.as_deref(),
-            embedded::redis_advice(),
+            embedded::redis_install_hint(),
             Remedy::FetchRedis,
         ),
     ]

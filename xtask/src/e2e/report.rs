@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, path::Path};
 
-use report::{Failure, Machine, Report, RunResult, TaskInfo, Test, TestOutcome};
+use report::{Failure, Machine, Report, RunResult, Scenario, ScenarioOutcome, TaskInfo};
 use taskgraph::{Graph, Outcome};
 
 use super::{
@@ -41,7 +41,7 @@ pub(super) struct Facts<'a> {
     pub(super) result: RunResult,
     pub(super) kept: bool,
     pub(super) samples: Vec<report::Sample>,
-    pub(super) scenarios: Vec<Test>,
+    pub(super) scenarios: Vec<Scenario>,
     /// Memory that was available when the run started, for people.
     pub(super) memory: Option<String>,
 }
@@ -132,7 +132,7 @@ fn tasks(graph: &Graph<Work>, folder: &RunFolder) -> BTreeMap<String, TaskInfo> 
 const SEARCHED: usize = 64 * 1024;
 
 /// Returns a failure with its explanation, if the catalogue has one, and the command that repeats the task.
-fn explained(task: &str, scenarios: &[Test], known: &diagnose::Facts<'_>) -> Failure {
+fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) -> Failure {
     let mut text = match known.trace.task(task).map(|task| &task.outcome) {
         Some(Outcome::Failed { error, .. }) => error.clone(),
         other => format!("{other:?}"),
@@ -157,7 +157,7 @@ fn explained(task: &str, scenarios: &[Test], known: &diagnose::Facts<'_>) -> Fai
     let only = if task == "test" {
         let failed = scenarios
             .iter()
-            .filter(|scenario| scenario.outcome == TestOutcome::Failed);
+            .filter(|scenario| scenario.outcome == ScenarioOutcome::Failed);
         failed.map(|scenario| format!(" {}", scenario.id)).collect()
     } else {
         format!(" --only {task}")

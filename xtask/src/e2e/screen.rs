@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-use ::report::Test;
+use ::report::Scenario;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use taskgraph::{Event, Graph, Outcome, What};
 
@@ -134,16 +134,16 @@ impl Screen {
 }
 
 /// Prints all scenarios with their times, by name.
-pub(super) fn scenarios(scenarios: &[Test]) {
-    let mut sorted: Vec<&Test> = scenarios.iter().collect();
+pub(super) fn scenarios(scenarios: &[Scenario]) {
+    let mut sorted: Vec<&Scenario> = scenarios.iter().collect();
     sorted.sort_by(|one, other| one.name.cmp(&other.name));
-    for Test {
+    for Scenario {
         name,
         outcome,
         seconds,
         ..
     } in sorted
     {
-        eprint_line(format!("{:8}{seconds:8.2} s  {name}", outcome.word()));
+        eprint_line(format!("{:8}{seconds:8.2} s  {name}", outcome.as_str()));
     }
 }

@@ -241,16 +241,16 @@ impl Postgres {
 
 /// How PostgreSQL is installed by this system's package manager.
 #[must_use]
-pub fn postgresql_advice() -> String {
-    WANTED.advice()
+pub fn postgresql_install_hint() -> String {
+    WANTED.install_hint()
 }
 
 /// The programs that instances run if they are here already, found or fetched earlier.
 ///
 /// # Errors
 /// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or what was fetched does not run here.
-pub fn postgresql_at_hand() -> anyhow::Result<Option<Programs>> {
-    WANTED.at_hand()
+pub fn available_postgresql() -> anyhow::Result<Option<Programs>> {
+    WANTED.available()
 }
 
 /// The programs that instances run, found or fetched.

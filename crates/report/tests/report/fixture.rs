@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use report::{Earlier, Failure, Machine, Report, Run, RunResult, Sample, TaskInfo, Test, TestOutcome};
+use report::{
+    EarlierRun, Failure, Machine, Report, Run, RunResult, Sample, Scenario, ScenarioOutcome, TaskInfo,
+};
 use taskgraph::{Cause, Graph, Outcome, Plan, Task, Timing, Trace};
 
 fn seconds(seconds: f64) -> Duration {
@@ -130,9 +132,9 @@ pub(crate) fn passed() -> Report {
     }
 }
 
-fn earlier(id: &str, seconds: f64) -> Earlier {
+fn earlier(id: &str, seconds: f64) -> EarlierRun {
     let tasks = [("compile", 52.0), ("cluster", 24.8), ("image:gateway", 2.1)];
-    Earlier {
+    EarlierRun {
         id: id.to_owned(),
         started: "2026-02-28T09:30:00Z".parse().unwrap(),
         provider: "kind".to_owned(),
@@ -143,8 +145,8 @@ fn earlier(id: &str, seconds: f64) -> Earlier {
     }
 }
 
-fn tests() -> Vec<Test> {
-    let test = |id: &str, what: &str, outcome, seconds| Test {
+fn tests() -> Vec<Scenario> {
+    let test = |id: &str, what: &str, outcome, seconds| Scenario {
         id: id.to_owned(),
         name: format!("{id}_{what}"),
         outcome,
@@ -155,7 +157,7 @@ fn tests() -> Vec<Test> {
     let mut skipped = test(
         "x05",
         "cluster_moves_a_pod_to_another_node",
-        TestOutcome::Skipped,
+        ScenarioOutcome::Skipped,
         0.0,
     );
     skipped.reason = Some("needs a second node".to_owned());
@@ -163,20 +165,20 @@ fn tests() -> Vec<Test> {
         test(
             "g01",
             "alert_becomes_one_remediation_request",
-            TestOutcome::Passed,
+            ScenarioOutcome::Passed,
             0.84,
         ),
         test(
             "g05",
             "duplicates_are_counted_not_created",
-            TestOutcome::Passed,
+            ScenarioOutcome::Passed,
             2.31,
         ),
-        test("s01", "event_is_stored_and_found", TestOutcome::Passed, 0.42),
+        test("s01", "event_is_stored_and_found", ScenarioOutcome::Passed, 0.42),
         test(
             "s05",
             "events_survive_a_restart_of_postgresql",
-            TestOutcome::Passed,
+            ScenarioOutcome::Passed,
             9.7,
         ),
         skipped,
@@ -305,7 +307,7 @@ pub(crate) fn hostile() -> Report {
         test.name = HOSTILE.to_owned();
         test.reason = Some(HOSTILE.to_owned());
         test.detail = Some(HOSTILE.to_owned());
-        test.outcome = TestOutcome::Failed;
+        test.outcome = ScenarioOutcome::Failed;
     }
     report.earlier[0].id = HOSTILE.to_owned();
     report

@@ -58,7 +58,7 @@ fn a_failed_run_shows_its_failure_first() {
 #[test]
 fn failed_scenarios_stand_first_with_their_detail() {
     let mut report = fixture::passed();
-    report.tests[3].outcome = report::TestOutcome::Failed;
+    report.tests[3].outcome = report::ScenarioOutcome::Failed;
     report.tests[3].detail = Some("expected 5 events, found 4".to_owned());
     let page = written(&report);
     let tests = page.split("class=\"tests\"").nth(1).unwrap();

@@ -1,4 +1,4 @@
-use report::{Document, Part, Report, RunResult, TestOutcome, merge};
+use report::{Document, Part, Report, RunResult, ScenarioOutcome, merge};
 
 use crate::fixture;
 
@@ -85,7 +85,7 @@ fn a_shard_that_left_no_report_fails_the_whole() {
 #[test]
 fn one_failed_scenario_fails_the_whole() {
     let mut red = fixture::passed();
-    red.tests[0].outcome = TestOutcome::Failed;
+    red.tests[0].outcome = ScenarioOutcome::Failed;
     red.run.result = RunResult::TestsFailed;
     let merged = merged(vec![shard(fixture::passed(), 1, 2, 0), shard(red, 2, 2, 0)]).unwrap();
     assert_eq!(merged.run.result, RunResult::TestsFailed);

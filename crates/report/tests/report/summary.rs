@@ -57,7 +57,7 @@ fn failed_scenarios_are_shown_with_their_detail_and_a_kept_stack_with_its_end() 
     let mut report = fixture::passed();
     report.run.result = RunResult::TestsFailed;
     report.run.kept = true;
-    report.tests[1].outcome = report::TestOutcome::Failed;
+    report.tests[1].outcome = report::ScenarioOutcome::Failed;
     report.tests[1].detail = Some("expected 2 occurrences\nfound 1".to_owned());
     let text = summary(&report);
     assert!(text.contains("scenario g05_duplicates_are_counted_not_created failed after 2.3 s\n  expected 2 occurrences\n  found 1\n"), "{text}");

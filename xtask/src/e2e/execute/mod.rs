@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use report::Test;
+use report::Scenario;
 use subprocess::Cancel;
 use taskgraph::{Context, Ending};
 
@@ -43,7 +43,7 @@ pub(crate) struct RunContext<'a> {
     /// Version of each service, once it is known.
     tags: Mutex<BTreeMap<String, String>>,
     /// Finished scenarios, in the order of their ends.
-    scenarios: Mutex<Vec<Test>>,
+    scenarios: Mutex<Vec<Scenario>>,
     /// Started processes that are not ready yet.
     starting: Mutex<BTreeMap<String, subprocess::Child>>,
     policy: Policy,
@@ -120,7 +120,7 @@ impl<'a> RunContext<'a> {
     }
 
     /// Returns the finished scenarios.
-    pub(crate) fn into_scenarios(self) -> Vec<Test> {
+    pub(crate) fn into_scenarios(self) -> Vec<Scenario> {
         self.scenarios
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, sync::PoisonError, time::Duration};
 
-use report::{Test, TestOutcome};
+use report::{Scenario, ScenarioOutcome};
 use serde::Deserialize;
 use serde_json::json;
 use subprocess::Ended;
@@ -16,7 +16,7 @@ use crate::{command::Command, e2e::template};
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
     Started { name: String },
-    Finished(Test),
+    Finished(Scenario),
     Summary {},
 }
 
@@ -43,7 +43,7 @@ impl RunContext<'_> {
         // The observer receives long lines cut; the log has them whole.
         let log = fs::read_to_string(self.folder.log(step.task.name())).unwrap_or_default();
         let finished = finished(&log);
-        let is_failed = |test: &&Test| test.outcome == TestOutcome::Failed;
+        let is_failed = |test: &&Scenario| test.outcome == ScenarioOutcome::Failed;
         let (failed, ran) = (finished.iter().filter(is_failed).count(), finished.len());
         *self.scenarios.lock().unwrap_or_else(PoisonError::into_inner) = finished;
         match result {
@@ -125,13 +125,13 @@ fn follow(line: &str, task: &Context) {
     match serde_json::from_str(line) {
         Ok(Event::Started { name }) => task.progress(format!("{STARTED}{name}")),
         Ok(Event::Finished(test)) => {
-            let Test {
+            let Scenario {
                 name,
                 outcome,
                 seconds,
                 ..
             } = test;
-            task.progress(format!("{:8}{seconds:7.2} s  {name}", outcome.word()));
+            task.progress(format!("{:8}{seconds:7.2} s  {name}", outcome.as_str()));
         }
         // Lines of stderr are observed too; the log has them.
         Ok(Event::Summary {}) | Err(_) => {}
@@ -139,7 +139,7 @@ fn follow(line: &str, task: &Context) {
 }
 
 /// Returns the scenarios that finished in the last run of a log; a kept stack's log has several runs.
-fn finished(log: &str) -> Vec<Test> {
+fn finished(log: &str) -> Vec<Scenario> {
     let last = log.rfind("\n$ ").map_or(log, |start| &log[start..]);
     let finished = |line| match serde_json::from_str(line) {
         Ok(Event::Finished(test)) => Some(test),
@@ -177,8 +177,8 @@ mod tests {
         assert_eq!(
             finished,
             [
-                ("g01".to_owned(), TestOutcome::Passed),
-                ("g02".to_owned(), TestOutcome::Skipped)
+                ("g01".to_owned(), ScenarioOutcome::Passed),
+                ("g02".to_owned(), ScenarioOutcome::Skipped)
             ]
         );
     }
