@@ -2,15 +2,32 @@
 
 use std::path::PathBuf;
 
+use crate::server::ChoosePort;
+
 /// A server about to be started; `S` is what only this kind has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[must_use = "it is started by start()"]
 pub struct Builder<S> {
     pub(crate) port: Option<u16>,
     pub(crate) record: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
     pub(crate) belongs_to: Option<PathBuf>,
+    /// Chooses the port if none is given; tests choose ports that are taken.
+    pub(crate) choose_port: ChoosePort,
     pub(crate) own: S,
+}
+
+impl<S: Default> Default for Builder<S> {
+    fn default() -> Self {
+        Self {
+            port: None,
+            record: None,
+            log: None,
+            belongs_to: None,
+            choose_port: subprocess::free_port,
+            own: S::default(),
+        }
+    }
 }
 
 impl<S> Builder<S> {

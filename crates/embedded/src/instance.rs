@@ -150,7 +150,7 @@ fn folders_of_instances() -> impl Iterator<Item = PathBuf> {
 /// What can't be removed now is left to `cargo xtask gc`, which says why.
 fn sweep() {
     for instance in instances() {
-        if instance.belongs_to.is_none() && instance.is_abandoned() {
+        if instance.is_abandoned() {
             let _left_to_gc = instance.remove();
         }
     }

@@ -57,6 +57,7 @@ impl Builder<KubernetesOptions> {
             record,
             log,
             belongs_to,
+            choose_port,
             own,
         } = self;
         let program = program()?;
@@ -72,6 +73,7 @@ impl Builder<KubernetesOptions> {
                 PROGRAM,
                 instance.clone(),
                 log.clone(),
+                port,
                 Box::new(move || {
                     let mut command = process::Command::new(&program);
                     command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--kubeconfig"]);
@@ -84,22 +86,17 @@ impl Builder<KubernetesOptions> {
                 }),
                 Box::new(move || is_ready(port)),
             );
-            Ok((server.launch()?, port))
+            server.launch()
         };
-        let (server, port) =
-            on_port(PROGRAM, port, start).inspect_err(|_| drop(remove_folder(instance.folder())))?;
-        Ok(Kubernetes {
-            server,
-            port,
-            kubeconfig,
-        })
+        let server = on_port(PROGRAM, port, choose_port, start)
+            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
+        Ok(Kubernetes { server, kubeconfig })
     }
 }
 
 /// A private Kubernetes API, ended when this is dropped.
 pub struct Kubernetes {
     server: Server,
-    port: u16,
     kubeconfig: PathBuf,
 }
 
@@ -107,7 +104,7 @@ impl std::fmt::Debug for Kubernetes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Kubernetes")
-            .field("port", &self.port)
+            .field("port", &self.server.port)
             .finish_non_exhaustive()
     }
 }
@@ -129,13 +126,13 @@ impl Kubernetes {
     /// `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.server.port)
     }
 
     /// Its port of 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port
     }
 
     /// The file that tells kubectl and every client where it is.

@@ -87,6 +87,7 @@ impl Builder<RedisOptions> {
             record,
             log,
             belongs_to,
+            choose_port,
             own,
         } = self;
         let password = own.password.clone().map_or_else(secret, Ok)?;
@@ -105,6 +106,7 @@ impl Builder<RedisOptions> {
                 "Redis",
                 instance.clone(),
                 log.clone(),
+                port,
                 Box::new(move || {
                     let mut command = process::Command::new(&server);
                     command.arg(&file).current_dir("/");
@@ -112,14 +114,13 @@ impl Builder<RedisOptions> {
                 }),
                 Box::new(move || answers(port, &secret)),
             );
-            Ok((server.launch()?, port))
+            server.launch()
         };
-        let (server, port) =
-            on_port("Redis", port, start).inspect_err(|_| drop(remove_folder(instance.folder())))?;
+        let server = on_port("Redis", port, choose_port, start)
+            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
         Ok(Redis {
             server,
             programs,
-            port,
             password,
         })
     }
@@ -129,7 +130,6 @@ impl Builder<RedisOptions> {
 pub struct Redis {
     server: Server,
     programs: Programs,
-    port: u16,
     password: String,
 }
 
@@ -137,7 +137,7 @@ impl std::fmt::Debug for Redis {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Redis")
-            .field("port", &self.port)
+            .field("port", &self.server.port)
             .finish_non_exhaustive()
     }
 }
@@ -159,13 +159,17 @@ impl Redis {
     /// `redis://:PASSWORD@127.0.0.1:PORT/0`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://:{}@127.0.0.1:{}/0", percent(&self.password), self.port)
+        format!(
+            "redis://:{}@127.0.0.1:{}/0",
+            percent(&self.password),
+            self.server.port
+        )
     }
 
     /// Its port of 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port
     }
 
     /// Its programs.

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use subprocess::{Child, Command, Ended, Failure, Record, Signal};
+use subprocess::{Child, Command, Ended, Failure, Record, Signal, proc};
 
 use crate::instance::{Instance, remove_folder};
 
@@ -20,6 +19,11 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks at whether it is ready.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Maximum number of ports on which a server is started when other processes bind them first.
+const MAX_ATTEMPTS: usize = 10;
+
+/// Returns a free port of 127.0.0.1.
+pub(crate) type ChoosePort = fn() -> io::Result<u16>;
 type MakeCommand = Box<dyn Fn() -> Command + Send + Sync>;
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -28,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) instance: Instance,
     pub(crate) log: PathBuf,
+    /// Port of 127.0.0.1.
+    pub(crate) port: u16,
     /// The command without log and record.
     pub(crate) command: MakeCommand,
     /// Whether it answers; if not, what it says.
@@ -43,6 +49,7 @@ impl Server {
         name: &'static str,
         instance: Instance,
         log: Option<PathBuf>,
+        port: u16,
         command: MakeCommand,
         probe: Probe,
     ) -> Self {
@@ -51,6 +58,7 @@ impl Server {
             name,
             instance,
             log,
+            port,
             command,
             probe,
             quick_end: None,
@@ -82,7 +90,7 @@ impl Server {
             .log(&self.log)
             .record(&self.instance.record);
         let started = child.insert(command.spawn()?);
-        if let Err(failure) = wait_until_ready(started, &self.probe) {
+        if let Err(failure) = wait_until_ready(started, self.port, &self.probe) {
             *child = None;
             return Err(failure);
         }
@@ -170,50 +178,64 @@ impl Drop for Server {
     }
 }
 
-fn wait_until_ready(child: &mut Child, probe: &Probe) -> anyhow::Result<()> {
+/// Waits until the server is ready, and it is this child that listens on the port: another server of the same kind that
+/// was faster would be ready, too.
+fn wait_until_ready(child: &mut Child, port: u16, probe: &Probe) -> anyhow::Result<()> {
     let until = Instant::now() + READY;
     loop {
-        let Err(state) = probe() else { return Ok(()) };
+        let state = match probe() {
+            Ok(()) if is_listening(child.pid(), port) => return Ok(()),
+            Ok(()) => format!("another process listens on port {port}"),
+            Err(state) => state,
+        };
         if child.ends_within(LOOK) || Instant::now() > until {
             let failure = child.failure(Ended::Deadline(READY));
-            return Err(failure).with_context(|| format!("when last asked it said: {state}"));
+            return Err(failure).with_context(|| format!("last response to the readiness probe: {state}"));
         }
     }
 }
 
-/// Starts a server on `port`, or on a free one if none is asked for: `make` is called with it, again with another if
-/// somebody took it in between.
+/// Whether the process listens on the port; true as well where the system does not show its sockets.
+fn is_listening(pid: u32, port: u16) -> bool {
+    let open = proc::open_files(pid);
+    open.is_empty()
+        || proc::listening_sockets(port)
+            .iter()
+            .any(|socket| open.contains(socket))
+}
+
+/// Starts a server on `port`, or on a free one if none is given: `start` is called with it, and again with another if
+/// another process binds it first.
 pub(crate) fn on_port<S>(
     name: &str,
     port: Option<u16>,
-    mut make: impl FnMut(u16) -> anyhow::Result<S>,
+    choose: ChoosePort,
+    mut start: impl FnMut(u16) -> anyhow::Result<S>,
 ) -> anyhow::Result<S> {
     if let Some(port) = port {
-        return make(port).map_err(|error| {
+        return start(port).map_err(|error| {
             if is_port_taken(&error) {
                 return error.context(format!(
-                    "port {port} of 127.0.0.1, asked for by {name}, is taken; stop what listens there \
-                     (`ss -ltnp sport = :{port}`) or ask for none"
+                    "port {port} of 127.0.0.1, requested for {name}, is in use; stop the program that listens there \
+                     (`ss -ltnp sport = :{port}`) or request none"
                 ));
             }
             error
         });
     }
-    for _ in 0..10 {
-        match make(free_port()?) {
-            Err(error) if is_port_taken(&error) => {}
+    for _ in 0..MAX_ATTEMPTS {
+        let port = choose().context("choose a port")?;
+        match start(port) {
+            Err(error) if is_port_taken(&error) => subprocess::eprint_line(format!(
+                "embedded: another process bound port {port} before {name} did; starting {name} on another port"
+            )),
             result => return result,
         }
     }
-    bail!("ten free ports in a row were taken before {name} could listen there")
+    bail!("cannot start {name}: other processes bound each of {MAX_ATTEMPTS} free ports first")
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port of 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
-}
-
-/// All servers say it in the C library's words.
+/// Whether the server exited because its port is in use: all servers print the message of the C library.
 fn is_port_taken(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -239,4 +261,75 @@ pub fn secret() -> anyhow::Result<String> {
         let _infallible = write!(text, "{byte:02x}");
         text
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::{Kubernetes, Postgres, Redis};
+
+    thread_local! {
+        /// Ports that the test's server gets before free ones.
+        static FIRST: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn first_then_free() -> io::Result<u16> {
+        FIRST.with_borrow_mut(|first| first.pop().map_or_else(subprocess::free_port, Ok))
+    }
+
+    /// Chooses a port for the server on which another program listens.
+    fn choose_taken<S>(builder: &mut crate::Builder<S>) -> TcpListener {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        FIRST.set(vec![listener.local_addr().unwrap().port()]);
+        builder.choose_port = first_then_free;
+        listener
+    }
+
+    #[test]
+    fn redis_starts_on_another_port_when_its_first_one_is_taken() {
+        let mut builder = Redis::builder();
+        let taken = choose_taken(&mut builder);
+        let redis = builder.start().unwrap();
+        assert!(FIRST.take().is_empty(), "the taken port was not chosen");
+        assert_ne!(redis.port(), taken.local_addr().unwrap().port());
+        assert!(redis.is_running());
+    }
+
+    #[test]
+    fn postgresql_starts_on_another_port_when_its_first_one_is_taken() {
+        let mut builder = Postgres::builder().durable(false);
+        let taken = choose_taken(&mut builder);
+        let postgres = builder.start().unwrap();
+        assert!(FIRST.take().is_empty(), "the taken port was not chosen");
+        assert_ne!(postgres.port(), taken.local_addr().unwrap().port());
+        assert!(postgres.is_running());
+    }
+
+    /// Its readiness probe has no secret: a ready server on the same port is not mistaken for the one that lost.
+    #[test]
+    fn kubernetes_starts_on_another_port_when_another_instance_listens_on_its_first_one() {
+        let other = Kubernetes::start().unwrap();
+        let mut builder = Kubernetes::builder();
+        FIRST.set(vec![other.port()]);
+        builder.choose_port = first_then_free;
+        let kubernetes = builder.start().unwrap();
+        assert!(FIRST.take().is_empty(), "the taken port was not chosen");
+        assert_ne!(kubernetes.port(), other.port());
+        assert!(kubernetes.is_running() && other.is_running());
+    }
+
+    #[test]
+    fn attempts_to_find_a_port_are_bounded() {
+        let lost = |_| -> anyhow::Result<()> {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", "echo 'bind: Address already in use' >&2; exit 1"]);
+            Command::new(command).run(&subprocess::Cancel::never())?;
+            Ok(())
+        };
+        let error = on_port("Redis", None, || Ok(1), lost).unwrap_err();
+        assert!(error.to_string().contains("each of 10 free ports"), "{error}");
+    }
 }

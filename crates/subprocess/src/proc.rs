@@ -72,6 +72,29 @@ pub fn open_files(pid: u32) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Sockets that listen on a TCP port, as [`open_files`] names them; more than one where several addresses are bound.
+#[must_use]
+pub fn listening_sockets(port: u16) -> Vec<PathBuf> {
+    let tables = ["net/tcp", "net/tcp6"].map(|table| read(table).unwrap_or_default());
+    tables
+        .iter()
+        .flat_map(|table| listening_in(table, port))
+        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
+        .collect()
+}
+
+/// Inodes of the listening sockets in a table: field 2 is address and port in hexadecimal, field 4 the state (0A
+/// listens), field 10 the inode.
+fn listening_in(table: &str, port: u16) -> Vec<&str> {
+    let port = format!(":{port:04X}");
+    let lines = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&port) && *fields.get(3)? == "0A";
+        listens.then(|| fields.get(9).copied()).flatten()
+    });
+    lines.collect()
+}
+
 /// State and usage of a process: `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -136,6 +159,18 @@ mod tests {
         assert_eq!(field_of(text, "VmHWM"), Some(2 << 20));
         assert_eq!(field_of(text, "Threads"), Some(7));
         assert_eq!(field_of(text, "VmH"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_listening_port_leads_to_its_process() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let sockets = listening_sockets(port);
+        assert_eq!(sockets.len(), 1);
+        assert!(open_files(std::process::id()).contains(&sockets[0]));
+        drop(listener);
+        assert!(listening_sockets(port).is_empty());
     }
 
     #[cfg(target_os = "linux")]

@@ -62,6 +62,7 @@ impl Builder<PostgresOptions> {
             record,
             log,
             belongs_to,
+            choose_port,
             own,
         } = self;
         let password = own.password.clone().map_or_else(secret, Ok)?;
@@ -71,31 +72,31 @@ impl Builder<PostgresOptions> {
 
         let found = postgresql_programs()?;
         let instance = NewInstance::make("postgresql", user)?.register(record, belongs_to)?;
-        let setup = Setup {
-            programs: reachable(&found, user, &instance)?,
-            user,
+        let launch = || {
+            let setup = Setup {
+                programs: reachable(&found, user, &instance)?,
+                user,
+            };
+            let data = instance.folder().join("data");
+            template::fill(&setup, &instance, &statements, &settings)?;
+            on_port("PostgreSQL", port, choose_port, |port| {
+                let mut server = Server::new(
+                    "PostgreSQL",
+                    instance.clone(),
+                    log.clone(),
+                    port,
+                    serve(&setup, data.clone(), port),
+                    Box::new(move || probe::answers(port)),
+                );
+                server.quick_end = Some(Signal::QUIT);
+                server.launch()
+            })
         };
-        let data = instance.folder().join("data");
-        template::fill(&setup, &instance, &statements, &settings)
-            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
-
-        let server = on_port("PostgreSQL", port, |port| {
-            let mut server = Server::new(
-                "PostgreSQL",
-                instance.clone(),
-                log.clone(),
-                serve(&setup, data.clone(), port),
-                Box::new(move || probe::answers(port)),
-            );
-            server.quick_end = Some(Signal::QUIT);
-            Ok((server.launch()?, port))
-        });
-        let (server, port) = server.inspect_err(|_| drop(remove_folder(instance.folder())))?;
+        let server = launch().inspect_err(|_| drop(remove_folder(instance.folder())))?;
         let PostgresOptions { user, database, .. } = own;
         Ok(Postgres {
             server,
             programs: found,
-            port,
             user,
             password,
             superuser_password,
@@ -108,7 +109,6 @@ impl Builder<PostgresOptions> {
 pub struct Postgres {
     server: Server,
     programs: Programs,
-    port: u16,
     user: String,
     password: String,
     superuser_password: String,
@@ -119,7 +119,7 @@ impl std::fmt::Debug for Postgres {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Postgres")
-            .field("port", &self.port)
+            .field("port", &self.server.port)
             .finish_non_exhaustive()
     }
 }
@@ -162,19 +162,24 @@ impl Postgres {
     /// `postgres://USER:PASSWORD@127.0.0.1:PORT/DATABASE` of the role that owns the database.
     #[must_use]
     pub fn url(&self) -> String {
-        url(&self.user, &self.password, self.port, &self.database)
+        url(&self.user, &self.password, self.server.port, &self.database)
     }
 
     /// The same for the superuser `postgres`.
     #[must_use]
     pub fn superuser_url(&self) -> String {
-        url(SUPERUSER, &self.superuser_password, self.port, &self.database)
+        url(
+            SUPERUSER,
+            &self.superuser_password,
+            self.server.port,
+            &self.database,
+        )
     }
 
     /// Its port of 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port
     }
 
     /// Its programs: `psql`, `pg_dump` and `pgbench` are among the tools.

@@ -22,10 +22,7 @@ fn what_a_killed_owner_leaves_is_removed_by_the_next_start() {
 
     owner.kill().unwrap();
     owner.wait().unwrap();
-    // Another test's start may have removed it by now.
-    if let Some(left) = instance_in(&folder) {
-        assert!(left.is_abandoned());
-    }
+    assert!(instance.is_abandoned());
     let next = Redis::start().unwrap();
     assert!(!folder.exists() && !record.is_alive());
     assert!(sql(&url, "select 1").is_err());
@@ -64,6 +61,22 @@ fn a_kept_one_lives_as_long_as_the_run_that_it_belongs_to() {
     assert!(kept.is_abandoned());
     kept.remove().unwrap();
     assert!(!folder.exists());
+    assert!(sql(&url, "select 1").is_err());
+}
+
+#[test]
+fn a_kept_server_whose_run_is_gone_is_removed_by_the_next_start() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let (mut owner, url, folder) = serving(helper(&["postgresql", run.to_str().unwrap()]));
+    assert!(owner.wait().unwrap().success());
+    let record = Record::read(&instance_in(&folder).unwrap().record).unwrap();
+    assert!(record.is_alive());
+
+    fs::remove_dir(&run).unwrap();
+    drop(Redis::start().unwrap());
+    assert!(!folder.exists() && !record.is_alive());
     assert!(sql(&url, "select 1").is_err());
 }
 
