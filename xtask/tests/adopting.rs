@@ -1,7 +1,9 @@
-//! Another team takes the runner over: its repository lies elsewhere, and has a stack file and the files that it names.
-//! The example in `examples/silences` is copied out of this workspace and run by an installed `xtask`.
+//! Another team adopts the runner, with a repository that has only a stack file and the files that it names. The example
+//! in `examples/silences` is copied out of this workspace and run by an installed `xtask`.
 
 #![cfg(test)]
+
+mod support;
 
 use std::{
     env, fs,
@@ -14,15 +16,15 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A command without what cargo tells the programs that it runs: nobody else's shell has it.
+/// Returns a command without the variables that cargo sets for the programs that it runs.
 fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
-    let told_by_cargo = |name: &str| {
+    let is_set_by_cargo = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
     };
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told_by_cargo)) {
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_set_by_cargo)) {
         command.env_remove(name);
     }
     command.env_remove("CARGO").env_remove("KUBE_EMBEDDED_BIN");
@@ -41,7 +43,7 @@ fn shown(output: &Output) -> String {
     format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// `cargo install --path` of the two programs, as docs/adopting.md says it, from what is compiled already.
+/// Installs the two programs as in docs/adopting.md, from the target folder of this build.
 fn install(root: &Path) -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).unwrap();
     for package in ["xtask", "crates/kube-embedded"] {
@@ -53,17 +55,8 @@ fn install(root: &Path) -> PathBuf {
     root.join("bin/xtask")
 }
 
-/// The example alone, with what git knows of it.
 fn copy_of_example(to: &Path) {
-    let example = workspace().join("examples/silences");
-    let mut list = command("git");
-    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let listed = succeeds(list.current_dir(&example)).stdout;
-    let listed = String::from_utf8(listed).unwrap();
-    for file in listed.split('\0').filter(|file| !file.is_empty()) {
-        fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
-        fs::copy(example.join(file), to.join(file)).unwrap();
-    }
+    support::copy_folder(&workspace().join("examples/silences"), to).unwrap();
 }
 
 fn replace(file: &Path, from: &str, to: &str) {
@@ -72,7 +65,7 @@ fn replace(file: &Path, from: &str, to: &str) {
     fs::write(file, text.replace(from, to)).unwrap();
 }
 
-/// Outcome and detail of each scenario in a report.
+/// Returns id, outcome and detail of each scenario in a report.
 fn scenarios(report: &serde_json::Value) -> Vec<(String, String, String)> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let tests = report["tests"].as_array().unwrap().iter();
@@ -82,17 +75,17 @@ fn scenarios(report: &serde_json::Value) -> Vec<(String, String, String)> {
 }
 
 #[test]
-fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() {
+fn repository_with_only_a_stack_file_is_built_deployed_and_tested() {
     let scratch = tempfile::tempdir().unwrap();
     let repository = scratch.path().join("silences");
     copy_of_example(&repository);
     let xtask = install(scratch.path());
-    // Kept between tests, so that the second time only the example itself is compiled.
+    // Kept between runs of this test, so that only the example itself is compiled again.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopting");
     let e2e_command = || {
         let mut e2e = command(&xtask);
         e2e.args(["e2e", "--provider", "local", "--format", "json"]);
-        // From elsewhere: the stack file alone says which repository is meant.
+        // The stack file alone determines the repository.
         e2e.arg("--stack").arg(repository.join("deploy/stack.toml"));
         e2e.current_dir(scratch.path());
         e2e.env("CARGO_TARGET_DIR", &target).env("CI", "true");
@@ -114,10 +107,10 @@ fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() 
     let migrated = fs::read_to_string(run.join("logs/schema.log")).unwrap();
     assert!(migrated.contains("1 migrations applied"), "{migrated}");
 
-    // Two processes at once, each with a part of the scenarios, and one report of both.
-    let shard = |part: &str| {
+    // Two shards at the same time, and their merged report.
+    let shard = |shard: &str| {
         let mut e2e = e2e_command();
-        e2e.args(["--shard", part])
+        e2e.args(["--shard", shard])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         e2e.spawn().unwrap()
@@ -155,7 +148,7 @@ fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() 
         "shard 2/2 left no report: its scenarios were not tried"
     );
 
-    // The team's own scenarios decide: one that finds something fails the run, and its words are in the report.
+    // A failing scenario of the team fails the run, and its message is in the report.
     replace(&repository.join("src/http.rs"), "7 * 24 * 60", "700 * 24 * 60");
     let output = e2e();
     assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
@@ -176,7 +169,7 @@ fn a_repository_with_a_stack_file_alone_is_built_deployed_migrated_and_tested() 
 }
 
 #[test]
-fn without_the_embedded_kubernetes_api_the_run_says_how_to_get_it() {
+fn missing_embedded_kubernetes_api_is_reported_with_its_installation() {
     let scratch = tempfile::tempdir().unwrap();
     let repository = scratch.path().join("silences");
     copy_of_example(&repository);

@@ -1,11 +1,11 @@
-//! Whoever follows a run may go away: a pager that was left, a terminal that was closed.
+//! A run survives the end of its output: a pager that was quit, a terminal that was closed.
 
 #![cfg(test)]
 
 use std::process::{Command, Stdio};
 
 #[test]
-fn a_run_goes_on_to_its_end_when_nobody_reads_what_it_tells() {
+fn run_completes_after_its_output_is_closed() {
     let target = tempfile::tempdir().unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["e2e", "--provider", "local", "--only", "preflight"])

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e --plan` and `--dry-run` as a user calls them: nothing starts, everything is shown.
+//! `cargo xtask e2e --plan` and `--dry-run`: everything is printed, nothing runs.
 
 #![cfg(test)]
 
@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_plan_is_json_on_stdout_with_edges() {
+fn plan_is_json_with_edges_on_stdout() {
     let output = xtask(&["e2e", "--provider", "kind", "--plan", "--format", "json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -44,7 +44,7 @@ fn the_plan_is_json_on_stdout_with_edges() {
 }
 
 #[test]
-fn a_dry_run_prints_the_commands_and_runs_none() {
+fn dry_run_prints_the_commands_and_runs_none() {
     let output = xtask(&[
         "e2e",
         "--provider",
@@ -71,7 +71,7 @@ fn a_dry_run_prints_the_commands_and_runs_none() {
 }
 
 #[test]
-fn a_wrong_stack_file_is_exit_2_with_every_problem_in_its_place() {
+fn invalid_stack_file_exits_2_with_all_problems() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stack.toml");
     let stack = "[stack]\nname = \"a\"\nnamespace = \"a\"\n[crds.x]\nmanifest = \"none.yaml\"\n\
@@ -81,22 +81,22 @@ fn a_wrong_stack_file_is_exit_2_with_every_problem_in_its_place() {
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
     assert!(
-        errors.contains("stack.toml:5:12: x: the file none.yaml does not exist"),
+        errors.contains("stack.toml:5:12: x: no file none.yaml"),
         "{errors}"
     );
     assert!(
-        errors.contains("stack.toml:7:14: build: the file none does not exist"),
+        errors.contains("stack.toml:7:14: build: no file none in"),
         "{errors}"
     );
 }
 
 #[test]
-fn an_unknown_task_is_exit_2_and_the_tasks_are_listed() {
+fn unknown_task_exits_2_with_the_known_tasks() {
     let output = xtask(&["e2e", "--provider", "kind", "--plan", "--only", "clutser"]);
     assert_eq!(output.status.code(), Some(2));
     let errors = text(&output.stderr);
     assert!(
-        errors.contains("there is no task \"clutser\"; there are: preflight, check, compile"),
+        errors.contains("unknown task \"clutser\"; known tasks: preflight, check, compile"),
         "{errors}"
     );
 }

@@ -1,4 +1,4 @@
-//! What a user asks the program about itself: `--help` of every verb, and completions in a real shell.
+//! `--help` of every verb, and completions in a real shell.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The verbs as the first page lists them.
+/// Returns the verbs that `--help` lists.
 fn verbs() -> Vec<String> {
     let page = text(&xtask(&["--help"]));
     let listed = page.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -27,7 +27,7 @@ fn verbs() -> Vec<String> {
 }
 
 #[test]
-fn every_verb_says_what_it_does_and_explains_each_of_its_options() {
+fn every_verb_has_a_summary_and_a_text_for_each_option() {
     let verbs = verbs();
     for expected in ["e2e", "doctor", "merge-reports", "completions", "lint-images"] {
         assert!(
@@ -47,7 +47,7 @@ fn every_verb_says_what_it_does_and_explains_each_of_its_options() {
             let option = line.trim_start();
             if option.starts_with("--") && !option.contains("  ") {
                 let explained = lines.get(index + 1).is_some_and(|next| !next.trim().is_empty());
-                assert!(explained, "{verb}: nothing is said of {option}\n{page}");
+                assert!(explained, "{verb}: no text for {option}\n{page}");
             }
         }
     }
@@ -56,22 +56,22 @@ fn every_verb_says_what_it_does_and_explains_each_of_its_options() {
 #[test]
 fn bash_completes_verbs_and_options() {
     let script = text(&xtask(&["completions", "bash"]));
-    let ask = |words: &str, current: usize| {
-        let asked = format!(
+    let complete = |words: &str, current: usize| {
+        let script = format!(
             "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={current}\n_xtask xtask \"${{COMP_WORDS[{current}]}}\" \
              \"${{COMP_WORDS[{}]}}\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
             current - 1
         );
         text(
             &Command::new("bash")
-                .args(["--norc", "-c", &asked])
+                .args(["--norc", "-c", &script])
                 .output()
                 .unwrap(),
         )
     };
-    assert_eq!(ask("xtask merge", 1).trim(), "merge-reports");
-    assert_eq!(ask("xtask e2e --prov", 2).trim(), "--provider");
-    let providers = ask("xtask e2e --provider ''", 3);
+    assert_eq!(complete("xtask merge", 1).trim(), "merge-reports");
+    assert_eq!(complete("xtask e2e --prov", 2).trim(), "--provider");
+    let providers = complete("xtask e2e --provider ''", 3);
     for provider in ["kind", "local", "cluster"] {
         assert!(providers.lines().any(|line| line == provider), "{providers}");
     }

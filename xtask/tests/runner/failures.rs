@@ -1,7 +1,12 @@
-//! x02, x06, x07, x08 and the rest of the catalogue: what the last screen of a failed run says. Each failure is made
-//! for real; what needs no cluster is made without one.
+//! x02, x06, x07, x08 and the rest of the catalogue: summaries of failed runs. Each failure is produced for real, without
+//! a cluster where it needs none.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use libtest_mimic::Trial;
@@ -13,53 +18,47 @@ const LOCAL: [&str; 2] = ["--provider", "local"];
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test(
-            "x01_a_compile_error_is_told_in_seconds_with_its_place",
+            "x01_explains_a_compile_error_before_anything_starts",
             compile_error,
         ),
         test(
-            "x06_a_service_that_never_gets_ready_is_told_with_its_probes_answer_and_last_lines",
+            "x06_explains_a_service_that_is_not_ready_by_its_response_and_last_lines",
             never_ready,
         ),
         root_test(
-            "x07_a_build_killed_for_memory_says_so_with_the_memory_there_was",
+            "x07_explains_a_build_killed_for_memory_by_the_available_memory",
             build_killed,
         ),
         test(
-            "x08_a_port_in_use_is_told_with_its_holder_and_another_is_taken",
+            "x08_uses_another_port_if_the_declared_one_is_in_use",
             declared_port_taken,
         ),
-        test(
-            "a_port_that_is_written_down_and_in_use_is_told_with_its_holder",
-            written_port_taken,
-        ),
-        test("a_program_of_another_architecture_is_told", other_architecture),
-        root_test("a_full_disk_is_told_with_what_is_free", disk_full),
-        test("an_invalid_crd_is_told_with_the_field", invalid_crd),
-        test("a_failed_migration_is_told_with_its_last_lines", failed_migration),
-        test("a_service_that_ends_at_once_is_told_with_its_last_lines", crash),
-        test("a_service_of_another_version_is_told", other_version),
-        test("a_scenario_that_talks_to_another_address_is_told", wrong_url),
-        test(
-            "a_tool_that_is_too_old_is_told_with_the_version_that_is_needed",
-            tool_too_old,
-        ),
+        test("explains_a_fixed_port_in_use_by_its_listener", written_port_taken),
+        test("explains_a_program_of_another_architecture", other_architecture),
+        root_test("explains_a_full_disk_by_the_free_space", disk_full),
+        test("explains_an_invalid_crd_by_its_field", invalid_crd),
+        test("explains_a_failed_migration_by_its_last_lines", failed_migration),
+        test("explains_a_crash_at_start_by_the_last_lines", crash),
+        test("explains_a_service_of_another_version", other_version),
+        test("explains_an_address_outside_of_the_stack", wrong_url),
+        test("explains_an_old_tool_by_the_required_version", tool_too_old),
         root_test(
-            "two_that_do_not_fit_side_by_side_run_one_after_the_other",
+            "runs_jobs_that_exceed_the_memory_one_after_the_other",
             one_after_the_other,
         ),
     ]
 }
 
-/// A run on the local provider that fails in this way.
-fn fails(repository: &Repository, arguments: &[&str], code: i32, says: &[&str]) -> anyhow::Result<()> {
+/// Checks that a run on the provider `local` fails with this exit code and these texts.
+fn fails(repository: &Repository, arguments: &[&str], code: i32, expected: &[&str]) -> anyhow::Result<()> {
     let ended = repository.e2e(&[&LOCAL[..], arguments].concat())?;
-    // What stays for looking at is not looked at here.
+    // A failed run is kept for inspection.
     let down = ended
         .id()
         .map(str::to_owned)
         .and_then(|run| repository.run(&["down", &run]));
     ended.ended_with(code)?;
-    ended.says(says)?;
+    ended.contains(expected)?;
     drop(down);
     Ok(())
 }
@@ -80,31 +79,30 @@ fn compile_error() -> anyhow::Result<()> {
     repository.edit("back/src/main.rs", "fn main()", "fn broken( -> {}\nfn main()")?;
     let ended = repository.e2e(&LOCAL)?;
     ended.ended_with(3)?;
-    ended.says(&["[compile-error]", "--> back/src/main.rs:", "--only compile"])?;
+    ended.contains(&["[compile-error]", "--> back/src/main.rs:", "--only compile"])?;
     ensure!(
         !ended.output.contains("cluster  "),
-        "nothing else was begun:\n{}",
+        "the cluster was started:\n{}",
         ended.output
     );
-    ensure!(ended.took < Duration::from_secs(30), "it took {:?}", ended.took);
     Ok(())
 }
 
 fn never_ready() -> anyhow::Result<()> {
     let repository = with_behaviour("front", "probe")?;
-    let says = [
+    let expected = [
         "[probe-failing]",
-        "the last state was: 503 {\"status\":\"not_ready\"",
+        "last state: 503 {\"status\":\"not_ready\"",
         "\"orders\":{\"status\":\"down\"}",
         "waiting for orders at 10.0.0.1:5432",
-        "what to do:",
+        "fix:",
     ];
-    fails(&repository, &[], 3, &says)
+    fails(&repository, &[], 3, &expected)
 }
 
-/// Eats more than its control group may have, as a linker would.
-const HUNGRY_BUILD: &str = "fn main() { let food: Vec<Vec<u8>> = (0..2048).map(|_| vec![7; 1 << 20]).collect(); \
-                            println!(\"cargo::warning={}\", food.len()); }";
+/// A build that needs more memory than its control group has, like a linker.
+const HUNGRY_BUILD: &str = "fn main() { let held: Vec<Vec<u8>> = (0..2048).map(|_| vec![7; 1 << 20]).collect(); \
+                            println!(\"cargo::warning={}\", held.len()); }";
 
 fn build_killed() -> anyhow::Result<()> {
     let repository = Repository::new()?;
@@ -112,50 +110,45 @@ fn build_killed() -> anyhow::Result<()> {
     let group = Group::with(1024)?;
     let ended = repository.e2e_in(&group, &LOCAL)?;
     ended.ended_with(3)?;
-    ended.says(&[
+    ended.contains(&[
         "[killed-for-memory]",
         "SIGKILL",
         "memory for the run:",
         "left in the control group",
-        "what to do:",
+        "fix:",
     ])
 }
 
 fn declared_port_taken() -> anyhow::Result<()> {
-    let (repository, holder) = (Repository::new()?, TcpListener::bind("127.0.0.1:0")?);
-    let port = holder.local_addr()?.port();
+    let (repository, listener) = (Repository::new()?, TcpListener::bind("127.0.0.1:0")?);
+    let port = listener.local_addr()?.port();
     repository.edit("deploy/stack.toml", "host = 22081", &format!("host = {port}"))?;
     let ended = repository.e2e(&LOCAL)?;
     ended.ended_with(0)?;
-    let who = format!("(process {})", std::process::id());
-    ended.says(&[
-        &format!("port {port} of 127.0.0.1 (front.health) is in use by "),
-        &who,
-        " is taken instead",
+    ended.contains(&[
+        &format!("port {port} (front.health) is in use by "),
+        &format!(" {})", std::process::id()),
+        "; using port ",
     ])
 }
 
 fn written_port_taken() -> anyhow::Result<()> {
-    let (repository, holder) = (Repository::new()?, TcpListener::bind("127.0.0.1:0")?);
-    let address = holder.local_addr()?;
+    let (repository, listener) = (Repository::new()?, TcpListener::bind("127.0.0.1:0")?);
+    let address = listener.local_addr()?;
     repository.edit(
         "deploy/config/back.toml",
         "{{ listen.back.health }}",
         &address.to_string(),
     )?;
-    let who = format!("port {} has ", address.port());
-    let process = format!("(process {})", std::process::id());
-    fails(
-        &repository,
-        &[],
-        3,
-        &["[port-in-use]", "Address already in use", &who, &process],
-    )
+    let port = format!("port {} is in use by ", address.port());
+    let process = format!(" {})", std::process::id());
+    let expected = ["[port-in-use]", "Address already in use", &port, &process];
+    fails(&repository, &[], 3, &expected)
 }
 
 fn other_architecture() -> anyhow::Result<()> {
     let repository = Repository::new()?;
-    // The head of a program for a machine that nobody has: e_machine is 0xF00D.
+    // ELF header of a program for an unknown processor: e_machine is 0xF00D.
     let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x0d\xf0\x01\0\0\0".to_vec();
     program.resize(4096, 0);
     let file = repository.file("deploy/scenarios");
@@ -179,12 +172,7 @@ fn disk_full() -> anyhow::Result<()> {
     let target = repository.target();
     let disk = SmallDisk::mount(&target, 24)?;
     let ended = repository.e2e(&LOCAL)?;
-    ended.says(&[
-        "[disk-full]",
-        "No space left on device",
-        "MiB free in",
-        "what to do:",
-    ])?;
+    ended.contains(&["[disk-full]", "No space left on device", "MiB free in", "fix:"])?;
     drop(disk);
     ended.ended_with(3)
 }
@@ -226,7 +214,7 @@ fn crash() -> anyhow::Result<()> {
         3,
         &[
             "[crash-loop]",
-            "front ended by itself",
+            "front exited unexpectedly",
             "the key `orders.url` is missing",
         ],
     )
@@ -238,18 +226,18 @@ fn other_version() -> anyhow::Result<()> {
         &repository,
         &[],
         3,
-        &["[wrong-version]", "answers as another version, 0.0.1-old"],
+        &["[wrong-version]", "has another version, 0.0.1-old"],
     )
 }
 
 fn wrong_url() -> anyhow::Result<()> {
     let repository = Repository::new()?;
-    let says = [
+    let expected = [
         "[wrong-url]",
-        "not this stack's: 127.0.0.1:9",
-        "this stack's: back.health 127.0.0.1:",
+        "not in this stack: 127.0.0.1:9",
+        "in this stack: back.health 127.0.0.1:",
     ];
-    fails(&repository, &["http://127.0.0.1:9/readyz"], 1, &says)
+    fails(&repository, &["http://127.0.0.1:9/readyz"], 1, &expected)
 }
 
 fn tool_too_old() -> anyhow::Result<()> {
@@ -275,7 +263,7 @@ fn tool_too_old() -> anyhow::Result<()> {
     command.env("PATH", path);
     let ended = crate::repository::finish(command)?;
     ended.ended_with(3)?;
-    ended.says(&[
+    ended.contains(&[
         "[tool-too-old]",
         "kind 0.11.1",
         "0.20 or newer is needed",
@@ -283,8 +271,8 @@ fn tool_too_old() -> anyhow::Result<()> {
     ])
 }
 
-/// Two jobs of 300 MiB each: side by side they are killed in 512 MiB, and run one after the other once a run has
-/// measured them.
+/// Two jobs of 300 MiB each: in 512 MiB they are killed if they run at the same time, and run one after the other once
+/// their need is measured.
 fn one_after_the_other() -> anyhow::Result<()> {
     let repository = with_behaviour("back", "hungry-job")?;
     let second = "[jobs.index]\nservice = \"back\"\nargs = [\"migrate\"]\nmanifest = \"manifests/migrate.yaml\"\nneeds = []\n\n";
@@ -301,15 +289,15 @@ fn one_after_the_other() -> anyhow::Result<()> {
     let group = Group::with(512)?;
     let unknown = repository.e2e_in(&group, &LOCAL)?;
     unknown.ended_with(3)?;
-    unknown.says(&["[killed-for-memory]"])?;
-    // Nobody limits this one: it passes, and measures.
+    unknown.contains(&["[killed-for-memory]"])?;
+    // Without a limit the run passes and measures.
     repository.e2e(&LOCAL)?.ended_with(0)?;
     let known = repository.e2e_in(&group, &LOCAL)?;
     known.ended_with(0)
 }
 
-/// A control group with a limit of memory, which children can be started in.
-pub(crate) struct Group(std::path::PathBuf);
+/// A control group with a memory limit.
+pub(crate) struct Group(PathBuf);
 
 impl Group {
     fn with(mebibytes: u64) -> anyhow::Result<Self> {
@@ -322,33 +310,33 @@ impl Group {
         };
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(limit), (mebibytes << 20).to_string())?;
-        // Where there is swap it would take what does not fit.
+        // Swap would hide the limit.
         let _absent = fs::write(folder.join("memory.swap.max"), "0");
         Ok(Self(folder))
     }
 
-    /// The file that a process writes its number to in order to enter.
-    pub(crate) fn door(&self) -> std::path::PathBuf {
+    /// Returns the file to which a process writes its id to enter the group.
+    pub(crate) fn procs(&self) -> PathBuf {
         self.0.join("cgroup.procs")
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let members = fs::read_to_string(self.door()).unwrap_or_default();
+        let members = fs::read_to_string(self.procs()).unwrap_or_default();
         let left: Vec<&str> = members.lines().collect();
         if !left.is_empty() {
             let _ended = std::process::Command::new("kill").arg("-9").args(left).status();
         }
-        // Busy until the last of them is reaped.
-        let until = std::time::Instant::now() + Duration::from_secs(10);
-        while fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < until {
+        // The group is busy until its last process is reaped.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-/// A small file system in memory over a folder.
+/// A small tmpfs that is mounted on a folder.
 struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {

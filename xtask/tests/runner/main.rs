@@ -1,4 +1,4 @@
-//! The runner on itself: what it leaves, what it says of each failure, what it does again. Each test runs the built
+//! Tests of the runner: what it leaves behind, how it explains failures, what it repeats. Each test runs the built
 //! `xtask` on the small stack in `tests/stack`, copied out of this repository.
 //!
 //! Tests that need a real cluster run with `E2E_TEST_KIND=1`; without it they are listed and counted as ignored.
@@ -12,12 +12,15 @@ mod on_kind;
 #[cfg(test)]
 mod repository;
 #[cfg(test)]
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(test)]
 mod warm;
 
 #[cfg(test)]
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// What asks for the tests that make clusters.
+/// Environment variable that enables the tests with clusters.
 #[cfg(test)]
 const KIND: &str = "E2E_TEST_KIND";
 
@@ -31,13 +34,15 @@ fn main() -> std::process::ExitCode {
 #[cfg(test)]
 fn tests() -> std::process::ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each runs programs of its own: more at a time than this only wait for one another's CPU.
+    // Each test runs many processes: more tests at a time would only compete for the CPU.
     arguments.test_threads = arguments.test_threads.or(Some(3));
     let mut trials = nothing_left::trials();
     trials.extend(failures::trials());
     trials.extend(on_kind::trials());
     trials.extend(warm::trials());
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    nothing_left::drop_shared();
+    conclusion.exit_code()
 }
 
 /// A test that runs everywhere.
@@ -60,7 +65,7 @@ fn kind_test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<()> 
         .with_ignored_flag(true)
 }
 
-/// A test that makes control groups or mounts, which only root may.
+/// A test that creates control groups or mounts, which needs root.
 #[cfg(test)]
 fn root_test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
     let test = test(name, body);

@@ -1,9 +1,9 @@
-//! x03 and x04: stopped at any task, a run leaves nothing that is not found.
+//! x03 and x04: a run that is stopped at any task leaves nothing behind that `gc` does not find.
 
 use std::{
     path::Path,
     process::Command,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::ensure;
@@ -15,8 +15,8 @@ use crate::{
     test,
 };
 
-/// Where a cluster takes half a minute, these stand for all: while the cluster is made, while an image goes into it,
-/// before anything runs in it, while something does.
+/// Sample of points for kind, where a cluster takes half a minute: while the cluster is created, while an image is
+/// loaded, before anything runs in it, while the scenarios run.
 const SAMPLE: [&str; 4] = [
     "middle:cluster",
     "middle:load:back",
@@ -24,13 +24,11 @@ const SAMPLE: [&str; 4] = [
     "middle:test",
 ];
 
-/// One copy for all runs of a provider, built once.
+/// The repository of all tests on the provider `local`, built once.
+static SHARED: Mutex<Option<Arc<Repository>>> = Mutex::new(None);
+
 fn shared() -> anyhow::Result<Arc<Repository>> {
-    static SHARED: OnceLock<Mutex<Option<Arc<Repository>>>> = OnceLock::new();
-    let mut shared = SHARED
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(repository) = &*shared {
         return Ok(Arc::clone(repository));
     }
@@ -41,61 +39,65 @@ fn shared() -> anyhow::Result<Arc<Repository>> {
     Ok(repository)
 }
 
+/// Drops the shared repository, since statics are not dropped.
+pub(crate) fn drop_shared() {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     let tasks = Repository::with_components().and_then(|repository| repository.tasks("local"));
-    let tasks = tasks.unwrap_or_else(|error| panic!("the plan of the local provider: {error:#}"));
+    let tasks = tasks.unwrap_or_else(|error| panic!("cannot plan on the provider local: {error:#}"));
     let mut trials = Vec::new();
     for task in tasks {
         for when in ["begin", "middle"] {
             let point = format!("{when}:{task}");
             let at = point.clone();
             trials.push(test(
-                format!("x03_sigkill_leaves_nothing_that_gc_does_not_find::{at}"),
+                format!("x03_gc_removes_all_of_a_killed_run::{at}"),
                 move || killed(&*shared()?, "local", &at),
             ));
             let at = point.clone();
             trials.push(test(
-                format!("x04_ctrl_c_is_exit_130_and_leaves_nothing::{at}"),
+                format!("x04_ctrl_c_exits_130_and_leaves_nothing::{at}"),
                 move || interrupted(&*shared()?, "local", &at),
             ));
         }
     }
-    trials.push(test(
-        "what_a_killed_run_leaves_is_seen_before_it_is_collected",
-        || {
-            let repository = shared()?;
-            let nobody_collects = collecting();
-            let ended = repository.e2e(&["--provider", "local", "--fault", "kill:middle:front"])?;
-            let folder = repository.target().join("e2e").join(ended.id()?);
-            let seen = processes(&folder, ended.pid).join("\n");
-            drop(nobody_collects);
-            collected(&repository, &ended)?;
-            // Where no Redis is installed the one that is fetched is a Valkey.
-            let expected: [&[&str]; 4] = [
-                &["postgres"],
-                &["redis-server", "valkey-server"],
-                &["kube-embedded"],
-                &["programs/back serve"],
-            ];
-            let is_seen = |names: &&&[&str]| names.iter().any(|name| seen.contains(name));
-            let missing: Vec<_> = expected.iter().filter(|names| !is_seen(names)).collect();
-            ensure!(missing.is_empty(), "{missing:?} is not in:\n{seen}");
-            Ok(())
-        },
-    ));
-    trials.push(test("ctrl_c_twice_leaves_at_once_and_lists_what_stays", || {
-        left_at_once(&*shared()?, "local", "middle:back")
+    trials.push(test("finds_all_processes_of_a_killed_run_before_gc", || {
+        let repository = shared()?;
+        let no_collection = collecting();
+        let ended = repository.e2e(&["--provider", "local", "--fault", "kill:middle:front"])?;
+        let folder = repository.target().join("e2e").join(ended.id()?);
+        let found = processes(&folder, ended.pid).join("\n");
+        drop(no_collection);
+        collected(&repository, &ended)?;
+        // The Redis that is fetched, if none is installed, is Valkey.
+        let expected: [&[&str]; 4] = [
+            &["postgres"],
+            &["redis-server", "valkey-server"],
+            &["kube-embedded"],
+            &["programs/back serve"],
+        ];
+        let is_found = |names: &&&[&str]| names.iter().any(|name| found.contains(name));
+        let missing: Vec<_> = expected.iter().filter(|names| !is_found(names)).collect();
+        ensure!(missing.is_empty(), "{missing:?} is not in:\n{found}");
+        Ok(())
+    }));
+    trials.push(test("ctrl_c_twice_exits_at_once_and_lists_the_rest", || {
+        exits_at_once(&*shared()?, "local", "middle:back")
     }));
     for point in SAMPLE {
-        trials.push(kind_test(format!("x03_sigkill_on_kind::{point}"), move || {
-            killed(&Repository::new()?, "kind", point)
-        }));
-        trials.push(kind_test(format!("x04_ctrl_c_on_kind::{point}"), move || {
-            interrupted(&Repository::new()?, "kind", point)
-        }));
+        trials.push(kind_test(
+            format!("x03_gc_removes_all_of_a_killed_run_on_kind::{point}"),
+            move || killed(&Repository::new()?, "kind", point),
+        ));
+        trials.push(kind_test(
+            format!("x04_ctrl_c_exits_130_and_leaves_nothing_on_kind::{point}"),
+            move || interrupted(&Repository::new()?, "kind", point),
+        ));
     }
-    trials.push(kind_test("ctrl_c_twice_on_kind", || {
-        left_at_once(&Repository::new()?, "kind", "middle:cluster")
+    trials.push(kind_test("ctrl_c_twice_exits_at_once_on_kind", || {
+        exits_at_once(&Repository::new()?, "kind", "middle:cluster")
     }));
     trials
 }
@@ -109,17 +111,17 @@ fn killed(repository: &Repository, provider: &str, point: &str) -> anyhow::Resul
 fn interrupted(repository: &Repository, provider: &str, point: &str) -> anyhow::Result<()> {
     let ended = repository.e2e(&["--provider", provider, "--fault", &format!("interrupt:{point}")])?;
     ended.ended_with(130)?;
-    ended.says(&["tidying up"])?;
+    ended.contains(&["cleaning up"])?;
     let folder = repository.target().join("e2e").join(ended.id()?);
     ensure!(
         folder.join("report.json").exists(),
-        "the report stays:\n{}",
+        "no report:\n{}",
         ended.output
     );
-    nothing_but_the_folder(&folder, &ended)
+    nothing_outside_the_folder(&folder, &ended)
 }
 
-fn left_at_once(repository: &Repository, provider: &str, point: &str) -> anyhow::Result<()> {
+fn exits_at_once(repository: &Repository, provider: &str, point: &str) -> anyhow::Result<()> {
     let ended = repository.e2e(&["--provider", provider, "--fault", &format!("leave:{point}")])?;
     ended.ended_with(130)?;
     let run = ended.id()?;
@@ -127,41 +129,44 @@ fn left_at_once(repository: &Repository, provider: &str, point: &str) -> anyhow:
         "local" => "(PostgreSQL)".to_owned(),
         _ => format!("kind cluster orders-e2e-{run}"),
     };
-    ended.says(&["left at once; `cargo xtask gc` removes what stays:", &expected])?;
+    ended.contains(&[
+        "exited without cleanup; `cargo xtask gc` removes the rest:",
+        &expected,
+    ])?;
     collected(repository, &ended)
 }
 
-/// After one collection nothing is left, not even the folder.
+/// Fails if anything is left after one collection, including the folder.
 fn collected(repository: &Repository, ended: &Ended) -> anyhow::Result<()> {
     let folder = repository.target().join("e2e").join(ended.id()?);
     let collected = gc(repository)?;
     collected.ended_with(0)?;
     ensure!(
         !folder.exists(),
-        "{} is still there:\n{}",
+        "{} still exists:\n{}",
         folder.display(),
         collected.output
     );
-    nothing_but_the_folder(&folder, ended)
+    nothing_outside_the_folder(&folder, ended)
         .map_err(|error| error.context(format!("gc:\n{}\nrun:\n{}", collected.output, ended.output)))
 }
 
-fn nothing_but_the_folder(folder: &Path, ended: &Ended) -> anyhow::Result<()> {
+fn nothing_outside_the_folder(folder: &Path, ended: &Ended) -> anyhow::Result<()> {
     let mut left = processes(folder, ended.pid);
     let servers = embedded::instances().into_iter();
-    let ours = servers.filter(|server| server.belongs_to.as_deref() == Some(folder));
-    left.extend(ours.map(|server| format!("server in {}", server.folder().display())));
+    let of_run = servers.filter(|server| server.belongs_to.as_deref() == Some(folder));
+    left.extend(of_run.map(|server| format!("server in {}", server.folder().display())));
     left.extend(podmans(ended.id()?)?);
     ensure!(
         left.is_empty(),
-        "left:\n  {}\nof the run:\n{}",
+        "left:\n  {}\nby the run:\n{}",
         left.join("\n  "),
         ended.output
     );
     Ok(())
 }
 
-/// Processes that know the run's folder, or that were started by the runner itself.
+/// Returns the processes whose environment or command has the run's folder, or that the runner started.
 fn processes(folder: &Path, runner: u32) -> Vec<String> {
     let folder = folder.display().to_string();
     let owner = format!("SUBPROCESS_OWNER={runner} ");
@@ -172,11 +177,11 @@ fn processes(folder: &Path, runner: u32) -> Vec<String> {
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
         let (environment, command) = (read("environ"), read("cmdline"));
-        // podman's name server of all networks, whoever's container was there when it was started.
+        // podman's name server serves all networks, but has the environment of the run that needed it first.
         if command.contains("/aardvark-dns ") {
             continue;
         }
-        // Redis writes its title over its environment; its folder has the runner's number in its name.
+        // Redis overwrites its environment by its title; its folder has the runner's process id in its name.
         let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         let place = place.display().to_string();
         let is_server = place.contains("embedded-servers") && place.contains(&format!("-{runner}-"));
@@ -191,7 +196,7 @@ fn processes(folder: &Path, runner: u32) -> Vec<String> {
     left
 }
 
-/// What podman has with the run's id in its name.
+/// Returns podman's objects with the run's id in their names.
 fn podmans(run: &str) -> anyhow::Result<Vec<String>> {
     let mut left = Vec::new();
     for list in [
@@ -200,7 +205,7 @@ fn podmans(run: &str) -> anyhow::Result<Vec<String>> {
         &["volume", "ls", "--format={{.Name}}"],
         &["images", "--format={{.Repository}}:{{.Tag}}"],
     ] {
-        // Where there is no podman there is nothing of its.
+        // Without podman there are none.
         let Ok(output) = Command::new("podman").args(list).output() else {
             continue;
         };

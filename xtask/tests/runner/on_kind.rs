@@ -1,4 +1,4 @@
-//! The failures that only a real cluster has: one cluster, one failure after the other.
+//! Failures that need a real cluster, one after the other in one cluster.
 
 use anyhow::Context;
 use libtest_mimic::Trial;
@@ -7,27 +7,18 @@ use crate::{kind_test, repository::Repository};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        kind_test(
-            "x02_and_others_on_kind_each_failure_is_told_by_name",
-            in_a_cluster,
-        ),
-        kind_test(
-            "on_kind_a_node_that_does_not_come_up_is_told_with_the_cause_in_its_own_log",
-            node_not_ready,
-        ),
-        kind_test(
-            "on_kind_an_image_whose_registry_does_not_answer_is_told",
-            registry_unreachable,
-        ),
+        kind_test("x02_explains_each_failure_in_a_cluster", in_a_cluster),
+        kind_test("explains_a_node_that_does_not_start_by_its_log", node_not_ready),
+        kind_test("explains_an_unreachable_registry", registry_unreachable),
     ]
 }
 
-/// A failure of the kept cluster: what is edited, and what the last screen says then.
+/// A failure in the kept cluster: an edit, and texts of the summary that follows.
 struct Case {
     file: &'static str,
     from: &'static str,
     to: &'static str,
-    says: &'static [&'static str],
+    expected: &'static [&'static str],
 }
 
 const CASES: [Case; 7] = [
@@ -35,7 +26,7 @@ const CASES: [Case; 7] = [
         file: "deploy/manifests/front.yaml",
         from: "image: \"{{ images.front }}\"",
         to: "image: \"localhost/orders-nobody-built-this:1\"",
-        says: &[
+        expected: &[
             "[image-missing]",
             "localhost/orders-nobody-built-this:1",
             "ErrImageNeverPull",
@@ -45,15 +36,15 @@ const CASES: [Case; 7] = [
         file: "deploy/config/front.toml",
         from: "behaviour = \"fine\"",
         to: "behaviour = \"memory\"",
-        says: &["[killed-for-memory]", "OOMKilled", "its memory limit is 64Mi"],
+        expected: &["[killed-for-memory]", "OOMKilled", "its memory limit is 64Mi"],
     },
     Case {
         file: "deploy/config/front.toml",
         from: "behaviour = \"fine\"",
         to: "behaviour = \"crash\"",
-        says: &[
+        expected: &[
             "[crash-loop]",
-            "ended by itself 3 times",
+            "exited unexpectedly 3 times",
             "the key `orders.url` is missing",
         ],
     },
@@ -61,13 +52,13 @@ const CASES: [Case; 7] = [
         file: "deploy/config/front.toml",
         from: "behaviour = \"fine\"",
         to: "behaviour = \"version\"",
-        says: &["[wrong-version]", "answers as another version, 0.0.1-old"],
+        expected: &["[wrong-version]", "has another version, 0.0.1-old"],
     },
     Case {
         file: "deploy/config/front.toml",
         from: "behaviour = \"fine\"",
         to: "behaviour = \"probe\"",
-        says: &[
+        expected: &[
             "[probe-failing]",
             "Readiness probe failed: HTTP probe failed with statuscode: 503",
             "waiting for orders at 10.0.0.1:5432",
@@ -77,13 +68,13 @@ const CASES: [Case; 7] = [
         file: "deploy/manifests/orders.yaml",
         from: "scope: Namespaced",
         to: "scope: Sideways",
-        says: &["[crd-invalid]", "orders.example.com", "scope", "Sideways"],
+        expected: &["[crd-invalid]", "orders.example.com", "scope", "Sideways"],
     },
     Case {
         file: "deploy/manifests/front.yaml",
         from: "nodePort: {{ ports.front.health.node }}",
         to: "nodePort: 32123",
-        says: &["[nodeport-unreachable]", "front"],
+        expected: &["[nodeport-unreachable]", "front"],
     },
 ];
 
@@ -92,21 +83,27 @@ fn in_a_cluster() -> anyhow::Result<()> {
     let again = || repository.e2e(&["--provider", "kind", "--keep"]);
     let first = again()?;
     let run = first.id()?.to_owned();
-    let told = first.ended_with(0).and_then(|()| {
-        for Case { file, from, to, says } in CASES {
+    let result = first.ended_with(0).and_then(|()| {
+        for Case {
+            file,
+            from,
+            to,
+            expected,
+        } in CASES
+        {
             repository.edit(file, from, to)?;
             let ended = again()?;
-            let told = ended.ended_with(3).and_then(|()| ended.says(says));
-            told.with_context(|| format!("{file} with {to}"))?;
+            let explained = ended.ended_with(3).and_then(|()| ended.contains(expected));
+            explained.with_context(|| format!("{file} with {to}"))?;
             repository.edit(file, to, from)?;
         }
         again()?.ended_with(0)
     });
     repository.run(&["down", &run])?.ended_with(0)?;
-    told
+    result
 }
 
-/// An image that says what a node says whose user may not watch more files, and ends.
+/// Image of a node that fails because the limits of inotify are too low.
 const NO_NODE: &str = "FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\n\
                        ENTRYPOINT [\"echo\", \"Failed to create inotify object: Too many open files\"]\n";
 
@@ -119,7 +116,7 @@ fn node_not_ready() -> anyhow::Result<()> {
     let file = dockerfile.display().to_string();
     podman(&["build", "--pull=never", "--tag", &image, "--file", &file])?;
     let ended = repository.e2e(&["--provider", "kind", "--node-image", &image]);
-    // Removed whatever came of it: kept runs hold their node.
+    // Removed in any case: kept runs keep their node.
     let ended = ended.and_then(|ended| {
         repository.run(&["down", ended.id()?])?;
         Ok(ended)
@@ -127,10 +124,10 @@ fn node_not_ready() -> anyhow::Result<()> {
     podman(&["rmi", "--force", &image])?;
     let ended = ended?;
     ended.ended_with(3)?;
-    ended.says(&[
+    ended.contains(&[
         "[node-not-ready]",
-        "the node's node.log says: Failed to create inotify object",
-        "that means: inotify",
+        "node.log of the node: Failed to create inotify object",
+        "meaning: the limits of inotify",
     ])
 }
 
@@ -143,7 +140,7 @@ fn registry_unreachable() -> anyhow::Result<()> {
     )?;
     let ended = repository.e2e(&["--provider", "kind", "--only", "image:front"])?;
     ended.ended_with(3)?;
-    ended.says(&[
+    ended.contains(&[
         "[registry-unreachable]",
         "registry.invalid/orders/base:1",
         "podman load",

@@ -11,12 +11,16 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::failures::Group;
+use crate::{failures::Group, support::copy_folder};
 
-/// A run that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(600);
+/// Maximum duration of a run or verb; only one that hangs takes longer, also on a loaded machine.
+pub(crate) const LONGEST: Duration = Duration::from_secs(600);
 
-/// A repository of another team: the small stack in a folder of its own, with a target folder of its own.
+/// Time in which a process of a failed test may end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A repository of another team: a copy of the small stack, with a target folder of its own. Dropping it ends every
+/// process of its runs, so that a failed test leaves none.
 pub(crate) struct Repository {
     root: tempfile::TempDir,
 }
@@ -26,24 +30,23 @@ pub(crate) struct Repository {
 pub(crate) struct Ended {
     /// The exit code, or the number of the signal that ended it, negative.
     pub(crate) code: i32,
-    /// All that it printed.
+    /// Its output, stdout and stderr.
     pub(crate) output: String,
-    pub(crate) took: Duration,
-    /// Its own process number.
+    /// Process id.
     pub(crate) pid: u32,
 }
 
 impl Repository {
-    /// Two services and a job; nothing else is needed on any provider.
+    /// Returns a stack of two services and a job.
     pub(crate) fn new() -> anyhow::Result<Self> {
         embedded_kubernetes()?;
         let root = tempfile::Builder::new().prefix("runner-").tempdir()?;
         let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack");
-        copy(&stack, &root.path().join("repository"))?;
+        copy_folder(&stack, &root.path().join("repository"))?;
         Ok(Self { root })
     }
 
-    /// The same with a database and a stream, which the local provider has embedded.
+    /// Returns the same stack with a database and a stream, which are embedded on the provider `local`.
     pub(crate) fn with_components() -> anyhow::Result<Self> {
         let repository = Self::new()?;
         let components = fs::read_to_string(repository.file("deploy/components.toml"))?;
@@ -56,24 +59,24 @@ impl Repository {
         Ok(repository)
     }
 
-    /// A file of the repository.
+    /// Returns the path of a file of the repository.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.root.path().join("repository").join(name)
     }
 
-    /// Where it is built, and where its runs are.
+    /// Returns the target folder, which also contains the runs.
     pub(crate) fn target(&self) -> PathBuf {
         self.root.path().join("target")
     }
 
-    /// Replaces a text of a file, which must have it.
+    /// Replaces a text of a file; fails if the file lacks it.
     pub(crate) fn edit(&self, name: &str, from: &str, to: &str) -> anyhow::Result<()> {
         let text = fs::read_to_string(self.file(name))?;
-        anyhow::ensure!(text.contains(from), "{name} must have {from:?}");
+        anyhow::ensure!(text.contains(from), "{name} lacks {from:?}");
         Ok(fs::write(self.file(name), text.replace(from, to))?)
     }
 
-    /// A verb of the runner in this repository.
+    /// Returns the command of a verb in this repository.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.file(""));
@@ -82,26 +85,26 @@ impl Repository {
         command
     }
 
-    /// Runs a verb to its end.
+    /// Runs a verb to completion.
     pub(crate) fn run(&self, arguments: &[&str]) -> anyhow::Result<Ended> {
         finish(self.command(arguments))
     }
 
-    /// A run of the stack.
+    /// Runs the stack.
     pub(crate) fn e2e(&self, arguments: &[&str]) -> anyhow::Result<Ended> {
         let stack = self.file("deploy/stack.toml").display().to_string();
         self.run(&[&["e2e", "--stack", &stack], arguments].concat())
     }
 
-    /// A run of the stack inside a control group.
+    /// Runs the stack inside a control group.
     pub(crate) fn e2e_in(&self, group: &Group, arguments: &[&str]) -> anyhow::Result<Ended> {
         let stack = self.file("deploy/stack.toml").display().to_string();
         let inner = self.command(&[&["e2e", "--stack", &stack], arguments].concat());
-        // Enters before it becomes the runner; the number stays the same.
+        // The shell enters the group and then becomes the runner, with the same process id.
         let mut command = Command::new("sh");
         command
             .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
-            .arg(group.door());
+            .arg(group.procs());
         command.arg(inner.get_program()).args(inner.get_args());
         command.current_dir(self.file("")).stdin(Stdio::null());
         for (name, value) in inner.get_envs() {
@@ -113,14 +116,14 @@ impl Repository {
         finish(command)
     }
 
-    /// The names of a plan's tasks.
+    /// Returns the names of a plan's tasks.
     pub(crate) fn tasks(&self, provider: &str) -> anyhow::Result<Vec<String>> {
         let stack = self.file("deploy/stack.toml").display().to_string();
         let mut command = self.command(&["e2e", "--stack", &stack, "--provider", provider]);
         let output = command.args(["--plan", "--format", "json"]).output()?;
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-        let tasks = plan["tasks"].as_array().context("a plan has tasks")?;
+        let tasks = plan["tasks"].as_array().context("the plan has no tasks")?;
         Ok(tasks
             .iter()
             .filter_map(|task| task["name"].as_str().map(str::to_owned))
@@ -128,25 +131,46 @@ impl Repository {
     }
 }
 
+impl Drop for Repository {
+    fn drop(&mut self) {
+        let runs = self.target().join("e2e");
+        let folders = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        for run in folders(&runs) {
+            for record in folders(&run.path().join("processes")) {
+                if let Ok(record) = subprocess::Record::read(&record.path()) {
+                    let _stopped = record.stop(GRACE);
+                }
+            }
+        }
+        let is_ours = |server: &embedded::Instance| {
+            let run = server.belongs_to.as_deref();
+            run.is_some_and(|run| run.starts_with(&runs))
+        };
+        for server in embedded::instances().into_iter().filter(is_ours) {
+            let _removed = server.remove();
+        }
+    }
+}
+
 impl Ended {
-    /// The run's id, which its first line has.
+    /// Returns the run's id, which is in its first line.
     pub(crate) fn id(&self) -> anyhow::Result<&str> {
         let line = self.output.lines().find_map(|line| line.strip_prefix("run "));
         line.and_then(|line| line.split(' ').next())
-            .with_context(|| format!("no run's id in:\n{}", self.output))
+            .with_context(|| format!("no run id in:\n{}", self.output))
     }
 
-    /// The line that tells a task's end.
+    /// Returns the line about a task's end.
     pub(crate) fn task_line(&self, task: &str) -> anyhow::Result<&str> {
         let mut lines = self.output.lines();
         let is_it = |line: &&str| line.split_whitespace().nth(1) == Some(task);
         lines
             .find(is_it)
-            .with_context(|| format!("{task} is not told in:\n{}", self.output))
+            .with_context(|| format!("no line of {task} in:\n{}", self.output))
     }
 
-    /// That each of these texts is in what people see at the end.
-    pub(crate) fn says(&self, texts: &[&str]) -> anyhow::Result<()> {
+    /// Fails if the output lacks one of these texts.
+    pub(crate) fn contains(&self, texts: &[&str]) -> anyhow::Result<()> {
         let missing: Vec<_> = texts
             .iter()
             .filter(|text| !self.output.contains(**text))
@@ -155,11 +179,11 @@ impl Ended {
         Ok(())
     }
 
-    /// That it ended with this code.
+    /// Fails if it ended with another code.
     pub(crate) fn ended_with(&self, code: i32) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.code == code,
-            "expected {code}, it ended with {}:\n{}",
+            "expected exit code {code}, got {}:\n{}",
             self.code,
             self.output
         );
@@ -167,8 +191,8 @@ impl Ended {
     }
 }
 
-/// One at a time: two collections at once would find each other's garbage half removed. As long as it lives, no
-/// other test collects.
+/// Prevents collections by other tests while the guard lives: two at the same time would find each other's garbage half
+/// removed.
 pub(crate) fn collecting() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -180,7 +204,7 @@ pub(crate) fn gc(repository: &Repository) -> anyhow::Result<Ended> {
 }
 
 pub(crate) fn finish(mut command: Command) -> anyhow::Result<Ended> {
-    // A file, not a pipe: what a killed run leaves behind would hold the pipe open.
+    // A file instead of a pipe, which orphans of a killed run would keep open.
     let mut output = tempfile::NamedTempFile::new()?;
     command
         .stdout(output.reopen()?)
@@ -194,7 +218,7 @@ pub(crate) fn finish(mut command: Command) -> anyhow::Result<Ended> {
         if began.elapsed() > LONGEST {
             child.kill()?;
             bail!(
-                "not done after {LONGEST:?}:\n{}",
+                "timed out after {LONGEST:?}:\n{}",
                 fs::read_to_string(output.path())?
             );
         }
@@ -209,13 +233,11 @@ pub(crate) fn finish(mut command: Command) -> anyhow::Result<Ended> {
     Ok(Ended {
         code,
         output: text,
-        took: began.elapsed(),
         pid: child.id(),
     })
 }
 
-/// The embedded Kubernetes API is a program of this workspace, installed beside the runner: a repository that lacks
-/// it takes that one.
+/// Builds the embedded Kubernetes API beside the runner, where repositories that cannot build it find it.
 fn embedded_kubernetes() -> anyhow::Result<()> {
     static ONCE: OnceLock<Result<(), String>> = OnceLock::new();
     let build = || {
@@ -236,18 +258,4 @@ fn embedded_kubernetes() -> anyhow::Result<()> {
             .ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
     };
     ONCE.get_or_init(build).clone().map_err(anyhow::Error::msg)
-}
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), &to)?;
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A service that does nothing but answer, or fail in the way that its configuration's `behaviour` names.
+//! A service that only responds, or fails as the `behaviour` in its configuration says.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ pub fn main(name: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
         (Some("migrate"), "hungry-job") => {
-            eat(300);
+            hold(300);
             return ExitCode::SUCCESS;
         }
         (Some("migrate"), _) => return ExitCode::SUCCESS,
@@ -33,14 +33,14 @@ pub fn main(name: &str) -> ExitCode {
             eprintln!("{name}: the key `orders.url` is missing");
             return ExitCode::FAILURE;
         }
-        (_, "memory") => eat(4096),
+        (_, "memory") => hold(4096),
         _ => {}
     }
     println!("{name} listens on {}", value("health"));
     let listener = match TcpListener::bind(value("health")) {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!("{name}: can't listen on {}: {error}", value("health"));
+            eprintln!("{name}: cannot listen on {}: {error}", value("health"));
             return ExitCode::FAILURE;
         }
     };
@@ -49,22 +49,22 @@ pub fn main(name: &str) -> ExitCode {
         _ => std::env::var("SERVICE_VERSION").unwrap_or_default(),
     };
     for stream in listener.incoming().flatten() {
-        answer(stream, &behaviour, &version);
+        respond(stream, &behaviour, &version);
     }
     ExitCode::SUCCESS
 }
 
-/// Holds so many mebibytes for two seconds.
-fn eat(mebibytes: usize) {
-    let until = std::time::Instant::now() + Duration::from_secs(2);
+/// Allocates memory and holds it for two seconds.
+fn hold(mebibytes: usize) {
     let held: Vec<Vec<u8>> = (0..mebibytes).map(|_| vec![7; 1 << 20]).collect();
+    let until = std::time::Instant::now() + Duration::from_secs(2);
     while std::time::Instant::now() < until {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     println!("{} MiB", held.len());
 }
 
-fn answer(mut stream: TcpStream, behaviour: &str, version: &str) {
+fn respond(mut stream: TcpStream, behaviour: &str, version: &str) {
     let mut request = [0; 1024];
     let count = stream.read(&mut request).unwrap_or(0);
     let is_liveness = String::from_utf8_lossy(&request[..count]).contains(" /healthz ");
@@ -78,15 +78,15 @@ fn answer(mut stream: TcpStream, behaviour: &str, version: &str) {
         r#"{{"status":"{word}","version":"{version}","dependencies":{{"orders":{{"status":"{}"}}}}}}"#,
         if word == "ready" { "ok" } else { "down" }
     );
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    // Whoever asked may be gone.
-    let _gone = stream.write_all(answer.as_bytes());
+    // The client may be gone.
+    let _gone = stream.write_all(response.as_bytes());
 }
 
-/// Whether `http://HOST:PORT/PATH` answers 200.
+/// Fails unless `http://HOST:PORT/PATH` returns 200.
 pub fn get(url: &str) -> Result<(), String> {
     let rest = url.trim_start_matches("http://");
     let (host, path) = rest.split_once('/').ok_or("no path")?;
@@ -98,11 +98,11 @@ pub fn get(url: &str) -> Result<(), String> {
     stream
         .write_all(request.as_bytes())
         .map_err(|error| error.to_string())?;
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .map_err(|error| error.to_string())?;
-    let status = answer.lines().next().unwrap_or_default();
+    let status = response.lines().next().unwrap_or_default();
     if status.contains(" 200 ") {
         Ok(())
     } else {
