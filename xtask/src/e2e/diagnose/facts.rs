@@ -89,16 +89,9 @@ impl Facts<'_> {
             .unwrap_or_default();
         // An address that responds is intended; only unreachable ones are suspicious.
         let unreached = scenarios.lines().filter(|line| {
-            [
-                "refused",
-                "not known",
-                "dns error",
-                "unreachable",
-                "timed out",
-                "connect",
-            ]
-            .iter()
-            .any(|word| line.to_ascii_lowercase().contains(word))
+            ["not known", "dns error", "unreachable", "timed out", "connect"]
+                .iter()
+                .any(|word| line.to_ascii_lowercase().contains(word))
         });
         unreached
             .flat_map(authorities)
@@ -191,7 +184,7 @@ mod tests {
 
     #[test]
     fn finds_hosts_with_ports_of_urls() {
-        let text = r#"GET http://127.0.0.1:9/readyz: refused; "postgres://u:p@127.0.0.1:15432/audit", see https://a.example."#;
+        let text = r#"GET http://127.0.0.1:9/readyz: no route; "postgres://u:p@127.0.0.1:15432/audit", see https://a.example."#;
         let found: Vec<_> = authorities(text).collect();
         assert_eq!(found, ["127.0.0.1:9", "127.0.0.1:15432", "a.example"]);
     }

@@ -93,8 +93,8 @@ fn finds_known_causes_in_the_log_of_a_node() {
 fn page() -> String {
     let mut page = String::from(
         "# Known failures\n\nThe summary of a failed run shows the cause, related facts and the fix of the failures below. This\n\
-         page is generated from [catalogue.toml](../xtask/src/e2e/diagnose/catalogue.toml); a test keeps it up\n\
-         to date. A [test of the runner](../xtask/tests/runner/failures.rs) produces each failure.\n\n\
+         page is generated from [catalogue.toml](../xtask/src/e2e/diagnose/catalogue.toml); a test keeps it\n\
+         up to date. A [test of the runner](../xtask/tests/runner/failures.rs) produces each failure.\n\n\
          | id | cause | fix |\n|---|---|---|\n",
     );
     for Entry { id, title, fix, .. } in &catalogue().failure {
