@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
+use subprocess::proc;
 
 use super::{
     measure::MEMORY,
@@ -42,8 +43,8 @@ impl Budget {
     /// Measures the available memory and reads the peaks of the provider's earlier runs.
     pub(crate) fn measure(provider: Provider, runs: &[RunFolder]) -> Self {
         let limits = [
-            available().map(|bytes| (bytes, "available on this machine".to_owned())),
-            cgroup(Path::new("/sys/fs/cgroup"), "/proc/self/cgroup"),
+            proc::available_memory().map(|bytes| (bytes, "available on this machine".to_owned())),
+            proc::read("self/cgroup").and_then(|own| cgroup(Path::new("/sys/fs/cgroup"), &own)),
         ];
         Self {
             here: limits.into_iter().flatten().min_by_key(|(bytes, _)| *bytes),
@@ -192,18 +193,10 @@ fn peaks(provider: Provider, runs: &[RunFolder]) -> BTreeMap<String, u64> {
     peaks
 }
 
-fn available() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kibibytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
 /// Returns the bytes that the tightest control group (v1 or v2) of this process leaves, and their origin.
-pub(crate) fn cgroup(root: &Path, own: impl AsRef<Path>) -> Option<(u64, String)> {
-    let text = fs::read_to_string(own).ok()?;
+fn cgroup(root: &Path, own: &str) -> Option<(u64, String)> {
     let mut found: Option<(u64, String)> = None;
-    for line in text.lines() {
+    for line in own.lines() {
         // proc_pid_cgroup(5): hierarchy:controllers:path, with no controllers in version 2.
         let mut fields = line.splitn(3, ':');
         let (_, Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
@@ -355,7 +348,6 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         };
-        put("own", "5:memory:/outer/inner\n0::/slice/job\n");
         put("memory/outer/memory.limit_in_bytes", "1000000\n");
         put("memory/outer/memory.usage_in_bytes", "400000\n");
         put(
@@ -366,13 +358,13 @@ mod tests {
             "memory/outer/inner/memory.limit_in_bytes",
             "9223372036854771712\n",
         );
-        let own = root.path().join("own");
-        let (left, from) = cgroup(root.path(), &own).unwrap();
+        let own = "5:memory:/outer/inner\n0::/slice/job\n";
+        let (left, from) = cgroup(root.path(), own).unwrap();
         assert_eq!(left, 700_000);
         assert!(from.ends_with("memory/outer"), "{from}");
         put("slice/memory.max", "600000\n");
         put("slice/memory.current", "100000\n");
         put("slice/job/memory.max", "max\n");
-        assert_eq!(cgroup(root.path(), &own).unwrap().0, 500_000);
+        assert_eq!(cgroup(root.path(), own).unwrap().0, 500_000);
     }
 }

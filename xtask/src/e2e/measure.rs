@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
@@ -11,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use subprocess::{Usage, Watch};
+use subprocess::{
+    Usage, Watch,
+    proc::{self, Stat},
+};
 use taskgraph::Context;
 
 use super::fault::{Moment, Trigger};
@@ -143,7 +145,7 @@ fn sample(meters: &[Arc<Meter>]) {
         let bytes = processes
             .iter()
             .filter(|(pid, _)| descends(**pid, &leaders, &processes))
-            .map(|(_, process)| process.bytes)
+            .map(|(_, process)| process.resident_bytes)
             .sum();
         meter.held(bytes);
     }
@@ -151,28 +153,10 @@ fn sample(meters: &[Arc<Meter>]) {
 
 /// Returns the CPU time of this process, with all threads and without children. Linux only.
 pub(super) fn own_cpu() -> Option<Duration> {
-    let ticks = own_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
-    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-    Duration::try_from_secs_f64(seconds).ok()
+    Stat::of(std::process::id()).map(|stat| stat.cpu)
 }
 
-/// proc(5): user and system time are the 14th and 15th; the state, behind the name, is the 3rd.
-fn own_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat
-        .get(stat.rfind(')')? + 1..)?
-        .split_ascii_whitespace()
-        .skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
-
-struct Process {
-    parent: u32,
-    bytes: u64,
-}
-
-fn descends(pid: u32, leaders: &BTreeSet<u32>, processes: &BTreeMap<u32, Process>) -> bool {
+fn descends(pid: u32, leaders: &BTreeSet<u32>, processes: &BTreeMap<u32, Stat>) -> bool {
     // A process id that is reused meanwhile could close a cycle.
     const DEEPEST: usize = 64;
     let parents = std::iter::successors(Some(pid), |pid| processes.get(pid).map(|process| process.parent));
@@ -180,21 +164,9 @@ fn descends(pid: u32, leaders: &BTreeSet<u32>, processes: &BTreeMap<u32, Process
 }
 
 /// Returns all processes of this machine.
-fn processes() -> BTreeMap<u32, Process> {
-    let page = rustix::param::page_size() as u64;
-    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
-    folders
-        .filter_map(|folder| {
-            let pid = folder.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(folder.path().join("stat")).ok()?;
-            // proc(5): behind the name come the state and the parent; the 22nd is the resident set in pages.
-            let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-            let parent = fields.nth(1)?.parse().ok()?;
-            let pages: u64 = fields.nth(19)?.parse().ok()?;
-            let bytes = pages * page;
-            Some((pid, Process { parent, bytes }))
-        })
-        .collect()
+fn processes() -> BTreeMap<u32, Stat> {
+    let pids = proc::pids().into_iter();
+    pids.filter_map(|pid| Some((pid, Stat::of(pid)?))).collect()
 }
 
 #[cfg(test)]
@@ -203,7 +175,14 @@ mod tests {
 
     #[test]
     fn memory_of_descendants_counts_for_the_leader() {
-        let process = |parent, bytes| Process { parent, bytes };
+        let process = |parent, resident_bytes| Stat {
+            parent,
+            resident_bytes,
+            state: 'S',
+            session: 1,
+            cpu: Duration::ZERO,
+            start_ticks: 0,
+        };
         let all = BTreeMap::from([
             (1, process(0, 1)),
             (7, process(1, 10)),
@@ -224,13 +203,6 @@ mod tests {
     fn measures_the_memory_of_this_process() {
         let held = std::hint::black_box(vec![7_u8; 64 << 20]);
         let all = processes();
-        assert!(all[&std::process::id()].bytes > held.len() as u64);
-    }
-
-    #[test]
-    fn reads_own_ticks_without_those_of_children() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 900 800 0 0 25 4 3000 500 20 0 3 0 1234";
-        assert_eq!(own_ticks(stat), Some(29));
-        assert_eq!(own_ticks("7 (xtask) S 1"), None);
+        assert!(all[&std::process::id()].resident_bytes > held.len() as u64);
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use libtest_mimic::Trial;
+use subprocess::proc;
 
 use crate::{
     kind_test,
@@ -171,10 +172,10 @@ fn processes(folder: &Path, runner: u32) -> Vec<String> {
     let folder = folder.display().to_string();
     let owner = format!("SUBPROCESS_OWNER={runner} ");
     let mut left = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+    for pid in proc::pids() {
         let read = |name: &str| {
-            let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).replace('\0', " ")
+            let text = proc::read(format!("{pid}/{name}")).unwrap_or_default();
+            text.replace('\0', " ")
         };
         let (environment, command) = (read("environ"), read("cmdline"));
         // podman's name server serves all networks, but has the environment of the run that needed it first.
@@ -182,15 +183,12 @@ fn processes(folder: &Path, runner: u32) -> Vec<String> {
             continue;
         }
         // Redis overwrites its environment by its title; its folder has the runner's process id in its name.
-        let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        let place = place.display().to_string();
-        let is_server = place.contains("embedded-servers") && place.contains(&format!("-{runner}-"));
-        if is_server
-            || environment.contains(&folder)
-            || environment.contains(&owner)
-            || command.contains(&folder)
-        {
-            left.push(format!("process {}: {command}", entry.file_name().display()));
+        let cwd = proc::working_folder(pid).unwrap_or_default();
+        let cwd = cwd.display().to_string();
+        let is_server = cwd.contains("embedded-servers") && cwd.contains(&format!("-{runner}-"));
+        let has_owner = environment.contains(&folder) || environment.contains(&owner);
+        if is_server || has_owner || command.contains(&folder) {
+            left.push(format!("process {pid}: {command}"));
         }
     }
     left

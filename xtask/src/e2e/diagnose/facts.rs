@@ -221,7 +221,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port_number = listener.local_addr().unwrap().port();
         let error =
-            format!("back: can't listen on 127.0.0.1:{port_number}: Address already in use (os error 98)");
+            format!("back: cannot listen on 127.0.0.1:{port_number}: Address already in use (os error 98)");
         let case = Case {
             task: "back",
             role: Some("service"),
