@@ -1,5 +1,5 @@
-//! Writes `src/builtin/api.json`: which built-in resources there are and the shape of their objects, as a real
-//! API server describes them in its discovery and OpenAPI documents, without their prose.
+//! Generates `src/builtin/api.json`: the built-in resources and the shapes of their objects, as a real API server
+//! describes them in its discovery and OpenAPI documents, without descriptions.
 //!
 //! ```sh
 //! cargo run -p kube-embedded --example builtin_api -- KUBECONFIG > crates/kube-embedded/src/builtin/api.json
@@ -12,8 +12,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
 
-/// The resources that are served, by group and version. One that is not here is not found, as on a server
-/// where its API is switched off.
+/// The served resources, by group and version. Any other is not found, as on a server on which its API is
+/// disabled.
 const SERVED: &[(&str, &[&str])] = &[
     (
         "api/v1",
@@ -132,7 +132,7 @@ fn group(path: &str, names: &[&str], listed: &Value, document: &Value) -> Result
         }
         let mut resource = resource
             .as_object()
-            .context("a resource that is no object")?
+            .context("a resource that is not an object")?
             .clone();
         resource.remove("storageVersionHash");
         let kind = resource["kind"].as_str().unwrap_or_default().to_owned();
@@ -167,7 +167,7 @@ fn document_roots(group: Option<&Value>) -> Vec<String> {
     names.map(ToOwned::to_owned).collect()
 }
 
-/// Takes the schema with all that it refers to.
+/// Collects the schema and every schema that it refers to.
 fn collect(name: &str, all: &Map<String, Value>, into: &mut BTreeMap<String, Value>) -> Result<()> {
     if into.contains_key(name) {
         return Ok(());
@@ -184,8 +184,8 @@ fn collect(name: &str, all: &Map<String, Value>, into: &mut BTreeMap<String, Val
         .try_for_each(|reference| collect(reference, all, into))
 }
 
-/// Takes out the prose and shortens `allOf: [{$ref}]` to `$ref`. `schema` tells a schema from a map of schemas,
-/// in which "description" is a property's name.
+/// Removes descriptions and shortens `allOf: [{$ref}]` to `$ref`. `schema` distinguishes a schema from a map of
+/// schemas, in which "description" is a property name.
 fn strip(value: &mut Value, schema: bool, references: &mut Vec<String>) {
     let Value::Object(map) = value else { return };
     if !schema {

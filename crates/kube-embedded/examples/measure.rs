@@ -1,4 +1,4 @@
-//! Measures the server by HTTP on this machine: creations a second and the server's own time, memory, fan-out.
+//! Measures the server by HTTP on this machine: creations per second, server CPU time, memory, fan-out.
 //!
 //! ```sh
 //! cargo run --release -p kube-embedded --example measure -- target/release/kube-embedded
@@ -100,7 +100,7 @@ async fn measure(child: &Child, address: SocketAddr) -> Result<()> {
     fan_out(address).await
 }
 
-/// A hundred watches, a thousand creations: how long until every watch was told of all.
+/// A hundred watches, a thousand creations: the time until every watch has received all events.
 async fn fan_out(address: SocketAddr) -> Result<()> {
     let (watches, objects) = (100, 1000);
     let mut tasks = Vec::new();
@@ -163,7 +163,7 @@ async fn create(address: SocketAddr, connections: usize, count: usize, prefix: &
     Ok(())
 }
 
-/// One connection that is kept: the client must cost little, as it shares the machine.
+/// A keep-alive connection: the client must cost little, as it shares the machine.
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -179,7 +179,7 @@ impl Connection {
         })
     }
 
-    /// Sends a request and answers the size of the body.
+    /// Sends a request and returns the size of the response body.
     async fn send(&mut self, method: &str, path: &str, body: &str, expected: u16) -> Result<usize> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -218,7 +218,7 @@ impl Connection {
     }
 }
 
-/// Seconds of processor time that the server has used.
+/// CPU seconds that the server has used.
 fn cpu_seconds(child: &Child) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
     let after = stat.rsplit(") ").next().context("no stat")?;

@@ -1,13 +1,13 @@
-//! Writes `src/builtin/protobuf.json`: the field numbers of the built-in types that kubectl and typed clients send in
-//! binary. They stand in the tags of the Go types; unpack the modules `k8s.io/api`, `k8s.io/apimachinery` and
-//! `k8s.io/apiextensions-apiserver` beside each other (`go mod download`, or their zips) and name the folder.
+//! Generates `src/builtin/protobuf.json`: the field numbers of the built-in types that kubectl and typed clients send
+//! in binary. They are in the tags of the Go types; unpack the modules `k8s.io/api`, `k8s.io/apimachinery` and
+//! `k8s.io/apiextensions-apiserver` beside each other (`go mod download`, or their zips) and pass the folder.
 //!
 //! ```sh
 //! cargo run -p kube-embedded --example protobuf_fields -- FOLDER > crates/kube-embedded/src/builtin/protobuf.json
 //! ```
 //!
-//! A type is a map from number to JSON name. A name that ends in `?` is left out when it is zero, as Go leaves out a
-//! value that is no pointer; a map in place of a name is a type whose fields stand in its owner.
+//! A type is a map from number to JSON name. A name that ends in `?` is omitted when it is zero, as Go omits a
+//! value that is not a pointer; a map in place of a name is an inlined type, whose fields belong to its owner.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What is served, as clients ask for it: one document for all, or one a group as it was before.
+//! Discovery: one aggregated document, or one per group in the older form.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::resources::{Resource, Served, group_version};
 
-/// Content type of the document for all.
+/// Content type of the aggregated document.
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// Whether a value is the document for all.
+/// Whether a value is the aggregated document.
 #[must_use]
 pub fn is_aggregated(value: &Value) -> bool {
     value["kind"] == "APIGroupDiscoveryList"
@@ -155,7 +155,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
     entry
 }
 
-/// `/version`: the version whose answers are given.
+/// `/version`: the version of the real server that this one follows.
 #[must_use]
 pub fn server_version() -> Value {
     json!({
@@ -165,7 +165,7 @@ pub fn server_version() -> Value {
     })
 }
 
-/// Go's name of this machine's architecture, which clients compare with their own.
+/// Go's name of this machine's architecture, which clients compare with theirs.
 fn go_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

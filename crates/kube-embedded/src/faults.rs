@@ -1,7 +1,7 @@
-//! Faults on demand: what a client must bear, when a test wants it.
+//! Fault injection for tests of clients.
 //!
-//! `POST /faults` adds one, `GET /faults` lists them with how often each struck, `DELETE /faults` and
-//! `DELETE /faults/ID` take them away. Requests to `/faults` itself are never struck.
+//! `POST /faults` adds a fault, `GET /faults` lists them with the number of affected requests, `DELETE /faults` and
+//! `DELETE /faults/ID` remove them. Requests to `/faults` are never affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,30 +13,30 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// What happens.
+/// A fault.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
-    /// HTTP method; absent for all. `WATCH` means watches.
+    /// HTTP method; absent for all. `WATCH` selects watches.
     pub method: Option<String>,
-    /// Regular expression that the path (without the query) matches somewhere; absent for all.
+    /// Regular expression to search in the path (without the query); absent for all.
     pub path: Option<String>,
-    /// What happens.
+    /// The effect.
     pub fault: Kind,
     /// Seconds of `Retry-After` with a 429 or 503.
     pub retry_after_seconds: Option<u64>,
     /// Milliseconds of `latency`.
     pub milliseconds: Option<u64>,
-    /// Requests that are let through before the first is struck.
+    /// Number of matching requests to skip.
     #[serde(default)]
     pub skip: u64,
-    /// Requests that are struck; absent for all.
+    /// Number of requests to affect; absent for all.
     pub times: Option<u64>,
-    /// Milliseconds from now on in which it strikes; absent for ever.
+    /// Duration of the fault in milliseconds; absent for unlimited.
     pub for_milliseconds: Option<u64>,
 }
 
-/// The kinds of faults.
+/// The effects.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -48,15 +48,15 @@ pub enum Kind {
     Unavailable,
     /// 409 of a stale resourceVersion.
     Conflict,
-    /// The answer comes later.
+    /// Delays the response.
     Latency,
-    /// The connection is reset before the answer.
+    /// Resets the connection before the request is executed.
     Reset,
-    /// As `reset`, but the request was carried out.
+    /// Resets the connection after the request was executed.
     ResetAfter,
-    /// A watch stays open and tells nothing.
+    /// Keeps a watch open without sending events.
     StallWatch,
-    /// The port is closed and all connections are cut, for `forMilliseconds`.
+    /// Closes the port and all connections for `forMilliseconds`.
     ClosePort,
 }
 
@@ -90,7 +90,7 @@ struct Active {
 #[derive(Debug)]
 pub struct Faults {
     active: Mutex<Vec<Active>>,
-    /// How many there are: most servers have none, and then nothing is locked.
+    /// Their number: most servers have none, and then no lock is taken.
     count: AtomicU64,
     last_id: AtomicU64,
     closed_until: watch::Sender<Option<Instant>>,
@@ -110,22 +110,23 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Adds one and answers its number.
+    /// Adds a fault and returns its id.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The description of the error.
     pub fn add(&self, body: &[u8]) -> Result<u64, String> {
-        let spec: Spec = serde_json::from_slice(body).map_err(|error| format!("no fault: {error}"))?;
+        let spec: Spec = serde_json::from_slice(body).map_err(|error| format!("invalid fault: {error}"))?;
         let path = spec.path.as_deref().map(Regex::new).transpose();
-        let path = path.map_err(|error| format!("path is no regular expression: {error}"))?;
+        let path = path.map_err(|error| format!("path is not a regular expression: {error}"))?;
         if spec.fault == Kind::Latency && spec.milliseconds.is_none() {
-            return Err("latency needs milliseconds".to_owned());
+            return Err("latency requires milliseconds".to_owned());
         }
         let until = spec
             .for_milliseconds
             .map(|milliseconds| Instant::now() + Duration::from_millis(milliseconds));
         if spec.fault == Kind::ClosePort {
-            let until = until.ok_or("close-port needs forMilliseconds: nothing could open it again")?;
+            let until = until
+                .ok_or("close-port requires forMilliseconds: otherwise the port could never open again")?;
             self.closed_until.send_replace(Some(until));
         }
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
@@ -144,7 +145,7 @@ impl Faults {
         Ok(id)
     }
 
-    /// Takes one away, or all; answers how many.
+    /// Removes one fault, or all; returns their number.
     pub fn remove(&self, id: Option<u64>) -> usize {
         let mut active = self.active.lock();
         let before = active.len();
@@ -154,7 +155,7 @@ impl Faults {
         before - active.len()
     }
 
-    /// All, with how often each struck.
+    /// Lists all faults with the number of affected requests.
     #[must_use]
     pub fn list(&self) -> Value {
         let active = self.active.lock();
@@ -167,7 +168,7 @@ impl Faults {
         json!({"faults": faults.collect::<Vec<_>>()})
     }
 
-    /// The faults that strike a request. Each is counted.
+    /// Returns and counts the faults that affect a request.
     #[must_use]
     pub fn strike(&self, method: &str, path: &str, is_watch: bool) -> Vec<Spec> {
         if self.count.load(Ordering::Acquire) == 0 {
@@ -186,7 +187,7 @@ impl Faults {
         struck
     }
 
-    /// Whether a watch must be silent now. Counts nothing.
+    /// Whether a watch is stalled now. Counts nothing.
     #[must_use]
     pub fn is_stalled(&self, path: &str) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
@@ -198,13 +199,13 @@ impl Faults {
             .any(|fault| fault.spec.fault == Kind::StallWatch && !fault.is_over() && fault.fits_path(path))
     }
 
-    /// Tells when the faults change.
+    /// Notifies of changes to the faults.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Tells when the port is to be closed, and until when.
+    /// Notifies of the port's closing, with the time of its opening.
     #[must_use]
     pub fn closed(&self) -> watch::Receiver<Option<Instant>> {
         self.closed_until.subscribe()

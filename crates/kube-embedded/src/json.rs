@@ -1,14 +1,14 @@
-//! JSON of requests: with the duplicate keys that a plain parser hides.
+//! JSON of requests, including duplicate keys, which a plain parser hides.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Parses a body; also the paths of keys that stand twice, of which the last one holds.
+/// Parses a body; also returns the paths of duplicate keys, of which the last value applies.
 ///
 /// # Errors
-/// What is wrong with it, in the words of Go's parser where that is simple.
+/// The parse error, in the words of Go's parser where that is simple.
 pub fn parse(body: &[u8]) -> Result<(Value, Vec<String>), String> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is none"))
+            .ok_or_else(|| E::custom("an invalid number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

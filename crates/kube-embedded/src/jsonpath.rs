@@ -22,7 +22,7 @@ impl Path {
     /// Parses a path.
     ///
     /// # Errors
-    /// What is not understood.
+    /// The unsupported part.
     pub fn parse(source: &str) -> Result<Self, String> {
         let mut steps = Vec::new();
         let source = source.trim();
@@ -33,7 +33,7 @@ impl Path {
         rest = rest.strip_prefix('$').unwrap_or(rest);
         while !rest.is_empty() {
             if let Some(inner) = rest.strip_prefix('[') {
-                let end = closing(inner).ok_or_else(|| format!("a bracket is not closed in {source}"))?;
+                let end = closing(inner).ok_or_else(|| format!("unclosed bracket in {source}"))?;
                 steps.push(bracket(&inner[..end])?);
                 rest = &inner[end + 1..];
             } else if let Some(after) = rest.strip_prefix('.') {
@@ -41,7 +41,7 @@ impl Path {
                 if !name.is_empty() {
                     steps.push(if name == "*" { Step::All } else { Step::Key(name) });
                 } else if !after.starts_with('[') {
-                    return Err(format!("an empty name in {source}"));
+                    return Err(format!("empty name in {source}"));
                 }
                 rest = after;
             } else {
@@ -59,7 +59,7 @@ impl Path {
         })
     }
 
-    /// As a JSON pointer, if it is one of keys alone.
+    /// As a JSON pointer, if it consists of keys only.
     #[must_use]
     pub fn pointer(&self) -> Option<String> {
         let keys = self.0.iter().map(|step| match step {
@@ -107,7 +107,7 @@ impl Step {
     }
 }
 
-/// A name up to the next dot or bracket; `\.` is a dot in it.
+/// A name up to the next dot or bracket; `\.` is an escaped dot.
 fn name(rest: &str) -> (String, &str) {
     let mut name = String::new();
     let mut letters = rest.char_indices();
@@ -121,7 +121,7 @@ fn name(rest: &str) -> (String, &str) {
     (name, "")
 }
 
-/// The bracket that closes, past quoted ones.
+/// The closing bracket, skipping quoted ones.
 fn closing(inner: &str) -> Option<usize> {
     let mut quote = None;
     for (at, letter) in inner.char_indices() {
@@ -148,13 +148,13 @@ fn bracket(inner: &str) -> Result<Step, String> {
                     .split_once("!=")
                     .map(|(left, right)| (left, false, right))
             })
-            .ok_or_else(|| format!("a filter that is no comparison: {condition}"))?;
+            .ok_or_else(|| format!("a filter must be a comparison: {condition}"))?;
         let path = left
             .trim()
             .strip_prefix("@.")
             .ok_or_else(|| format!("a filter must begin with @.: {condition}"))?;
         let right = right.trim().replace('\'', "\"");
-        let value = serde_json::from_str(&right).map_err(|_| format!("no value: {right}"))?;
+        let value = serde_json::from_str(&right).map_err(|_| format!("invalid value: {right}"))?;
         return Ok(Step::Filter {
             path: path.split('.').map(Into::into).collect(),
             equal,
@@ -167,5 +167,5 @@ fn bracket(inner: &str) -> Result<Step, String> {
     inner
         .parse()
         .map(Step::Index)
-        .map_err(|_| format!("[{inner}] is not understood"))
+        .map_err(|_| format!("[{inner}] is not supported"))
 }

@@ -11,7 +11,7 @@ use kube_embedded::api::{self, Api};
 use kube_embedded::http::{Listener, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A Kubernetes API server for tests: in memory, in milliseconds, without a cluster.
+/// Run a Kubernetes API server for tests: in memory, in milliseconds, without a cluster
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -21,21 +21,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve the API over plain HTTP until SIGTERM. Meant for loopback: a request without a token may do everything.
+    /// Serve the API over plain HTTP until SIGTERM; on loopback only, since a request without a token may do everything
     Serve {
-        /// Address to listen on; port 0 takes a free one.
+        /// Address to listen on; port 0 selects a free one
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// Write a kubeconfig to this file once the port is open.
+        /// Write a kubeconfig to this file once the port is open
         #[arg(long, value_name = "FILE")]
         kubeconfig: Option<PathBuf>,
-        /// Keep the objects in this file, and begin with those in it.
+        /// Store the objects in this file, and load those in it
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
-        /// Accept the tokens of this file: lines of token,user,uid[,"group,group"].
+        /// Accept the tokens of this file: lines of token,user,uid[,"group,group"]
         #[arg(long, value_name = "FILE")]
         token_auth_file: Option<PathBuf>,
-        /// Changes a resource that are remembered for watches and for lists of the past.
+        /// Number of changes per resource that are kept for watches and old lists
         #[arg(long, default_value_t = 20_000)]
         history: usize,
     },
@@ -71,7 +71,7 @@ async fn run(verb: Verb) -> Result<()> {
     let api = Api::new(&api::Options { journal, history })?;
     if let Some(path) = token_auth_file {
         let file =
-            std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         api.auth
             .accept(&file)
             .map_err(|what| anyhow::anyhow!("{}: {what}", path.display()))?;

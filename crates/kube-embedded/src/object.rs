@@ -1,4 +1,4 @@
-//! Reading and writing what every object has: its metadata.
+//! Access to the metadata of objects.
 
 use serde_json::{Map, Value};
 
@@ -15,12 +15,12 @@ pub fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// `metadata`, made when it is absent or no object.
+/// `metadata`, created when it is absent or not an object.
 pub fn metadata_mut(object: &mut Value) -> &mut Object {
     child_mut(object, "metadata")
 }
 
-/// The object at a key, made when it is absent or no object.
+/// The object at a key, created when it is absent or not an object.
 pub fn child_mut<'a>(object: &'a mut Value, key: &str) -> &'a mut Object {
     if !object.is_object() {
         *object = Value::Object(Object::new());
@@ -36,11 +36,11 @@ pub fn child_mut<'a>(object: &'a mut Value, key: &str) -> &'a mut Object {
 fn as_map(value: &mut Value) -> &mut Object {
     match value {
         Value::Object(map) => map,
-        _ => unreachable!("made an object by the caller"),
+        _ => unreachable!("inserted above"),
     }
 }
 
-/// Takes out labels, annotations, finalizers and owners that are empty, as the real server does.
+/// Removes empty labels, annotations, finalizers and owner references, as the real server does.
 pub fn drop_empty_metadata(object: &mut Value) {
     let metadata = metadata_mut(object);
     for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
@@ -78,19 +78,19 @@ pub fn strings(value: Option<&Value>) -> Vec<&str> {
         .collect()
 }
 
-/// A string somewhere below.
+/// The string at a JSON pointer; empty when it is absent.
 #[must_use]
 pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Labels, or the like, as pairs.
+/// Labels or annotations as pairs.
 pub fn pairs(value: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
-/// Now, in whole seconds, as the API writes times.
+/// The current time in whole seconds, as the API writes times.
 #[must_use]
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
@@ -98,7 +98,7 @@ pub fn now() -> String {
         .map_or_else(|_| now.to_string(), |second| floor(now, second).to_string())
 }
 
-/// Rounding goes up in a second's later half; a creation time must not be in the future.
+/// Rounding would round up; a creation time must not be in the future.
 fn floor(now: jiff::Timestamp, rounded: jiff::Timestamp) -> jiff::Timestamp {
     if rounded > now {
         rounded - jiff::SignedDuration::from_secs(1)

@@ -1,4 +1,4 @@
-//! The OpenAPI v3 documents: enough for `kubectl apply`, `patch` and `explain`.
+//! The OpenAPI v3 documents: sufficient for `kubectl apply`, `patch` and `explain`.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::resources::{Resource, Served, builtin};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-/// Where schemas lie in a document.
+/// Location of schemas in a document.
 const PLACE: &str = "#/components/schemas/";
 
-/// The index at an empty path, or the document of a group's version.
+/// The index for an empty path, otherwise the document of a group version.
 #[must_use]
 pub fn document(served: &Served, path: &str) -> Option<Value> {
     if path.is_empty() {
@@ -38,8 +38,8 @@ pub fn document(served: &Served, path: &str) -> Option<Value> {
     }))
 }
 
-/// The OpenAPI v2 document, in the binary form that kubectl asks for when the v3 one does not know a kind: a header
-/// and nothing else, as v3 says all.
+/// The OpenAPI v2 document, in the binary form that kubectl requests when the v3 one has no such kind: an empty
+/// document, as v3 is complete.
 pub const V2: &[u8] = b"\x0a\x032.0\x12\x16\x0a\x0dkube-embedded\x12\x05v1.33\x42\x00";
 /// Its content type.
 pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -53,7 +53,7 @@ fn index(served: &Served) -> Value {
             } else {
                 format!("apis/{group}/{version}")
             };
-            // Clients keep a document as long as its hash is the same.
+            // Clients cache a document by its hash.
             let url = format!("/openapi/v3/{path}?hash={}", served.generation);
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
@@ -83,7 +83,7 @@ fn add_schema(resource: &Resource, schemas: &mut Map<String, Value>) {
     schemas.insert(resource.schema_name.clone(), schema);
 }
 
-/// Adds a built-in shape with all that it refers to.
+/// Adds a built-in shape and every shape that it refers to.
 fn add_builtin(name: &str, schemas: &mut Map<String, Value>) {
     if schemas.contains_key(name) {
         return;
@@ -97,7 +97,7 @@ fn add_builtin(name: &str, schemas: &mut Map<String, Value>) {
     references.iter().for_each(|name| add_builtin(name, schemas));
 }
 
-/// From the short form, in which a reference may stand beside other keys, to the one of the document.
+/// Converts the short form, in which a reference may have sibling keys, to the form of the document.
 fn spell_out(value: &mut Value, schema: bool, references: &mut BTreeSet<String>) {
     let Value::Object(map) = value else { return };
     for (key, inner) in map.iter_mut() {
@@ -130,7 +130,7 @@ fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
     };
     let collection = format!("{base}{scope}/{}", resource.plural);
     let reference = json!({"schema": {"$ref": format!("{PLACE}{}", resource.schema_name)}});
-    let answer = json!({"200": {"description": "OK", "content": {"application/json": reference}}});
+    let response = json!({"200": {"description": "OK", "content": {"application/json": reference}}});
     let body = json!({"content": {"application/json": reference}, "required": true});
     let kind = kind_of(resource);
     let parameters = |names: &[&str]| -> Value {
@@ -142,7 +142,7 @@ fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
             collection.clone(),
             json!({"post": {
                 "x-kubernetes-action": "post", "x-kubernetes-group-version-kind": kind,
-                "parameters": parameters(&write), "requestBody": body, "responses": answer,
+                "parameters": parameters(&write), "requestBody": body, "responses": response,
             }}),
         );
     }
@@ -162,16 +162,16 @@ fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
         .map(|media| ((*media).to_owned(), json!({"schema": {"type": "object"}})))
         .collect();
     paths.insert(format!("{collection}/{{name}}"), json!({
-        "get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": kind, "responses": answer},
+        "get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": kind, "responses": response},
         "put": {
             "x-kubernetes-action": "put", "x-kubernetes-group-version-kind": kind,
-            "parameters": parameters(&write), "requestBody": body, "responses": answer,
+            "parameters": parameters(&write), "requestBody": body, "responses": response,
         },
         "patch": {
             "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": kind,
             "parameters": parameters(&["dryRun", "fieldManager", "fieldValidation", "force"]),
-            "requestBody": {"content": patches, "required": true}, "responses": answer,
+            "requestBody": {"content": patches, "required": true}, "responses": response,
         },
-        "delete": {"x-kubernetes-action": "delete", "x-kubernetes-group-version-kind": kind, "responses": answer},
+        "delete": {"x-kubernetes-action": "delete", "x-kubernetes-group-version-kind": kind, "responses": response},
     }));
 }

@@ -1,7 +1,7 @@
-//! Bodies in the binary form that kubectl and typed clients prefer for built-in kinds. Only read: answers are JSON,
-//! which all of them accept.
+//! Bodies in the binary form that kubectl and typed clients prefer for built-in kinds. Only decoded: responses are
+//! JSON, which every client accepts.
 //!
-//! A value's type is known from its shape; only the field numbers are kept apart, in `builtin/protobuf.json`.
+//! A value's type follows from its shape; only the field numbers are stored, in `builtin/protobuf.json`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -16,18 +16,18 @@ use crate::schema::{Additional, Schema, Type};
 /// Content type of the binary form.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
-/// What comes before each object.
+/// The prefix of each object.
 const MAGIC: &[u8] = b"k8s\0";
-/// Objects in objects, at most.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 64;
 
 static FIELDS: LazyLock<BTreeMap<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("builtin/protobuf.json")).unwrap_or_default());
 
-/// Reads an object.
+/// Decodes an object.
 ///
 /// # Errors
-/// It is cut off, not of this form, or of a kind that is not known.
+/// The body is truncated, malformed, or of an unknown kind.
 pub fn decode(body: &[u8]) -> Result<Value, String> {
     let envelope = body
         .strip_prefix(MAGIC)
@@ -117,14 +117,14 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "proto: a text that is no UTF-8".to_owned())
 }
 
-/// The last part of a type's name.
+/// The last segment of a type's name.
 fn short(shape: &Schema) -> &str {
     shape.node().name.rsplit('.').next().unwrap_or_default()
 }
 
 fn message(shape: &Schema, bytes: &[u8], depth: usize) -> Result<Value, String> {
     if depth > MAX_DEPTH {
-        return Err("proto: too deep".to_owned());
+        return Err("proto: nested too deeply".to_owned());
     }
     if let Some(value) = special(shape, bytes, depth)? {
         return Ok(value);
@@ -132,7 +132,7 @@ fn message(shape: &Schema, bytes: &[u8], depth: usize) -> Result<Value, String> 
     let name = &shape.node().name;
     let known = FIELDS
         .get(name)
-        .ok_or_else(|| format!("the binary form of {name} is not known"))?;
+        .ok_or_else(|| format!("the binary form of {name} is unknown"))?;
     let mut object = Map::new();
     read_into(shape, known, bytes, &mut object, depth)?;
     Ok(Value::Object(object))
@@ -149,7 +149,7 @@ fn read_into(
         let name = match known.get(number.to_string()) {
             None => continue,
             Some(Value::String(name)) => name,
-            // The fields of an inlined type are its owner's.
+            // The fields of an inlined type are stored in its owner.
             Some(inlined) => {
                 if let Wire::Bytes(inner) = wire {
                     read_into(shape, inlined, inner, object, depth + 1)?;
@@ -206,7 +206,7 @@ fn map_entry(shape: &Schema, wire: Wire<'_>, depth: usize) -> Result<(String, Va
     for field in fields(bytes)? {
         match field {
             (1, Wire::Bytes(text)) => key = utf8(text)?,
-            // A list in a map is a message that holds it.
+            // A list in a map is a wrapper message.
             (2, Wire::Bytes(list)) if shape.node().kind == Some(Type::Array) => {
                 let texts = fields(list)?.into_iter().map(|(_, wire)| match wire {
                     Wire::Bytes(text) => utf8(text).map(Value::from),
@@ -241,7 +241,7 @@ fn scalar_or_message(shape: &Schema, wire: Wire<'_>, depth: usize) -> Result<Val
     })
 }
 
-/// Types that have a JSON form of their own.
+/// Types with a JSON form of their own.
 fn special(shape: &Schema, bytes: &[u8], depth: usize) -> Result<Option<Value>, String> {
     let find = |wanted: u64| -> Result<Option<Wire<'_>>, String> {
         Ok(fields(bytes)?
@@ -295,7 +295,7 @@ fn special(shape: &Schema, bytes: &[u8], depth: usize) -> Result<Option<Value>, 
 }
 
 fn time(seconds: i64, nanoseconds: i64) -> Result<Value, String> {
-    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| "proto: a time that is none".to_owned())?;
+    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| "proto: invalid time".to_owned())?;
     let time = jiff::Timestamp::new(seconds, nanoseconds).map_err(|error| error.to_string())?;
     Ok(if nanoseconds == 0 {
         time.to_string().into()

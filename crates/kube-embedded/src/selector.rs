@@ -5,7 +5,7 @@ use crate::resources::names::{label_value, qualified_name, quoted};
 use crate::status::Status;
 use crate::store::Entry;
 
-/// Which objects are meant.
+/// A selection of objects.
 #[derive(Debug, Clone, Default)]
 pub struct Selector {
     labels: Vec<LabelTerm>,
@@ -37,10 +37,10 @@ enum Field {
 }
 
 impl Selector {
-    /// Out of `labelSelector` and `fieldSelector`.
+    /// Parses `labelSelector` and `fieldSelector`.
     ///
     /// # Errors
-    /// 400 for one that can't be read, or a field that can't be asked for.
+    /// 400 for an invalid selector, or an unsupported field.
     pub fn parse(labels: &str, fields: &str, resource: &Resource) -> Result<Self, Status> {
         Ok(Self {
             labels: parse_labels(labels)?,
@@ -48,13 +48,13 @@ impl Selector {
         })
     }
 
-    /// Whether all objects are meant.
+    /// Whether it selects all objects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// The name, if it must be this one.
+    /// The name, if it selects only this one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         let named = self
@@ -64,7 +64,7 @@ impl Selector {
         named.map(|term| term.value.as_str())
     }
 
-    /// Whether the object is meant.
+    /// Whether it selects the object.
     #[must_use]
     pub fn matches(&self, entry: &Entry) -> bool {
         self.labels.iter().all(|term| term.matches(entry))

@@ -1,21 +1,21 @@
-//! Failures as the API answers them: a `Status` with code, reason, details and causes.
+//! Errors of the API: a `Status` with code, reason, details and causes.
 
 use serde_json::{Map, Value, json};
 
-/// A refusal. `answer()` is the body that a client sees.
+/// An error response. `body()` is its body.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// HTTP status.
     pub code: u16,
     /// Machine-readable reason; empty where the real server gives none.
     pub reason: &'static str,
-    /// What a person reads.
+    /// Message for people.
     pub message: String,
-    /// What the failure is about; `None` leaves `details` out.
+    /// The object of the error; `None` omits `details`.
     pub details: Option<Box<Details>>,
 }
 
-/// What a failure is about.
+/// The object of an error.
 #[derive(Debug, Clone, Default)]
 pub struct Details {
     /// Name of the object.
@@ -24,15 +24,15 @@ pub struct Details {
     pub group: String,
     /// Its kind, or its resource's plural name.
     pub kind: String,
-    /// Its uid; only in answers to deletion and failed preconditions.
+    /// Its uid; only in responses to deletion and for unmet preconditions.
     pub uid: String,
-    /// One entry a broken field.
+    /// One entry per invalid field.
     pub causes: Vec<Cause>,
-    /// Seconds after which to try again; also sent as the header `Retry-After`.
+    /// Seconds after which to retry; also sent as the header `Retry-After`.
     pub retry_after_seconds: Option<u64>,
 }
 
-/// One broken field.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// For instance `FieldValueRequired`.
@@ -59,7 +59,7 @@ impl Cause {
         }
     }
 
-    /// A value that breaks a rule. `value` as Go prints it: strings quoted.
+    /// A value that violates a rule. `value` as Go prints it: strings quoted.
     #[must_use]
     pub fn invalid(field: impl Into<String>, value: &str, detail: &str) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Cause {
         }
     }
 
-    /// A value of the wrong type; `shown` is the type that was found.
+    /// A value of the wrong type; `shown` is its type.
     #[must_use]
     pub fn wrong_type(field: impl Into<String>, shown: &str, detail: &str) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Cause {
         }
     }
 
-    /// A value that is none of those allowed.
+    /// A value that is not one of the allowed ones.
     #[must_use]
     pub fn not_supported(field: impl Into<String>, value: &str, supported: &[String]) -> Self {
         let message = format!(
@@ -102,7 +102,7 @@ impl Cause {
         }
     }
 
-    /// A value that occurs twice where it must be unique.
+    /// A duplicate value where it must be unique.
     #[must_use]
     pub fn duplicate(field: impl Into<String>, value: &str) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Cause {
     }
 }
 
-/// Group, plural name and kind: what failures call a resource.
+/// Group, plural name and kind: the names of a resource in error messages.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// API group; empty for the core.
@@ -156,17 +156,17 @@ impl Status {
         Self::plain(400, "BadRequest", message)
     }
 
-    /// 500: our own mistake, or what the real server answers 500 to.
+    /// 500: an error of this server, or a 500 of the real one.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
         Self::plain(500, "InternalError", message)
     }
 
-    /// 501: the real server does it and this one does not.
+    /// 501: the real server implements it and this one does not.
     #[must_use]
     pub fn not_implemented(what: impl Into<String>) -> Self {
         let what = what.into();
-        tracing::warn!(what, "refused: not implemented");
+        tracing::warn!(what, "rejected: not implemented");
         Self::plain(
             501,
             "NotImplemented",
@@ -201,14 +201,14 @@ impl Status {
         }
     }
 
-    /// 409 for a name that is taken.
+    /// 409 for an existing name.
     #[must_use]
     pub fn already_exists(about: About<'_>, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", about.qualified(about.plural));
         Self::plain(409, "AlreadyExists", message).about(about.group, about.plural, name)
     }
 
-    /// 409 for a write that was based on another version.
+    /// 409 for a write that is based on another version.
     #[must_use]
     pub fn conflict(about: About<'_>, name: &str, why: &str) -> Self {
         let plural = about.qualified(about.plural);
@@ -228,7 +228,7 @@ impl Status {
         Self::conflict(about, name, why)
     }
 
-    /// 422 with one cause a broken field.
+    /// 422 with one cause per invalid field.
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
         let mut shown: Vec<String> = Vec::new();
@@ -271,7 +271,7 @@ impl Status {
         Self::plain(403, "Forbidden", message).about(about.group, about.plural, name)
     }
 
-    /// 410: what was asked for is no longer known.
+    /// 410: no longer available.
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Self {
         Self::plain(410, "Expired", message)
@@ -293,7 +293,7 @@ impl Status {
         self
     }
 
-    /// Says what the failure is about.
+    /// Sets the object of the error.
     #[must_use]
     pub fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
         let details = self.details.get_or_insert_default();
@@ -303,7 +303,7 @@ impl Status {
 
     /// The body.
     #[must_use]
-    pub fn answer(&self) -> Value {
+    pub fn body(&self) -> Value {
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
@@ -313,7 +313,7 @@ impl Status {
                 body.insert("reason".into(), self.reason.into());
             }
             if let Some(details) = &self.details {
-                body.insert("details".into(), details.answer());
+                body.insert("details".into(), details.body());
             }
         }
         body
@@ -323,7 +323,7 @@ impl Status {
 impl Details {
     /// The `details` of a `Status`.
     #[must_use]
-    pub fn answer(&self) -> Value {
+    pub fn body(&self) -> Value {
         let mut map = Map::new();
         for (key, value) in [
             ("name", &self.name),

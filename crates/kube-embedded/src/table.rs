@@ -1,4 +1,4 @@
-//! Objects as tables, which is what `kubectl get` shows.
+//! Objects as tables for `kubectl get`.
 
 mod cells;
 mod printers;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::object;
 use crate::resources::{Column, Resource};
 
-/// What a table's rows carry.
+/// The object in a table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Include {
     None,
@@ -17,7 +17,7 @@ pub(crate) enum Include {
     Object,
 }
 
-/// Objects as rows.
+/// A table of objects.
 #[must_use]
 pub(crate) fn table(resource: &Resource, objects: &[Value], include: Include) -> Value {
     let columns = columns(resource);
@@ -28,7 +28,7 @@ pub(crate) fn table(resource: &Resource, objects: &[Value], include: Include) ->
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows})
 }
 
-/// One change of a watch: the columns are told with the first.
+/// One watch event as a table: the first one has the columns.
 #[must_use]
 pub(crate) fn event_table(resource: &Resource, object: &Value, include: Include, first: bool) -> Value {
     let mut table = table(resource, std::slice::from_ref(object), include);
@@ -39,7 +39,7 @@ pub(crate) fn event_table(resource: &Resource, object: &Value, include: Include,
     table
 }
 
-/// An object's metadata alone.
+/// The metadata of an object only.
 #[must_use]
 pub(crate) fn partial(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
@@ -115,7 +115,7 @@ fn shown(value: &Value) -> String {
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// Time since, as kubectl shows ages.
+/// The age of an object in kubectl's form.
 fn age(time: &str) -> String {
     match time.parse::<Timestamp>() {
         Ok(time) => duration(Timestamp::now().as_second() - time.as_second()),
@@ -123,7 +123,7 @@ fn age(time: &str) -> String {
     }
 }
 
-/// Seconds in the two largest units that matter.
+/// Seconds in the two largest relevant units.
 fn duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let pair = |large: i64, unit: &str, small: i64, of: &str| {
@@ -153,7 +153,7 @@ mod tests {
     use super::duration;
 
     #[test]
-    fn ages_are_shown_as_kubectl_shows_them() {
+    fn ages_have_the_form_of_kubectl() {
         let shown = [
             5, 119, 120, 125, 3599, 7200, 10_800, 12_000, 90_000, 180_000, 864_000,
         ]

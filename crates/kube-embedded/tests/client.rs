@@ -1,4 +1,4 @@
-//! A kube client works as against the real server: typed objects, watches that lose nothing, races with one winner.
+//! A kube client works as with the real server: typed objects, complete watches, races with one winner.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ fn named(name: &str) -> ConfigMap {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_creations_of_one_name_one_wins() {
+async fn one_of_a_hundred_concurrent_creates_wins() {
     let server = Server::start().await;
     let api: Api<ConfigMap> = Api::default_namespaced(client(&server).await);
     let tries = (0..100).map(|_| {
@@ -53,7 +53,7 @@ async fn of_a_hundred_creations_of_one_name_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unconditional_patches_are_all_kept_and_conditional_ones_conflict() {
+async fn unconditional_patches_are_all_applied_and_conditional_ones_conflict() {
     let server = Server::start().await;
     let api: Api<ConfigMap> = Api::default_namespaced(client(&server).await);
     api.create(&PostParams::default(), &named("c")).await.unwrap();
@@ -88,7 +88,7 @@ async fn unconditional_patches_are_all_kept_and_conditional_ones_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_watches_see_every_one_of_a_hundred_objects() {
+async fn a_hundred_watches_receive_every_one_of_a_hundred_objects() {
     let server = Server::start().await;
     let client = client(&server).await;
     let api: Api<ConfigMap> = Api::default_namespaced(client);
@@ -120,7 +120,7 @@ async fn a_hundred_watches_see_every_one_of_a_hundred_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_lists_again_when_its_version_is_gone() {
+async fn watcher_lists_again_after_its_version_expired() {
     let server = Server::start().await;
     let client = client(&server).await;
     let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
@@ -159,7 +159,7 @@ async fn a_watcher_lists_again_when_its_version_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_taken_with_apply_and_lost_to_force() {
+async fn lease_is_acquired_by_apply_and_lost_to_force() {
     let server = Server::start().await;
     let api: Api<Lease> = Api::default_namespaced(client(&server).await);
     let lease = |holder: &str| {
@@ -193,7 +193,7 @@ async fn a_lease_is_taken_with_apply_and_lost_to_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_deleted_is_gone_soon() {
+async fn deleted_namespace_disappears() {
     let server = Server::start().await;
     let client = client(&server).await;
     let namespaces: Api<Namespace> = Api::all(client.clone());

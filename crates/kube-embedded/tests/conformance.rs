@@ -1,10 +1,10 @@
-//! One suite of requests and expected answers, as data in `tests/conformance/*.toml`, run against kube-embedded and,
+//! One suite of requests and expected responses, as data in `tests/conformance/*.toml`, run against kube-embedded and,
 //! when `KUBE_CONFORMANCE_KUBECONFIG` names a kubeconfig, against the API server of that cluster too.
 //!
-//! A case runs in a namespace of its own, `{ns}`. What an answer must hold is a part of it: objects may have more
+//! A case runs in a namespace of its own, `{ns}`. An expected response is a subset: objects may have more
 //! keys, lists must match item by item. Special texts: `<any>`, `<absent>`, `<save:NAME>` (later `{NAME}`),
 //! `<match:REGEX>`. `contains` lists texts that the body must contain. A step with `differs` is run against
-//! kube-embedded alone and says why the real server answers otherwise; such steps are the known differences.
+//! kube-embedded only and gives the reason why the real server's response differs; these are the known differences.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use support::{Answer, Client, Server};
+use support::{Client, Response, Server};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +33,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
-    /// Faults, compaction and the like, which only kube-embedded has.
+    /// Fault injection, compaction and the like, which only kube-embedded has.
     #[serde(default)]
     embedded_only: Option<String>,
     step: Vec<Step>,
@@ -49,25 +49,25 @@ struct Step {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     status: u16,
-    /// JSON that must be in the answer.
+    /// JSON that the response must contain.
     #[serde(default)]
-    answer: Option<String>,
-    /// Lines of a watch, each as `answer`.
+    response: Option<String>,
+    /// Lines of a watch, each like `response`.
     #[serde(default)]
     lines: Option<Vec<String>>,
-    /// Causes that must be among those of the answer, in any order, each as `answer`.
+    /// Causes that the response must contain, in any order, each like `response`.
     #[serde(default)]
     causes: Vec<String>,
-    /// Texts that must be in the body.
+    /// Texts that the body must contain.
     #[serde(default)]
     contains: Vec<String>,
-    /// Headers that must be in the answer, with a part of their value.
+    /// Headers of the response, with a part of their value.
     #[serde(default)]
-    answer_headers: BTreeMap<String, String>,
-    /// Why the real server answers otherwise.
+    response_headers: BTreeMap<String, String>,
+    /// Why the real server's response differs.
     #[serde(default)]
     differs: Option<String>,
-    /// The answer comes soon, not at once: asked again until it is there.
+    /// The expected state is reached eventually: the request is repeated.
     #[serde(default)]
     eventually: bool,
 }
@@ -114,7 +114,7 @@ impl Run<'_> {
             .send("POST /api/v1/namespaces", &BTreeMap::new(), Some(&namespace))
             .await;
         if made.status != 201 {
-            return Err(format!("can't make the namespace: {made}"));
+            return Err(format!("cannot create the namespace: {made}"));
         }
         let mut result = Ok(());
         for (index, step) in case.step.iter().enumerate() {
@@ -149,9 +149,9 @@ impl Run<'_> {
             .collect();
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
-            let answer = self.client.send(&request, &headers, body.as_deref()).await;
+            let response = self.client.send(&request, &headers, body.as_deref()).await;
             let mut saved = self.saved.clone();
-            match check(step, &answer, &mut saved) {
+            match check(step, &response, &mut saved) {
                 Ok(()) => {
                     self.saved = saved;
                     return Ok(());
@@ -159,23 +159,23 @@ impl Run<'_> {
                 Err(_) if step.eventually && tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
-                Err(what) => return Err(format!("{what}\n    answered {answer}")),
+                Err(what) => return Err(format!("{what}\n    response {response}")),
             }
         }
     }
 }
 
-fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> Result<(), String> {
-    if answer.status != step.status {
+fn check(step: &Step, response: &Response, saved: &mut BTreeMap<String, String>) -> Result<(), String> {
+    if response.status != step.status {
         return Err(format!("expected {}", step.status));
     }
-    if let Some(expected) = &step.answer {
+    if let Some(expected) = &step.response {
         let expected = parse(expected, saved);
-        let found = serde_json::from_str(&answer.body).map_err(|_| "expected JSON".to_owned())?;
+        let found = serde_json::from_str(&response.body).map_err(|_| "expected JSON".to_owned())?;
         holds(&expected, Some(&found), "", saved)?;
     }
     if let Some(lines) = &step.lines {
-        let found: Vec<&str> = answer.body.lines().filter(|line| !line.is_empty()).collect();
+        let found: Vec<&str> = response.body.lines().filter(|line| !line.is_empty()).collect();
         if found.len() != lines.len() {
             return Err(format!("expected {} lines", lines.len()));
         }
@@ -186,7 +186,7 @@ fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> 
         }
     }
     if !step.causes.is_empty() {
-        let found: Value = serde_json::from_str(&answer.body).map_err(|_| "expected JSON".to_owned())?;
+        let found: Value = serde_json::from_str(&response.body).map_err(|_| "expected JSON".to_owned())?;
         let found = found
             .pointer("/details/causes")
             .and_then(Value::as_array)
@@ -204,12 +204,12 @@ fn check(step: &Step, answer: &Answer, saved: &mut BTreeMap<String, String>) -> 
     }
     for text in &step.contains {
         let text = fill(text, saved);
-        if !answer.body.contains(&text) {
+        if !response.body.contains(&text) {
             return Err(format!("expected the body to contain `{text}`"));
         }
     }
-    for (name, part) in &step.answer_headers {
-        let values = answer
+    for (name, part) in &step.response_headers {
+        let values = response
             .headers
             .get_all(name)
             .iter()
@@ -233,10 +233,10 @@ fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
 fn parse(expected: &str, saved: &BTreeMap<String, String>) -> Value {
     let filled = fill(expected, saved);
     serde_json::from_str(&filled)
-        .unwrap_or_else(|error| panic!("an expected answer is no JSON: {error}: {filled}"))
+        .unwrap_or_else(|error| panic!("an expected response is no JSON: {error}: {filled}"))
 }
 
-/// Whether what is expected is in what was found.
+/// Whether the expected value is contained in the actual one.
 fn holds(
     expected: &Value,
     found: Option<&Value>,
@@ -327,14 +327,14 @@ async fn run(client: &Client, embedded: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kube_embedded_answers_as_the_suite_says() {
+async fn kube_embedded_conforms_to_the_suite() {
     let server = Server::start().await;
     run(&Client::of_kubeconfig(&server.kubeconfig).await, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster that it may use: KUBE_CONFORMANCE_KUBECONFIG=FILE cargo test -- --ignored"]
-async fn the_real_server_answers_as_the_suite_says() {
+#[ignore = "needs a disposable cluster: KUBE_CONFORMANCE_KUBECONFIG=FILE cargo test -- --ignored"]
+async fn real_server_conforms_to_the_suite() {
     let path =
         std::env::var("KUBE_CONFORMANCE_KUBECONFIG").expect("KUBE_CONFORMANCE_KUBECONFIG names a kubeconfig");
     run(&Client::of_kubeconfig(Path::new(&path)).await, false).await;

@@ -1,4 +1,4 @@
-//! Faults happen when they are asked for, to whom they are asked for, and as often.
+//! Injected faults affect exactly the selected requests.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,30 +16,30 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 async fn add(client: &Client, fault: Value) -> u64 {
-    let answer = client
+    let response = client
         .send("POST /faults", &BTreeMap::new(), Some(&fault.to_string()))
         .await;
-    assert_eq!(answer.status, 201, "{answer}");
-    serde_json::from_str::<Value>(&answer.body).unwrap()["id"]
+    assert_eq!(response.status, 201, "{response}");
+    serde_json::from_str::<Value>(&response.body).unwrap()["id"]
         .as_u64()
         .unwrap()
 }
 
-async fn get(client: &Client, path: &str) -> support::Answer {
+async fn get(client: &Client, path: &str) -> support::Response {
     client.send(&format!("GET {path}"), &BTreeMap::new(), None).await
 }
 
-/// The bytes that come back for a request, or the error.
+/// The bytes of the response to a request, or the error.
 async fn raw(server: &Server, request: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server.address).await?;
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(answer)
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await?;
+    Ok(response)
 }
 
 #[tokio::test]
-async fn the_next_two_writes_are_throttled_and_reads_are_not() {
+async fn throttles_the_next_two_writes_and_no_reads() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     let fault = json!({"fault": "too-many-requests", "method": "POST", "path": "/configmaps$", "times": 2, "retryAfterSeconds": 3});
@@ -47,10 +47,13 @@ async fn the_next_two_writes_are_throttled_and_reads_are_not() {
     let create = |name: &str| format!(r#"{{"metadata":{{"name":"{name}"}}}}"#);
     let path = "POST /api/v1/namespaces/default/configmaps";
     for _ in 0..2 {
-        let answer = client.send(path, &BTreeMap::new(), Some(&create("a"))).await;
-        assert_eq!(answer.status, 429, "{answer}");
-        assert_eq!(answer.headers["retry-after"], "3");
-        assert!(answer.body.contains("\"reason\":\"TooManyRequests\""), "{answer}");
+        let response = client.send(path, &BTreeMap::new(), Some(&create("a"))).await;
+        assert_eq!(response.status, 429, "{response}");
+        assert_eq!(response.headers["retry-after"], "3");
+        assert!(
+            response.body.contains("\"reason\":\"TooManyRequests\""),
+            "{response}"
+        );
         assert_eq!(
             get(&client, "/api/v1/namespaces/default/configmaps").await.status,
             200
@@ -71,7 +74,7 @@ async fn the_next_two_writes_are_throttled_and_reads_are_not() {
 }
 
 #[tokio::test]
-async fn errors_have_the_bodies_that_clients_look_at() {
+async fn injected_errors_have_the_bodies_that_clients_check() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     for (fault, code, reason) in [
@@ -80,18 +83,18 @@ async fn errors_have_the_bodies_that_clients_look_at() {
         ("conflict", 409, "Conflict"),
     ] {
         add(&client, json!({"fault": fault, "times": 1})).await;
-        let answer = get(&client, "/api/v1/namespaces/default").await;
-        assert_eq!(answer.status, code);
+        let response = get(&client, "/api/v1/namespaces/default").await;
+        assert_eq!(response.status, code);
         assert!(
-            answer.body.contains(&format!("\"reason\":\"{reason}\"")),
-            "{answer}"
+            response.body.contains(&format!("\"reason\":\"{reason}\"")),
+            "{response}"
         );
         assert_eq!(get(&client, "/api/v1/namespaces/default").await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn a_fault_that_is_skipped_at_first_and_removed_later() {
+async fn fault_skips_requests_first_and_can_be_removed() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     let id = add(
@@ -100,9 +103,9 @@ async fn a_fault_that_is_skipped_at_first_and_removed_later() {
     )
     .await;
     assert_eq!(get(&client, "/version").await.status, 200);
-    let answer = get(&client, "/version").await;
+    let response = get(&client, "/version").await;
     assert_eq!(
-        (answer.status, answer.headers["retry-after"].to_str().unwrap()),
+        (response.status, response.headers["retry-after"].to_str().unwrap()),
         (503, "7")
     );
     let removed = client
@@ -113,7 +116,7 @@ async fn a_fault_that_is_skipped_at_first_and_removed_later() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_later() {
+async fn latency_delays_the_response() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     add(
@@ -131,7 +134,7 @@ async fn an_answer_comes_later() {
 }
 
 #[tokio::test]
-async fn a_connection_is_reset_before_or_after_the_write() {
+async fn connection_is_reset_before_or_after_the_write() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     for (fault, name, made) in [("reset", "before", 404), ("reset-after", "after", 200)] {
@@ -155,7 +158,7 @@ async fn a_connection_is_reset_before_or_after_the_write() {
 }
 
 #[tokio::test]
-async fn the_port_is_closed_for_a_time_and_opens_again() {
+async fn port_closes_for_a_time_and_opens_again() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     let start = Instant::now();
@@ -182,7 +185,7 @@ async fn the_port_is_closed_for_a_time_and_opens_again() {
 }
 
 #[tokio::test]
-async fn a_stalled_watch_is_silent_and_then_tells_all() {
+async fn stalled_watch_is_silent_and_then_sends_everything() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     let id = add(&client, json!({"fault": "stall-watch", "path": "/secrets$"})).await;
@@ -205,20 +208,20 @@ async fn a_stalled_watch_is_silent_and_then_tells_all() {
     .await;
     assert!(
         silence.is_err(),
-        "a stalled watch told {}",
+        "a stalled watch sent {}",
         String::from_utf8_lossy(&seen)
     );
     client
         .send(&format!("DELETE /faults/{id}"), &BTreeMap::new(), None)
         .await;
-    let told = tokio::time::timeout(
+    let events = tokio::time::timeout(
         Duration::from_secs(10),
         read_until(&mut stream, &mut seen, "late"),
     )
     .await;
     assert!(
-        told.is_ok(),
-        "the watch went on telling nothing: {}",
+        events.is_ok(),
+        "the watch stayed silent: {}",
         String::from_utf8_lossy(&seen)
     );
 }
@@ -230,7 +233,7 @@ async fn read_until(stream: &mut TcpStream, seen: &mut Vec<u8>, text: &str) {
 }
 
 #[tokio::test]
-async fn what_is_no_fault_is_refused_with_what_is_wrong() {
+async fn invalid_faults_are_rejected_with_the_reason() {
     let server = Server::start().await;
     let client = Client::of_kubeconfig(&server.kubeconfig).await;
     for (fault, what) in [
@@ -240,10 +243,10 @@ async fn what_is_no_fault_is_refused_with_what_is_wrong() {
         (json!({"fault": "close-port"}), "forMilliseconds"),
         (json!({"fault": "reset", "tims": 1}), "tims"),
     ] {
-        let answer = client
+        let response = client
             .send("POST /faults", &BTreeMap::new(), Some(&fault.to_string()))
             .await;
-        assert_eq!(answer.status, 400);
-        assert!(answer.body.contains(what), "{answer}");
+        assert_eq!(response.status, 400);
+        assert!(response.body.contains(what), "{response}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server with a journal finds after its restart what there was, also when it was killed.
+//! A server with a journal loads its state after a restart and after a kill.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,13 +28,13 @@ fn options(folder: &Path) -> Options {
 }
 
 async fn send(client: &Client, request: &str, body: Option<&str>) -> Value {
-    let answer = client.send(request, &BTreeMap::new(), body).await;
-    assert!(answer.status < 300, "{request}: {answer}");
-    serde_json::from_str(&answer.body).unwrap()
+    let response = client.send(request, &BTreeMap::new(), body).await;
+    assert!(response.status < 300, "{request}: {response}");
+    serde_json::from_str(&response.body).unwrap()
 }
 
 #[tokio::test]
-async fn objects_versions_definitions_and_tokens_outlive_a_restart() {
+async fn objects_versions_definitions_and_tokens_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let with = options(folder.path());
     let server = Server::start_in(folder, &with).await;
@@ -102,7 +102,7 @@ async fn objects_versions_definitions_and_tokens_outlive_a_restart() {
     )
     .await;
     assert_eq!(review["status"]["authenticated"], true, "{review}");
-    // The version goes on from the deletion, which left no object behind.
+    // The version continues after the deletion, which left no object.
     let version = |list: &Value| {
         list["metadata"]["resourceVersion"]
             .as_str()
@@ -117,17 +117,17 @@ async fn objects_versions_definitions_and_tokens_outlive_a_restart() {
         version(&now),
         version(&last)
     );
-    // The past itself is forgotten: a watch from before is told so.
+    // The history is discarded: an older watch gets an error.
     let old = before["metadata"]["resourceVersion"].as_str().unwrap();
     let path = format!(
         "GET /api/v1/namespaces/default/configmaps?watch=true&timeoutSeconds=1&resourceVersion={old}"
     );
-    let told = client.send(&path, &BTreeMap::new(), None).await;
-    assert!(told.body.contains("\"code\":410"), "{told}");
+    let late = client.send(&path, &BTreeMap::new(), None).await;
+    assert!(late.body.contains("\"code\":410"), "{late}");
 }
 
 #[test]
-fn a_line_that_was_cut_off_is_dropped_and_any_other_is_an_error() {
+fn truncated_last_line_is_dropped_and_any_other_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let with = options(folder.path());
     let path = folder.path().join("journal");

@@ -1,4 +1,4 @@
-//! kubectl works against it as it is. Where there is no kubectl, the tests are listed and counted as ignored.
+//! kubectl works unmodified. Without kubectl the tests are listed and counted as ignored.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,19 +24,19 @@ fn main() -> ExitCode {
         .is_ok_and(|status| status.success());
     let trials = vec![
         trial(
-            "a_definition_and_its_objects_are_applied_shown_changed_and_deleted",
+            "definitions_and_their_objects_are_applied_shown_changed_and_deleted",
             is_here,
-            a_definition_and_its_objects_are_applied_shown_changed_and_deleted(),
+            definitions_and_their_objects_are_applied_shown_changed_and_deleted(),
         ),
         trial(
-            "built_in_objects_are_made_in_kubectls_own_binary_form",
+            "built_in_objects_are_created_in_kubectls_binary_form",
             is_here,
-            built_in_objects_are_made_in_kubectls_own_binary_form(),
+            built_in_objects_are_created_in_kubectls_binary_form(),
         ),
         trial(
-            "rights_are_asked_and_given",
+            "roles_are_granted_and_checked",
             is_here,
-            rights_are_asked_and_given(),
+            roles_are_granted_and_checked(),
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -127,7 +127,7 @@ impl Kubectl {
         tokio::task::spawn_blocking(run).await.unwrap()
     }
 
-    /// What it prints when it succeeds.
+    /// The output of a successful command.
     async fn ok(&self, line: &str, input: &str) -> String {
         let output = self.run(line, input).await;
         let (out, err) = (
@@ -138,7 +138,7 @@ impl Kubectl {
         out.into_owned()
     }
 
-    /// What it complains about when it fails.
+    /// The error output of a failing command.
     async fn fails(&self, line: &str, input: &str) -> String {
         let output = self.run(line, input).await;
         assert!(
@@ -150,7 +150,7 @@ impl Kubectl {
     }
 }
 
-async fn a_definition_and_its_objects_are_applied_shown_changed_and_deleted() {
+async fn definitions_and_their_objects_are_applied_shown_changed_and_deleted() {
     let kubectl = Kubectl::start().await;
     assert!(kubectl.ok("apply -f -", MANIFEST).await.contains("created"));
     kubectl
@@ -241,7 +241,7 @@ async fn a_definition_and_its_objects_are_applied_shown_changed_and_deleted() {
     );
 }
 
-async fn built_in_objects_are_made_in_kubectls_own_binary_form() {
+async fn built_in_objects_are_created_in_kubectls_binary_form() {
     let kubectl = Kubectl::start().await;
     kubectl.ok("create namespace shop", "").await;
     kubectl
@@ -304,7 +304,7 @@ async fn built_in_objects_are_made_in_kubectls_own_binary_form() {
     );
 }
 
-async fn rights_are_asked_and_given() {
+async fn roles_are_granted_and_checked() {
     let kubectl = Kubectl::start().await;
     kubectl.ok("create serviceaccount reader", "").await;
     kubectl

@@ -1,4 +1,4 @@
-//! Checks of built-in objects: fields that must be there, and the rules that no shape has.
+//! Checks of built-in objects: required fields, and rules that no schema expresses.
 
 use serde_json::{Map, Value, json};
 
@@ -30,10 +30,10 @@ pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Op
     causes
 }
 
-/// What a change of most fields that never change is answered.
+/// The real server's message for most immutable fields.
 const IMMUTABLE: &str = "field is immutable";
 
-/// Fields that must be there. A status is written by controllers, and is not asked for.
+/// Checks required fields. A status is written by controllers, and not required.
 fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     match value {
         Value::Object(map) => required_of_object(shape, map, path, causes),
@@ -49,7 +49,7 @@ fn required(shape: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) 
 
 fn required_of_object(shape: &Schema, map: &Map<String, Value>, path: &str, causes: &mut Vec<Cause>) {
     let node = shape.node();
-    // A struct that Go does not point to is there even when it was not sent: what it lacks is missing.
+    // A Go struct that is not a pointer exists even when it was not sent: its required fields are missing.
     let is_implied = |property: &Schema| property.node().default == Some(json!({}));
     let is_left_to_others = |name: &str| path.is_empty() && matches!(name, "metadata" | "status");
     for (name, id) in &node.properties {
@@ -71,7 +71,7 @@ fn required_of_object(shape: &Schema, map: &Map<String, Value>, path: &str, caus
     }
 }
 
-/// Whether a field that must be there is not. Numbers and flags have a zero in Go, and are never missing.
+/// Whether a required field is missing. Numbers and booleans have a zero in Go, and are never missing.
 fn is_missing(property: Option<&Schema>, name: &str, value: Option<&Value>) -> bool {
     let has_zero = matches!(
         property.and_then(|property| property.node().kind),
@@ -85,7 +85,7 @@ fn is_missing(property: Option<&Schema>, name: &str, value: Option<&Value>) -> b
     }
 }
 
-/// A field, such as `spec.selector`, that stays as it was made.
+/// Checks that a field, such as `spec.selector`, has not changed.
 fn immutable(object: &Value, old: Option<&Value>, field: &str, detail: &str, causes: &mut Vec<Cause>) {
     let pointer = format!("/{}", field.replace('.', "/"));
     if let Some(old) = old
@@ -134,7 +134,7 @@ fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// Of a pod's specification hardly anything changes.
+/// Checks that a pod's specification is unchanged except for the few mutable fields.
 fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let Some(old) = old else { return };
     let fixed = |pod: &Value| {
@@ -166,7 +166,7 @@ fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// The selector must choose the template's pods, and never changes.
+/// Checks that the selector matches the template's labels, and has not changed.
 fn check_workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     immutable(object, old, "spec.selector", IMMUTABLE, causes);
     let labels = object.pointer("/spec/template/metadata/labels");

@@ -1,4 +1,4 @@
-//! What follows from a write: namespaces take their objects with them, definitions begin and end their resources.
+//! Effects of a write: deleting a namespace deletes its objects, definitions add and remove resources.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::object;
 use crate::resources::{Resource, definition};
 use crate::store::{Entry, Key, NAMESPACES};
 
-/// Gives a definition the status that the real server's controllers would give it.
+/// Gives a definition the status that the real server's controllers would set.
 pub(super) fn accept_names(object: &mut Value) {
     if object::is_deleting(object) {
         return;
@@ -19,7 +19,7 @@ pub(super) fn accept_names(object: &mut Value) {
 }
 
 impl Api {
-    /// After an object was made or changed.
+    /// Runs after an object was created or changed.
     pub(super) fn after_write(&self, call: &Call, entry: &Arc<Entry>) {
         if &*call.resource.table == definition::TABLE {
             let object = entry.object();
@@ -33,7 +33,7 @@ impl Api {
                 Err(status) => tracing::error!(
                     name = &*entry.key.name,
                     status.message,
-                    "a definition is not served"
+                    "the definition is not served"
                 ),
             }
         }
@@ -42,7 +42,7 @@ impl Api {
         }
     }
 
-    /// After an object was marked for deletion.
+    /// Runs after an object was marked for deletion.
     pub(super) fn after_marking(&self, call: &Call, entry: &Arc<Entry>) {
         match &*call.resource.table {
             NAMESPACES => self.empty_namespace(&entry.key.name),
@@ -51,7 +51,7 @@ impl Api {
         }
     }
 
-    /// After an object is gone.
+    /// Runs after an object was removed.
     pub(super) fn after_removal(&self, call: &Call, entry: &Arc<Entry>) {
         let table = &*call.resource.table;
         if table == definition::TABLE {
@@ -72,7 +72,7 @@ impl Api {
         }
     }
 
-    /// A definition is held, from its deletion on, until its objects are gone.
+    /// Removes a deleted definition once its objects are gone.
     pub(super) fn hold_definition(call: &Call, object: &mut Value) -> bool {
         if &*call.resource.table != definition::TABLE {
             return false;
@@ -105,7 +105,7 @@ impl Api {
             .filter(|entry| namespace.is_empty() || &*entry.key.namespace == namespace);
         for entry in entries {
             let mut call = Call::internal(resource, &entry.key.namespace, &entry.key.name);
-            // There is no kubelet that would end a pod in its time.
+            // No kubelet exists that would end a pod.
             call.query = super::Query::parse("gracePeriodSeconds=0");
             if let Err(status) = self.delete(&call)
                 && status.code != 404
@@ -115,7 +115,7 @@ impl Api {
         }
     }
 
-    /// Removes a namespace that is ending once nothing is left in it.
+    /// Removes a terminating namespace once it is empty.
     fn finish_namespace(&self, namespace: &str) {
         let served = self.registry.served();
         for (table, resource) in served.tables() {
@@ -143,7 +143,7 @@ impl Api {
         if let Err(status) = finalized
             && status.code != 404
         {
-            tracing::warn!(namespace, status.message, "can't remove the namespace");
+            tracing::warn!(namespace, status.message, "cannot remove the namespace");
         }
     }
 
@@ -174,7 +174,7 @@ impl Api {
         if let Err(status) = released
             && status.code != 404
         {
-            tracing::warn!(name, status.message, "can't remove the definition");
+            tracing::warn!(name, status.message, "cannot remove the definition");
         }
     }
 }

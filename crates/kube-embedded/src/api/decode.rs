@@ -1,4 +1,4 @@
-//! From the body that a client sent to an object of the resource.
+//! Decodes request bodies into objects of a resource.
 
 use serde_json::Value;
 
@@ -10,13 +10,13 @@ use crate::resources::{builtin, names};
 use crate::schema::{self, Schema};
 use crate::status::{Cause, Status};
 
-/// An object that was sent, with complaints that are no failures.
+/// A decoded object with its warnings.
 pub(super) struct Decoded {
     pub(super) object: Value,
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the body and checks that it is an object of the resource.
+/// Decodes the body and checks that it is an object of the resource.
 pub(super) fn decode(call: &Call) -> Result<Decoded, Status> {
     let kind = expected_kind(call);
     let (mut object, duplicates) = read(call, &kind)?;
@@ -41,7 +41,7 @@ fn expected_kind(call: &Call) -> String {
     )
 }
 
-/// The body as its content type says it is, and complaints of fields that are there twice.
+/// Decodes the body by its content type; also returns warnings about duplicate fields.
 fn read(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
     let media = call.content_type.split(';').next().unwrap_or_default().trim();
     match media {
@@ -115,7 +115,7 @@ fn excerpt(text: &str) -> String {
     }
 }
 
-/// Kind and version: those of the resource, or absent.
+/// Checks kind and version: those of the resource, or absent.
 fn check_identity(call: &Call, kind: &str, object: &mut Value) -> Result<(), Status> {
     let resource = &call.resource;
     let wanted = match resource.subresource(&call.subresource) {
@@ -161,7 +161,8 @@ fn check_identity(call: &Call, kind: &str, object: &mut Value) -> Result<(), Sta
     Ok(())
 }
 
-/// Drops fields that no schema knows, and says which; fields of another type than the schema's are refused.
+/// Drops fields that are not in the schema, and returns their paths; values of another type than
+/// the schema's are errors.
 fn unknown_fields(call: &Call, object: &mut Value) -> Result<Vec<String>, Status> {
     let resource = &call.resource;
     let mut unknown = Vec::new();
@@ -192,13 +193,13 @@ fn unknown_fields(call: &Call, object: &mut Value) -> Result<Vec<String>, Status
         .collect())
 }
 
-/// Drops unknown fields of an object's metadata; their paths.
+/// Drops unknown fields of an object's metadata; returns their paths.
 fn unknown_metadata(shape: &Schema, metadata: &mut Value) -> Vec<String> {
     let paths = schema::prune(shape, metadata).into_iter();
     paths.map(|path| format!("metadata.{path}")).collect()
 }
 
-/// `fieldValidation`: complaints are failures, warnings or nothing.
+/// Applies `fieldValidation`: warnings become errors, stay warnings, or are dropped.
 fn enforce(call: &Call, complaints: Vec<String>) -> Result<Vec<String>, Status> {
     match call.query.get("fieldValidation") {
         "Ignore" => Ok(Vec::new()),

@@ -1,19 +1,19 @@
-//! delete and deletecollection.
+//! The verbs delete and deletecollection.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Call, Content, kinds};
+use super::{Api, Call, Content, Response, kinds};
 use crate::object;
 use crate::protobuf;
 use crate::status::{About, Cause, Details, Status};
-use crate::store::{Entry, NAMESPACES, Refused};
+use crate::store::{Entry, NAMESPACES, WriteError};
 
-/// Namespaces that every cluster has.
+/// Namespaces that exist in every cluster.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
-/// How to delete.
+/// Options of a deletion.
 #[derive(Debug, Default, Clone)]
 struct DeleteOptions {
     uid: Option<String>,
@@ -64,27 +64,27 @@ impl DeleteOptions {
 }
 
 impl Api {
-    /// Deletes an object, or marks it for deletion while finalizers hold it.
+    /// Deletes an object, or marks it for deletion while it has finalizers.
     ///
     /// # Errors
-    /// 404, 409 for a precondition that does not hold.
-    pub fn delete(&self, call: &Call) -> Result<Answer, Status> {
+    /// 404; 409 for an unmet precondition.
+    pub fn delete(&self, call: &Call) -> Result<Response, Status> {
         let options = DeleteOptions::read(call)?;
         let (entry, gone) = self.delete_one(call, &options)?;
         if gone && !kinds::delete_returns_object(&call.resource) {
-            return Ok(Answer::value(200, success(call, &entry)));
+            return Ok(Response::value(200, success(call, &entry)));
         }
-        Ok(Answer::entry(200, entry))
+        Ok(Response::entry(200, entry))
     }
 
-    /// Deletes all objects of a selection and answers them.
+    /// Deletes all objects of a selection and returns them.
     ///
     /// # Errors
-    /// 400 for options that can't be read.
-    pub fn delete_collection(&self, call: &Call) -> Result<Answer, Status> {
+    /// 400 for invalid options.
+    pub fn delete_collection(&self, call: &Call) -> Result<Response, Status> {
         let options = DeleteOptions::read(call)?;
-        let mut answer = self.list(call)?;
-        if let Content::List(list) = &mut answer.content {
+        let mut response = self.list(call)?;
+        if let Content::List(list) = &mut response.content {
             for entry in &mut list.entries {
                 let one = Call {
                     name: entry.key.name.to_string(),
@@ -93,17 +93,17 @@ impl Api {
                 };
                 match self.delete_one(&one, &options) {
                     Ok((deleted, _)) => *entry = deleted,
-                    // Another was faster.
+                    // Another client was faster.
                     Err(status) if status.code == 404 => {}
                     Err(status) => return Err(status),
                 }
             }
             list.revision = self.store.revision();
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Whether it is gone, or marked.
+    /// The object was removed, or only marked.
     fn delete_one(&self, call: &Call, options: &DeleteOptions) -> Result<(Arc<Entry>, bool), Status> {
         let resource = &call.resource;
         let key = call.key();
@@ -134,7 +134,7 @@ impl Api {
             {
                 return Ok((entry, false));
             }
-            // Namespaces and definitions are marked by registries of their own, which count nothing.
+            // Namespaces and definitions are marked by their own registries, which do not count generations.
             if !kinds::mark_terminating(resource, &mut object) {
                 mark(&mut object, grace);
             }
@@ -147,7 +147,7 @@ impl Api {
             self.store
                 .delete(&resource.table, &entry, object, &resource.fields)
         };
-        let written = written.map_err(|refused: Refused| call.refused(refused, &call.name))?;
+        let written = written.map_err(|error: WriteError| call.write_error(error, &call.name))?;
         drop(guard);
         if held {
             self.after_marking(call, &written)
@@ -158,7 +158,7 @@ impl Api {
     }
 }
 
-/// A second deletion may shorten the time that the first one gave.
+/// A second deletion may shorten the grace period of the first one.
 fn lowers_grace(object: &Value, grace: i64) -> bool {
     let given = object
         .pointer("/metadata/deletionGracePeriodSeconds")
@@ -179,24 +179,24 @@ fn mark(object: &mut Value, grace: i64) {
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, entry: &Entry) -> Result<(), Status> {
     let resource = &call.resource;
-    // This failure names the kind where all others name the resource.
+    // This error has the kind where all others have the resource.
     let about = About {
         group: &resource.group,
         plural: &resource.kind,
         kind: &resource.kind,
     };
-    let refuse = |field: &str, sent: &str, found: &str, happened: &str| {
+    let mismatch = |field: &str, sent: &str, found: &str, happened: &str| {
         let why = format!(
             "the {field} in the precondition ({sent}) does not match the {field} in record ({found}). The object might have been {happened}"
         );
         Err(Status::conflict(about, &call.name, &why))
     };
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != *entry.uid) {
-        return refuse("UID", uid, &entry.uid, "deleted and then recreated");
+        return mismatch("UID", uid, &entry.uid, "deleted and then recreated");
     }
     let current = entry.revision.to_string();
     if let Some(version) = options.version.as_ref().filter(|version| **version != current) {
-        return refuse("ResourceVersion", version, &current, "modified");
+        return mismatch("ResourceVersion", version, &current, "modified");
     }
     Ok(())
 }
@@ -209,5 +209,5 @@ fn success(call: &Call, entry: &Entry) -> Value {
         uid: entry.uid.to_string(),
         ..Details::default()
     };
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details.answer()})
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details.body()})
 }

@@ -1,4 +1,4 @@
-//! Events stand in two groups, with other names for their fields.
+//! Events are served in two groups, with different field names.
 
 use serde_json::Value;
 
@@ -13,12 +13,12 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
     ("count", "deprecatedCount"),
 ];
 
-/// An event of the core group as its own group has it.
+/// Converts an event of the core group to `events.k8s.io`.
 pub(super) fn to_new(object: &mut Value) {
     rename(object, EVENT_FIELDS.iter().copied());
 }
 
-/// The way back.
+/// Converts an event of `events.k8s.io` to the core group.
 pub(crate) fn to_old(object: &mut Value) {
     rename(object, EVENT_FIELDS.iter().map(|(old, new)| (*new, *old)));
 }

@@ -1,4 +1,4 @@
-//! What is particular to a kind and in no schema.
+//! Behaviour of individual kinds that no schema expresses.
 
 mod allocation;
 mod defaults;
@@ -10,7 +10,7 @@ pub(super) use deletion::{delete_returns_object, grace, is_released, mark_termin
 
 use crate::resources::{Resource, definition};
 
-/// Whether objects of a built-in kind count their generations.
+/// Whether objects of a built-in kind have a generation.
 pub(super) fn has_generation(resource: &Resource) -> bool {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("apps", plural) => plural != "controllerrevisions",

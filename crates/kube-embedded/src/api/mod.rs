@@ -1,4 +1,4 @@
-//! What a request asks, done on the store: no HTTP here.
+//! Executes requests on the store, without HTTP.
 
 mod checks;
 mod cleanup;
@@ -29,47 +29,47 @@ use crate::auth::{Auth, User};
 use crate::object;
 use crate::resources::{Registry, Resource, definition};
 use crate::status::Status;
-use crate::store::{Entry, Key, Refused, Store};
+use crate::store::{Entry, Key, Store, WriteError};
 
-/// The server without its network.
+/// The server without its listener.
 #[derive(Debug)]
 pub struct Api {
     /// All objects.
     pub store: Store,
-    /// What is served.
+    /// The served resources.
     pub registry: Registry,
-    /// Who may do what.
+    /// Authorization.
     pub auth: Auth,
-    /// Writes of one object happen one after another.
+    /// Serializes the writes of one object.
     locks: Vec<Mutex<()>>,
 }
 
-/// What a request asks for.
+/// A request for a resource.
 #[derive(Debug)]
 pub struct Call {
-    /// Of this resource.
+    /// The resource.
     pub resource: Arc<Resource>,
-    /// In this namespace; empty for all, or none.
+    /// The namespace; empty for all, or for cluster-scoped resources.
     pub namespace: String,
-    /// This object; empty for the collection.
+    /// The name; empty for the collection.
     pub name: String,
-    /// Its part, such as `status`; empty for the whole.
+    /// The subresource, such as `status`; empty for the object.
     pub subresource: String,
-    /// Options.
+    /// Query options.
     pub query: Query,
     /// Content type of the body.
     pub content_type: String,
     /// Body.
     pub body: Bytes,
-    /// Who asks.
+    /// The authenticated user.
     pub user: User,
-    /// Name of the program, which becomes the field manager.
+    /// Name of the client program, which becomes the field manager.
     pub agent: String,
 }
 
-/// What is answered.
+/// A response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// HTTP status.
     pub code: u16,
     /// Body.
@@ -78,10 +78,10 @@ pub struct Answer {
     pub warnings: Vec<String>,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub enum Content {
-    /// A stored object, in the version of a resource.
+    /// A stored object, converted to the version of a resource.
     Entry(Arc<Entry>),
     /// Anything else.
     Value(Value),
@@ -91,7 +91,7 @@ pub enum Content {
     Watch(Watch),
 }
 
-impl Answer {
+impl Response {
     fn value(code: u16, value: Value) -> Self {
         Self {
             code,
@@ -109,12 +109,12 @@ impl Answer {
     }
 }
 
-/// How the server is set up.
+/// Server options.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// File that keeps the objects.
+    /// File that stores the objects.
     pub journal: Option<std::path::PathBuf>,
-    /// Changes that are remembered for watches and old lists, a resource.
+    /// Changes per resource that are kept for watches and old lists.
     pub history: usize,
 }
 
@@ -128,10 +128,10 @@ impl Default for Options {
 }
 
 impl Api {
-    /// A server with the objects that a new cluster has, or with those of its journal.
+    /// Creates a server with the objects of a new cluster, or with those of its journal.
     ///
     /// # Errors
-    /// The journal can't be read or written.
+    /// The journal cannot be read or written.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
         let store = match &options.journal {
             Some(path) => Store::open(options.history, Path::new(path))?,
@@ -150,7 +150,7 @@ impl Api {
         Ok(api)
     }
 
-    /// Serves the definitions that the journal held, and indexes what it held.
+    /// Serves the definitions of the journal, and indexes its objects.
     fn restore(&self) {
         for entry in self.store.snapshot(definition::TABLE).entries.values() {
             match definition::resources(&entry.object()) {
@@ -158,7 +158,7 @@ impl Api {
                 Err(status) => tracing::warn!(
                     name = &*entry.key.name,
                     status.message,
-                    "a definition of the journal is not served"
+                    "a definition in the journal is not served"
                 ),
             }
         }
@@ -167,7 +167,7 @@ impl Api {
         }
     }
 
-    /// Makes what each cluster has.
+    /// Creates the objects of every new cluster.
     fn bootstrap(&self) -> anyhow::Result<()> {
         let objects: Vec<Value> = serde_json::from_str(include_str!("../builtin/bootstrap.json"))?;
         let served = self.registry.served();
@@ -188,7 +188,7 @@ impl Api {
             match self.create_value(&call, object) {
                 Ok(_) => {}
                 Err(status) if status.reason == "AlreadyExists" => {}
-                Err(status) => anyhow::bail!("can't make {kind} of bootstrap.json: {}", status.message),
+                Err(status) => anyhow::bail!("cannot create {kind} of bootstrap.json: {}", status.message),
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Api {
 }
 
 impl Call {
-    /// A call of the server itself.
+    /// A call by the server itself.
     fn internal(resource: &Arc<Resource>, namespace: &str, name: &str) -> Self {
         Self {
             resource: Arc::clone(resource),
@@ -226,18 +226,18 @@ impl Call {
         Status::not_found(self.resource.about(), &self.name)
     }
 
-    fn refused(&self, refused: Refused, name: &str) -> Status {
+    fn write_error(&self, error: WriteError, name: &str) -> Status {
         let about = self.resource.about();
-        match refused {
-            Refused::Exists => Status::already_exists(about, name),
-            Refused::Stale => Status::modified(about, name),
-            Refused::NoNamespace => Status::plain(
+        match error {
+            WriteError::Exists => Status::already_exists(about, name),
+            WriteError::Stale => Status::modified(about, name),
+            WriteError::NoNamespace => Status::plain(
                 404,
                 "NotFound",
                 format!("namespaces \"{}\" not found", self.namespace),
             )
             .about("", "namespaces", &self.namespace),
-            Refused::NamespaceTerminating => {
+            WriteError::NamespaceTerminating => {
                 let namespace = &self.namespace;
                 let why = format!(
                     "unable to create new content in namespace {namespace} because it is being terminated"
@@ -248,7 +248,7 @@ impl Call {
                     field: "metadata.namespace".into(),
                 })
             }
-            Refused::Journal(what) => Status::internal(format!("the write could not be kept: {what}")),
+            WriteError::Journal(what) => Status::internal(format!("the write could not be kept: {what}")),
         }
     }
 }
@@ -259,7 +259,7 @@ pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
-/// An object as a resource's version shows it.
+/// An object converted to a resource's version.
 #[must_use]
 pub fn present(resource: &Resource, entry: &Entry) -> Bytes {
     if shown_as_stored(resource) {
@@ -269,7 +269,7 @@ pub fn present(resource: &Resource, entry: &Entry) -> Bytes {
     }
 }
 
-/// The same, parsed.
+/// The parsed object, converted to a resource's version.
 #[must_use]
 pub fn presented(resource: &Resource, entry: &Entry) -> Value {
     let mut object = entry.object();

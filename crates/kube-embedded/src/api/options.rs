@@ -1,4 +1,4 @@
-//! Options of a request.
+//! Query options of a request.
 
 use crate::status::{Cause, Status};
 
@@ -7,13 +7,13 @@ use crate::status::{Cause, Status};
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Parses what stands behind the question mark.
+    /// Parses the query string.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// A value; empty when it is absent.
+    /// The value of an option; empty when it is absent.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.0
@@ -22,7 +22,7 @@ impl Query {
             .map_or("", |(_, value)| value)
     }
 
-    /// All values of a name.
+    /// All values of an option.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
@@ -30,7 +30,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a flag is set, as Go reads it.
+    /// Whether a boolean option is set, as Go parses it.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         match self.0.iter().find(|(key, _)| key == name) {
@@ -39,7 +39,7 @@ impl Query {
         }
     }
 
-    /// A whole number.
+    /// An integer option.
     ///
     /// # Errors
     /// 400.
@@ -68,7 +68,7 @@ impl Query {
         })
     }
 
-    /// Whether nothing is to be kept.
+    /// Whether this is a dry run.
     ///
     /// # Errors
     /// 422 for another value than `All`.

@@ -1,4 +1,4 @@
-//! From what a client sent to what is stored.
+//! Prepares decoded objects for storage.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::resources::names;
 use crate::schema;
 use crate::status::{Cause, Status};
 
-/// Metadata that the server alone writes.
+/// Metadata that only the server writes.
 const SERVERS_OWN: &[&str] = &[
     "uid",
     "creationTimestamp",
@@ -19,10 +19,10 @@ const SERVERS_OWN: &[&str] = &[
     "selfLink",
 ];
 
-/// Metadata that says which object, and which version of it, is meant.
+/// Metadata that identifies an object and its version.
 const IDENTITY: &[&str] = &["name", "namespace", "resourceVersion"];
 
-/// Metadata of a new object, and what clients may not set of it.
+/// Sets the metadata of a new object, and removes metadata that clients may not set.
 pub(super) fn new_object(call: &Call, object: &mut Value) -> Result<(), Status> {
     let resource = &call.resource;
     let namespaced = resource.namespaced;
@@ -108,7 +108,7 @@ fn failed(call: &Call, object: &Value, causes: Vec<Cause>) -> Result<(), Status>
     ))
 }
 
-/// What a write can't change, taken from the object as it was.
+/// Restores what a write cannot change from the current object.
 pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
     let resource = &call.resource;
     let part = call.subresource.as_str();
@@ -155,7 +155,7 @@ pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
     }
 }
 
-/// Whether a generation passes: not for metadata, and not for a status that is written apart.
+/// Whether the change increments the generation: not for metadata, and not for a separate status.
 fn counts_as_change(resource: &Resource, current: &Value, object: &Value) -> bool {
     let parts = |value: &Value| -> Map<String, Value> {
         let map = value.as_object().cloned().unwrap_or_default();
@@ -193,7 +193,7 @@ pub(super) fn check_replacement(call: &Call, current: &Value, object: &Value) ->
     failed(call, object, causes)
 }
 
-/// The object in the version in which its table keeps it.
+/// Converts the object to the version in which it is stored.
 pub(super) fn to_storage(resource: &Resource, mut object: Value) -> Value {
     if resource.group == "events.k8s.io" {
         events::to_old(&mut object);

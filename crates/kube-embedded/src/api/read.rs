@@ -1,4 +1,4 @@
-//! get and list.
+//! The verbs get and list.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Call, Content};
+use super::{Api, Call, Content, Response};
 use crate::selector::Selector;
 use crate::status::{Cause, Status};
 use crate::store::{Entry, Key, Snapshot};
@@ -17,20 +17,20 @@ use crate::store::{Entry, Key, Snapshot};
 pub struct List {
     /// The objects.
     pub entries: Vec<Arc<Entry>>,
-    /// Version of the whole.
+    /// resourceVersion of the list.
     pub revision: u64,
-    /// Where the next page begins; empty on the last.
+    /// Start of the next page; empty on the last page.
     pub next: String,
-    /// Objects behind this page, when that is known.
+    /// Number of objects after this page, if known.
     pub remaining: Option<usize>,
 }
 
 impl Api {
-    /// One object.
+    /// Returns one object.
     ///
     /// # Errors
     /// 404.
-    pub fn get(&self, call: &Call) -> Result<Answer, Status> {
+    pub fn get(&self, call: &Call) -> Result<Response, Status> {
         if let Some(wanted) = call.query.resource_version()? {
             self.check_not_future(wanted)?;
         }
@@ -38,14 +38,14 @@ impl Api {
             .store
             .get(&call.resource.table, &call.key())
             .ok_or_else(|| call.not_found())?;
-        Ok(Answer::entry(200, entry))
+        Ok(Response::entry(200, entry))
     }
 
-    /// The objects of a collection, in pages if asked.
+    /// Returns the objects of a collection, in pages if requested.
     ///
     /// # Errors
-    /// 400 for options that can't be read, 410 for a version that is no longer known, 504 for one that is not yet.
-    pub fn list(&self, call: &Call) -> Result<Answer, Status> {
+    /// 400 for invalid options, 410 for a version that is no longer available, 504 for one in the future.
+    pub fn list(&self, call: &Call) -> Result<Response, Status> {
         let query = &call.query;
         let selector = Selector::parse(
             query.get("labelSelector"),
@@ -58,14 +58,14 @@ impl Api {
             .filter(|&limit| limit > 0);
         let (snapshot, start) = self.start_of_list(call, limit)?;
         let list = select(&snapshot, &call.namespace, start, &selector, limit);
-        Ok(Answer {
+        Ok(Response {
             code: 200,
             content: Content::List(list),
             warnings: Vec::new(),
         })
     }
 
-    /// The objects to list, and the key after which to begin.
+    /// Returns the objects to list, and the key after which to begin.
     fn start_of_list(&self, call: &Call, limit: Option<usize>) -> Result<(Snapshot, Option<Key>), Status> {
         let query = &call.query;
         let table = &call.resource.table;
@@ -88,7 +88,7 @@ impl Api {
             return Ok((self.store.snapshot(table), None));
         };
         self.check_not_future(wanted)?;
-        // With a limit and no match the real server takes the version exactly, for the sake of old clients.
+        // With a limit and no match the real server uses the exact version, for compatibility with old clients.
         if matching == "Exact" || (matching.is_empty() && limit.is_some()) {
             let too_old = |oldest| {
                 Status::expired(format!(

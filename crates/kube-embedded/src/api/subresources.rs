@@ -1,14 +1,14 @@
-//! Subresources that are no part of the object: scale.
+//! Subresources with a kind of their own: scale and token.
 
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Call, Content};
+use super::{Api, Call, Content, Response};
 use crate::object;
 use crate::patch;
 use crate::resources::{Resource, ScalePaths};
 use crate::status::Status;
 
-/// Where a resource keeps its scale.
+/// JSON paths of a resource's scale.
 fn paths(resource: &Resource) -> Result<ScalePaths, Status> {
     resource.scale.clone().map_or_else(
         || match resource.subresource("scale") {
@@ -27,7 +27,7 @@ fn pointer(path: &str) -> String {
     path.replace('.', "/")
 }
 
-/// An object's scale.
+/// Builds the scale of an object.
 pub(super) fn scale_of(resource: &Resource, object: &Value) -> Result<Value, Status> {
     let paths = paths(resource)?;
     let number = |path: &str| {
@@ -50,7 +50,7 @@ pub(super) fn scale_of(resource: &Resource, object: &Value) -> Result<Value, Sta
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
-    // Go leaves out the zero of the wanted number, and writes that of the found one.
+    // Go omits a zero of the desired number, and writes that of the current one.
     let spec = match number(&paths.spec) {
         0 => json!({}),
         wanted => json!({"replicas": wanted}),
@@ -66,16 +66,16 @@ pub(super) fn scale_of(resource: &Resource, object: &Value) -> Result<Value, Sta
 }
 
 impl Api {
-    /// The scale of an object.
+    /// Returns the scale of an object.
     ///
     /// # Errors
     /// 404.
-    pub fn get_scale(&self, call: &Call) -> Result<Answer, Status> {
+    pub fn get_scale(&self, call: &Call) -> Result<Response, Status> {
         let entry = self
             .store
             .get(&call.resource.table, &call.key())
             .ok_or_else(|| call.not_found())?;
-        Ok(Answer::value(
+        Ok(Response::value(
             200,
             scale_of(&call.resource, &super::presented(&call.resource, &entry))?,
         ))
@@ -85,9 +85,9 @@ impl Api {
         &self,
         call: &Call,
         edit: &dyn Fn(&Value) -> Result<Value, Status>,
-    ) -> Result<Answer, Status> {
+    ) -> Result<Response, Status> {
         let paths = paths(&call.resource)?;
-        let answer = self.modify(call, false, &|current| {
+        let response = self.modify(call, false, &|current| {
             let scale = edit(&scale_of(&call.resource, current)?)?;
             let replicas = scale
                 .pointer("/spec/replicas")
@@ -109,29 +109,29 @@ impl Api {
             set(&mut changed, &paths.spec, replicas.into());
             Ok((changed, Vec::new()))
         })?;
-        match answer.content {
-            Content::Entry(entry) => Ok(Answer::value(
-                answer.code,
+        match response.content {
+            Content::Entry(entry) => Ok(Response::value(
+                response.code,
                 scale_of(&call.resource, &super::presented(&call.resource, &entry))?,
             )),
-            Content::Value(object) => Ok(Answer::value(answer.code, scale_of(&call.resource, &object)?)),
-            other => Ok(Answer {
+            Content::Value(object) => Ok(Response::value(response.code, scale_of(&call.resource, &object)?)),
+            other => Ok(Response {
                 content: other,
-                ..Answer::value(answer.code, Value::Null)
+                ..Response::value(response.code, Value::Null)
             }),
         }
     }
 }
 
-/// Replaces an object's scale.
-pub(super) fn update_scale(api: &Api, call: &Call) -> Result<Answer, Status> {
+/// Replaces the scale of an object.
+pub(super) fn update_scale(api: &Api, call: &Call) -> Result<Response, Status> {
     let sent: Value =
         serde_json::from_slice(&call.body).map_err(|error| Status::bad_request(error.to_string()))?;
     api.write_scale(call, &|_| Ok(sent.clone()))
 }
 
-/// Patches an object's scale.
-pub(super) fn patch_scale(api: &Api, call: &Call, kind: patch::Kind) -> Result<Answer, Status> {
+/// Patches the scale of an object.
+pub(super) fn patch_scale(api: &Api, call: &Call, kind: patch::Kind) -> Result<Response, Status> {
     if kind == patch::Kind::Apply {
         return Err(Status::not_implemented("apply to a scale"));
     }
@@ -151,11 +151,11 @@ fn set(object: &mut Value, path: &str, value: Value) {
 }
 
 impl Api {
-    /// A token for a service account.
+    /// Creates a token for a service account.
     ///
     /// # Errors
     /// 404, 422.
-    pub fn create_token(&self, call: &Call) -> Result<Answer, Status> {
+    pub fn create_token(&self, call: &Call) -> Result<Response, Status> {
         let account = self
             .store
             .get(&call.resource.table, &call.key())
@@ -207,10 +207,10 @@ impl Api {
             .map(|time| time.to_string())
             .unwrap_or_default();
         request["status"] = json!({"token": issued.token, "expirationTimestamp": expires});
-        Ok(Answer::value(201, request))
+        Ok(Response::value(201, request))
     }
 
-    /// The object that a token is to be bound to, which must be there.
+    /// Checks that the object to which a token is bound exists.
     fn bound_object(&self, call: &Call, mut bound: Value) -> Result<Value, Status> {
         let (kind, name) = (object::text(&bound, "/kind"), object::text(&bound, "/name"));
         let table = match kind {
@@ -243,7 +243,7 @@ impl Api {
         Ok(bound)
     }
 
-    /// The object in a call's body.
+    /// The object in a request body.
     ///
     /// # Errors
     /// 400, 415.

@@ -1,4 +1,4 @@
-//! watch: changes of a collection as they happen.
+//! The verb watch: a stream of changes of a collection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout_at};
 
 use super::read::in_namespace;
-use super::{Answer, Api, Call, Content, present};
+use super::{Api, Call, Content, Response, present};
 use crate::resources::Resource;
 use crate::selector::Selector;
 use crate::status::{Cause, Status};
 use crate::store::{Change, ChangeKind, Entry};
 
-/// Changes that are taken from the store at once.
+/// Maximum changes read from the store at once.
 const BATCH: usize = 500;
-/// How often a silent watch that asked for bookmarks is told the version.
+/// Interval of bookmarks on an idle watch that requested them.
 const BOOKMARK: Duration = Duration::from_secs(10);
-/// The real server ends watches after 30 to 60 minutes when the client gives no time.
+/// The real server ends watches after 30 to 60 minutes when the client sets no timeout.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
-/// One change as a watch tells it.
+/// One event of a watch.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
     pub kind: &'static str,
     /// The object as JSON, in the resource's version.
     pub object: Bytes,
-    /// The whole line, when the change has it ready.
+    /// The whole line, if the change has cached it.
     pub line: Option<Bytes>,
 }
 
 impl Event {
-    /// The line that is sent.
+    /// The line to send.
     #[must_use]
     pub fn into_line(self) -> Bytes {
         self.line.unwrap_or_else(|| line(self.kind, &self.object))
@@ -57,11 +57,11 @@ pub struct Watch {
 }
 
 impl Api {
-    /// Begins a watch.
+    /// Starts a watch.
     ///
     /// # Errors
-    /// 400 for options that can't be read.
-    pub fn watch(&self, call: &Call) -> Result<Answer, Status> {
+    /// 400 for invalid options.
+    pub fn watch(&self, call: &Call) -> Result<Response, Status> {
         let query = &call.query;
         let resource = &call.resource;
         let mut fields = query.get("fieldSelector").to_owned();
@@ -75,9 +75,9 @@ impl Api {
             .filter(|&s| s > 0);
         let bookmarks = query.flag("allowWatchBookmarks");
         if !query.get("sendInitialEvents").is_empty() {
-            refuse_initial(call)?;
+            reject_initial(call)?;
         }
-        // Subscribed before the first look: nothing between is missed.
+        // Subscribe before the first read, so that no change in between is missed.
         let changed = self.store.subscribe(&resource.table);
         let wanted = query.resource_version()?;
         let mut watch = Watch {
@@ -94,14 +94,14 @@ impl Api {
         if matches!(wanted, None | Some(0)) {
             self.begin(&mut watch);
         }
-        Ok(Answer {
+        Ok(Response {
             code: 200,
             content: Content::Watch(watch),
             warnings: Vec::new(),
         })
     }
 
-    /// Tells of what there is.
+    /// Queues the existing objects.
     fn begin(&self, watch: &mut Watch) {
         let snapshot = self.store.snapshot(&watch.resource.table);
         watch.revision = snapshot.revision;
@@ -115,7 +115,7 @@ impl Api {
         watch.waiting = events.collect();
     }
 
-    /// The next changes, waiting for them; `None` when the watch has ended.
+    /// Waits for the next events; `None` when the watch has ended.
     pub async fn next_events(&self, watch: &mut Watch) -> Option<Vec<Event>> {
         let mut bookmark_at = Instant::now() + BOOKMARK;
         loop {
@@ -146,7 +146,7 @@ impl Api {
     }
 
     fn collect(&self, watch: &mut Watch) {
-        // What is asked before the changes is told by a bookmark only if nothing happened since.
+        // The end of the initial state is marked by a bookmark only if nothing happened since.
         let seen = self.store.revision();
         match self.store.changes(&watch.resource.table, watch.revision, BATCH) {
             Ok(changes) => {
@@ -165,7 +165,7 @@ impl Api {
                     Status::expired(format!("too old resource version: {} ({oldest})", watch.revision));
                 watch.waiting.push_back(Event {
                     kind: "ERROR",
-                    object: status.answer().to_string().into(),
+                    object: status.body().to_string().into(),
                     line: None,
                 });
                 watch.ended = true;
@@ -174,8 +174,8 @@ impl Api {
     }
 }
 
-/// The server whose answers are given has this feature switched off, and clients then list and watch.
-fn refuse_initial(call: &Call) -> Result<(), Status> {
+/// The real server that this one follows has this feature disabled, and clients then list and watch.
+fn reject_initial(call: &Call) -> Result<(), Status> {
     let mut causes = Vec::new();
     if call.query.get("resourceVersionMatch") != "NotOlderThan" {
         let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
@@ -187,7 +187,7 @@ fn refuse_initial(call: &Call) -> Result<(), Status> {
 }
 
 impl Watch {
-    /// The change as this watch sees it: an object that begins to match is new to it, one that no longer does is gone.
+    /// Converts a change for this watch: an object that begins to match is added, one that no longer matches deleted.
     fn event(&self, change: &Change) -> Option<Event> {
         if !self.namespace.is_empty() && *self.namespace != *change.entry.key.namespace {
             return None;
@@ -219,7 +219,7 @@ impl Watch {
         })
     }
 
-    /// An object that left the selection is shown as it was when it was last in it, at the version of the change.
+    /// An object that left the selection is sent in its last selected state, at the version of the change.
     fn gone_or(&self, kind: &str, entry: &Entry, change: &Change) -> Bytes {
         match &change.previous {
             Some(previous) if kind == "DELETED" && change.kind == ChangeKind::Updated => {

@@ -1,4 +1,4 @@
-//! create, update and patch.
+//! The verbs create, update and patch.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use super::decode::{self, Decoded};
 use super::prepare;
-use super::{Answer, Api, Call, Content, cleanup, kinds, subresources};
+use super::{Api, Call, Content, Response, cleanup, kinds, subresources};
 use crate::object;
 use crate::patch;
 use crate::resources::{Resource, definition, names};
 use crate::status::{Cause, Status};
 use crate::store::{Entry, Key};
 
-/// Tries of a write whose name was generated and taken.
+/// Maximum attempts of a create whose generated name already exists.
 const NAME_TRIES: usize = 8;
 
-/// Makes a new object, and warnings, of the current one.
+/// Computes the new object and warnings from the current one.
 pub(super) type Edit<'a> = dyn Fn(&Value) -> Result<(Value, Vec<String>), Status> + 'a;
 
-/// What a write was asked for besides its object.
+/// Options of a write.
 pub(super) struct WriteOptions {
     pub(super) dry_run: bool,
     pub(super) manager: String,
@@ -27,8 +27,8 @@ pub(super) struct WriteOptions {
 
 impl WriteOptions {
     pub(super) fn of(call: &Call, kind: &str) -> Result<Self, Status> {
-        let asked = call.query.get("fieldManager");
-        if asked.len() > 128 {
+        let requested = call.query.get("fieldManager");
+        if requested.len() > 128 {
             let cause = Cause {
                 reason: "FieldValueTooLong",
                 message: "Too long: may not be more than 128 bytes".into(),
@@ -36,10 +36,10 @@ impl WriteOptions {
             };
             return Err(Status::invalid("meta.k8s.io", kind, "", vec![cause]));
         }
-        let manager = if asked.is_empty() {
+        let manager = if requested.is_empty() {
             call.agent.as_str()
         } else {
-            asked
+            requested
         };
         Ok(Self {
             dry_run: call.query.dry_run(kind)?,
@@ -48,7 +48,7 @@ impl WriteOptions {
     }
 }
 
-/// Completes an object that is the definition of a resource, and checks that what it defines can be served.
+/// Completes a CustomResourceDefinition, and checks that its resources can be served.
 fn accept_definition(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     if &*resource.table == definition::TABLE {
         definition::complete(object);
@@ -59,17 +59,17 @@ fn accept_definition(resource: &Resource, object: &mut Value) -> Result<(), Stat
 }
 
 impl Api {
-    /// Makes an object.
+    /// Creates an object.
     ///
     /// # Errors
-    /// 400, 409, 422 and what else the real server answers.
-    pub fn create(&self, call: &Call) -> Result<Answer, Status> {
+    /// 400, 409, 422 and other errors of the real server.
+    pub fn create(&self, call: &Call) -> Result<Response, Status> {
         let Decoded { object, warnings } = decode::decode(call)?;
-        let answer = self.create_value(call, object)?;
-        Ok(Answer { warnings, ..answer })
+        let response = self.create_value(call, object)?;
+        Ok(Response { warnings, ..response })
     }
 
-    pub(super) fn create_value(&self, call: &Call, mut object: Value) -> Result<Answer, Status> {
+    pub(super) fn create_value(&self, call: &Call, mut object: Value) -> Result<Response, Status> {
         let options = WriteOptions::of(call, "CreateOptions")?;
         if !object::meta(&object, "resourceVersion").is_empty() {
             return Err(Status::plain(
@@ -102,7 +102,7 @@ impl Api {
             prepare::check_new(call, &object)?;
             accept_definition(resource, &mut object)?;
             if options.dry_run {
-                return Ok(Answer::value(201, object));
+                return Ok(Response::value(201, object));
             }
             match self.store.create(
                 &resource.table,
@@ -112,10 +112,10 @@ impl Api {
             ) {
                 Ok(entry) => {
                     self.after_write(call, &entry);
-                    return Ok(Answer::entry(201, entry));
+                    return Ok(Response::entry(201, entry));
                 }
-                Err(crate::store::Refused::Exists) if generated => {}
-                Err(refused) => return Err(call.refused(refused, &name)),
+                Err(crate::store::WriteError::Exists) if generated => {}
+                Err(error) => return Err(call.write_error(error, &name)),
             }
         }
         let name = object::meta(&object, "name");
@@ -129,24 +129,24 @@ impl Api {
         }
     }
 
-    /// As the admission of the real server: before the object itself is looked at.
+    /// Like the admission of the real server: runs before the object is validated.
     fn check_namespace(&self, call: &Call, name: &str) -> Result<(), Status> {
-        use crate::store::{NAMESPACES, Refused};
+        use crate::store::{NAMESPACES, WriteError};
         if call.namespace.is_empty() {
             return Ok(());
         }
         match self.store.get(NAMESPACES, &Key::new("", &call.namespace)) {
-            None => Err(call.refused(Refused::NoNamespace, name)),
-            Some(entry) if entry.deleting => Err(call.refused(Refused::NamespaceTerminating, name)),
+            None => Err(call.write_error(WriteError::NoNamespace, name)),
+            Some(entry) if entry.deleting => Err(call.write_error(WriteError::NamespaceTerminating, name)),
             Some(_) => Ok(()),
         }
     }
 
-    /// Replaces an object, or its part.
+    /// Replaces an object or its subresource.
     ///
     /// # Errors
     /// 400, 404, 409, 422.
-    pub fn update(&self, call: &Call) -> Result<Answer, Status> {
+    pub fn update(&self, call: &Call) -> Result<Response, Status> {
         if call.subresource == "scale" {
             return subresources::update_scale(self, call);
         }
@@ -169,15 +169,15 @@ impl Api {
                 vec![cause],
             ));
         }
-        let answer = self.modify(call, false, &|_| Ok((object.clone(), Vec::new())))?;
-        Ok(Answer { warnings, ..answer })
+        let response = self.modify(call, false, &|_| Ok((object.clone(), Vec::new())))?;
+        Ok(Response { warnings, ..response })
     }
 
-    /// Changes an object by a patch; an apply patch may also make it.
+    /// Patches an object; an apply patch may also create it.
     ///
     /// # Errors
     /// 400, 404, 409, 415, 422.
-    pub fn patch(&self, call: &Call) -> Result<Answer, Status> {
+    pub fn patch(&self, call: &Call) -> Result<Response, Status> {
         let kind = patch::Kind::of(&call.content_type, &call.resource)?;
         if call.subresource == "scale" {
             return subresources::patch_scale(self, call, kind);
@@ -198,7 +198,7 @@ impl Api {
         })
     }
 
-    fn apply(&self, call: &Call, patch: &patch::Patch, force: bool) -> Result<Answer, Status> {
+    fn apply(&self, call: &Call, patch: &patch::Patch, force: bool) -> Result<Response, Status> {
         let manager = call.query.get("fieldManager");
         if manager.is_empty() {
             let cause = Cause::required("fieldManager", "is required for apply patch");
@@ -213,12 +213,12 @@ impl Api {
                     return Err(call.not_found());
                 }
                 match self.create_applied(call, wanted.clone(), manager) {
-                    // Another made it meanwhile: apply to that.
+                    // Another client created it meanwhile: apply to that.
                     Err(status) if status.reason == "AlreadyExists" => continue,
                     other => {
-                        return other.map(|answer| Answer {
+                        return other.map(|response| Response {
                             warnings: dropped,
-                            ..answer
+                            ..response
                         });
                     }
                 }
@@ -237,23 +237,23 @@ impl Api {
             match applied {
                 Err(status) if status.code == 404 && call.subresource.is_empty() => {}
                 other => {
-                    return other.map(|answer| Answer {
+                    return other.map(|response| Response {
                         warnings: dropped,
-                        ..answer
+                        ..response
                     });
                 }
             }
         }
     }
 
-    fn create_applied(&self, call: &Call, wanted: Value, manager: &str) -> Result<Answer, Status> {
+    fn create_applied(&self, call: &Call, wanted: Value, manager: &str) -> Result<Response, Status> {
         let mut object = wanted.clone();
         patch::apply::record_applied(&call.resource, &mut object, &wanted, manager, "");
         self.create_value(call, object)
     }
 
-    /// Changes an object: `edit` makes the new one of the current one. `applied`: `edit` has recorded the fields' managers.
-    pub(super) fn modify(&self, call: &Call, applied: bool, edit: &Edit<'_>) -> Result<Answer, Status> {
+    /// Changes an object: `edit` computes the new one. `applied`: `edit` has recorded the field managers.
+    pub(super) fn modify(&self, call: &Call, applied: bool, edit: &Edit<'_>) -> Result<Response, Status> {
         let options = WriteOptions::of(
             call,
             if call.subresource.is_empty() {
@@ -284,16 +284,16 @@ impl Api {
             && object::finalizers(&object).is_empty()
             && kinds::is_released(&call.resource, &object);
         if !gone && patch::managed::same(&object, &current) {
-            return Ok(Answer {
+            return Ok(Response {
                 code: 200,
                 content: Content::Entry(entry),
                 warnings,
             });
         }
         if options.dry_run {
-            return Ok(Answer {
+            return Ok(Response {
                 warnings,
-                ..Answer::value(200, object)
+                ..Response::value(200, object)
             });
         }
         let stored = prepare::to_storage(&call.resource, object);
@@ -303,16 +303,16 @@ impl Api {
         } else {
             self.store.update(table, &entry, stored, &call.resource.fields)
         };
-        let written = written.map_err(|refused| call.refused(refused, &call.name))?;
+        let written = written.map_err(|error| call.write_error(error, &call.name))?;
         drop(guard);
         if gone {
             self.after_removal(call, &written)
         } else {
             self.after_write(call, &written)
         }
-        Ok(Answer {
+        Ok(Response {
             warnings,
-            ..Answer::entry(200, written)
+            ..Response::entry(200, written)
         })
     }
 

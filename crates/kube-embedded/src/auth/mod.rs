@@ -1,4 +1,4 @@
-//! Who asks, and whether they may.
+//! Authentication and authorization.
 
 pub mod rbac;
 pub mod reviews;
@@ -12,7 +12,7 @@ use crate::status::Status;
 use crate::store::Store;
 use tokens::Signer;
 
-/// Who asks.
+/// A user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     /// Name, such as `system:serviceaccount:default:gateway`.
@@ -21,12 +21,12 @@ pub struct User {
     pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
-    /// More about them.
+    /// Extra attributes.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
-    /// Who may do everything: a request without a token, which can only come from this machine.
+    /// The administrator: a request without a token, which can only come from this machine.
     #[must_use]
     pub fn admin() -> Self {
         Self {
@@ -52,7 +52,7 @@ impl User {
     }
 }
 
-/// Knows the tokens.
+/// Authenticates tokens.
 #[derive(Debug)]
 pub struct Auth {
     signer: Signer,
@@ -60,10 +60,10 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// With the key that the store keeps, or a new one.
+    /// Creates an authenticator with the key in the store, or a new one.
     ///
     /// # Errors
-    /// A new key can't be kept.
+    /// A new key cannot be stored.
     pub fn new(store: &Store) -> anyhow::Result<Self> {
         Ok(Self {
             signer: Signer::new(store)?,
@@ -71,7 +71,7 @@ impl Auth {
         })
     }
 
-    /// Makes tokens of service accounts.
+    /// Issues tokens of service accounts.
     #[must_use]
     pub fn signer(&self) -> &Signer {
         &self.signer
@@ -81,7 +81,7 @@ impl Auth {
     /// `token,user,uid[,"group,group"]`.
     ///
     /// # Errors
-    /// A line that is none.
+    /// An invalid line.
     pub fn accept(&self, file: &str) -> Result<(), String> {
         let mut given = self.given.write();
         for (number, line) in file
@@ -91,7 +91,10 @@ impl Auth {
         {
             let mut parts = line.splitn(4, ',').map(|part| part.trim().trim_matches('"'));
             let (Some(token), Some(name), Some(uid)) = (parts.next(), parts.next(), parts.next()) else {
-                return Err(format!("line {} is not token,user,uid[,\"groups\"]", number + 1));
+                return Err(format!(
+                    "line {} is not in the form token,user,uid[,\"groups\"]",
+                    number + 1
+                ));
             };
             let mut groups: Vec<String> = parts
                 .next()
@@ -112,10 +115,10 @@ impl Auth {
         Ok(())
     }
 
-    /// The user of a token, for one of the audiences; `Err` says why it is none.
+    /// The user of a token, for one of the audiences; `Err` has the reason for its rejection.
     ///
     /// # Errors
-    /// The token is unknown, forged, expired, for others, or its account is gone.
+    /// The token is unknown, forged, expired, for another audience, or its account is deleted.
     pub fn user_of(
         &self,
         store: &Store,
@@ -128,7 +131,7 @@ impl Auth {
         self.signer.verify(store, token, audiences)
     }
 
-    /// Who sends a request with this `Authorization` header.
+    /// The user of a request with this `Authorization` header.
     ///
     /// # Errors
     /// 401.

@@ -10,7 +10,7 @@ use crate::store::{Entry, Key, Store};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// What someone wants to do.
+/// The attributes of a request to authorize.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes {
     /// `get`, `list`, `create` and so on.
@@ -19,26 +19,26 @@ pub struct Attributes {
     pub group: String,
     /// Plural name.
     pub resource: String,
-    /// Its part.
+    /// Subresource.
     pub subresource: String,
-    /// Namespace; empty for all, or none.
+    /// Namespace; empty for all, or for cluster-scoped resources.
     pub namespace: String,
     /// Name; may be empty.
     pub name: String,
-    /// Path, when it is about no resource.
+    /// Path of a non-resource request.
     pub path: Option<String>,
 }
 
-/// Whether someone may; `reason` says by which binding.
+/// A decision; `reason` names the binding.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// Whether.
+    /// Whether the request is allowed.
     pub allowed: bool,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Decides.
+/// Authorizes a request.
 #[must_use]
 pub fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Decision {
     if user.groups.iter().any(|group| group == "system:masters") {
@@ -58,7 +58,7 @@ pub fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Decision {
     Decision { allowed, reason }
 }
 
-/// Goes over the rules that hold for a user until `visit` is satisfied; whether it was.
+/// Visits the rules that apply to a user until `visit` returns true; returns whether it did.
 pub fn for_each_rule(
     store: &Store,
     user: &User,

@@ -1,4 +1,4 @@
-//! Questions about tokens and rights, asked as objects: TokenReview, SubjectAccessReview and their kin.
+//! Reviews: TokenReview, SubjectAccessReview and the related kinds.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,11 @@ use crate::resources::names::quoted;
 use crate::status::{Cause, Status};
 use crate::store::Store;
 
-/// Answers a review that was created: the object with its status.
+/// Evaluates a created review: returns the object with its status.
 ///
 /// # Errors
-/// 400, 422, and 501 for a kind that is not known.
-pub fn answer(
+/// 400, 422, and 501 for an unknown kind.
+pub fn evaluate(
     auth: &Auth,
     store: &Store,
     asking: &User,
@@ -65,14 +65,14 @@ fn token_review(auth: &Auth, store: &Store, review: &Value) -> Result<Value, Sta
             "token is required for TokenReview in authentication",
         ));
     }
-    let asked: Vec<String> = strings(review.pointer("/spec/audiences"))
+    let requested: Vec<String> = strings(review.pointer("/spec/audiences"))
         .into_iter()
         .map(ToOwned::to_owned)
         .collect();
-    let audiences = if asked.is_empty() {
+    let audiences = if requested.is_empty() {
         vec![tokens::AUDIENCE.to_owned()]
     } else {
-        asked
+        requested
     };
     Ok(match auth.user_of(store, token, &audiences) {
         Ok((user, audiences)) => {

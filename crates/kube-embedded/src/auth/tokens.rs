@@ -1,4 +1,4 @@
-//! Tokens of service accounts: signed, so that a restart still knows them.
+//! Tokens of service accounts: signed, so that they stay valid across a restart.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,22 +12,22 @@ use crate::store::{Key, Store};
 
 /// The audience of the API server itself.
 pub const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
-/// Where the key is kept: a table that is not served.
+/// The table of the signing key, which is not served.
 const TABLE: &str = "keys.kube-embedded";
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
-/// Makes and checks tokens.
+/// Issues and verifies tokens.
 #[derive(Debug)]
 pub struct Signer {
     key: Vec<u8>,
 }
 
-/// A new token.
+/// An issued token.
 #[derive(Debug)]
 pub struct Token {
     /// The token.
     pub token: String,
-    /// When it ends.
+    /// Expiry.
     pub expires: jiff::Timestamp,
 }
 
@@ -46,7 +46,7 @@ impl Signer {
         let kept = json!({"metadata": {"name": "signing"}, "key": STANDARD.encode(&key)});
         store
             .create(TABLE, place, kept, &[])
-            .map_err(|refused| anyhow::anyhow!("can't keep the signing key: {refused:?}"))?;
+            .map_err(|rejected| anyhow::anyhow!("cannot store the signing key: {rejected:?}"))?;
         Ok(Self { key })
     }
 
@@ -56,10 +56,10 @@ impl Signer {
         Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
-    /// A token for a service account, as TokenRequest makes them.
+    /// Issues a token for a service account, as TokenRequest does.
     ///
     /// # Errors
-    /// It can't be signed.
+    /// The token cannot be signed.
     pub fn issue(
         &self,
         account: &Value,

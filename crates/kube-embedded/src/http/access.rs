@@ -1,19 +1,19 @@
-//! Who a request is from, and whether it may do what it asks for.
+//! Authentication and authorization of HTTP requests.
 
-use super::request::Asked;
+use super::request::Request;
 use super::route::Place;
 use crate::api::Api;
 use crate::auth::User;
 use crate::auth::rbac::{self, Attributes};
 use crate::status::{About, Status};
 
-/// `Impersonate-User` and its kin: who may, asks as another.
-pub(super) fn impersonated(api: &Api, asked: &Asked, user: User) -> Result<User, Status> {
-    let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
+/// Applies `Impersonate-User` and related headers for users with the right to impersonate.
+pub(super) fn impersonated(api: &Api, request: &Request, user: User) -> Result<User, Status> {
+    let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
     let Some(name) = header("impersonate-user") else {
         return Ok(user);
     };
-    let groups = asked
+    let groups = request
         .headers
         .get_all("impersonate-group")
         .iter()
@@ -57,11 +57,11 @@ pub(super) fn impersonated(api: &Api, asked: &Asked, user: User) -> Result<User,
     })
 }
 
-/// Whether the user may ask for a path that is no resource's.
-pub(super) fn authorize_path(api: &Api, user: &User, asked: &Asked) -> Result<(), Status> {
+/// Checks access to a non-resource path.
+pub(super) fn authorize_path(api: &Api, user: &User, request: &Request) -> Result<(), Status> {
     let wanted = Attributes {
-        verb: asked.method.as_str().to_lowercase(),
-        path: Some(asked.path.clone()),
+        verb: request.method.as_str().to_lowercase(),
+        path: Some(request.path.clone()),
         ..Attributes::default()
     };
     if rbac::authorize(&api.store, user, &wanted).allowed {
@@ -69,7 +69,7 @@ pub(super) fn authorize_path(api: &Api, user: &User, asked: &Asked) -> Result<()
     }
     let message = format!(
         "forbidden: User \"{}\" cannot {} path \"{}\"",
-        user.name, wanted.verb, asked.path
+        user.name, wanted.verb, request.path
     );
     Err(Status {
         details: Some(Box::default()),
@@ -77,7 +77,7 @@ pub(super) fn authorize_path(api: &Api, user: &User, asked: &Asked) -> Result<()
     })
 }
 
-/// Whether the user may do this with a resource.
+/// Checks access to a resource.
 pub(super) fn authorize_resource(api: &Api, user: &User, verb: &str, place: &Place) -> Result<(), Status> {
     let wanted = Attributes {
         verb: verb.into(),

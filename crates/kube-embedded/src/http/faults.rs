@@ -1,23 +1,23 @@
-//! Faults over HTTP: added, listed and removed at `/faults`, and what a request that one strikes is answered.
+//! Faults over HTTP: management at `/faults`, and the responses of affected requests.
 
 use hyper::Method;
 use serde_json::json;
 
-use super::answer::{Reply, json_reply};
-use super::request::{Asked, Shared};
+use super::request::{Request, Shared};
+use super::response::{Reply, json_reply};
 use crate::faults::{Kind, Spec};
 use crate::status::{About, Status};
 
-/// Answers a request to `/faults`, or to one fault there.
-pub(super) fn control(shared: &Shared, asked: &Asked, id: Option<&str>) -> Result<Reply, Status> {
+/// Handles a request to `/faults`, or to one fault there.
+pub(super) fn control(shared: &Shared, request: &Request, id: Option<&str>) -> Result<Reply, Status> {
     let number = |id: &str| {
         id.parse::<u64>()
-            .map_err(|_| Status::bad_request(format!("no number: {id}")))
+            .map_err(|_| Status::bad_request(format!("invalid id: {id}")))
     };
-    match (&asked.method, id) {
+    match (&request.method, id) {
         (&Method::GET, None) => Ok(json_reply(200, &shared.faults.list())),
         (&Method::POST, None) => {
-            let id = shared.faults.add(&asked.body).map_err(Status::bad_request)?;
+            let id = shared.faults.add(&request.body).map_err(Status::bad_request)?;
             Ok(json_reply(201, &json!({"id": id})))
         }
         (&Method::DELETE, id) => {
@@ -28,7 +28,7 @@ pub(super) fn control(shared: &Shared, asked: &Asked, id: Option<&str>) -> Resul
     }
 }
 
-/// What the request to `path` is answered when this fault strikes it.
+/// The response to a request to `path` that this fault affects.
 pub(super) fn status_of(fault: &Spec, path: &str) -> Status {
     let mut status = match fault.fault {
         Kind::TooManyRequests => Status::plain(
@@ -56,7 +56,7 @@ pub(super) fn status_of(fault: &Spec, path: &str) -> Status {
                 name,
             )
         }
-        _ => Status::internal("Internal error occurred: a fault that was asked for"),
+        _ => Status::internal("Internal error occurred: injected fault"),
     };
     let seconds = fault
         .retry_after_seconds

@@ -1,10 +1,10 @@
 //! HTTP: paths in, bodies out.
 
 mod access;
-mod answer;
 mod faults;
 mod request;
 mod resource;
+mod response;
 mod route;
 mod server;
 mod service;

@@ -1,4 +1,4 @@
-//! A request, and what all requests share.
+//! A request, and the state shared by all requests.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use crate::api::{Api, Query};
 use crate::faults::Faults;
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) api: Arc<Api>,
@@ -18,7 +18,7 @@ pub(super) struct Shared {
 }
 
 /// The parts of a request.
-pub(super) struct Asked {
+pub(super) struct Request {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Query,
@@ -26,8 +26,8 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
 }
 
-impl Asked {
-    /// The value of a header, if it is there and is text.
+impl Request {
+    /// The value of a header, if it is present and valid text.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

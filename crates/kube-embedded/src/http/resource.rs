@@ -1,4 +1,4 @@
-//! Requests to resources: which verb they are, whether it is served, and what does it.
+//! Requests to resources: determines the verb, checks that it is served, and executes it.
 
 use std::sync::Arc;
 
@@ -7,29 +7,29 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use serde_json::Value;
 
 use super::access;
-use super::answer::{Form, Reply, respond, text_reply};
-use super::request::{Asked, Shared};
+use super::request::{Request, Shared};
+use super::response::{Form, Reply, respond, text_reply};
 use super::route::Place;
-use crate::api::{Answer, Api, Call, Content};
+use crate::api::{Api, Call, Content, Response};
 use crate::auth::{User, reviews};
 use crate::resources::Resource;
 use crate::status::Status;
 
-/// Answers a request to a resource, to one of its objects or to a part of one.
-pub(super) fn answer(
+/// Handles a request to a resource, an object or a subresource.
+pub(super) fn handle(
     shared: &Arc<Shared>,
-    asked: &Asked,
+    request: &Request,
     user: User,
     mut place: Place,
 ) -> Result<Reply, Status> {
     let api = &shared.api;
     let served = api.registry.served();
-    let is_watch = place.watch || asked.query.flag("watch");
-    // A namespace is in itself, as the real server sees it.
+    let is_watch = place.watch || request.query.flag("watch");
+    // A namespace is in itself, as on the real server.
     if place.plural == "namespaces" && place.group.is_empty() && place.namespace.is_empty() {
         place.namespace.clone_from(&place.name);
     }
-    let verb = verb_of(&asked.method, &place, is_watch && place.subresource.is_empty())
+    let verb = verb_of(&request.method, &place, is_watch && place.subresource.is_empty())
         .ok_or_else(Status::no_method)?;
     access::authorize_resource(api, &user, verb, &place)?;
     let Some(resource) = served.find(&place.group, &place.version, &place.plural) else {
@@ -51,16 +51,16 @@ pub(super) fn answer(
         return Err(Status::no_method());
     }
     check_verb(resource, &place, verb)?;
-    let header = |name| asked.header(name).unwrap_or_default().to_owned();
+    let header = |name| request.header(name).unwrap_or_default().to_owned();
     let agent = header(&USER_AGENT);
     let call = Call {
         resource: Arc::clone(resource),
         namespace: place.namespace,
         name: place.name,
         subresource: place.subresource,
-        query: asked.query.clone(),
+        query: request.query.clone(),
         content_type: header(&CONTENT_TYPE),
-        body: asked.body.clone(),
+        body: request.body.clone(),
         user,
         agent: agent
             .split('/')
@@ -69,12 +69,12 @@ pub(super) fn answer(
             .unwrap_or("unknown")
             .to_owned(),
     };
-    let form = Form::of(asked.header(&ACCEPT).unwrap_or_default(), &asked.query)?;
-    let answer = perform(api, &call, verb)?;
-    Ok(respond(shared, resource, form, answer, &asked.path))
+    let form = Form::of(request.header(&ACCEPT).unwrap_or_default(), &request.query)?;
+    let response = perform(api, &call, verb)?;
+    Ok(respond(shared, resource, form, response, &request.path))
 }
 
-/// The verb as RBAC calls it.
+/// The verb as RBAC names it.
 fn verb_of(method: &Method, place: &Place, is_watch: bool) -> Option<&'static str> {
     let collection = place.name.is_empty();
     Some(match *method {
@@ -104,7 +104,7 @@ fn is_review(resource: &Resource) -> bool {
     resource.verbs == ["create"]
 }
 
-/// Subresources that run something, which nothing here does.
+/// Subresources that run something, which this server cannot.
 const RUNNING: &[&str] = &[
     "exec",
     "attach",
@@ -135,7 +135,7 @@ fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Stat
         && !resource.custom
     {
         return Err(Status::not_implemented(format!(
-            "{}/{}: nothing runs pods here",
+            "{}/{}: this server runs no pods",
             place.plural, place.subresource
         )));
     }
@@ -153,7 +153,7 @@ fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Stat
     }
 }
 
-fn perform(api: &Api, call: &Call, verb: &str) -> Result<Answer, Status> {
+fn perform(api: &Api, call: &Call, verb: &str) -> Result<Response, Status> {
     match (verb, call.subresource.as_str()) {
         ("get", "" | "status") => api.get(call),
         ("get", "scale") => api.get_scale(call),
@@ -173,13 +173,13 @@ fn perform(api: &Api, call: &Call, verb: &str) -> Result<Answer, Status> {
     }
 }
 
-fn review(api: &Api, call: &Call) -> Result<Answer, Status> {
+fn review(api: &Api, call: &Call) -> Result<Response, Status> {
     let object: Value = api.read(call)?;
     let kind = &call.resource.kind;
-    let answered = reviews::answer(&api.auth, &api.store, &call.user, kind, &call.namespace, object)?;
-    Ok(Answer {
+    let evaluated = reviews::evaluate(&api.auth, &api.store, &call.user, kind, &call.namespace, object)?;
+    Ok(Response {
         code: 201,
-        content: Content::Value(answered),
+        content: Content::Value(evaluated),
         warnings: Vec::new(),
     })
 }

@@ -1,13 +1,13 @@
-//! What a path means.
+//! Routes of the API.
 
 use percent_encoding::percent_decode_str;
 
-/// A path of the API.
+/// A parsed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     /// Objects.
     Resource(Place),
-    /// `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`: its parts below `/apis`.
+    /// `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`: the segments below `/apis`.
     Legacy,
     /// The list of groups.
     Groups,
@@ -15,7 +15,7 @@ pub(super) enum Route {
     Group(String),
     /// One version of a group.
     Version(String, String),
-    /// `/openapi/v3` with what follows.
+    /// `/openapi/v3` with the rest of the path.
     OpenApi(String),
     /// `/openapi/v2`.
     OpenApiV2,
@@ -23,7 +23,7 @@ pub(super) enum Route {
     ServerVersion,
     /// `/healthz`, `/livez`, `/readyz`.
     Health,
-    /// `/faults` with the number.
+    /// `/faults` with the id.
     Faults(Option<String>),
     /// `/compact`.
     Compact,
@@ -33,7 +33,7 @@ pub(super) enum Route {
     Unknown,
 }
 
-/// Objects in a path.
+/// The objects of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Place {
     pub(super) group: String,
@@ -42,7 +42,7 @@ pub(super) struct Place {
     pub(super) plural: String,
     pub(super) name: String,
     pub(super) subresource: String,
-    /// The old form `/watch/` of a watch.
+    /// The deprecated form `/watch/` of a watch.
     pub(super) watch: bool,
 }
 
@@ -85,7 +85,7 @@ fn place(group: &str, version: &str, rest: &[&str]) -> Route {
         ..Place::default()
     };
     let rest = match rest {
-        // `/namespaces/NAME` is a namespace, and `/namespaces/NAME/status` and `finalize` its parts.
+        // `/namespaces/NAME` is a namespace, and `/namespaces/NAME/status` and `finalize` its subresources.
         ["namespaces", namespace, plural, rest @ ..]
             if !(rest.is_empty() && matches!(*plural, "status" | "finalize")) =>
         {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_is_told_from_what_is_in_it() {
+    fn distinguishes_a_namespace_from_its_contents() {
         let Route::Resource(place) = route("/api/v1/namespaces/a%2Db/pods/p/log") else {
             panic!("no resource")
         };

@@ -18,16 +18,16 @@ use super::service::serve;
 use crate::api::Api;
 use crate::faults::Faults;
 
-/// How to listen.
+/// Options of the listener.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Address; port 0 is any free one.
+    /// Address; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Where to write the kubeconfig.
+    /// Path of the kubeconfig to write.
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// A listener that is bound.
+/// A bound listener.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -38,11 +38,14 @@ impl Listener {
     /// Binds the address and writes the kubeconfig.
     ///
     /// # Errors
-    /// The address is taken, or the file can't be written.
+    /// The address is in use, or the file cannot be written.
     pub async fn bind(options: &Options, api: Arc<Api>) -> Result<Self> {
-        let listener = TcpListener::bind(options.listen)
-            .await
-            .with_context(|| format!("can't listen on {}; is another server there?", options.listen))?;
+        let listener = TcpListener::bind(options.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}; is another server running there?",
+                options.listen
+            )
+        })?;
         let address = listener.local_addr()?;
         if let Some(path) = &options.kubeconfig {
             write_kubeconfig(path, address)?;
@@ -55,16 +58,16 @@ impl Listener {
         Ok(Self { listener, shared })
     }
 
-    /// The address with its port.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// Serves until `stop` is done; connections are then cut, as no watch ends by itself.
+    /// Serves until `stop` completes; connections are then closed, as no watch ends by itself.
     ///
     /// # Errors
-    /// The port can't be opened again after a fault closed it.
+    /// The port cannot be opened again after a fault closed it.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let Self { mut listener, shared } = self;
         let mut closed = shared.faults.closed();
@@ -81,13 +84,13 @@ impl Listener {
                         () = wait_until_open(&mut closed) => {}
                     }
                     listener = TcpListener::bind(shared.address).await
-                        .with_context(|| format!("can't open the port {} again", shared.address))?;
+                        .with_context(|| format!("cannot open the port {} again", shared.address))?;
                 }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         tokio::spawn(connection(Arc::clone(&shared), stream, cut.subscribe()));
                     }
-                    Err(error) => tracing::warn!(%error, "can't accept a connection"),
+                    Err(error) => tracing::warn!(%error, "cannot accept a connection"),
                 },
             }
         }
@@ -110,7 +113,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut cut: watch::Rece
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    // A connection that is dropped while it is open is reset; one that ends in order has nothing left to lose.
+    // Dropping an open connection resets it; after a graceful end there is nothing left to lose.
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "no SO_LINGER");
     }
@@ -127,10 +130,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut cut: watch::Rece
     }
 }
 
-/// Writes a kubeconfig for an address, whole or not at all.
+/// Writes a kubeconfig for an address, atomically.
 ///
 /// # Errors
-/// The file can't be written.
+/// The file cannot be written.
 pub fn write_kubeconfig(path: &Path, address: SocketAddr) -> Result<()> {
     let name = "kube-embedded";
     let config = serde_json::json!({
@@ -141,6 +144,6 @@ pub fn write_kubeconfig(path: &Path, address: SocketAddr) -> Result<()> {
     });
     let beside = path.with_extension("new");
     std::fs::write(&beside, format!("{config:#}\n"))
-        .with_context(|| format!("can't write {}", beside.display()))?;
-    std::fs::rename(&beside, path).with_context(|| format!("can't write {}", path.display()))
+        .with_context(|| format!("cannot write {}", beside.display()))?;
+    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
 }

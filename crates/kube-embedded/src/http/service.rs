@@ -1,4 +1,4 @@
-//! One request: who asks, may they, what for, and the answer.
+//! Handles one request: authentication, authorization, routing, response.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION};
-use hyper::{Method, Request};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::answer::{Reply, json_reply, status_reply, text_reply, typed};
-use super::request::{Asked, Shared};
+use super::request::{Request, Shared};
+use super::response::{Reply, json_reply, status_reply, text_reply, typed};
 use super::route::{Route, route};
 use super::{access, faults, resource};
 use crate::api::Query;
@@ -21,14 +21,14 @@ use crate::faults::Kind;
 use crate::status::Status;
 use crate::{discovery, openapi};
 
-/// The real server's limit of a body, in bytes.
+/// The real server's maximum body size in bytes.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
-/// Answers a request; `reset` cuts its connection.
+/// Handles a request; `reset` aborts its connection.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     reset: Arc<Notify>,
-    request: Request<Incoming>,
+    request: hyper::Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
@@ -62,14 +62,14 @@ pub(super) async fn serve(
             _ => return Ok(status_reply(&faults::status_of(fault, &path))),
         }
     }
-    let asked = Asked {
+    let request = Request {
         method,
         path,
         query,
         headers: head.headers,
         body,
     };
-    let reply = answer(&shared, &asked);
+    let reply = handle(&shared, &request);
     if reset_after {
         cut(&reset).await;
     }
@@ -82,34 +82,36 @@ async fn cut(reset: &Notify) {
     std::future::pending::<()>().await;
 }
 
-fn answer(shared: &Arc<Shared>, asked: &Asked) -> Reply {
-    match dispatch(shared, asked) {
+fn handle(shared: &Arc<Shared>, request: &Request) -> Reply {
+    match dispatch(shared, request) {
         Ok(reply) => reply,
         Err(status) => status_reply(&status),
     }
 }
 
-fn dispatch(shared: &Arc<Shared>, asked: &Asked) -> Result<Reply, Status> {
+fn dispatch(shared: &Arc<Shared>, request: &Request) -> Result<Reply, Status> {
     let api = &shared.api;
-    let user = api.auth.authenticate(&api.store, asked.header(&AUTHORIZATION))?;
-    let user = access::impersonated(api, asked, user)?;
-    let route = route(&asked.path);
+    let user = api
+        .auth
+        .authenticate(&api.store, request.header(&AUTHORIZATION))?;
+    let user = access::impersonated(api, request, user)?;
+    let route = route(&request.path);
     if let Route::Resource(place) = route {
-        return resource::answer(shared, asked, user, place);
+        return resource::handle(shared, request, user, place);
     }
-    access::authorize_path(api, &user, asked)?;
+    access::authorize_path(api, &user, request)?;
     if let Route::Faults(id) = route {
-        return faults::control(shared, asked, id.as_deref());
+        return faults::control(shared, request, id.as_deref());
     }
-    if route == Route::Compact && asked.method == Method::POST {
+    if route == Route::Compact && request.method == Method::POST {
         api.store.compact();
         return Ok(json_reply(200, &json!({"compacted": api.store.revision()})));
     }
-    if asked.method != Method::GET && asked.method != Method::HEAD {
+    if request.method != Method::GET && request.method != Method::HEAD {
         return Err(Status::no_method());
     }
     let served = api.registry.served();
-    let accept = asked.header(&ACCEPT).unwrap_or_default();
+    let accept = request.header(&ACCEPT).unwrap_or_default();
     let value = match route {
         Route::Legacy => discovery::legacy(&served, accept, shared.address),
         Route::Groups => discovery::groups(&served, accept),

@@ -1,4 +1,4 @@
-//! Server-side apply: a manager's fields become what it sends, unless another manages them.
+//! Server-side apply: a manager's fields get its values, unless another manager owns them.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::object;
 use crate::resources::Resource;
 use crate::status::{Cause, Status};
 
-/// Records the fields of an applied object that is new.
+/// Records the managers of a new applied object.
 pub fn record_applied(
     resource: &Resource,
     object: &mut Value,
@@ -29,7 +29,7 @@ pub fn record_applied(
 
 fn applied_entry(resource: &Resource, wanted: &Value, manager: &str, subresource: &str) -> Entry {
     let mut fields = strip(FieldSet::named(&Shape::of(resource), wanted));
-    // What a subresource does not write, or another writes, is not managed by it.
+    // A field that the subresource does not write, or another one writes, is not owned.
     if subresource == "status" {
         fields.children.retain(|element, _| element == "f:status");
     } else if resource.has_status() {
@@ -45,7 +45,7 @@ fn applied_entry(resource: &Resource, wanted: &Value, manager: &str, subresource
     }
 }
 
-/// Checks what was applied, and completes its identity.
+/// Checks the applied object, and completes its identity.
 ///
 /// # Errors
 /// 400.
@@ -79,10 +79,10 @@ pub fn check_applied(
     Ok(())
 }
 
-/// The object with what was applied.
+/// Merges the applied object.
 ///
 /// # Errors
-/// 409 with one cause a field that another manager holds, unless `force`.
+/// 409 with one cause per field of another manager, unless `force`.
 pub fn apply(
     resource: &Resource,
     current: &Value,
@@ -121,7 +121,7 @@ pub fn apply(
         entry.fields.subtract(&changed);
     }
     if let Some(previous) = &previous {
-        // What was applied before and no longer is goes, unless another holds it too.
+        // A field that is no longer applied is removed, unless another manager owns it too.
         let mut lost = previous.fields.clone();
         lost.subtract(&own.fields);
         entries.iter().for_each(|entry| lost.subtract(&entry.fields));
@@ -132,7 +132,7 @@ pub fn apply(
     }
     entries.push(own);
     entries.retain(|entry| !entry.fields.is_empty());
-    // A version that was sent is a condition, which is checked where the object is written.
+    // A resourceVersion in the patch is a precondition, checked when the object is written.
     let version = object::meta(wanted, "resourceVersion");
     if !version.is_empty() {
         object::metadata_mut(&mut merged).insert("resourceVersion".into(), version.into());
@@ -141,7 +141,7 @@ pub fn apply(
     Ok(merged)
 }
 
-/// What of an applied object a subresource takes.
+/// The fields of an applied object that a subresource accepts.
 fn part_of(resource: &Resource, wanted: &Value, subresource: &str) -> Value {
     let mut part = wanted.clone();
     let Some(map) = part.as_object_mut() else {

@@ -8,26 +8,26 @@ use serde_json::{Map, Value};
 use crate::resources::{Resource, builtin};
 use crate::schema::{ListType, Schema, Type};
 
-/// A set of fields below a place.
+/// A set of fields below a field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FieldSet {
-    /// Whether the place itself is in the set.
+    /// Whether the field itself is in the set.
     pub(super) member: bool,
     pub(super) children: BTreeMap<String, FieldSet>,
 }
 
-/// How a value is taken apart.
+/// How a value is split into fields.
 #[derive(Debug, Clone)]
 pub(super) enum Shape {
-    /// An object of a resource, whose metadata has a shape of its own.
+    /// An object of a resource; its metadata has a shape of its own.
     Root(Option<Schema>),
-    /// What a schema describes.
+    /// By its schema.
     Known(Schema),
-    /// What no schema describes: maps are taken apart, lists are not.
+    /// Without a schema: maps are split, lists are not.
     Unknown,
 }
 
-/// What a value is to a shape.
+/// The structure of a value of a shape.
 enum Parts<'a> {
     Whole,
     Keys(&'a Map<String, Value>),
@@ -72,7 +72,7 @@ impl Shape {
         }
     }
 
-    /// The element of an item: its keys as `k:{...}`, absent ones by their default.
+    /// The element of an item: its keys as `k:{...}`, absent keys with their default.
     pub(super) fn item_key(&self, item: &Value) -> String {
         let Self::Known(schema) = self else {
             return String::new();
@@ -93,8 +93,8 @@ impl Shape {
         format!("k:{}", Value::Object(keys))
     }
 
-    /// Whether the field is there in an object that was just made: Go's structs that are no pointers, and lists that
-    /// are written even when they are empty.
+    /// Whether the field exists in a new object: Go structs that are not pointers, and lists that are written even
+    /// when they are empty.
     fn is_implied(&self, key: &str) -> bool {
         let schema = match self {
             Self::Root(_) if key == "metadata" => return true,
@@ -134,7 +134,7 @@ impl FieldSet {
         }
     }
 
-    /// The fields that someone names who sends this value.
+    /// The fields that a writer of this value owns.
     pub(super) fn named(shape: &Shape, value: &Value) -> Self {
         let mut set = Self::default();
         match shape.parts(value) {
@@ -184,7 +184,7 @@ impl FieldSet {
         set
     }
 
-    /// The fields that are new or have another value. `implied`: the place is there even in an empty object.
+    /// The fields that are new or have another value. `implied`: the field exists even in an empty object.
     pub(super) fn changed(shape: &Shape, old: Option<&Value>, new: &Value, implied: bool) -> Self {
         if old == Some(new) {
             return Self::default();
@@ -325,7 +325,7 @@ impl FieldSet {
         set
     }
 
-    /// Takes the members out of a value. Containers go with their last field if they were in the set.
+    /// Removes the members from a value. A container in the set is removed with its last field.
     pub(super) fn remove_from(&self, shape: &Shape, value: &mut Value) {
         for (element, child) in &self.children {
             let (kind, name) = element.split_at(2);
@@ -359,7 +359,7 @@ impl FieldSet {
     }
 }
 
-/// The value with what was applied put over it.
+/// Merges the applied value.
 pub(super) fn merge(shape: &Shape, live: &mut Value, applied: &Value) {
     match shape.parts(applied) {
         Parts::Whole => *live = applied.clone(),

@@ -1,4 +1,4 @@
-//! Who manages which field: `metadata.managedFields`, and what a write that is no apply makes of it.
+//! Field managers: `metadata.managedFields`, and how writes other than apply change it.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::fieldset::{FieldSet, Shape};
 use crate::object;
 use crate::resources::Resource;
 
-/// Fields that nobody manages.
+/// Fields that have no manager.
 const STRIPPED: &[&[&str]] = &[
     &["f:apiVersion"],
     &["f:kind"],
@@ -65,7 +65,7 @@ impl Entry {
             && self.api_version == api_version
     }
 
-    /// As conflicts call it.
+    /// The name in conflict messages.
     pub(super) fn shown(&self) -> String {
         let mut shown = format!("\"{}\"", self.manager);
         if !self.subresource.is_empty() {
@@ -78,7 +78,7 @@ impl Entry {
     }
 }
 
-/// Who manages which fields of an object.
+/// The managers of an object's fields.
 pub(super) fn entries_of(object: &Value) -> Vec<Entry> {
     let list = object
         .pointer("/metadata/managedFields")
@@ -86,7 +86,7 @@ pub(super) fn entries_of(object: &Value) -> Vec<Entry> {
     list.into_iter().flatten().map(Entry::read).collect()
 }
 
-/// Writes who manages which fields, in the order of the real server: applied ones first, then by time and name.
+/// Writes the managers in the order of the real server: apply first, then by time and name.
 pub(super) fn put(object: &mut Value, entries: &[Entry]) {
     let mut entries = entries.to_vec();
     entries.sort_by_cached_key(|entry| {
@@ -104,7 +104,7 @@ pub(super) fn put(object: &mut Value, entries: &[Entry]) {
     }
 }
 
-/// Without the fields that nobody manages.
+/// The object without the fields that have no manager.
 pub(super) fn strip(mut fields: FieldSet) -> FieldSet {
     STRIPPED.iter().for_each(|path| fields.drop_path(path));
     if let Some(metadata) = fields.children.get_mut("f:metadata") {
@@ -117,7 +117,7 @@ pub(super) fn strip(mut fields: FieldSet) -> FieldSet {
     fields
 }
 
-/// Without what no one manages: two of these are the same when a write changes nothing.
+/// The object without unmanaged fields: equal ones mean that a write changes nothing.
 pub(super) fn bare(object: &Value) -> Value {
     let mut bare = object.clone();
     let metadata = object::metadata_mut(&mut bare);
@@ -146,7 +146,7 @@ fn only_times_differ(object: &Value, current: &Value) -> bool {
     timeless(object) == timeless(current)
 }
 
-/// Records the fields that a write changed as its manager's. `current` is the object before it.
+/// Records the fields that a write changed. `current` is the object before it.
 pub fn record_update(
     resource: &Resource,
     object: &mut Value,
@@ -166,7 +166,7 @@ pub fn record_update(
     ));
     let api_version = resource.api_version();
     if current.is_none() && !entries.is_empty() {
-        // Made by apply: what it named is its manager's, defaults are nobody's.
+        // Created by apply: the applied fields are owned, defaults are not.
         put(object, &entries);
         return;
     }
@@ -205,9 +205,9 @@ pub fn record_update(
     put(object, &entries);
 }
 
-/// Who managed which fields before a write. The object must still have the `managedFields` that were sent.
+/// The managers before a write. The object must still have the `managedFields` that were sent.
 ///
-/// A client that sends `managedFields: [{}]` or an empty list takes all entries away, as on the real server.
+/// A client that sends `managedFields: [{}]` or an empty list removes all entries, as on the real server.
 fn entries_before(object: &Value, current: Option<&Value>) -> Vec<Entry> {
     let sent = object
         .pointer("/metadata/managedFields")

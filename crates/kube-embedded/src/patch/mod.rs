@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::resources::Resource;
 use crate::status::Status;
 
-/// Operations that one JSON patch may have, as on the real server.
+/// Maximum operations of a JSON patch, as on the real server.
 const MAX_OPERATIONS: usize = 10_000;
 
-/// How a patch is written.
+/// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// RFC 6902.
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the content type.
+    /// The type by content type.
     ///
     /// # Errors
     /// 415.
@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// A patch that was read.
+/// A decoded patch.
 #[derive(Debug)]
 pub struct Patch {
     kind: Kind,
@@ -62,7 +62,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// Reads a body.
+    /// Decodes a body.
     ///
     /// # Errors
     /// 400.
@@ -115,16 +115,16 @@ impl Patch {
         })
     }
 
-    /// What was sent.
+    /// The patch as sent.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The object with the patch.
+    /// Applies the patch to an object.
     ///
     /// # Errors
-    /// 422 for a JSON patch that does not fit, 400 for a strategic one that can't be understood.
+    /// 422 for a JSON patch that does not match the object, 400 for an invalid strategic one.
     pub fn apply(&self, resource: &Resource, current: &Value) -> Result<Value, Status> {
         match (self.kind, &resource.schema) {
             (Kind::Strategic, Some(shape)) => strategic::apply(shape, current, &self.value),
@@ -132,15 +132,15 @@ impl Patch {
         }
     }
 
-    /// The same for what has no shape.
+    /// Applies the patch to a value without a shape.
     ///
     /// # Errors
-    /// 422 for a JSON patch that does not fit.
+    /// 422 for a JSON patch that does not match the value.
     pub fn apply_plain(&self, current: &Value) -> Result<Value, Status> {
         let mut patched = current.clone();
         match self.kind {
             Kind::Json => json_patch::patch(&mut patched, &self.operations).map_err(|error| {
-                tracing::debug!(%error, "a JSON patch does not fit");
+                tracing::debug!(%error, "a JSON patch does not match the object");
                 let message = "the server rejected our request due to an error in our request";
                 Status {
                     details: Some(Box::default()),

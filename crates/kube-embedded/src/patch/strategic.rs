@@ -1,4 +1,4 @@
-//! Strategic merge patches: a merge patch that knows which lists are merged and by which key.
+//! Strategic merge patches: merge patches with merged lists and merge keys.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ const RETAIN: &str = "$retainKeys";
 const ORDER: &str = "$setElementOrder/";
 const DELETE: &str = "$deleteFromPrimitiveList/";
 
-/// The object with the patch.
+/// Applies the patch to an object.
 pub(super) fn apply(shape: &Schema, current: &Value, patch: &Value) -> Result<Value, Status> {
     let mut merged = current.clone();
     merge(Some(shape), &mut merged, patch)?;
@@ -152,8 +152,8 @@ fn merge_list(
     Ok(())
 }
 
-/// Brings a merged list into order: what the patch names in the patch's order, what only the server has in the
-/// server's, and of two heads the server's first only where it came before the other on the server.
+/// Orders a merged list: the patch's items in its order, the server's other items in theirs, and of two candidates
+/// the server's first only where it precedes the other one on the server.
 fn sort(target: &mut Vec<Value>, before: &[Value], order: &[Value], key: impl Fn(&Value) -> Option<&Value>) {
     let place = |list: &[Value], item: &Value| {
         list.iter()

@@ -1,4 +1,4 @@
-//! From a CustomResourceDefinition to the resources that it defines.
+//! Converts a CustomResourceDefinition to the resources that it defines.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::store::FieldPath;
 pub const GROUP: &str = "apiextensions.k8s.io";
 /// Table of definitions.
 pub const TABLE: &str = "customresourcedefinitions.apiextensions.k8s.io";
-/// Held by a definition until its objects are gone.
+/// The finalizer of a definition until its objects are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 const VERBS: &[&str] = &[
@@ -30,7 +30,7 @@ const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// Puts in what is absent.
+/// Sets the defaults.
 pub fn complete(definition: &mut Value) {
     let kind = text(definition, "/spec/names/kind").to_owned();
     let names = match definition.pointer_mut("/spec/names") {
@@ -88,10 +88,10 @@ pub fn established(definition: &Value, old: &Value, now: &str) -> Value {
     json!({"conditions": conditions, "acceptedNames": definition.pointer("/spec/names"), "storedVersions": stored})
 }
 
-/// The resources that a definition defines, one a served version.
+/// The resources of a definition, one per served version.
 ///
 /// # Errors
-/// 422 with all that is wrong; 501 if the real server would take what this one can't do.
+/// 422 with all errors; 501 if the real server accepts what this one does not implement.
 pub fn resources(definition: &Value) -> Result<Vec<Resource>, Status> {
     let name = object::meta(definition, "name");
     let mut reader = Reader {
@@ -196,7 +196,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One version; none if it is not served, or has no schema.
+    /// One version; `None` if it is not served, or has no schema.
     fn version(&mut self, version: &Value, index: usize, storage: &str) -> Option<Resource> {
         let definition = self.definition;
         let at = |pointer: &str| text(definition, pointer);
@@ -206,7 +206,7 @@ impl Reader<'_> {
                 .map(ToOwned::to_owned)
                 .collect()
         };
-        // With one version the real server speaks of the form that definitions had before they had versions.
+        // With one version the real server's message has the form from before definitions had versions.
         let alone = definition
             .pointer("/spec/versions")
             .and_then(Value::as_array)
@@ -264,7 +264,7 @@ impl Reader<'_> {
         (version["served"] == true).then_some(resource)
     }
 
-    /// A version's schema; none if it has mistakes, which are noted as being at `place`.
+    /// A version's schema; `None` if it has errors, which are recorded at `place`.
     fn schema(&mut self, document: &Value, place: &str) -> Option<Schema> {
         match compile_definition(document) {
             Ok(schema) => Some(schema),

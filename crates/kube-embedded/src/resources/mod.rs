@@ -1,4 +1,4 @@
-//! What is served: each resource with its kind, its shape and its columns.
+//! The served resources: kind, shape and columns of each.
 
 pub mod builtin;
 pub mod definition;
@@ -33,29 +33,29 @@ pub struct Resource {
     pub short_names: Vec<String>,
     /// Categories, such as `all`.
     pub categories: Vec<String>,
-    /// Whether its objects lie in namespaces.
+    /// Whether it is namespaced.
     pub namespaced: bool,
-    /// What can be done with it.
+    /// Its verbs.
     pub verbs: Vec<String>,
-    /// Subresources with what can be done with them.
+    /// Its subresources and their verbs.
     pub subresources: Vec<Subresource>,
     /// Shape of its objects.
     pub schema: Option<Schema>,
     /// Name of its shape in the OpenAPI document.
     pub schema_name: String,
-    /// The shape as its definition has it; null for built-in ones.
+    /// The schema as its definition has it; null for built-in ones.
     pub document: Value,
-    /// Table that holds its objects.
+    /// Table of its objects in the store.
     pub table: Arc<str>,
-    /// Version that objects are stored in.
+    /// Storage version.
     pub storage_version: String,
-    /// Whether a definition made it.
+    /// Whether it comes from a definition.
     pub custom: bool,
-    /// Fields for field selectors.
+    /// Selectable fields.
     pub fields: FieldPaths,
-    /// Columns of its table output; `None` for the built-in ones of their kind.
+    /// Columns of its table output; `None` for the built-in columns of its kind.
     pub columns: Option<Vec<Column>>,
-    /// Where a custom resource keeps its scale.
+    /// JSON paths of a custom resource's scale.
     pub scale: Option<ScalePaths>,
 }
 
@@ -64,13 +64,13 @@ pub struct Resource {
 pub struct Subresource {
     /// Name, such as `status`.
     pub name: String,
-    /// Group of its kind, where that is another.
+    /// Group of its kind, if different.
     pub group: String,
-    /// Version of its kind, where that is another.
+    /// Version of its kind, if different.
     pub version: String,
     /// Its kind.
     pub kind: String,
-    /// What can be done with it.
+    /// Its verbs.
     pub verbs: Vec<String>,
 }
 
@@ -83,9 +83,9 @@ pub struct Column {
     pub kind: String,
     /// `format`.
     pub format: String,
-    /// What it shows, in words.
+    /// Description.
     pub description: String,
-    /// 0 is always shown, others in the wide form.
+    /// 0 is always shown, others only with wide output.
     pub priority: i64,
     /// Path of its value.
     pub path: crate::jsonpath::Path,
@@ -94,9 +94,9 @@ pub struct Column {
 /// JSON paths of a scale subresource.
 #[derive(Debug, Clone)]
 pub struct ScalePaths {
-    /// Wanted number.
+    /// Desired number of replicas.
     pub spec: String,
-    /// Number that there is.
+    /// Current number of replicas.
     pub status: String,
     /// Label selector as text; may be empty.
     pub selector: String,
@@ -109,7 +109,7 @@ impl Resource {
         group_version(&self.group, &self.version)
     }
 
-    /// How failures call it.
+    /// The name in error messages.
     #[must_use]
     pub fn about(&self) -> About<'_> {
         About {
@@ -119,7 +119,7 @@ impl Resource {
         }
     }
 
-    /// Whether it can be done.
+    /// Whether it has a verb.
     #[must_use]
     pub fn allows(&self, verb: &str) -> bool {
         self.verbs.iter().any(|known| known == verb)
@@ -133,7 +133,7 @@ impl Resource {
             .find(|subresource| subresource.name == name)
     }
 
-    /// Whether its status is written apart.
+    /// Whether it has a status subresource.
     #[must_use]
     pub fn has_status(&self) -> bool {
         self.subresource("status").is_some()
@@ -153,19 +153,19 @@ pub fn group_version(group: &str, version: &str) -> String {
 /// A group with its versions, the preferred one first.
 pub type Groups = BTreeMap<String, Vec<(String, Vec<Arc<Resource>>)>>;
 
-/// All that is served now.
+/// All served resources.
 #[derive(Debug)]
 pub struct Registry {
     builtin: Vec<Arc<Resource>>,
     state: RwLock<Arc<Served>>,
 }
 
-/// One state of what is served.
+/// One version of the served resources.
 #[derive(Debug, Default)]
 pub struct Served {
     by_path: BTreeMap<(String, String, String), Arc<Resource>>,
     custom: BTreeMap<String, Vec<Arc<Resource>>>,
-    /// Counts the changes.
+    /// Number of changes.
     pub generation: u64,
 }
 
@@ -202,7 +202,7 @@ impl Served {
         groups
     }
 
-    /// A resource for each table, to go over all objects.
+    /// One resource per table, to visit all objects.
     #[must_use]
     pub fn tables(&self) -> BTreeMap<Arc<str>, Arc<Resource>> {
         let stored = self.by_path.values().filter(|resource| resource.allows("list"));
@@ -213,7 +213,7 @@ impl Served {
 }
 
 impl Registry {
-    /// With the built-in resources.
+    /// Creates the registry with the built-in resources.
     #[must_use]
     pub fn new() -> Self {
         let builtin: Vec<Arc<Resource>> = builtin::resources().into_iter().map(Arc::new).collect();
@@ -225,20 +225,20 @@ impl Registry {
         registry
     }
 
-    /// What is served now.
+    /// The currently served resources.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {
         Arc::clone(&self.state.read())
     }
 
-    /// Serves what a definition says, in place of what the definition of that name said before.
+    /// Serves the resources of a definition, replacing those of the earlier definition with that name.
     pub fn define(&self, name: &str, resources: Vec<Resource>) {
         self.change(|custom| {
             custom.insert(name.to_owned(), resources.into_iter().map(Arc::new).collect());
         });
     }
 
-    /// Serves it no more.
+    /// Removes the resources of a definition.
     pub fn undefine(&self, name: &str) {
         self.change(|custom| {
             custom.remove(name);

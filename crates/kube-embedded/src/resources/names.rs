@@ -1,4 +1,4 @@
-//! What names may look like, in the words of the real server.
+//! Rules for names, with the messages of the real server.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub enum NameRule {
     Dns1035,
     /// DNS subdomain, 253.
     Subdomain,
-    /// Anything that fits into a path.
+    /// Any path segment.
     PathSegment,
 }
 
@@ -43,7 +43,7 @@ pub fn rule_of(group: &str, plural: &str) -> NameRule {
 }
 
 impl NameRule {
-    /// What is wrong with a name.
+    /// The violations of a name.
     #[must_use]
     pub fn complaints(self, name: &str) -> Vec<String> {
         let (pattern, limit, message) = match self {
@@ -80,7 +80,7 @@ fn path_segment(name: &str) -> Vec<String> {
     complaints
 }
 
-/// Shared and not cloned: a clone would have to warm up its own caches.
+/// Shared, not cloned: a clone would start with cold caches.
 type Compiled = HashMap<&'static str, Option<Arc<Regex>>>;
 
 fn is_match(pattern: &'static str, text: &str) -> bool {
@@ -90,7 +90,7 @@ fn is_match(pattern: &'static str, text: &str) -> bool {
     regex.is_some_and(|regex| regex.is_match(text))
 }
 
-/// All that is wrong with an object's metadata.
+/// All violations in an object's metadata.
 #[must_use]
 pub fn check_metadata(object: &Value, rule: NameRule) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -155,7 +155,7 @@ fn check_owners(object: &Value) -> Vec<Cause> {
     causes
 }
 
-/// What is wrong with a label.
+/// The violations of a label.
 #[must_use]
 pub fn check_label(field: &str, key: &str, value: &str) -> Vec<Cause> {
     let mut causes: Vec<Cause> = qualified_name(key)
@@ -170,7 +170,7 @@ pub fn check_label(field: &str, key: &str, value: &str) -> Vec<Cause> {
     causes
 }
 
-/// What is wrong with a label's value.
+/// The violations of a label value.
 #[must_use]
 pub fn label_value(value: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -183,7 +183,7 @@ pub fn label_value(value: &str) -> Vec<String> {
     complaints
 }
 
-/// What is wrong with a key of a label or an annotation: `[prefix/]name`.
+/// The violations of a key of a label or annotation: `[prefix/]name`.
 #[must_use]
 pub fn qualified_name(key: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -219,7 +219,7 @@ pub fn qualified_name(key: &str) -> Vec<String> {
     complaints
 }
 
-/// What is wrong with a key of a ConfigMap or a Secret.
+/// The violations of a key of a ConfigMap or Secret.
 #[must_use]
 pub fn config_key(field: &str, key: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -243,13 +243,13 @@ pub fn config_key(field: &str, key: &str) -> Vec<Cause> {
     causes
 }
 
-/// A text in quotes, as Go's `%q`.
+/// A quoted text, as Go's `%q`.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// The suffix of a generated name: five of the letters and digits that make no words.
+/// The suffix of a generated name: five letters and digits that cannot form words.
 #[must_use]
 pub fn suffix() -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -258,7 +258,7 @@ pub fn suffix() -> String {
         .collect()
 }
 
-/// Kubernetes' order of versions: v2, v1, v1beta1, v1alpha1, then others by their letters.
+/// Kubernetes' order of versions: v2, v1, v1beta1, v1alpha1, then others alphabetically.
 #[must_use]
 pub fn compare_versions(one: &str, other: &str) -> Ordering {
     match (parts(one), parts(other)) {

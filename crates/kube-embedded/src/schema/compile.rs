@@ -1,4 +1,4 @@
-//! From JSON Schema documents to nodes.
+//! Compiles JSON Schema documents to nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Additional, Arena, Checks, ListType, Node, NodeId, Schema, Type, join, rules};
 use crate::object::strings;
 
-/// The built-in shapes by name, out of `components.schemas` without its prose.
+/// The built-in shapes by name, from `components.schemas` without descriptions.
 #[must_use]
 pub fn compile_builtin(schemas: &Value) -> BTreeMap<String, Schema> {
     let mut compiler = Compiler {
@@ -48,10 +48,10 @@ pub fn compile_builtin(schemas: &Value) -> BTreeMap<String, Schema> {
         .collect()
 }
 
-/// The shape of a custom resource.
+/// Compiles the schema of a custom resource.
 ///
 /// # Errors
-/// All that is wrong with the schema, as path and complaint, and what this server can't do with it.
+/// All errors of the schema, as path and message, and what this server does not implement.
 pub fn compile_definition(schema: &Value) -> Result<Schema, Vec<Complaint>> {
     let mut compiler = Compiler::default();
     let root = compiler.add(schema, "");
@@ -64,16 +64,16 @@ pub fn compile_definition(schema: &Value) -> Result<Schema, Vec<Complaint>> {
     Err(compiler.complaints)
 }
 
-/// What is wrong with a definition's schema.
+/// An error in a definition's schema.
 #[derive(Debug, Clone)]
 pub struct Complaint {
     /// Path below the schema.
     pub path: String,
     /// The offending value.
     pub value: String,
-    /// What is wrong.
+    /// The message.
     pub what: String,
-    /// Whether the real server would take it.
+    /// Whether the real server would accept it.
     pub unsupported: bool,
 }
 
@@ -102,7 +102,7 @@ impl Compiler {
         id
     }
 
-    /// A reference may carry a default and a patch strategy of its own: then it becomes a copy with these.
+    /// A reference may have its own default and patch strategy: then it becomes a copy with these.
     fn reference(&mut self, schema: &Value, reference: &str, path: &str) -> NodeId {
         let Some(&target) = self.named.get(reference) else {
             self.complain(path, reference, "no such schema");
@@ -171,7 +171,7 @@ impl Compiler {
         };
         self.children(schema, path, &mut node);
         if self.builtin {
-            // A built-in type that says nothing of what is in it takes anything: RawExtension, FieldsV1, JSON.
+            // A built-in type without a type accepts any value: RawExtension, FieldsV1, JSON.
             let says_nothing = matches!(node.kind, None | Some(Type::Object)) && node.properties.is_empty();
             node.preserve_unknown |=
                 says_nothing && node.additional == Additional::None && !node.int_or_string;
@@ -283,7 +283,7 @@ impl Compiler {
             .collect()
     }
 
-    /// Inside of allOf and the like only checks stand; the shape is outside.
+    /// Compiles a schema inside of allOf and the like, which contains only checks.
     fn alternative(&mut self, schema: &Value, path: &str) -> NodeId {
         let id = self.empty();
         let mut node = Node {
@@ -328,7 +328,7 @@ impl Compiler {
         compiled
     }
 
-    /// What makes a schema structural, as far as it is checked: every shape says its type.
+    /// Checks that the schema is structural, as far as implemented: every node has a type.
     fn structural(&mut self, schema: &Value, path: &str, node: &Node) {
         if node.kind.is_none() && !node.int_or_string && !node.preserve_unknown {
             let what = "must not be empty for specified object fields or array items";

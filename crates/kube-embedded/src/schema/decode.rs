@@ -1,11 +1,11 @@
-//! Type errors that the real server meets while it decodes an object: 400, before any validation.
+//! Type errors that the real server finds while it decodes an object: 400, before any validation.
 
 use serde_json::Value;
 
 use super::{Additional, Schema, Type, format, join};
 use crate::status::Status;
 
-/// Checks the types of a built-in object and takes out its nulls, which are to Go as if they were absent.
+/// Checks the types of a built-in object and removes nulls, which Go treats as absent.
 ///
 /// # Errors
 /// The first value of a wrong type.
@@ -49,7 +49,7 @@ fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str) -> Result<(
                 let Some(property) = schema.property(key) else {
                     continue;
                 };
-                // Go names a map's values by the map's own path.
+                // Go's messages use the map's path for its values.
                 let below = if node.properties.contains_key(key) {
                     join(path, key)
                 } else {

@@ -1,10 +1,10 @@
-//! Values for what is absent.
+//! Default values of absent fields.
 
 use serde_json::Value;
 
 use super::{Schema, Type};
 
-/// Puts in the defaults of a schema. A null that is not allowed counts as absent where there is a default.
+/// Sets the defaults of a schema. A null that is not allowed counts as absent where there is a default.
 pub fn apply_defaults(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -13,7 +13,7 @@ pub fn apply_defaults(schema: &Schema, value: &mut Value) {
                 let Some(default) = &property.node().default else {
                     continue;
                 };
-                // An object's `{}` that stands for a Go struct fills only what is in it, which is done below.
+                // A default `{}` that stands for a Go struct only adds the defaults of its fields, which happens below.
                 if matches!(map.get(name), None | Some(Value::Null))
                     && !(map.contains_key(name) && property.node().nullable)
                 {

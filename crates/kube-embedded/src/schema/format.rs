@@ -1,4 +1,4 @@
-//! `format` of strings: only those are checked that the real server checks.
+//! `format` of strings: only the formats that the real server checks.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
     }
 }
 
-/// RFC 3339, which jiff reads with more than it allows.
+/// Whether a text is a time by RFC 3339; jiff accepts more.
 pub(super) fn is_date_time(text: &str) -> bool {
     text.get(10..11)
         .is_some_and(|separator| separator.eq_ignore_ascii_case("t"))

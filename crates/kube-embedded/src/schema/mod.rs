@@ -1,4 +1,4 @@
-//! The shapes of objects: built-in ones from the OpenAPI document, custom ones from their definitions.
+//! Schemas: built-in ones from the OpenAPI document, custom ones from their definitions.
 //!
 //! A schema is a node in an arena, because the built-in ones refer to each other and to themselves.
 
@@ -70,10 +70,10 @@ impl Type {
     }
 }
 
-/// What may stand beside the properties.
+/// Keys in addition to the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Additional {
-    /// Nothing: it is dropped.
+    /// None: unknown keys are dropped.
     #[default]
     None,
     /// Anything.
@@ -85,16 +85,16 @@ pub enum Additional {
 /// How a list is merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ListType {
-    /// As one value.
+    /// As one atomic value.
     #[default]
     Atomic,
-    /// Values that are their own keys.
+    /// A set: values are their own keys.
     Set,
     /// Objects with keys.
     Map,
 }
 
-/// One shape.
+/// One node.
 #[derive(Debug, Default, Clone)]
 pub struct Node {
     /// Name of a built-in type, such as `io.k8s.api.core.v1.Pod`; empty for others.
@@ -103,9 +103,9 @@ pub struct Node {
     pub kind: Option<Type>,
     /// `format`.
     pub format: String,
-    /// Whether null is a value of it.
+    /// Whether null is allowed.
     pub nullable: bool,
-    /// A number or a text: a port, a quantity.
+    /// A number or a string: a port, a quantity.
     pub int_or_string: bool,
     /// `x-kubernetes-preserve-unknown-fields`.
     pub preserve_unknown: bool,
@@ -117,19 +117,19 @@ pub struct Node {
     pub additional: Additional,
     /// Shape of a list's items.
     pub items: Option<NodeId>,
-    /// Keys that must be there, in the order of the document.
+    /// Required keys, in the order of the document.
     pub required: Vec<String>,
-    /// Value when there is none.
+    /// Default value.
     pub default: Option<Value>,
-    /// What else must hold.
+    /// Further checks.
     pub checks: Option<Box<Checks>>,
-    /// How a list is merged by apply.
+    /// How apply merges a list.
     pub list_type: ListType,
     /// Keys of a list of objects.
     pub list_keys: Vec<String>,
-    /// Whether apply takes an object as one value.
+    /// Whether apply treats an object as one value.
     pub atomic_map: bool,
-    /// Key of a list for strategic merge patches, when they merge it.
+    /// Merge key of a list for strategic merge patches, if they merge it.
     pub patch_key: Option<String>,
     /// `x-kubernetes-patch-strategy`.
     pub patch_strategy: String,
@@ -137,7 +137,7 @@ pub struct Node {
     pub rules: Vec<rules::Rule>,
 }
 
-/// Checks of a value that few shapes have.
+/// Checks that few nodes have.
 #[derive(Debug, Default, Clone)]
 pub struct Checks {
     one_of_values: Vec<Value>,
@@ -165,7 +165,7 @@ pub struct Arena {
     nodes: Vec<Node>,
 }
 
-/// One shape with what it refers to.
+/// One node with every node that it refers to.
 #[derive(Debug, Clone)]
 pub struct Schema {
     arena: Arc<Arena>,
@@ -214,7 +214,7 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// The type of a value as failures call it.
+/// The name of a value's type in error messages.
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

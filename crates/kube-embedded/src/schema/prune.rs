@@ -1,4 +1,4 @@
-//! Dropping what a schema does not know.
+//! Drops fields that are not in the schema.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::{Additional, NodeId, Schema, join};
 /// Paths of dropped fields.
 pub type Unknown = Vec<String>;
 
-/// Drops unknown fields and says which they were. At the root of an object, and of an embedded one, `apiVersion`,
+/// Drops unknown fields and returns their paths. At the root of an object, and of an embedded one, `apiVersion`,
 /// `kind` and `metadata` are known.
 pub fn prune(schema: &Schema, value: &mut Value) -> Unknown {
     let mut unknown = Vec::new();

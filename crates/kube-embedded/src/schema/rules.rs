@@ -1,7 +1,7 @@
-//! Validation rules (`x-kubernetes-validations`), as far as they are understood: comparisons of the new value with
+//! Validation rules (`x-kubernetes-validations`), the supported subset: comparisons of the new value with
 //! the old one and with constants, joined by `&&` and `||`, negated by `!`, and `has()`.
 //!
-//! A rule that is more than that makes its definition refused: a check that is not made must not look as if it were.
+//! A definition with an unsupported rule is rejected: a check that is not made must not look as if it were.
 
 mod evaluate;
 mod expression;
@@ -22,15 +22,15 @@ pub struct Rule {
     message: String,
     field_path: String,
     reason: &'static str,
-    /// Whether it compares with the old value: then it holds for a new object.
+    /// Whether it uses the old value: then it does not apply to a new object.
     transition: bool,
 }
 
 impl Rule {
-    /// Out of a rule of a schema.
+    /// Compiles a rule of a schema.
     ///
     /// # Errors
-    /// What of it is not understood.
+    /// The unsupported part.
     pub fn parse(rule: &Value) -> Result<Self, String> {
         let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
         if rule.get("messageExpression").is_some() || rule.get("optionalOldSelf").is_some() {
@@ -97,7 +97,7 @@ impl Rule {
     }
 }
 
-/// Checks all rules below a schema. `old` is the value before the write.
+/// Checks all rules below a node. `old` is the value before the write.
 #[must_use]
 pub fn check(schema: &Schema, value: &Value, old: Option<&Value>, path: &str) -> Vec<Cause> {
     let node = schema.node();
@@ -136,7 +136,7 @@ pub fn check(schema: &Schema, value: &Value, old: Option<&Value>, path: &str) ->
     causes
 }
 
-/// The old item with the same keys; items of other lists have no past.
+/// The old item with the same keys; items of other lists have none.
 fn counterpart<'a>(schema: &Schema, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
     let keys = &schema.node().list_keys;
     let same = |other: &&Value| keys.iter().all(|key| other.get(key) == item.get(key));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Checks, ListType, Schema, Type, format, join, type_of};
 use crate::status::Cause;
 
-/// All that is wrong with a value.
+/// All violations of a value.
 #[must_use]
 pub fn validate(schema: &Schema, value: &Value, path: &str) -> Vec<Cause> {
     let mut causes = Vec::new();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::object;
 
-/// Where an object lies in its table. Cluster-scoped objects have an empty namespace.
+/// The key of an object in its table. Cluster-scoped objects have an empty namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Namespace, or empty.
@@ -17,7 +17,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of these two.
+    /// Creates a key.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
@@ -30,24 +30,24 @@ impl Key {
 /// One version of one object.
 #[derive(Debug)]
 pub struct Entry {
-    /// Where it lies.
+    /// Its key.
     pub key: Key,
     /// Its uid.
     pub uid: Box<str>,
-    /// The write that made this version.
+    /// The number of the write that created this version.
     pub revision: u64,
     /// The object as JSON.
     pub body: Bytes,
     /// Its labels.
     pub labels: Box<[(Box<str>, Box<str>)]>,
-    /// The values that field selectors may ask for, by field.
+    /// The selectable fields with their values.
     pub fields: Box<[(Box<str>, Box<str>)]>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
 
 impl Entry {
-    /// The version of an object that the write of that number makes, with these fields kept beside it.
+    /// Creates the version that the write of this number makes, with these selectable fields.
     pub(super) fn of(
         key: Key,
         revision: u64,
@@ -72,24 +72,24 @@ impl Entry {
     /// The object, parsed.
     #[must_use]
     pub fn object(&self) -> Value {
-        // Bodies are written by this store alone.
+        // Bodies are written by this store only.
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// A selection of fields to keep beside each object of a table, as paths into it.
+/// The selectable fields of a table, as paths into its objects.
 pub type FieldPaths = Arc<[FieldPath]>;
 
-/// One field to keep.
+/// A selectable field.
 #[derive(Debug, Clone)]
 pub struct FieldPath {
-    /// As selectors call it.
+    /// The name in selectors.
     pub label: Box<str>,
     /// JSON pointer.
     pub pointer: Box<str>,
 }
 
-/// A field's value as selectors compare it.
+/// The value of a field as selectors compare it.
 fn shown(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

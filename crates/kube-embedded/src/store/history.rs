@@ -1,4 +1,4 @@
-//! The last changes of a table: what watches read, and how a list of the past is made.
+//! The latest changes of a table, for watches and for lists at earlier versions.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -8,35 +8,35 @@ use imbl::OrdMap;
 
 use super::{Entry, Key};
 
-/// What happened.
+/// The type of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// A new object.
     Created,
-    /// Another version.
+    /// A new version.
     Updated,
-    /// Gone.
+    /// A deletion.
     Deleted,
 }
 
 /// One write.
 #[derive(Debug)]
 pub struct Change {
-    /// What happened.
+    /// The type.
     pub kind: ChangeKind,
-    /// The object after the write; for a deletion its last state, at the deletion's own version.
+    /// The object after the write; for a deletion its last state, at the deletion's version.
     pub entry: Arc<Entry>,
     /// The object before the write.
     pub previous: Option<Arc<Entry>>,
-    /// The line that watches send, made once for all of them.
+    /// The watch event, serialized once for all watches.
     pub line: OnceLock<Bytes>,
 }
 
-/// The last changes in order.
+/// The latest changes in order.
 #[derive(Debug)]
 pub(super) struct History {
     changes: VecDeque<Arc<Change>>,
-    /// Changes up to this write are forgotten.
+    /// Changes up to this write are discarded.
     floor: u64,
 }
 
@@ -72,7 +72,7 @@ impl History {
         Ok(self.changes.range(start..).take(limit).cloned().collect())
     }
 
-    /// Undoes the changes after a write.
+    /// Reverts the changes after a write.
     pub(super) fn rewind(
         &self,
         mut entries: OrdMap<Key, Arc<Entry>>,

@@ -1,7 +1,7 @@
-//! The journal: one line of JSON a write, so that a restart finds what there was.
+//! The journal: one line of JSON per write, which a restart reads.
 //!
-//! Lines are handed to the operating system before the write is answered: they survive a kill of this process, not
-//! a loss of power. At each start the file is rewritten without what was overwritten since.
+//! Lines are passed to the operating system before the write is acknowledged: they survive a kill of this process,
+//! not a power failure. Each start compacts the file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -20,7 +20,7 @@ pub(super) struct Journal {
     line: Vec<u8>,
 }
 
-/// One line that was read.
+/// One line of the journal.
 pub(super) struct Record {
     pub(super) table: Arc<str>,
     pub(super) key: Key,
@@ -34,10 +34,10 @@ impl Journal {
         let mut revision = 0;
         if path.exists() {
             let file =
-                File::open(path).with_context(|| format!("can't read the journal {}", path.display()))?;
+                File::open(path).with_context(|| format!("cannot read the journal {}", path.display()))?;
             let mut lines = BufReader::new(file).split(b'\n').enumerate().peekable();
             while let Some((number, line)) = lines.next() {
-                let line = line.with_context(|| format!("can't read the journal {}", path.display()))?;
+                let line = line.with_context(|| format!("cannot read the journal {}", path.display()))?;
                 match parse(&line) {
                     Ok(record) => {
                         revision = revision.max(record.revision);
@@ -46,18 +46,14 @@ impl Journal {
                     Err(_) if lines.peek().is_none() && !is_complete(&line) => break,
                     Err(error) => {
                         return Err(error).with_context(|| {
-                            format!(
-                                "line {} of the journal {} is none of ours",
-                                number + 1,
-                                path.display()
-                            )
+                            format!("line {} of the journal {} is invalid", number + 1, path.display())
                         });
                     }
                 }
             }
         }
         let file = rewrite(path, records.values(), revision)
-            .with_context(|| format!("can't write the journal {}", path.display()))?;
+            .with_context(|| format!("cannot write the journal {}", path.display()))?;
         let mut records: Vec<Record> = records.into_values().collect();
         records.sort_by_key(|record| record.revision);
         Ok((
@@ -73,11 +69,13 @@ impl Journal {
         self.line.clear();
         let body = (kind != ChangeKind::Deleted).then_some(&entry.body[..]);
         write_line(&mut self.line, table, &entry.key, entry.revision, body)?;
-        self.file.write_all(&self.line).context("can't write the journal")
+        self.file
+            .write_all(&self.line)
+            .context("cannot write the journal")
     }
 }
 
-/// A line that was cut off by a kill is no whole JSON value.
+/// Whether a line was cut off by a kill: it is an incomplete JSON value.
 fn is_complete(line: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(line).is_ok()
 }
@@ -100,7 +98,7 @@ fn parse(line: &[u8]) -> Result<Record> {
     let head = parts.next().context("an empty line")?;
     let (table, namespace, name, revision): (String, String, String, u64) = serde_json::from_value(head)?;
     let key = Key::new(&namespace, &name);
-    // Which fields selectors may ask for is known only when the definitions are; the store is indexed again then.
+    // The selectable fields are known only after the definitions are; the store is indexed again then.
     let entry = match parts.next() {
         Some(object) => Some(Entry::of(key.clone(), revision, &object, &[])?),
         None => None,
@@ -113,8 +111,8 @@ fn parse(line: &[u8]) -> Result<Record> {
     })
 }
 
-/// Writes the file anew beside the old one and puts it in its place. The last line says the last version, which may
-/// have been a deletion's.
+/// Writes the compacted file beside the old one and renames it. The last line has the last version, which may
+/// be a deletion's.
 fn rewrite<'a>(path: &Path, records: impl Iterator<Item = &'a Record>, revision: u64) -> Result<File> {
     let beside = path.with_extension("new");
     let mut out = BufWriter::new(File::create(&beside)?);

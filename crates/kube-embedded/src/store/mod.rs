@@ -1,7 +1,7 @@
-//! All objects, their versions and their history. Knows no HTTP and no kinds: a table is a name, an object is bytes.
+//! All objects, their versions and their history, independent of HTTP and kinds: a table is a name, an object bytes.
 //!
 //! One number counts all writes; an object's `resourceVersion` is the number of its last one. Objects are kept as
-//! the JSON that is sent, so that listing and watching copy nothing and 100,000 of them fit in memory.
+//! the JSON that is sent, so that lists and watches copy nothing and 100,000 of them fit in memory.
 
 mod entry;
 mod history;
@@ -23,12 +23,12 @@ use journal::Journal;
 
 use crate::object;
 
-/// Why a write did not happen.
+/// Why a write was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// The key is taken.
+pub enum WriteError {
+    /// The key exists.
     Exists,
-    /// The object is not (any longer) at the version that the write was based on.
+    /// The object is not (any longer) at the expected version.
     Stale,
     /// The namespace does not exist.
     NoNamespace,
@@ -63,7 +63,7 @@ struct State {
     journal: Option<Journal>,
 }
 
-/// The table of namespaces: creating an object asks it.
+/// The table of namespaces: creating an object reads it.
 pub const NAMESPACES: &str = "namespaces";
 
 /// All objects.
@@ -78,12 +78,12 @@ pub struct Store {
 pub struct Snapshot {
     /// The objects in order.
     pub entries: OrdMap<Key, Arc<Entry>>,
-    /// The version of the whole.
+    /// resourceVersion of the table.
     pub revision: u64,
 }
 
 impl Store {
-    /// An empty store that remembers `history_limit` changes a table.
+    /// Creates an empty store that keeps `history_limit` changes per table.
     #[must_use]
     pub fn new(history_limit: usize) -> Self {
         let state = State {
@@ -98,11 +98,11 @@ impl Store {
         }
     }
 
-    /// A store that keeps its objects in a file, with what the file holds. A line that was cut off at the end by a
-    /// kill is dropped; anything else that can't be read is an error that names the line.
+    /// Opens a store with a journal and loads it. A line that was cut off at the end by a kill is dropped; any other
+    /// invalid line is an error with its number.
     ///
     /// # Errors
-    /// The file can't be read, written or understood.
+    /// The file cannot be read, written or parsed.
     pub fn open(history_limit: usize, path: &Path) -> anyhow::Result<Self> {
         let store = Self::new(history_limit);
         let (journal, records) = Journal::open(path)?;
@@ -139,7 +139,7 @@ impl Store {
         self.state.read().tables.get(table)?.entries.get(key).cloned()
     }
 
-    /// All objects of a table as they are.
+    /// All objects of a table at the current version.
     #[must_use]
     pub fn snapshot(&self, table: &str) -> Snapshot {
         let state = self.state.read();
@@ -154,10 +154,10 @@ impl Store {
         }
     }
 
-    /// All objects of a table as they were after the write of that number; `Err` is the oldest number still known.
+    /// All objects of a table after the write of that number; `Err` is the oldest available number.
     ///
     /// # Errors
-    /// The history no longer reaches back so far.
+    /// The history no longer covers that number.
     pub fn snapshot_at(&self, table: &str, revision: u64) -> Result<Snapshot, u64> {
         let state = self.state.read();
         let Some(table) = state.tables.get(table) else {
@@ -174,7 +174,7 @@ impl Store {
         Ok(Snapshot { entries, revision })
     }
 
-    /// Forgets the past, as the real server does every few minutes: older versions are gone afterwards.
+    /// Discards the history, as the real server does every few minutes.
     pub fn compact(&self) {
         let mut state = self.state.write();
         let revision = state.revision;
@@ -185,10 +185,10 @@ impl Store {
             .for_each(|table| table.history.forget(revision));
     }
 
-    /// Changes of a table after a write, at most `limit`; and what tells of the next.
+    /// At most `limit` changes of a table after a write, and a signal of further ones.
     ///
     /// # Errors
-    /// The oldest number still known, when the history no longer reaches back so far.
+    /// The oldest available number, when the history no longer covers the requested one.
     pub fn changes(&self, table: &str, after: u64, limit: usize) -> Result<Vec<Arc<Change>>, u64> {
         let state = self.state.read();
         match state.tables.get(table) {
@@ -214,17 +214,17 @@ impl Store {
             .subscribe()
     }
 
-    /// Puts in a new object. Its `resourceVersion` is set here.
+    /// Inserts a new object. Sets its `resourceVersion`.
     ///
     /// # Errors
-    /// The key is taken, the namespace is missing or ending, the journal failed.
+    /// The key exists, the namespace is missing or terminating, the journal failed.
     pub fn create(
         &self,
         table: &str,
         key: Key,
         object: Value,
         fields: &[FieldPath],
-    ) -> Result<Arc<Entry>, Refused> {
+    ) -> Result<Arc<Entry>, WriteError> {
         let mut state = self.state.write();
         if !key.namespace.is_empty() {
             let namespace = Key::new("", &key.namespace);
@@ -233,8 +233,8 @@ impl Store {
                 .get(NAMESPACES)
                 .and_then(|table| table.entries.get(&namespace));
             match found {
-                None => return Err(Refused::NoNamespace),
-                Some(entry) if entry.deleting => return Err(Refused::NamespaceTerminating),
+                None => return Err(WriteError::NoNamespace),
+                Some(entry) if entry.deleting => return Err(WriteError::NamespaceTerminating),
                 Some(_) => {}
             }
         }
@@ -243,36 +243,36 @@ impl Store {
             .get(table)
             .is_some_and(|table| table.entries.contains_key(&key))
         {
-            return Err(Refused::Exists);
+            return Err(WriteError::Exists);
         }
         self.commit(&mut state, table, key, None, object, fields, ChangeKind::Created)
     }
 
-    /// Replaces an object that is still at the version `based_on`.
+    /// Replaces an object that is at the version `based_on`.
     ///
     /// # Errors
-    /// It is not, or the journal failed.
+    /// It is at another version, or the journal failed.
     pub fn update(
         &self,
         table: &str,
         based_on: &Arc<Entry>,
         object: Value,
         fields: &[FieldPath],
-    ) -> Result<Arc<Entry>, Refused> {
+    ) -> Result<Arc<Entry>, WriteError> {
         self.change(table, based_on, object, fields, ChangeKind::Updated)
     }
 
-    /// Removes an object that is still at the version `based_on`; `object` is its last state, which watches are told.
+    /// Removes an object that is at the version `based_on`; `object` is its last state for watches.
     ///
     /// # Errors
-    /// It is not, or the journal failed.
+    /// It is at another version, or the journal failed.
     pub fn delete(
         &self,
         table: &str,
         based_on: &Arc<Entry>,
         object: Value,
         fields: &[FieldPath],
-    ) -> Result<Arc<Entry>, Refused> {
+    ) -> Result<Arc<Entry>, WriteError> {
         self.change(table, based_on, object, fields, ChangeKind::Deleted)
     }
 
@@ -283,7 +283,7 @@ impl Store {
         object: Value,
         fields: &[FieldPath],
         kind: ChangeKind,
-    ) -> Result<Arc<Entry>, Refused> {
+    ) -> Result<Arc<Entry>, WriteError> {
         let mut state = self.state.write();
         let current = state
             .tables
@@ -291,7 +291,7 @@ impl Store {
             .and_then(|table| table.entries.get(&based_on.key));
         let previous = match current {
             Some(current) if current.revision == based_on.revision => Arc::clone(current),
-            _ => return Err(Refused::Stale),
+            _ => return Err(WriteError::Stale),
         };
         self.commit(
             &mut state,
@@ -317,16 +317,16 @@ impl Store {
         mut object: Value,
         fields: &[FieldPath],
         kind: ChangeKind,
-    ) -> Result<Arc<Entry>, Refused> {
+    ) -> Result<Arc<Entry>, WriteError> {
         let revision = state.revision + 1;
         object::metadata_mut(&mut object).insert("resourceVersion".into(), revision.to_string().into());
         let entry = Entry::of(key, revision, &object, fields)
             .map(Arc::new)
-            .map_err(|error| Refused::Journal(error.to_string()))?;
+            .map_err(|error| WriteError::Journal(error.to_string()))?;
         if let Some(journal) = &mut state.journal {
             journal
                 .append(table, &entry, kind)
-                .map_err(|error| Refused::Journal(error.to_string()))?;
+                .map_err(|error| WriteError::Journal(error.to_string()))?;
         }
         state.revision = revision;
         let compacted = state.compacted;
@@ -349,20 +349,20 @@ impl Store {
         Ok(entry)
     }
 
-    /// Makes the kept fields of a table's objects anew, for instance when a definition names others.
+    /// Recomputes the selectable fields of a table's objects, for instance after a definition has changed them.
     pub fn reindex(&self, table: &str, fields: &[FieldPath]) {
         let mut state = self.state.write();
         let Some(table) = state.tables.get_mut(table) else {
             return;
         };
-        let anew = table.entries.values().filter_map(|old| {
+        let indexed = table.entries.values().filter_map(|old| {
             let entry = Entry::of(old.key.clone(), old.revision, &old.object(), fields).ok()?;
             Some((old.key.clone(), Arc::new(entry)))
         });
-        table.entries = anew.collect();
+        table.entries = indexed.collect();
     }
 
-    /// The names of the tables that hold anything.
+    /// The names of all tables with objects.
     #[must_use]
     pub fn tables(&self) -> BTreeSet<Arc<str>> {
         let state = self.state.read();

@@ -10,23 +10,23 @@ use super::cells::{
 use super::{age, definition};
 use crate::object::text;
 
-/// What a cell shows.
+/// The content of a cell.
 enum Cell {
-    /// A text at a place; `<none>` when there is none.
+    /// The string at a pointer; `<none>` when absent.
     Text(&'static str),
-    /// A text at a place; empty when there is none.
+    /// The string at a pointer; empty when absent.
     Bare(&'static str),
-    /// Labels at a place.
+    /// The labels at a pointer.
     Labels(&'static str),
-    /// A number at a place; 0 when there is none.
+    /// The number at a pointer; 0 when absent.
     Number(&'static str),
-    /// A flag at a place.
+    /// The boolean at a pointer.
     Flag(&'static str),
-    /// Time since what is at a place.
+    /// The time since the timestamp at a pointer.
     Age(&'static str),
-    /// How many there are of what is at these places.
+    /// The number of items at these pointers.
     Count(&'static [&'static str]),
-    /// What only a function can say.
+    /// A computed value.
     Made(fn(&Value) -> Value),
 }
 
@@ -35,7 +35,7 @@ struct Printer {
     columns: &'static [Column],
 }
 
-/// A column; its texts are those of the real server.
+/// A column; its descriptions are those of the real server.
 struct Column {
     name: &'static str,
     kind: &'static str,
@@ -74,7 +74,7 @@ const NAME: Column = Column {
 };
 const AGE: Column = column("Age", Age("/metadata/creationTimestamp"));
 
-/// For kinds without columns of their own.
+/// The column of kinds without columns of their own.
 const PLAIN: Printer = Printer {
     table: "",
     columns: &[
@@ -83,7 +83,7 @@ const PLAIN: Printer = Printer {
     ],
 };
 
-/// Of role bindings, in a namespace or in none.
+/// The columns of role bindings, namespaced or not.
 const BINDING: &[Column] = &[
     NAME,
     column("Role", Made(role)),
@@ -349,7 +349,7 @@ pub(super) fn columns(table: &str) -> Vec<Value> {
 }
 
 pub(super) fn cells(table: &str, object: &Value) -> Vec<Value> {
-    // Events of their own group have other names for their fields.
+    // Events of their own group have other field names.
     let mut object = std::borrow::Cow::Borrowed(object);
     if table == "events" && object.get("regarding").is_some() {
         crate::api::events::to_old(object.to_mut());

@@ -1,4 +1,4 @@
-//! A server for a test, and a client that sends what it is told.
+//! A server for a test, and a client that sends raw requests.
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use kube_embedded::api::{self, Api};
 use kube_embedded::http::{Listener, Options};
 use tokio::sync::oneshot;
 
-/// A server in this process, on a port of its own.
+/// A server in this process, on a free port.
 pub(crate) struct Server {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) address: SocketAddr,
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// Stops it and gives back its folder, for the next one.
+    /// Stops it and returns its folder, for the next one.
     pub(crate) async fn stop(mut self) -> tempfile::TempDir {
         drop(self.stop.take());
         self.task.take().unwrap().await.unwrap().unwrap();
@@ -67,18 +67,18 @@ impl Server {
 /// Sends requests to a cluster.
 pub(crate) struct Client {
     admin: kube::Client,
-    /// Without the admin's certificate, for requests that bring a token.
+    /// A client without the admin certificate, for requests with a token.
     bare: kube::Client,
 }
 
-/// What was answered.
-pub(crate) struct Answer {
+/// A response.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Response {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.status, self.body)
     }
@@ -90,7 +90,7 @@ impl Client {
         let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .unwrap();
-        // The suite looks at what is answered, also when it is to try again.
+        // The suite checks every response, including those that ask for a retry.
         config.default_retry = false;
         let mut bare = config.clone();
         bare.auth_info = kube::config::AuthInfo::default();
@@ -106,7 +106,7 @@ impl Client {
         request: &str,
         headers: &BTreeMap<String, String>,
         body: Option<&str>,
-    ) -> Answer {
+    ) -> Response {
         let (method, path) = request.split_once(' ').expect("a request is a method and a path");
         let mut builder = http::Request::builder().method(method).uri(path);
         if body.is_some() && !headers.contains_key("content-type") {
@@ -129,22 +129,22 @@ impl Client {
             let response = client.send(request).await.unwrap();
             let (head, body) = response.into_parts();
             let bytes = body.collect_bytes().await.unwrap();
-            Answer {
+            Response {
                 status: head.status.as_u16(),
                 headers: head.headers,
                 body: String::from_utf8_lossy(&bytes).into_owned(),
             }
         });
         sent.await
-            .unwrap_or_else(|_| panic!("no answer within 30 s: {method} {path}"))
+            .unwrap_or_else(|_| panic!("no response within 30 s: {method} {path}"))
     }
 }
 
-/// Waits for a condition, at most ten seconds.
+/// Waits for a condition, at most 60 seconds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "not within 10 s: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "not within 60 s: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

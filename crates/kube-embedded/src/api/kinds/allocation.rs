@@ -1,4 +1,4 @@
-//! What the server decides of an object: addresses, ports, selectors, zeros. Nobody's fields.
+//! Values that the server sets: addresses, ports, selectors, zeros. They belong to no field manager.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,11 +11,11 @@ use crate::resources::Resource;
 use crate::schema::Schema;
 use crate::store::NAMESPACES;
 
-/// Values that Go writes although nobody set them.
+/// Zero values that Go writes.
 static ZEROS: LazyLock<BTreeMap<String, Map<String, Value>>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../builtin/zeros.json")).unwrap_or_default());
 
-/// Puts in what the server decides, which are nobody's fields. `old` is the object before the write.
+/// Sets the server's values, which belong to no field manager. `old` is the object before the write.
 pub(in crate::api) fn allocate(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     let Some(shape) = resource.schema.as_ref().filter(|_| !resource.custom) else {
         return;
@@ -64,7 +64,7 @@ fn put_zeros(shape: &Schema, value: &mut Value) {
     }
 }
 
-/// Gives a service its address: one of its own where that is wanted.
+/// Gives a service a cluster address where it needs one.
 fn complete_service(object: &mut Value, old: Option<&Value>) {
     let kind = text(object, "/spec/type").to_owned();
     let spec = object::child_mut(object, "spec");
@@ -112,7 +112,7 @@ fn complete_service(object: &mut Value, old: Option<&Value>) {
     }
 }
 
-/// How well a pod's containers say what they need.
+/// The quality of service class that follows from the containers' resources.
 fn quality_of_service(pod: &Value) -> &'static str {
     let lists = ["/spec/initContainers", "/spec/containers"];
     let containers = lists
@@ -144,7 +144,7 @@ fn free_address() -> String {
     format!("10.96.{}.{}", fastrand::u8(1..255), fastrand::u8(1..255))
 }
 
-/// A job selects its pods by a label that it gives them.
+/// Sets a job's selector and the label that its pods get.
 fn complete_job(object: &mut Value) {
     if object.pointer("/spec/manualSelector") == Some(&true.into()) {
         return;

@@ -1,4 +1,4 @@
-//! Defaults that no schema has: the writer's fields, as if it had sent them.
+//! Defaults that are not in the schema: they belong to the writer, as if it had sent them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -16,7 +16,7 @@ use crate::store::NAMESPACES;
 pub(super) static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../builtin/defaults.json")).unwrap_or_default());
 
-/// Puts in the defaults, which are the writer's fields as if it had sent them.
+/// Sets the defaults, which belong to the writer as if it had sent them.
 pub(in crate::api) fn complete(resource: &Resource, object: &mut Value) {
     object::drop_empty_metadata(object);
     let Some(shape) = &resource.schema else { return };
@@ -92,7 +92,7 @@ fn fill(shape: &Schema, value: &mut Value, root: bool) {
     }
 }
 
-/// Go leaves out maps and lists that are empty, where they need not be there.
+/// Go omits empty maps and lists where they are optional.
 fn drop_empty(shape: &Schema, map: &mut Map<String, Value>) {
     map.retain(|key, value| {
         let empty_list = value.as_array().is_some_and(Vec::is_empty);
@@ -143,7 +143,7 @@ fn fill_computed(name: &str, map: &mut Map<String, Value>) {
     }
 }
 
-/// Defaults of a job's own specification; one in a cron job's template has none.
+/// Defaults of a job's own specification; a cron job's template gets none.
 fn complete_job_spec(object: &mut Value) {
     let spec = object::child_mut(object, "spec");
     for (key, default) in DEFAULTS.get("spec of a Job").into_iter().flatten() {

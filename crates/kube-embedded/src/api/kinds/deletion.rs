@@ -1,4 +1,4 @@
-//! How objects of a kind go: how long they have, what still holds them, what the client is told.
+//! Deletion of individual kinds: grace period, what blocks the removal, the response.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use crate::object::{self, text};
 use crate::resources::{Resource, definition};
 use crate::store::NAMESPACES;
 
-/// Seconds that an object has from its deletion until it must be gone; 0 is at once. Only pods are given any.
-pub(in crate::api) fn grace(resource: &Resource, object: &Value, asked: Option<i64>) -> i64 {
+/// The default grace period in seconds; 0 is immediate. Only pods have one.
+pub(in crate::api) fn grace(resource: &Resource, object: &Value, requested: Option<i64>) -> i64 {
     if &*resource.table != "pods" {
         return 0;
     }
@@ -17,13 +17,13 @@ pub(in crate::api) fn grace(resource: &Resource, object: &Value, asked: Option<i
         .pointer("/spec/terminationGracePeriodSeconds")
         .and_then(Value::as_i64);
     if running {
-        asked.or(own).unwrap_or(30).max(0)
+        requested.or(own).unwrap_or(30).max(0)
     } else {
         0
     }
 }
 
-/// Whether an object that is marked, and held by no finalizer, is gone.
+/// Whether a marked object without finalizers can be removed.
 pub(in crate::api) fn is_released(resource: &Resource, object: &Value) -> bool {
     match &*resource.table {
         NAMESPACES => object
@@ -41,7 +41,7 @@ pub(in crate::api) fn is_released(resource: &Resource, object: &Value) -> bool {
     }
 }
 
-/// Whether a deletion is answered with the object, not with a `Status`.
+/// Whether the response to a deletion is the object instead of a `Status`.
 pub(in crate::api) fn delete_returns_object(resource: &Resource) -> bool {
     matches!(
         &*resource.table,
@@ -56,7 +56,7 @@ pub(in crate::api) fn delete_returns_object(resource: &Resource) -> bool {
     )
 }
 
-/// Marks what has a status of its own while it is being deleted; whether it is such.
+/// Sets the deletion status of kinds that have one; returns whether it did.
 pub(in crate::api) fn mark_terminating(resource: &Resource, object: &mut Value) -> bool {
     let table = &*resource.table;
     if table != NAMESPACES && table != definition::TABLE {

@@ -1,10 +1,10 @@
-//! What a rule says of a value.
+//! Evaluates a rule on a value.
 
 use serde_json::Value;
 
 use super::expression::{Comparison, Expression, Root};
 
-/// The values that a rule speaks of.
+/// The variables of a rule.
 pub(super) struct Scope<'a> {
     pub(super) new: &'a Value,
     /// Null for an object that is new.
@@ -34,7 +34,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Whether a rule holds. As CEL has it: one side that decides makes the other's failure harmless.
+    /// Evaluates a rule. As in CEL, one side that decides makes the other side's error irrelevant.
     pub(super) fn truth(&self, expression: &Expression) -> Result<bool, String> {
         match expression {
             Expression::Has(root, path) => Ok(self.find(*root, path).is_some()),

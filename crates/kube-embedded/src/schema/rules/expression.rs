@@ -1,8 +1,8 @@
-//! What a rule says.
+//! The syntax tree of a rule.
 
 use serde_json::Value;
 
-/// A rule as it is understood.
+/// A rule.
 #[derive(Debug, Clone)]
 pub(super) enum Expression {
     Path(Root, Vec<String>),
@@ -15,14 +15,14 @@ pub(super) enum Expression {
     Or(Box<Self>, Box<Self>),
 }
 
-/// Where a path begins: `self` or `oldSelf`.
+/// The variable of a path: `self` or `oldSelf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     New,
     Old,
 }
 
-/// `==` and its kin.
+/// Comparison operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
@@ -34,7 +34,7 @@ pub(super) enum Comparison {
 }
 
 impl Expression {
-    /// Whether it asks for the value before the write.
+    /// Whether it uses the value before the write.
     pub(super) fn uses_old(&self) -> bool {
         match self {
             Self::Path(root, _) | Self::Has(root, _) => *root == Root::Old,

@@ -1,13 +1,13 @@
-//! From a rule's text to what it says.
+//! Parses a rule.
 
 use serde_json::Value;
 
 use super::expression::{Comparison, Expression, Root};
 
-/// Reads a rule.
+/// Parses a rule.
 ///
 /// # Errors
-/// What of it is not understood.
+/// The unsupported part.
 pub(super) fn expression(source: &str) -> Result<Expression, String> {
     let mut parser = Parser {
         tokens: tokens(source)?,
@@ -15,7 +15,7 @@ pub(super) fn expression(source: &str) -> Result<Expression, String> {
     };
     let expression = parser.or()?;
     match parser.tokens.get(parser.at) {
-        Some(token) => Err(format!("the rule is not understood at {token:?}")),
+        Some(token) => Err(format!("unsupported rule at {token:?}")),
         None => Ok(expression),
     }
 }
@@ -50,19 +50,19 @@ fn tokens(source: &str) -> Result<Vec<Token>, String> {
                 .unwrap_or(rest.len());
             let number = serde_json::from_str(&rest[..length]);
             tokens.push(Token::Literal(
-                number.map_err(|_| format!("no number: {}", &rest[..length]))?,
+                number.map_err(|_| format!("invalid number: {}", &rest[..length]))?,
             ));
         } else if matches!(first, '"' | '\'') {
-            let end = rest[1..].find(first).ok_or("a text without an end")?;
+            let end = rest[1..].find(first).ok_or("unterminated string")?;
             let text = &rest[1..=end];
             if text.contains('\\') {
-                return Err("escapes in texts are not implemented".into());
+                return Err("escapes in strings are not implemented".into());
             }
             length = end + 2;
             tokens.push(Token::Literal(text.into()));
         } else {
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            let sign = sign.ok_or_else(|| format!("the rule is not understood at `{rest}`"))?;
+            let sign = sign.ok_or_else(|| format!("unsupported rule at `{rest}`"))?;
             length = sign.len();
             tokens.push(Token::Sign(sign));
         }
@@ -126,14 +126,14 @@ impl Parser {
             return if self.take(")") {
                 Ok(inner)
             } else {
-                Err("a parenthesis is not closed".into())
+                Err("unclosed parenthesis".into())
             };
         }
         let token = self
             .tokens
             .get(self.at)
             .cloned()
-            .ok_or("the rule ends too early")?;
+            .ok_or("unexpected end of the rule")?;
         self.at += 1;
         match token {
             Token::Literal(value) => Ok(Expression::Literal(value)),
@@ -152,7 +152,7 @@ impl Parser {
                 }
             }
             Token::Name(name) => self.path(&name),
-            Token::Sign(sign) => Err(format!("the rule is not understood at `{sign}`")),
+            Token::Sign(sign) => Err(format!("unsupported rule at `{sign}`")),
         }
     }
 
@@ -166,7 +166,7 @@ impl Parser {
         while self.take(".") {
             match self.tokens.get(self.at) {
                 Some(Token::Name(name)) => path.push(name.clone()),
-                other => return Err(format!("the rule is not understood at {other:?}")),
+                other => return Err(format!("unsupported rule at {other:?}")),
             }
             self.at += 1;
             if matches!(self.tokens.get(self.at), Some(Token::Sign("("))) {

@@ -1,4 +1,4 @@
-//! Answers as bodies: JSON, YAML, tables, bare metadata, streams.
+//! Response bodies: JSON, YAML, tables, metadata only, streams.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,20 +15,20 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::request::Shared;
-use crate::api::{Answer, Content, List, Query, Watch, present, presented};
+use crate::api::{self, Content, List, Query, Watch, present, presented};
 use crate::resources::Resource;
 use crate::status::Status;
 use crate::table::{self, Include};
 
-/// Chunks that wait for a slow client before its watch waits too.
+/// Chunks buffered for a slow client before its watch waits.
 const WAITING_CHUNKS: usize = 64;
 
-/// The body of a reply: whole, or a stream.
+/// The body of a response: complete, or a stream.
 pub(super) type ReplyBody = Either<Full<Bytes>, Stream>;
-/// A reply.
+/// An HTTP response.
 pub(super) type Reply = Response<ReplyBody>;
 
-/// A body that is sent as it is made.
+/// A streamed body.
 #[derive(Debug)]
 pub(super) struct Stream(mpsc::Receiver<Bytes>);
 
@@ -46,7 +46,7 @@ impl Body for Stream {
     }
 }
 
-/// What the client wants to see.
+/// The requested form of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     shape: Shape,
@@ -62,7 +62,7 @@ enum Shape {
 }
 
 impl Form {
-    /// The first form of the `Accept` header that is known.
+    /// The first supported form of the `Accept` header.
     pub(super) fn of(accept: &str, query: &Query) -> Result<Self, Status> {
         let include = match query.get("includeObject") {
             "None" => Include::None,
@@ -76,10 +76,10 @@ impl Form {
         for option in accept.split(',') {
             let mut parts = option.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
-            let asked = parts
+            let requested = parts
                 .find_map(|part| part.strip_prefix("as="))
                 .unwrap_or_default();
-            let shape = match asked {
+            let shape = match requested {
                 "" => Shape::Object,
                 "Table" => Shape::Table,
                 "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Metadata,
@@ -117,14 +117,14 @@ pub(super) fn json_reply(code: u16, value: &Value) -> Reply {
     typed(code, "application/json", value.to_string().into())
 }
 
-/// A text.
+/// A text body.
 pub(super) fn text_reply(code: u16, text: &str) -> Reply {
     typed(code, "text/plain; charset=utf-8", text.to_owned().into())
 }
 
-/// A failure as a reply.
+/// An error as a response.
 pub(super) fn status_reply(status: &Status) -> Reply {
-    let mut reply = json_reply(status.code, &status.answer());
+    let mut reply = json_reply(status.code, &status.body());
     let seconds = status
         .details
         .as_ref()
@@ -135,19 +135,19 @@ pub(super) fn status_reply(status: &Status) -> Reply {
     reply
 }
 
-/// An answer in the form that was asked for.
+/// Converts a response to the requested form.
 pub(super) fn respond(
     shared: &Arc<Shared>,
     resource: &Arc<Resource>,
     form: Form,
-    answer: Answer,
+    response: api::Response,
     path: &str,
 ) -> Reply {
-    let Answer {
+    let api::Response {
         code,
         content,
         warnings,
-    } = answer;
+    } = response;
     let mut reply = match content {
         Content::Watch(watch) => return stream(shared, resource, form, watch, path),
         Content::Entry(entry) if form.shape == Shape::Object && !form.yaml => {
@@ -185,7 +185,7 @@ fn rendered(code: u16, form: Form, value: &Value) -> Reply {
     }
     match serde_saphyr::to_string(value) {
         Ok(text) => typed(code, "application/yaml", text.into()),
-        Err(error) => status_reply(&Status::internal(format!("can't write YAML: {error}"))),
+        Err(error) => status_reply(&Status::internal(format!("cannot write YAML: {error}"))),
     }
 }
 
@@ -230,7 +230,7 @@ fn list_metadata(list: &List) -> Value {
     metadata
 }
 
-/// Stored bodies one after another: nothing is parsed.
+/// Concatenates stored bodies without parsing them.
 fn list_body(resource: &Resource, list: &List) -> Bytes {
     let size: usize = list.entries.iter().map(|entry| entry.body.len() + 1).sum();
     let mut body = BytesMut::with_capacity(size + 256);
@@ -264,7 +264,7 @@ fn stream(shared: &Arc<Shared>, resource: &Arc<Resource>, form: Form, watch: Wat
     reply
 }
 
-/// Sends changes until the watch or the client ends.
+/// Sends events until the watch or the client ends.
 async fn pump(
     shared: &Shared,
     resource: &Resource,
@@ -311,7 +311,7 @@ async fn wait_while_stalled(shared: &Shared, path: &str, sender: &mpsc::Sender<B
     let mut changed = shared.faults.subscribe();
     while shared.faults.is_stalled(path) {
         tokio::select! {
-            // A stall for a time ends without a change: it is looked at again.
+            // A stall ends after its duration without a notification: check again.
             _ = tokio::time::timeout(Duration::from_millis(50), changed.changed()) => {}
             () = sender.closed() => return,
         }
