@@ -2,152 +2,79 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use junit::{Case, Suite, Suites};
 use taskgraph::{Outcome, TaskTrace};
 
 use crate::model::{Report, Scenario, ScenarioOutcome};
-use crate::template;
 
-/// What the template is filled with.
-#[derive(Serialize)]
-struct Junit {
-    name: String,
-    tests: usize,
-    failures: usize,
-    time: String,
-    suites: [Suite; 2],
-}
-
-#[derive(Serialize)]
-struct Suite {
-    name: &'static str,
-    failures: usize,
-    skipped: usize,
-    time: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Serialize)]
-struct Case {
-    name: String,
-    class: String,
-    time: String,
-    /// In one line, how it failed or why it was skipped; nothing where it passed.
-    message: Option<String>,
-    /// How it failed.
-    failure: Option<String>,
-}
-
-/// How a case ended.
-enum Status {
-    Passed,
-    Skipped(String),
-    Failed(String),
-}
-
-/// Two suites: `scenarios`, and `tasks`, so that a run that never came to its scenarios is not an empty success.
-pub(crate) fn render(report: &Report) -> anyhow::Result<String> {
+/// Two suites: `scenarios`, and `tasks`, so that a run without scenarios is not an empty success.
+pub(crate) fn render(report: &Report) -> String {
     let scenarios = report.tests.iter().map(|test| scenario(report, test)).collect();
-    let tasks = report.trace.tasks.iter();
-    let tasks = tasks.map(|traced| task(report, traced)).collect();
+    let tasks = report.trace.tasks.iter().map(|traced| task(report, traced));
     let suites = [
-        suite(
-            "scenarios",
-            report.tests.iter().map(|test| duration(test.seconds)).sum(),
-            scenarios,
-        ),
-        suite("tasks", report.trace.wall, tasks),
+        Suite {
+            time: Some(report.tests.iter().map(|test| duration(test.seconds)).sum()),
+            ..Suite::new("scenarios", scenarios)
+        },
+        Suite {
+            time: Some(report.trace.wall),
+            ..Suite::new("tasks", tasks.collect())
+        },
     ];
-    let junit = Junit {
-        name: allowed(&format!("{} e2e on {}", report.run.stack, report.run.provider)),
-        tests: suites.iter().map(|suite| suite.cases.len()).sum(),
-        failures: suites.iter().map(|suite| suite.failures).sum(),
-        time: seconds(report.trace.wall),
-        suites,
+    let suites = Suites {
+        name: format!("{} e2e on {}", report.run.stack, report.run.provider),
+        time: Some(report.trace.wall),
+        suites: suites.into(),
     };
-    template::render("junit.xml", &junit)
-}
-
-fn suite(name: &'static str, time: Duration, cases: Vec<Case>) -> Suite {
-    let failures = cases.iter().filter(|case| case.failure.is_some()).count();
-    let messages = cases.iter().filter(|case| case.message.is_some()).count();
-    Suite {
-        name,
-        failures,
-        skipped: messages - failures,
-        time: seconds(time),
-        cases,
-    }
+    suites.to_xml()
 }
 
 fn scenario(report: &Report, test: &Scenario) -> Case {
-    let told = |text: &Option<String>, otherwise: &str| text.clone().unwrap_or_else(|| otherwise.to_owned());
-    let status = match test.outcome {
-        ScenarioOutcome::Passed => Status::Passed,
-        ScenarioOutcome::Skipped => Status::Skipped(told(&test.reason, "no reason given")),
-        ScenarioOutcome::Failed => Status::Failed(told(&test.detail, "no detail given")),
-    };
-    let class = format!("{}.scenarios", report.run.provider);
-    case(&test.name, class, duration(test.seconds), status)
-}
-
-fn task(report: &Report, traced: &TaskTrace) -> Case {
-    let status = match &traced.outcome {
-        Outcome::Done { .. } => Status::Passed,
-        Outcome::Failed { error, .. } => {
-            let explained = report.failures.iter().find(|failure| failure.task == traced.name);
-            Status::Failed(explained.map_or(error, |failure| &failure.text).clone())
-        }
-        Outcome::Skipped { reason } => Status::Skipped(reason.clone()),
-        Outcome::Cancelled { cause, .. } => Status::Skipped(format!("cancelled: {cause}")),
-        Outcome::NotStarted { cause } => Status::Skipped(format!("not started: {cause}")),
-    };
-    let class = format!("{}.tasks", report.run.provider);
-    case(&traced.name, class, traced.duration(), status)
-}
-
-fn case(name: &str, class: String, time: Duration, status: Status) -> Case {
-    let (message, failure) = match status {
-        Status::Passed => (None, None),
-        Status::Skipped(reason) => (Some(allowed(&reason)), None),
-        Status::Failed(text) => {
-            let first = text.lines().find(|line| !line.trim().is_empty());
-            (Some(allowed(first.unwrap_or_default())), Some(allowed(&text)))
-        }
+    let outcome = match test.outcome {
+        ScenarioOutcome::Passed => junit::Outcome::Passed,
+        ScenarioOutcome::Skipped => skipped(test.reason.as_deref().unwrap_or("no reason given")),
+        ScenarioOutcome::Failed => failed(test.detail.as_deref().unwrap_or("no detail given")),
     };
     Case {
-        name: allowed(name),
-        class: allowed(&class),
-        time: seconds(time),
-        message,
-        failure,
+        time: Some(duration(test.seconds)),
+        outcome,
+        ..Case::new(format!("{}.scenarios", report.run.provider), &test.name)
     }
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64())
+fn task(report: &Report, traced: &TaskTrace) -> Case {
+    let outcome = match &traced.outcome {
+        Outcome::Done { .. } => junit::Outcome::Passed,
+        Outcome::Failed { error, .. } => {
+            let explained = report.failures.iter().find(|failure| failure.task == traced.name);
+            failed(explained.map_or(error, |failure| &failure.text))
+        }
+        Outcome::Skipped { reason } => skipped(reason),
+        Outcome::Cancelled { cause, .. } => skipped(&format!("cancelled: {cause}")),
+        Outcome::NotStarted { cause } => skipped(&format!("not started: {cause}")),
+    };
+    Case {
+        time: Some(traced.duration()),
+        outcome,
+        ..Case::new(format!("{}.tasks", report.run.provider), &traced.name)
+    }
+}
+
+fn skipped(reason: &str) -> junit::Outcome {
+    junit::Outcome::Skipped {
+        message: reason.to_owned(),
+    }
+}
+
+fn failed(text: &str) -> junit::Outcome {
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    junit::Outcome::Failed {
+        kind: None,
+        message: first.unwrap_or_default().to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
-}
-
-/// The text without what XML 1.0 does not allow, and without the colours of a terminal: a CI system shows neither.
-fn allowed(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            // `ESC [`, parameters, and a letter that ends the sequence.
-            '\u{1b}' if letters.as_str().starts_with('[') => {
-                letters.next();
-                letters.find(|letter| ('@'..='~').contains(letter));
-            }
-            '\n' | '\t' => kept.push(letter),
-            '\u{fffe}' | '\u{ffff}' => {}
-            _ if letter.is_control() => {}
-            _ => kept.push(letter),
-        }
-    }
-    kept
 }

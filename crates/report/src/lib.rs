@@ -84,7 +84,7 @@ pub fn write_all(report: &Report, folder: &Path) -> anyhow::Result<()> {
             FILES.report,
             json(serde_json::to_string_pretty(&Document::new(report))),
         ),
-        (FILES.junit, junit::render(report)),
+        (FILES.junit, Ok(junit::render(report))),
         (
             FILES.trace,
             json(serde_json::to_string(&chrome_trace::render(report))),

@@ -1,4 +1,4 @@
-//! The templates of the picture, the page and junit.xml.
+//! Templates of the timeline and the page.
 
 use anyhow::Context;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, value::Serde};
@@ -10,7 +10,6 @@ pub(crate) fn render(name: &str, values: &impl Serialize) -> anyhow::Result<Stri
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     templates.add_template("timeline.svg", include_str!("templates/timeline.svg"))?;
-    templates.add_template("junit.xml", include_str!("templates/junit.xml"))?;
     templates.add_template("report.html", include_str!("templates/report.html"))?;
     let template = templates.get_template(name)?;
     template
