@@ -3,9 +3,9 @@
 use std::{str::FromStr, sync::OnceLock};
 
 use rustix::process::{Signal, getpid, kill_process};
-use taskgraph::{Graph, Interrupt};
+use taskgraph::Interrupt;
 
-use super::plan::Work;
+use super::plan::Plan;
 
 use subprocess::eprint_line;
 
@@ -66,8 +66,8 @@ impl FromStr for Fault {
 
 impl Fault {
     /// Fails if the plan lacks its task: a fault that never fires would prove nothing.
-    pub(crate) fn check(&self, graph: &Graph<Work>) -> anyhow::Result<()> {
-        let mut tasks = graph.plan().tasks.iter().map(|task| task.name.as_str());
+    pub(crate) fn check(&self, plan: &Plan) -> anyhow::Result<()> {
+        let mut tasks = plan.tasks.iter().map(|task| task.name.as_str());
         if tasks.any(|task| task == self.task) {
             return Ok(());
         }

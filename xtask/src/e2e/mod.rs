@@ -32,8 +32,9 @@ use self::{
     execute::{Policy, RunContext},
     plan::{Format, Plan},
     settings::{BuildOn, Order},
+    setup::NewRun,
 };
-use crate::run_folder::{self, Provider, State};
+use crate::run_folder::{self, Provider, RunFolder, State};
 use subprocess::eprint_line;
 
 const EXAMPLES: &str = "\
@@ -126,11 +127,11 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),
     };
-    let provider = setup::provider(&options);
-    let runs = run_folder::RunFolder::list(&run_folder::runs(), &run_folder::index());
-    let budget = Budget::measure(provider.provider, &runs);
+    let choice = setup::provider(&options);
+    let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
+    let budget = Budget::measure(choice.provider, &runs);
     if options.plan || options.dry_run {
-        let settings = setup::preview(&options, stack, provider.provider)?;
+        let settings = setup::preview(&options, stack, choice.provider)?;
         let plan = match planned(&options, &settings, &budget) {
             Ok(plan) => plan,
             Err(error) => return Ok(usage(&error)),
@@ -143,26 +144,33 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
         std::io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (mut folder, settings, reserved) = setup::real(&options, stack, provider.provider)?;
-    let plan = match planned(&options, &settings, &budget) {
-        Ok(plan) => plan,
+    let new = setup::real(&options, stack, choice.provider)?;
+    match planned(&options, &new.settings, &budget) {
+        Ok(plan) => execute(&options, new, plan, &choice.reason, &budget),
         Err(error) => {
-            folder.remove()?;
-            return Ok(usage(&error));
+            new.folder.remove()?;
+            Ok(usage(&error))
         }
-    };
-    let graph = Graph::new(plan).context("invalid plan (bug in xtask)")?;
-    if let Some(fault) = &options.fault
-        && let Err(error) = fault.check(&graph)
-    {
-        folder.remove()?;
-        return Ok(usage(&error));
     }
+}
+
+fn execute(
+    options: &Options,
+    NewRun {
+        mut folder,
+        settings,
+        reserved,
+    }: NewRun,
+    plan: Plan,
+    reason: &str,
+    budget: &Budget,
+) -> anyhow::Result<ExitCode> {
+    let graph = Graph::new(plan).context("invalid plan (bug in xtask)")?;
     let interrupt = Interrupt::new();
     setup::on_signals(&interrupt, &folder, &settings)?;
-    let mut screen = screen::Screen::new(&graph, &settings, &provider.reason);
+    let mut screen = screen::Screen::new(&graph, &settings, reason);
     let trigger = fault::Trigger::new(options.fault.clone(), interrupt.clone());
-    let steps = RunContext::new(&settings, &folder, reserved, policy(&options), trigger)?;
+    let steps = RunContext::new(&settings, &folder, reserved, policy(options), trigger)?;
     let sampler = ::report::Sampler::start(SAMPLES);
     let started = jiff::Timestamp::now();
     let run_options = RunOptions {
@@ -192,7 +200,7 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let facts = report::Facts {
         settings: &settings,
         folder: &folder,
-        reason: &provider.reason,
+        reason,
         started,
         result,
         kept,
@@ -222,6 +230,9 @@ fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) ->
     }
     if let Some(task) = &options.only {
         plan::only(&mut plan, task)?;
+    }
+    if let Some(fault) = &options.fault {
+        fault.check(&plan)?;
     }
     setup::try_templates(settings)?;
     Ok(plan)

@@ -51,6 +51,13 @@ pub(super) fn provider(options: &Options) -> Choice {
     }
 }
 
+/// A run with its folder and its reserved ports.
+pub(super) struct NewRun {
+    pub(super) folder: RunFolder,
+    pub(super) settings: Settings,
+    pub(super) reserved: Reserved,
+}
+
 /// Returns settings for printing a plan; nothing is created, and the run's name is a placeholder.
 pub(super) fn preview(
     options: &Options,
@@ -62,12 +69,12 @@ pub(super) fn preview(
     settings(options, stack, provider, "RUN", &folder, ports)
 }
 
-/// Returns settings of a run with its folder: a new run, or with `--keep` the run that was kept before.
+/// Creates a run, or with `--keep` takes over the run that was kept before.
 pub(super) fn real(
     options: &Options,
     stack: Stack,
     provider: run_folder::Provider,
-) -> anyhow::Result<(RunFolder, Settings, Reserved)> {
+) -> anyhow::Result<NewRun> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
         eprint_line(format!(
@@ -75,7 +82,12 @@ pub(super) fn real(
             folder.run()
         ));
         let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
-        return Ok((folder, settings, Reserved::default()));
+        let reserved = Reserved::default();
+        return Ok(NewRun {
+            folder,
+            settings,
+            reserved,
+        });
     }
     let mut folder = RunFolder::create(
         &run_folder::runs(),
@@ -89,7 +101,11 @@ pub(super) fn real(
     if let Provider::Cluster(Cluster { context, .. }) = &settings.provider {
         folder.set_cluster(format!("{context}/{}", settings.namespace()))?;
     }
-    Ok((folder, settings, reserved))
+    Ok(NewRun {
+        folder,
+        settings,
+        reserved,
+    })
 }
 
 /// File of a run's ports, for its next round.
