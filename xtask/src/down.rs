@@ -7,7 +7,7 @@ use subprocess::Cancel;
 
 use crate::{
     removal::{LONGEST, remove_cluster, remove_from_cluster, stop_processes},
-    run_folder::{Provider, find},
+    run_folder::{ProviderName, find},
 };
 use subprocess::eprint_line;
 
@@ -24,7 +24,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut folder = find(&run)?;
     folder.take_over()?;
     stop_processes(&folder)?;
-    if let (Provider::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
+    if let (ProviderName::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
         for command in remove_cluster(&cluster) {
             eprint_line(format!("{command}"));
             let command = subprocess::Command::new(command.filled(str::to_owned));
@@ -34,7 +34,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
                 .run(&Cancel::never())?;
         }
     }
-    if folder.owner().provider == Provider::Cluster {
+    if folder.owner().provider == ProviderName::Cluster {
         remove_from_cluster(&folder)?;
     }
     folder.finish()?;

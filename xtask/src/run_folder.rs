@@ -33,10 +33,10 @@ const OWNER: &str = "owner.json";
 /// Folders that only a running stack needs: copies of the programs (200 MB per run), contexts of images, passwords.
 const STACK_FOLDERS: [&str; 4] = ["programs", "images", "sources", "secrets"];
 
-/// Where a run puts the stack.
+/// Name of a provider: where a run puts the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Provider {
+pub(crate) enum ProviderName {
     /// A kind cluster in podman on this machine
     Kind,
     /// Processes on this machine, with the embedded Kubernetes API
@@ -45,7 +45,7 @@ pub(crate) enum Provider {
     Cluster,
 }
 
-impl fmt::Display for Provider {
+impl fmt::Display for ProviderName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Kind => "kind",
@@ -75,8 +75,8 @@ pub(crate) struct Owner {
     /// Process that executes it.
     #[serde(flatten)]
     pub(crate) process: Process,
-    /// Provider of the stack.
-    pub(crate) provider: Provider,
+    /// ProviderName of the stack.
+    pub(crate) provider: ProviderName,
     /// Name of the stack.
     pub(crate) stack: String,
     /// Name of the kind cluster, or `CONTEXT/NAMESPACE` on the provider `cluster`.
@@ -163,7 +163,12 @@ pub(crate) fn port_locks() -> PathBuf {
 
 impl RunFolder {
     /// Creates a run's folder in `runs` (see [`runs`]), owned by this process, with a new id.
-    pub(crate) fn create(runs: &Path, index: &Path, provider: Provider, stack: &str) -> anyhow::Result<Self> {
+    pub(crate) fn create(
+        runs: &Path,
+        index: &Path,
+        provider: ProviderName,
+        stack: &str,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(runs).with_context(|| format!("cannot create {}", runs.display()))?;
         let process = Process::current().context("cannot read the start time of this process")?;
         let created = SystemTime::now()
@@ -179,7 +184,7 @@ impl RunFolder {
                 Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
             }
             let path = std::path::absolute(&path)?;
-            let cluster = (provider == Provider::Kind).then(|| cluster_name(stack, &run));
+            let cluster = (provider == ProviderName::Kind).then(|| cluster_name(stack, &run));
             let stack = stack.to_owned();
             let owner = Owner {
                 run,

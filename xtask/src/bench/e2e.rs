@@ -23,7 +23,7 @@ use serde_json::json;
 
 use self::record::Record;
 use super::figures::{self, Format};
-use crate::run_folder::{self, Provider};
+use crate::run_folder::{self, ProviderName};
 use subprocess::eprint_line;
 
 /// The order that the others are compared with comes last.
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     runs: usize,
     /// Where the stack runs
     #[arg(long, value_enum, default_value = "local")]
-    provider: Provider,
+    provider: ProviderName,
     /// Only these parts [default: all but build]
     #[arg(long, value_enum, value_delimiter = ',')]
     part: Vec<Part>,
@@ -115,7 +115,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn orders(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
+fn orders(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     // Once before, uncounted: afterwards the compile cache and the images are warm for all alike.
     if record.runs(ORDERS[0]).is_empty() {
         eprint_line("a run before, to warm the compile cache");

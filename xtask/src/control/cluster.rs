@@ -14,7 +14,7 @@ use super::{Verb, wait};
 use crate::{
     parts::{GRACE, KUBERNETES, record_name, workload_of},
     ports::Kept,
-    run_folder::{Provider, RunFolder},
+    run_folder::{ProviderName, RunFolder},
     yaml::Object,
 };
 
@@ -26,7 +26,7 @@ const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const API_SERVER_AWAY: &str = "/etc/kubernetes/kube-apiserver.yaml";
 
 pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
-    if name == KUBERNETES && folder.owner().provider == Provider::Cluster {
+    if name == KUBERNETES && folder.owner().provider == ProviderName::Cluster {
         bail!(
             "the cluster of run {} is not its own: its API server is left alone",
             folder.run()
@@ -37,7 +37,7 @@ pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Res
     }
     let part = Part::find(folder, name)?;
     part.change(verb)?;
-    if folder.owner().provider == Provider::Cluster {
+    if folder.owner().provider == ProviderName::Cluster {
         forward_again(folder, verb, name)?;
     }
     Ok(())
@@ -204,7 +204,7 @@ impl<'a> Part<'a> {
     /// SIGKILL to the containers' first processes, as the kernel does when memory is short. From inside of a
     /// container nothing can kill its first process, so the node does it.
     fn kill(&self) -> anyhow::Result<()> {
-        if self.folder.owner().provider == Provider::Cluster {
+        if self.folder.owner().provider == ProviderName::Cluster {
             self.kubectl(&["delete", "pods", "--grace-period=0", "--force", &self.selector()])?;
             return Ok(());
         }

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::run_folder::{self, Provider, RunFolder};
+use crate::run_folder::{self, ProviderName, RunFolder};
 
 /// Stop, start, restart or kill a part of a running stack: what the fault scenarios use
 #[derive(Args, Debug)]
@@ -50,8 +50,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { run, verb, name } = options;
     let folder = RunFolder::open(&run, &run_folder::index())?;
     match folder.owner().provider {
-        Provider::Local => local::control(&folder, verb, &name)?,
-        Provider::Kind | Provider::Cluster => cluster::control(&folder, verb, &name)?,
+        ProviderName::Local => local::control(&folder, verb, &name)?,
+        ProviderName::Kind | ProviderName::Cluster => cluster::control(&folder, verb, &name)?,
     }
     Ok(ExitCode::SUCCESS)
 }

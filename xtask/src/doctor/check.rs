@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::run_folder::Provider;
+use crate::run_folder::ProviderName;
 
 /// Whether a requirement is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub(crate) struct Check {
     /// Whether it is met.
     pub(crate) status: Status,
     /// Who needs it.
-    pub(crate) needed_for: Vec<Provider>,
+    pub(crate) needed_for: Vec<ProviderName>,
     /// What to do about it.
     pub(crate) fix: Option<Fix>,
 }
@@ -64,7 +64,7 @@ impl Check {
     /// A requirement that is met.
     pub(crate) fn fine(
         name: &'static str,
-        needed_for: &[Provider],
+        needed_for: &[ProviderName],
         found: impl Into<String>,
         wanted: impl Into<String>,
     ) -> Self {

@@ -2,11 +2,11 @@
 
 use super::check::{Check, Remedy, Status};
 use super::facts::{AtHand, CommonFacts, Engine, KindFacts, LocalFacts, NodeImage, Server, Tool};
-use crate::run_folder::Provider;
+use crate::run_folder::ProviderName;
 
-const KIND: &[Provider] = &[Provider::Kind];
-const LOCAL: &[Provider] = &[Provider::Local];
-const ALL: &[Provider] = &[Provider::Kind, Provider::Local];
+const KIND: &[ProviderName] = &[ProviderName::Kind];
+const LOCAL: &[ProviderName] = &[ProviderName::Local];
+const ALL: &[ProviderName] = &[ProviderName::Kind, ProviderName::Local];
 
 const GIBIBYTE: u64 = 1 << 30;
 /// A cluster, two services, PostgreSQL and Redis, while images are built.
@@ -276,7 +276,7 @@ fn memory(available: u64) -> Check {
     )
 }
 
-fn disk(name: &'static str, needed_for: &[Provider], free: u64, wanted: u64, fix: &str) -> Check {
+fn disk(name: &'static str, needed_for: &[ProviderName], free: u64, wanted: u64, fix: &str) -> Check {
     let check = Check::fine(
         name,
         needed_for,

@@ -20,7 +20,7 @@ use subprocess::{Cancel, Command};
 use self::check::Remedy;
 pub(crate) use self::check::{Check, Status};
 use crate::gc;
-use crate::run_folder::{self, Provider};
+use crate::run_folder::{self, ProviderName};
 use subprocess::eprint_line;
 
 /// Fetching and the like; a podman machine's start takes the longest.
@@ -56,7 +56,7 @@ enum Format {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Support {
     /// Which.
-    pub(crate) provider: Provider,
+    pub(crate) provider: ProviderName,
     /// What it lacks; nothing if it can run.
     pub(crate) missing: Vec<Check>,
 }
@@ -92,7 +92,7 @@ impl Support {
         }
     }
 
-    fn of(provider: Provider, checks: &[Check]) -> Self {
+    fn of(provider: ProviderName, checks: &[Check]) -> Self {
         let lacks = |check: &&Check| check.status == Status::Missing && check.needed_for.contains(&provider);
         Self {
             provider,
@@ -103,11 +103,11 @@ impl Support {
 
 /// Whether a provider can run here; `node_image` is the one that was asked for. A cluster that exists already is not
 /// looked at.
-pub(crate) fn provider_support(provider: Provider, node_image: Option<&str>) -> Support {
+pub(crate) fn provider_support(provider: ProviderName, node_image: Option<&str>) -> Support {
     let checks = match provider {
-        Provider::Kind => judge::kind(&facts::kind(node_image), embedded::package_manager(), false),
-        Provider::Local => judge::local(&facts::local()),
-        Provider::Cluster => Vec::new(),
+        ProviderName::Kind => judge::kind(&facts::kind(node_image), embedded::package_manager(), false),
+        ProviderName::Local => judge::local(&facts::local()),
+        ProviderName::Cluster => Vec::new(),
     };
     Support::of(provider, &checks)
 }
@@ -134,7 +134,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if fix && apply(&checks) {
         checks = look();
     }
-    let providers = [Provider::Kind, Provider::Local].map(|provider| Support::of(provider, &checks));
+    let providers = [ProviderName::Kind, ProviderName::Local].map(|provider| Support::of(provider, &checks));
     let mut out = std::io::stdout().lock();
     match format {
         Format::Text => out.write_all(table(&checks, &providers).as_bytes())?,
@@ -268,14 +268,14 @@ mod tests {
     use super::*;
 
     fn checks() -> Vec<Check> {
-        let kind = &[Provider::Kind];
+        let kind = &[ProviderName::Kind];
         vec![
             Check::fine("kind", kind, "not on PATH", "0.20 or newer")
                 .or(Status::Missing, "brew install kind"),
             Check::fine("inotify", kind, "8192", "524288").or(Status::Warning, "sudo sysctl"),
             Check::fine(
                 "Redis",
-                &[Provider::Local],
+                &[ProviderName::Local],
                 "7.0 in /usr/bin",
                 "here, or fetched by pip",
             ),
@@ -284,15 +284,16 @@ mod tests {
 
     #[test]
     fn a_provider_lacks_what_is_missing_for_it_and_not_what_is_only_warned_of() {
-        let kind = Support::of(Provider::Kind, &checks());
+        let kind = Support::of(ProviderName::Kind, &checks());
         assert_eq!(kind.why_not(), "kind not on PATH (brew install kind)");
-        assert!(!kind.works() && Support::of(Provider::Local, &checks()).works());
+        assert!(!kind.works() && Support::of(ProviderName::Local, &checks()).works());
     }
 
     #[test]
     fn the_table_and_the_json_say_the_same() {
         let checks = checks();
-        let providers = [Provider::Kind, Provider::Local].map(|provider| Support::of(provider, &checks));
+        let providers =
+            [ProviderName::Kind, ProviderName::Local].map(|provider| Support::of(provider, &checks));
         let table = table(&checks, &providers);
         assert!(
             table.contains("MISSING  kind     not on PATH  [wanted: 0.20 or newer]\n"),

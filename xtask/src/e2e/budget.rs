@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     doctor,
-    run_folder::{Provider, RunFolder},
+    run_folder::{ProviderName, RunFolder},
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -41,14 +41,16 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// Measures the available memory and reads the peaks of the provider's earlier runs.
-    pub(crate) fn measure(provider: Provider, runs: &[RunFolder]) -> Self {
+    pub(crate) fn measure(provider: ProviderName, runs: &[RunFolder]) -> Self {
         let limits = [
             proc::available_memory().map(|bytes| (bytes, "available on this machine".to_owned())),
             proc::read("self/cgroup").and_then(|own| cgroup(Path::new("/sys/fs/cgroup"), &own)),
         ];
         Self {
             here: limits.into_iter().flatten().min_by_key(|(bytes, _)| *bytes),
-            engine: (provider == Provider::Kind).then(doctor::engine_memory).flatten(),
+            engine: (provider == ProviderName::Kind)
+                .then(doctor::engine_memory)
+                .flatten(),
             peaks: peaks(provider, runs),
         }
     }
@@ -68,12 +70,12 @@ impl Budget {
 
     /// Sets the memory need of each task, and limits the compile jobs to the memory. Returns a warning for each task that
     /// may not fit even alone.
-    pub(crate) fn apply(&self, provider: Provider, plan: &mut Plan) -> Vec<String> {
+    pub(crate) fn apply(&self, provider: ProviderName, plan: &mut Plan) -> Vec<String> {
         let mut warnings = Vec::new();
         let stack = match provider {
             // Control plane, PostgreSQL, Redis and the services, which run beside later tasks.
-            Provider::Kind => 1024 * MEBIBYTE,
-            Provider::Local | Provider::Cluster => 192 * MEBIBYTE,
+            ProviderName::Kind => 1024 * MEBIBYTE,
+            ProviderName::Local | ProviderName::Cluster => 192 * MEBIBYTE,
         };
         if let Some((bytes, from)) = &self.here {
             let on_engine = self.engine.is_some();
@@ -173,7 +175,7 @@ impl TaskKind {
 }
 
 /// Returns the peak of each task in the newest runs of a provider.
-fn peaks(provider: Provider, runs: &[RunFolder]) -> BTreeMap<String, u64> {
+fn peaks(provider: ProviderName, runs: &[RunFolder]) -> BTreeMap<String, u64> {
     let mut peaks = BTreeMap::new();
     let of_provider = runs.iter().rev().filter(|run| run.owner().provider == provider);
     for run in of_provider.take(RUNS) {
@@ -269,8 +271,8 @@ mod tests {
     };
 
     fn plan_with(budget: &Budget) -> (Plan, Vec<String>) {
-        let mut plan = plan::make(&testing::settings(Provider::Kind, Order::Graph));
-        let warnings = budget.apply(Provider::Kind, &mut plan);
+        let mut plan = plan::make(&testing::settings(ProviderName::Kind, Order::Graph));
+        let warnings = budget.apply(ProviderName::Kind, &mut plan);
         taskgraph::Graph::new(plan.clone()).unwrap();
         (plan, warnings)
     }

@@ -34,7 +34,7 @@ use self::{
     settings::{BuildOn, Order},
     setup::NewRun,
 };
-use crate::run_folder::{self, Provider, RunFolder, State};
+use crate::run_folder::{self, ProviderName, RunFolder, State};
 use subprocess::eprint_line;
 
 const EXAMPLES: &str = "\
@@ -66,7 +66,7 @@ pub(crate) struct Options {
     filters: Vec<String>,
     /// Where to run the stack [default: kind if available, else local]
     #[arg(long, value_enum)]
-    provider: Option<Provider>,
+    provider: Option<ProviderName>,
     /// Order of the tasks, for comparison
     #[arg(long, value_enum, default_value = "graph")]
     order: Order,

@@ -40,11 +40,11 @@ pub(crate) struct Cluster {
 
 impl Provider {
     /// Name on the command line, in reports and in `owner.json`.
-    pub(crate) fn name(&self) -> run_folder::Provider {
+    pub(crate) fn name(&self) -> run_folder::ProviderName {
         match self {
-            Self::Kind(_) => run_folder::Provider::Kind,
-            Self::Local(_) => run_folder::Provider::Local,
-            Self::Cluster(_) => run_folder::Provider::Cluster,
+            Self::Kind(_) => run_folder::ProviderName::Kind,
+            Self::Local(_) => run_folder::ProviderName::Local,
+            Self::Cluster(_) => run_folder::ProviderName::Cluster,
         }
     }
 

@@ -178,7 +178,7 @@ pub(crate) mod testing {
     };
 
     /// Returns settings of the project's own stack, independent of this machine.
-    pub(crate) fn settings(provider: run_folder::Provider, order: Order) -> Settings {
+    pub(crate) fn settings(provider: run_folder::ProviderName, order: Order) -> Settings {
         let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
         let stack = crate::stack::read(&workspace.join("deploy/stack.toml")).unwrap();
         let mut ports = Ports::new();
@@ -197,14 +197,14 @@ pub(crate) mod testing {
         Settings {
             run: "run".to_owned(),
             provider: match provider {
-                run_folder::Provider::Kind => Provider::Kind(Kind {
+                run_folder::ProviderName::Kind => Provider::Kind(Kind {
                     node_image: Some("docker.io/kindest/node:v1.33".to_owned()),
                 }),
-                run_folder::Provider::Local => Provider::Local(Local {
+                run_folder::ProviderName::Local => Provider::Local(Local {
                     kube_embedded: None,
                     api_port: 16443,
                 }),
-                run_folder::Provider::Cluster => Provider::Cluster(Cluster {
+                run_folder::ProviderName::Cluster => Provider::Cluster(Cluster {
                     context: "shared".to_owned(),
                     registry: "registry.example.com/team".to_owned(),
                 }),

@@ -26,7 +26,7 @@ use subprocess::eprint_line;
 
 /// The selected provider, and the reason.
 pub(super) struct Choice {
-    pub(super) provider: run_folder::Provider,
+    pub(super) provider: run_folder::ProviderName,
     pub(super) reason: String,
 }
 
@@ -38,15 +38,15 @@ pub(super) fn provider(options: &Options) -> Choice {
             reason: "as requested".to_owned(),
         };
     }
-    let kind = doctor::provider_support(run_folder::Provider::Kind, options.node_image.as_deref());
+    let kind = doctor::provider_support(run_folder::ProviderName::Kind, options.node_image.as_deref());
     if kind.works() {
         return Choice {
-            provider: run_folder::Provider::Kind,
+            provider: run_folder::ProviderName::Kind,
             reason: "podman, kind, kubectl and a node image are available".to_owned(),
         };
     }
     Choice {
-        provider: run_folder::Provider::Local,
+        provider: run_folder::ProviderName::Local,
         reason: format!("kind cannot run on this machine: {}", kind.why_not()),
     }
 }
@@ -62,7 +62,7 @@ pub(super) struct NewRun {
 pub(super) fn preview(
     options: &Options,
     stack: Stack,
-    provider: run_folder::Provider,
+    provider: run_folder::ProviderName,
 ) -> anyhow::Result<Settings> {
     let folder = run_folder::runs().join("RUN");
     let (ports, _) = new_ports(&stack)?;
@@ -73,7 +73,7 @@ pub(super) fn preview(
 pub(super) fn real(
     options: &Options,
     stack: Stack,
-    provider: run_folder::Provider,
+    provider: run_folder::ProviderName,
 ) -> anyhow::Result<NewRun> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
@@ -115,7 +115,7 @@ const PORTS: &str = "ports.json";
 fn kept_run(
     options: &Options,
     stack: &Stack,
-    provider: run_folder::Provider,
+    provider: run_folder::ProviderName,
 ) -> Option<(RunFolder, ports::Kept)> {
     let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
     let is_ours = |folder: &RunFolder| {
@@ -152,21 +152,21 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
 fn settings(
     options: &Options,
     mut stack: Stack,
-    provider: run_folder::Provider,
+    provider: run_folder::ProviderName,
     run: &str,
     folder: &Path,
     ports: ports::Kept,
 ) -> anyhow::Result<Settings> {
     let ports::Kept { ports, api_port } = ports;
     let provider = match provider {
-        run_folder::Provider::Kind => Provider::Kind(Kind {
+        run_folder::ProviderName::Kind => Provider::Kind(Kind {
             node_image: options.node_image.clone(),
         }),
-        run_folder::Provider::Local => Provider::Local(Local {
+        run_folder::ProviderName::Local => Provider::Local(Local {
             kube_embedded: kube_embedded(&run_folder::workspace())?,
             api_port,
         }),
-        run_folder::Provider::Cluster => {
+        run_folder::ProviderName::Cluster => {
             // Each run has a namespace of its own in a cluster that others use too.
             stack.stack.namespace = format!("{}-{run}", stack.stack.namespace).to_lowercase();
             let required = "is required by --provider cluster";

@@ -76,12 +76,12 @@ mod tests {
     use super::*;
     use crate::{
         e2e::settings::{Order, testing},
-        run_folder::Provider,
+        run_folder::ProviderName,
     };
 
     #[test]
     fn own_stack_stays_within_its_namespace() {
-        let mut settings = testing::settings(Provider::Cluster, Order::Graph);
+        let mut settings = testing::settings(ProviderName::Cluster, Order::Graph);
         settings.stack.stack.namespace = "kubernaut-system-run".to_owned();
         let rejected = rejections(&settings).unwrap();
         assert!(rejected.is_empty(), "{rejected:?}");
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn removes_node_ports_and_labels_cluster_scoped_objects() {
-        let settings = testing::settings(Provider::Cluster, Order::Graph);
+        let settings = testing::settings(ProviderName::Cluster, Order::Graph);
         let service = json!({"kind": "Service", "metadata": {"name": "a", "namespace": "n"},
             "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}});
         let service = adapted(&settings, Object(service));

@@ -177,7 +177,7 @@ fn service_port(service: &Object, name: &str) -> Option<u64> {
 mod tests {
     use crate::{
         e2e::settings::{Order, testing},
-        run_folder::Provider,
+        run_folder::ProviderName,
     };
 
     fn tags() -> std::collections::BTreeMap<String, String> {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn own_manifests_and_configurations_render_on_both_providers() {
-        for provider in [Provider::Kind, Provider::Local] {
+        for provider in [ProviderName::Kind, ProviderName::Local] {
             let settings = testing::settings(provider, Order::Graph);
             let tags = tags();
             let sources = settings.sources(&tags);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn pods_use_service_names_as_addresses() {
-        let settings = testing::settings(Provider::Kind, Order::Graph);
+        let settings = testing::settings(ProviderName::Kind, Order::Graph);
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
         assert_eq!(variables["address"]["gateway"]["api"], "gateway-service:8080");
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn processes_use_loopback_addresses_and_files_of_the_run() {
-        let settings = testing::settings(Provider::Local, Order::Graph);
+        let settings = testing::settings(ProviderName::Local, Order::Graph);
         let tags = tags();
         let variables = settings.sources(&tags).variables().unwrap();
         assert_eq!(variables["address"]["datastorage"]["api"], "127.0.0.1:18090");
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn checksum_changes_with_the_configuration() {
         let checksum = |change: bool| {
-            let mut settings = testing::settings(Provider::Kind, Order::Graph);
+            let mut settings = testing::settings(ProviderName::Kind, Order::Graph);
             if change {
                 settings.stack.stack.namespace = "elsewhere".to_owned();
             }

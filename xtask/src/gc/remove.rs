@@ -12,7 +12,7 @@ use super::find::{Found, Garbage};
 use super::machine::Machine;
 use crate::{
     removal,
-    run_folder::{self, Provider, State},
+    run_folder::{self, ProviderName, State},
 };
 
 /// Stopping a node with everything that runs in it.
@@ -45,7 +45,7 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
         Garbage::Image(name) => podman(&["rmi", "--force", name]),
         Garbage::Folder(run) => {
             // The way into the cluster is in the folder, so the folder goes last.
-            if run.owner().provider == Provider::Cluster && run.owner().state != State::Finished {
+            if run.owner().provider == ProviderName::Cluster && run.owner().state != State::Finished {
                 removal::remove_from_cluster(run)?;
             }
             run.clone().remove()
@@ -98,14 +98,14 @@ fn end_processes(folder: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use crate::gc::find::judge;
-    use crate::run_folder::{Provider, RunFolder};
+    use crate::run_folder::{ProviderName, RunFolder};
 
     #[test]
     fn of_an_abandoned_run_processes_and_folder_go_and_of_a_live_one_nothing() {
         let root = tempfile::tempdir().unwrap();
         let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
         let make = || {
-            let run = RunFolder::create(&runs, &index, Provider::Local, "shop").unwrap();
+            let run = RunFolder::create(&runs, &index, ProviderName::Local, "shop").unwrap();
             let mut sleep = process::Command::new("sleep");
             sleep.arg("1000");
             Command::new(sleep)

@@ -3,7 +3,7 @@
 use super::*;
 
 fn create(root: &Path) -> RunFolder {
-    RunFolder::create(&root.join("e2e"), &root.join("index"), Provider::Kind, "shop").unwrap()
+    RunFolder::create(&root.join("e2e"), &root.join("index"), ProviderName::Kind, "shop").unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bench::figures::{self, Figure, median},
-    run_folder::Provider,
+    run_folder::ProviderName,
 };
 
 /// What docs/e2e.md promises where the machine has the cores for it.
@@ -26,7 +26,7 @@ const BUILD_SECONDS: f64 = 60.0;
 const REPLAY_OFF_PER_CENT: f64 = 10.0;
 
 /// All figures, measured and foretold; those of which nothing was measured are left out.
-pub(super) fn figures(provider: Provider, record: &Record, replays: &Replays) -> Vec<Figure> {
+pub(super) fn figures(provider: ProviderName, record: &Record, replays: &Replays) -> Vec<Figure> {
     let mut all = measured(provider, record);
     all.extend(foretold(provider, replays));
     all.retain(|figure| !figure.runs.is_empty());
@@ -34,7 +34,7 @@ pub(super) fn figures(provider: Provider, record: &Record, replays: &Replays) ->
 }
 
 fn figure(
-    provider: Provider,
+    provider: ProviderName,
     name: &str,
     unit: &'static str,
     at_most: Option<f64>,
@@ -53,10 +53,10 @@ pub(super) fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
     one.iter().zip(other).map(|(one, other)| one / other).collect()
 }
 
-fn measured(provider: Provider, record: &Record) -> Vec<Figure> {
+fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
     let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
     // The embedded default has nothing that takes long beside the compile: no order can gain there.
-    let of_orders = |at_most: f64| (provider != Provider::Local).then_some(at_most);
+    let of_orders = |at_most: f64| (provider != ProviderName::Local).then_some(at_most);
     let graph = record.runs("graph");
     let chains = graph.iter().map(|run| {
         let longest: f64 = run.document.longest_chain.iter().map(|link| link.cost).sum();
@@ -137,7 +137,7 @@ fn measured(provider: Provider, record: &Record) -> Vec<Figure> {
     all
 }
 
-fn foretold(provider: Provider, replays: &Replays) -> Vec<Figure> {
+fn foretold(provider: ProviderName, replays: &Replays) -> Vec<Figure> {
     let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
     let mut all = Vec::new();
     for order in ["graph", "phased"] {
@@ -161,7 +161,7 @@ fn foretold(provider: Provider, replays: &Replays) -> Vec<Figure> {
             all.push(figure(
                 &format!("forecast for {cores} CPUs: graph against {other}"),
                 "ratio",
-                (provider != Provider::Local).then_some(limit),
+                (provider != ProviderName::Local).then_some(limit),
                 ratios(&up("graph"), &up(other)),
             ));
         }
@@ -187,7 +187,12 @@ pub(super) fn each(replays: &Replays, order: &str, value: impl Fn(&Replay) -> f6
 }
 
 /// This bench's part of the page.
-pub(super) fn markdown(provider: Provider, record: &Record, replays: &Replays, figures: &[Figure]) -> String {
+pub(super) fn markdown(
+    provider: ProviderName,
+    record: &Record,
+    replays: &Replays,
+    figures: &[Figure],
+) -> String {
     let mut text = String::new();
     let count = ORDERS.map(|order| record.runs(order).len()).into_iter().max();
     let count = count.unwrap_or(0);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     bench::figures::median,
-    run_folder::{self, Provider},
+    run_folder::{self, ProviderName},
 };
 
 const WIDTH: f64 = 760.0;
@@ -111,7 +111,7 @@ struct Machine {
 }
 
 /// Draws the orders into docs/plots/; returns how the page shows the picture. Nothing when no order was measured.
-pub(super) fn write(provider: Provider, record: &Record, replays: &Replays) -> anyhow::Result<String> {
+pub(super) fn write(provider: ProviderName, record: &Record, replays: &Replays) -> anyhow::Result<String> {
     let Some(svg) = svg(provider, record, replays)? else {
         return Ok(String::new());
     };
@@ -124,7 +124,11 @@ pub(super) fn write(provider: Provider, record: &Record, replays: &Replays) -> a
     ))
 }
 
-pub(super) fn svg(provider: Provider, record: &Record, replays: &Replays) -> anyhow::Result<Option<String>> {
+pub(super) fn svg(
+    provider: ProviderName,
+    record: &Record,
+    replays: &Replays,
+) -> anyhow::Result<Option<String>> {
     let machines = machines(record, replays);
     if machines.iter().all(|machine| machine.shown.is_empty()) {
         return Ok(None);
@@ -184,7 +188,7 @@ fn of_sequential(order: &str, runs: &[f64], sequential: &[f64]) -> Option<f64> {
     (order != "sequential" && !ratios.is_empty()).then(|| median(&ratios))
 }
 
-fn picture(provider: Provider, machines: &[Machine]) -> Picture {
+fn picture(provider: ProviderName, machines: &[Machine]) -> Picture {
     let shown = machines.iter().flat_map(|machine| &machine.shown);
     let longest = shown
         .map(|bar| {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use report::Document;
 use subprocess::Cancel;
 
-use crate::run_folder::Provider;
+use crate::run_folder::ProviderName;
 
 /// The scenario that proves that the stack is up.
 pub(super) const SCENARIO: &str = "g16";
@@ -26,7 +26,7 @@ pub(super) struct Measured {
 }
 
 /// A whole run in an order, from nothing to nothing.
-pub(super) fn cold(provider: Provider, order: &str) -> anyhow::Result<Measured> {
+pub(super) fn cold(provider: ProviderName, order: &str) -> anyhow::Result<Measured> {
     let mut command = e2e(provider)?;
     command.args(["--order", order]);
     // A failed run must not leave a cluster to the next one.
@@ -35,7 +35,7 @@ pub(super) fn cold(provider: Provider, order: &str) -> anyhow::Result<Measured> 
 }
 
 /// A run of the scenario that is measured, to which more can be said.
-pub(super) fn e2e(provider: Provider) -> anyhow::Result<Command> {
+pub(super) fn e2e(provider: ProviderName) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string());

@@ -12,7 +12,7 @@ use super::{
     record::{BUILD, FIRST_SCENARIO, Record, VERB},
     run::{self, Measured, SCENARIO},
 };
-use crate::run_folder::{self, Provider};
+use crate::run_folder::{self, ProviderName};
 use subprocess::eprint_line;
 
 /// A verb starts in a moment: more of them cost nothing.
@@ -21,14 +21,14 @@ const STARTS: usize = 9;
 /// A build of everything on a slow machine.
 const LONGEST_BUILD: Duration = Duration::from_secs(1800);
 
-pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
+pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     eprint_line("how fast a verb starts");
     // The first may have to build the runner.
     status()?;
     while record.seconds(VERB).len() < STARTS {
         record.add_seconds(VERB, status()?)?;
     }
-    if provider == Provider::Local && record.seconds(FIRST_SCENARIO).len() < rounds {
+    if provider == ProviderName::Local && record.seconds(FIRST_SCENARIO).len() < rounds {
         eprint_line("how soon the first scenario begins");
         run::cold(provider, super::ORDERS[0])?;
         while record.seconds(FIRST_SCENARIO).len() < rounds {
@@ -65,7 +65,7 @@ fn timed(command: Command) -> anyhow::Result<f64> {
 }
 
 /// Seconds from the command, as people give it, until the scenario begins.
-fn first_scenario(provider: Provider) -> anyhow::Result<f64> {
+fn first_scenario(provider: ProviderName) -> anyhow::Result<f64> {
     let mut command = Command::new(cargo());
     command.args(["xtask", "e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string()).env("CI", "true");

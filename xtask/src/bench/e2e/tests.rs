@@ -12,7 +12,7 @@ use super::{
     run::Measured,
     warm,
 };
-use crate::run_folder::Provider;
+use crate::run_folder::ProviderName;
 
 /// What a task takes undisturbed, and the cores that it then keeps busy.
 type Truth = (f64, f64);
@@ -148,7 +148,7 @@ fn an_order_that_is_missing_is_not_foretold() {
     let mut record = Record::open(folder.path(), true).unwrap();
     record.add_run("graph", measured("graph", 2.0)).unwrap();
     assert!(replay::all(&record).unwrap().is_empty());
-    let figures = page::figures(Provider::Kind, &record, &replay::all(&record).unwrap());
+    let figures = page::figures(ProviderName::Kind, &record, &replay::all(&record).unwrap());
     let names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();
     assert_eq!(
         names,
@@ -185,7 +185,7 @@ fn figures_say_what_was_measured_against_what_is_wanted() {
     record.add_run(WARM, measured("graph", 8.0)).unwrap();
     record.add_seconds(VERB, 0.4).unwrap();
     let replays = replay::all(&record).unwrap();
-    let figures = page::figures(Provider::Kind, &record, &replays);
+    let figures = page::figures(ProviderName::Kind, &record, &replays);
     let figure = |name: &str| {
         let name = format!("kind: {name}");
         figures.iter().find(|figure| figure.name == name).unwrap()
@@ -216,8 +216,8 @@ fn the_page_shows_the_chain_beside_what_its_tasks_take_alone() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(folder.path());
     let replays = replay::all(&record).unwrap();
-    let figures = page::figures(Provider::Kind, &record, &replays);
-    let page = page::markdown(Provider::Kind, &record, &replays, &figures);
+    let figures = page::figures(ProviderName::Kind, &record, &replays);
+    let page = page::markdown(ProviderName::Kind, &record, &replays, &figures);
     // Alone, PostgreSQL takes 6 s with half a core.
     assert!(page.contains("| postgresql | 6.0 | 6.0 | 0.50 |"), "{page}");
     assert!(!page.contains("NaN") && !page.contains("| test |"), "{page}");
@@ -235,7 +235,7 @@ fn the_page_shows_the_chain_beside_what_its_tasks_take_alone() {
 fn the_picture_has_a_bar_for_each_order_on_each_machine() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(folder.path());
-    let svg = plot::svg(Provider::Kind, &record, &replay::all(&record).unwrap())
+    let svg = plot::svg(ProviderName::Kind, &record, &replay::all(&record).unwrap())
         .unwrap()
         .unwrap();
     for order in ORDERS {
@@ -249,7 +249,7 @@ fn the_picture_has_a_bar_for_each_order_on_each_machine() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     let nothing = Record::open(&folder.path().join("nothing"), true).unwrap();
     assert!(
-        plot::svg(Provider::Kind, &nothing, &replay::Replays::new())
+        plot::svg(ProviderName::Kind, &nothing, &replay::Replays::new())
             .unwrap()
             .is_none()
     );

@@ -19,7 +19,7 @@ use super::{
     record::{Record, WARM},
     run::{self, Measured},
 };
-use crate::run_folder::{self, Provider, RunFolder, State};
+use crate::run_folder::{self, ProviderName, RunFolder, State};
 use subprocess::eprint_line;
 
 /// What is edited, and the service that it belongs to.
@@ -30,7 +30,7 @@ const SOURCE: &str = "gateway/src/main.rs";
 /// Removing a cluster takes seconds.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(300);
 
-pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
+pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     if record.runs(WARM).len() >= rounds {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub(super) fn measure(provider: Provider, rounds: usize, record: &mut Record) ->
     measured.and(removed)
 }
 
-fn loops(provider: Provider, rounds: usize, copy: &Workspace, record: &mut Record) -> anyhow::Result<()> {
+fn loops(provider: ProviderName, rounds: usize, copy: &Workspace, record: &mut Record) -> anyhow::Result<()> {
     while record.runs(WARM).len() < rounds {
         eprint_line(format!("round {} of {rounds}: warm", record.runs(WARM).len() + 1));
         edit(&copy.sources.join(SOURCE))?;
@@ -91,7 +91,7 @@ impl Workspace {
         self.target.join("e2e")
     }
 
-    fn kept(&self, provider: Provider) -> Vec<String> {
+    fn kept(&self, provider: ProviderName) -> Vec<String> {
         let folders = RunFolder::list(&self.runs(), &run_folder::index());
         let kept = folders
             .iter()
@@ -100,7 +100,7 @@ impl Workspace {
     }
 
     /// A round: the first one makes what the others find.
-    fn run(&self, provider: Provider) -> anyhow::Result<Measured> {
+    fn run(&self, provider: ProviderName) -> anyhow::Result<Measured> {
         let mut command = run::e2e(provider)?;
         command.arg("--keep");
         run::read_from(self.inside(command), "a round of the warm loop")

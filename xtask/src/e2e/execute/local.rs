@@ -19,7 +19,7 @@ use crate::{
     doctor,
     e2e::{hash, provider::Local},
     parts::GRACE,
-    run_folder::Provider,
+    run_folder::ProviderName,
     stack::Embedded,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn preflight(local: &Local) -> anyhow::Result<StepOutcome> {
             program.display()
         );
     }
-    let support = doctor::provider_support(Provider::Local, None);
+    let support = doctor::provider_support(ProviderName::Local, None);
     ensure!(
         support.works(),
         "provider local cannot run on this machine: {}",

@@ -154,12 +154,12 @@ mod tests {
     use super::*;
     use crate::{
         e2e::settings::{Order, testing},
-        run_folder::Provider,
+        run_folder::ProviderName,
     };
 
     fn text() -> String {
         super::super::commands(&super::super::make(&testing::settings(
-            Provider::Cluster,
+            ProviderName::Cluster,
             Order::Graph,
         )))
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn plan_is_valid_in_every_order() {
         for order in [Order::Graph, Order::Phased, Order::Sequential] {
-            let plan = super::super::make(&testing::settings(Provider::Cluster, order));
+            let plan = super::super::make(&testing::settings(ProviderName::Cluster, order));
             assert!(Graph::new(plan).is_ok(), "{order}");
         }
     }

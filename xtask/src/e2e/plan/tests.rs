@@ -5,10 +5,10 @@ use taskgraph::Graph;
 use super::*;
 use crate::{
     e2e::settings::{BuildOn, Order, testing},
-    run_folder::Provider,
+    run_folder::ProviderName,
 };
 
-fn plan_of(provider: Provider, order: Order) -> Plan {
+fn plan_of(provider: ProviderName, order: Order) -> Plan {
     make(&testing::settings(provider, order))
 }
 
@@ -32,7 +32,7 @@ fn task<'a>(plan: &'a Plan, name: &str) -> &'a Task {
         .unwrap_or_else(|| panic!("no task {name}"))
 }
 
-const PROVIDERS: [Provider; 2] = [Provider::Kind, Provider::Local];
+const PROVIDERS: [ProviderName; 2] = [ProviderName::Kind, ProviderName::Local];
 const ORDERS: [Order; 3] = [Order::Graph, Order::Phased, Order::Sequential];
 
 #[test]
@@ -57,7 +57,7 @@ fn cluster_and_compile_are_independent() {
 
 #[test]
 fn local_plan_compiles_once_and_before_anything_starts() {
-    let plan = plan_of(Provider::Local, Order::Graph);
+    let plan = plan_of(ProviderName::Local, Order::Graph);
     assert!(plan.tasks.iter().all(|task| task.action.kind != TaskKind::Check));
     for component in ["postgresql", "redis"] {
         assert!(waits_for(&plan, component).contains("compile"), "{component}");
@@ -69,7 +69,7 @@ fn local_plan_compiles_once_and_before_anything_starts() {
 fn check_precedes_the_cluster_in_every_order() {
     for order in ORDERS {
         assert!(
-            waits_for(&plan_of(Provider::Kind, order), "cluster").contains("check"),
+            waits_for(&plan_of(ProviderName::Kind, order), "cluster").contains("check"),
             "{order}"
         );
     }
@@ -77,7 +77,7 @@ fn check_precedes_the_cluster_in_every_order() {
 
 #[test]
 fn image_loading_does_not_wait_for_kubernetes() {
-    let plan = plan_of(Provider::Kind, Order::Graph);
+    let plan = plan_of(ProviderName::Kind, Order::Graph);
     let edge = taskgraph::Edge::milestone("cluster", "begun");
     assert_eq!(task(&plan, "node").after, [edge]);
     assert!(
@@ -121,7 +121,7 @@ fn sequential_order_is_a_chain() {
 
 #[test]
 fn phased_order_is_cluster_images_datastorage_gateway_tests() {
-    let plan = plan_of(Provider::Kind, Order::Phased);
+    let plan = plan_of(ProviderName::Kind, Order::Phased);
     for (later, earlier) in [
         ("compile", "base"),
         ("image:gateway", "cluster"),
@@ -157,7 +157,7 @@ fn services_wait_for_their_needs() {
 
 #[test]
 fn shared_base_image_is_pulled_once() {
-    let plan = plan_of(Provider::Kind, Order::Graph);
+    let plan = plan_of(ProviderName::Kind, Order::Graph);
     let names: Vec<_> = plan
         .tasks
         .iter()
@@ -178,7 +178,7 @@ fn shared_base_image_is_pulled_once() {
 
 #[test]
 fn builder_image_compiles_on_request_or_as_fallback() {
-    let mut settings = testing::settings(Provider::Kind, Order::Graph);
+    let mut settings = testing::settings(ProviderName::Kind, Order::Graph);
     let has_builder = |settings: &Settings| {
         let text = commands(&make(settings));
         let lines: Vec<_> = text
@@ -197,7 +197,7 @@ fn builder_image_compiles_on_request_or_as_fallback() {
 
 #[test]
 fn only_keeps_a_task_its_dependencies_and_teardown() {
-    let mut plan = plan_of(Provider::Kind, Order::Graph);
+    let mut plan = plan_of(ProviderName::Kind, Order::Graph);
     only(&mut plan, "base").unwrap();
     let names: Vec<_> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
     assert_eq!(
@@ -221,7 +221,7 @@ fn only_keeps_a_task_its_dependencies_and_teardown() {
 
 #[test]
 fn formats_show_every_task_and_edge() {
-    let plan = plan_of(Provider::Kind, Order::Graph);
+    let plan = plan_of(ProviderName::Kind, Order::Graph);
     let dot = show(&plan, Format::Dot).unwrap();
     assert!(
         dot.contains("\"cluster\" -> \"node\" [style=dashed, label=\"begun\"]"),

@@ -4,7 +4,7 @@ use subprocess::Process;
 
 use super::*;
 use crate::gc::machine::Container;
-use crate::run_folder::{self, Provider};
+use crate::run_folder::{self, ProviderName};
 
 /// A machine with a run in each state, of this checkout, each with cluster, network and builder.
 struct Scene {
@@ -38,7 +38,7 @@ fn scene() -> Scene {
     ];
     let mut abandoned = String::new();
     for (number, (state, alive)) in states.into_iter().enumerate() {
-        let run = RunFolder::create(&runs, &index, Provider::Kind, "shop").unwrap();
+        let run = RunFolder::create(&runs, &index, ProviderName::Kind, "shop").unwrap();
         set_owner(&run, state, alive);
         if number == 1 {
             abandoned = run.run().to_owned();
@@ -238,7 +238,7 @@ fn machine_owner(run: &str) -> Owner {
     Owner {
         run: run.to_owned(),
         process: Process::current().unwrap(),
-        provider: Provider::Kind,
+        provider: ProviderName::Kind,
         stack: "shop".to_owned(),
         cluster: None,
         state: State::Running,
@@ -251,7 +251,7 @@ fn of_finished_runs_the_newest_reports_stay() {
     let root = tempfile::tempdir().unwrap();
     let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
     for _ in 0..REPORTS + 3 {
-        RunFolder::create(&runs, &index, Provider::Local, "shop")
+        RunFolder::create(&runs, &index, ProviderName::Local, "shop")
             .unwrap()
             .set_state(State::Finished)
             .unwrap();
