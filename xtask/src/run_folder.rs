@@ -75,7 +75,7 @@ pub(crate) struct Owner {
     /// Process that executes it.
     #[serde(flatten)]
     pub(crate) process: Process,
-    /// ProviderName of the stack.
+    /// Provider of the stack.
     pub(crate) provider: ProviderName,
     /// Name of the stack.
     pub(crate) stack: String,

@@ -139,7 +139,7 @@ impl Stack {
         }
     }
 
-    /// Returns a path of the file relative to the current folder.
+    /// Resolves a path of the file against the file's folder.
     pub(crate) fn path(&self, path: &Spanned<PathBuf>) -> PathBuf {
         self.folder.join(path.get_ref())
     }

@@ -104,7 +104,7 @@ fn base(settings: &Settings) -> Task {
         others,
     } = deploy::render_base(settings);
     for crd in &crds {
-        // An existing one may belong to another run, or to somebody else: it stays unchanged.
+        // An existing one may belong to another run or team: it stays unchanged.
         let kubectl = |verb| settings.kubectl().args([verb, "--filename"]).path(crd);
         let create = Action::Run {
             command: kubectl("create"),
