@@ -335,11 +335,7 @@ mod tests {
                     let entity = format!("&{};", part.decode().unwrap());
                     text.push_str(&quick_xml::escape::unescape(&entity).unwrap());
                 }
-                Event::End(_) => {
-                    if !text.trim().is_empty() {
-                        texts.push(std::mem::take(&mut text));
-                    }
-                }
+                Event::End(_) if !text.trim().is_empty() => texts.push(std::mem::take(&mut text)),
                 Event::Eof => break,
                 _ => {}
             }

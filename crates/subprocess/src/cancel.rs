@@ -1,4 +1,4 @@
-//! A switch that ends the children which are being waited for.
+//! Cancellation of children.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +13,9 @@ struct State {
     callbacks: BTreeMap<u64, Callback>,
 }
 
-/// A switch, thrown once: every child that is waited for with it is ended as a group.
+/// Cancellation, fired at most once: the group of every child that waits with it is ended.
 ///
-/// Clones are the same switch. To tie it to another kind of cancellation, call [`Cancel::cancel`] from there.
+/// Clones share the state. To connect it to another kind of cancellation, call [`Cancel::cancel`] from there.
 #[derive(Clone, Default)]
 pub struct Cancel {
     state: Arc<Mutex<State>>,
@@ -31,39 +31,39 @@ impl fmt::Debug for Cancel {
 }
 
 impl Cancel {
-    /// A switch that has not been thrown.
+    /// Returns a cancellation that has not fired.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A switch of its own that nobody holds: the child runs to its end or its deadline.
+    /// Returns a cancellation that never fires: the child runs until it exits or its deadline passes.
     #[must_use]
     pub fn never() -> Self {
         Self::default()
     }
 
-    /// Throws the switch. Returns at once; the children get SIGTERM now and SIGKILL after their grace.
+    /// Fires. Returns at once; the children get the stop signal now and SIGKILL after their grace period.
     pub fn cancel(&self) {
         let callbacks = {
             let mut state = self.lock();
             state.cancelled = true;
             std::mem::take(&mut state.callbacks)
         };
-        // Outside of the lock: a callback may itself ask is_cancelled or drop its guard.
+        // Outside of the lock: a callback may itself call is_cancelled or drop its guard.
         for callback in callbacks.values() {
             callback();
         }
     }
 
-    /// Whether the switch has been thrown.
+    /// Whether it has fired.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
-    /// Calls `callback` when the switch is thrown (at once if it has been), until the guard is dropped.
-    #[must_use = "the callback is forgotten when the guard is dropped"]
+    /// Calls `callback` when it fires (at once if it has fired), until the guard is dropped.
+    #[must_use = "the callback is removed when the guard is dropped"]
     pub fn on_cancel(&self, callback: impl Fn() + Send + Sync + 'static) -> CancelGuard {
         let callback: Callback = Arc::new(callback);
         let id = {
@@ -91,7 +91,7 @@ impl Cancel {
     }
 }
 
-/// Keeps a callback of [`Cancel::on_cancel`] until it is dropped.
+/// Removes a callback of [`Cancel::on_cancel`] on drop.
 #[derive(Debug)]
 pub struct CancelGuard {
     cancel: Cancel,

@@ -1,8 +1,8 @@
-//! Cargo below a program that `cargo run` started.
+//! Environment of cargo when a program that `cargo run` started calls it.
 //!
-//! `cargo run` tells a program by its environment of which package it is. A cargo that inherits this passes it on to
-//! build scripts, and one that watches a variable of these (ring's watches `CARGO_MANIFEST_DIR`) runs again, with a new
-//! build of all that depends on it, each time when the same build is called from a shell and then from such a program.
+//! `cargo run` sets variables that describe the program's package. A cargo that inherits them passes them on to build
+//! scripts. A script that depends on one of them (ring's depends on `CARGO_MANIFEST_DIR`) runs again, and all its
+//! dependents are built again, whenever the same build is called from a shell and from such a program in turn.
 
 use std::process::Command;
 
@@ -16,20 +16,20 @@ const VARIABLES: [&str; 6] = [
 ];
 const PREFIXES: [&str; 2] = ["CARGO_PKG_", "CARGO_BIN_EXE_"];
 
-/// Lets cargo, called `name`, begin as from a shell. What the command sets by itself stays.
-pub(crate) fn as_from_a_shell(command: &mut Command, name: &str) {
+/// Removes those variables if the program `name` is cargo. Variables that the command sets itself stay.
+pub(crate) fn remove_package_variables(command: &mut Command, name: &str) {
     if name != "cargo" {
         return;
     }
     let own: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_a_package) && !own.contains(&name) {
+        if name.to_str().is_some_and(is_package_variable) && !own.contains(&name) {
             command.env_remove(name);
         }
     }
 }
 
-fn is_of_a_package(variable: &str) -> bool {
+fn is_package_variable(variable: &str) -> bool {
     VARIABLES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
@@ -43,12 +43,12 @@ mod tests {
     }
 
     #[test]
-    fn cargo_does_not_learn_of_which_package_its_caller_is() {
-        // `cargo test` tells its tests as `cargo run` tells a program.
+    fn cargo_does_not_inherit_the_package_of_its_parent() {
+        // `cargo test` sets the variables, too.
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
         let mut command = Command::new("cargo");
         command.env("CARGO_PKG_NAME", "its own");
-        as_from_a_shell(&mut command, "cargo");
+        remove_package_variables(&mut command, "cargo");
         let removed = removed(&command);
         assert!(removed.contains(&"CARGO_MANIFEST_DIR") && removed.contains(&"CARGO_PKG_VERSION"));
         assert!(!removed.contains(&"CARGO_PKG_NAME"));
@@ -60,9 +60,9 @@ mod tests {
     }
 
     #[test]
-    fn other_programs_learn_it() {
+    fn other_programs_inherit_the_package() {
         let mut command = Command::new("xtask");
-        as_from_a_shell(&mut command, "xtask");
+        remove_package_variables(&mut command, "xtask");
         assert_eq!(command.get_envs().count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A running child: waited for, ended as a group, reaped.
+//! Running children: waiting, ending the group, reaping.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -19,16 +19,16 @@ use crate::watch::{self, Usage, Watch};
 
 #[derive(Default)]
 struct State {
-    /// Set once it has ended and been reaped; from then on its number may be another process's.
+    /// Set after the child was reaped; from then on its process id may be reused.
     exit: Option<Result<ExitStatus, String>>,
-    /// Why we asked it to end, and when it will be killed if it has not.
+    /// Why the child is being ended, and when it will be killed.
     stopping: Option<(Ended, Instant)>,
     killed: bool,
 }
 
 struct Shared {
     pid: u32,
-    /// Asked to end with this signal, sent to the leader alone; without one SIGTERM goes to the whole group.
+    /// Stop signal for the leader alone; without one SIGTERM goes to the whole group.
     stop_signal: Option<Signal>,
     grace: Duration,
     state: Mutex<State>,
@@ -41,14 +41,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks it to end, once; it is killed when the grace is over, by whoever waits for it.
+    /// Sends the stop signal, once; `wait` kills the group when the grace period is over.
     fn end(&self, reason: Ended, grace: Duration) {
         let mut state = self.lock();
         if state.exit.is_some() || state.stopping.is_some() {
             return;
         }
         state.stopping = Some((reason, Instant::now() + grace));
-        // Under the lock: it has not been reaped, so the number is still its own.
+        // Under the lock: the child has not been reaped, so that its process id is not reused yet.
         match self.stop_signal {
             Some(signal) => signal_process(self.pid, signal),
             None => signal_group(self.pid, Signal::TERM),
@@ -71,7 +71,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for its end, ending it when `deadline` is over; kills it when its grace is.
+    /// Waits for the exit. Ends the child when `deadline` is over, and kills it when the grace period is.
     fn wait(&self, deadline: Option<(Duration, Instant)>) {
         let mut state = self.lock();
         while state.exit.is_none() {
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Waits for its end for at most `limit`; true if it has ended.
+    /// Waits for the exit for at most `limit`; true if the child has exited.
     fn wait_for(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.lock();
@@ -123,7 +123,7 @@ impl Shared {
     }
 }
 
-/// Ends a child's whole group from anywhere; cheap to clone, does nothing once the child has ended.
+/// Handle that ends a child's process group. Cheap to clone; does nothing after the child has exited.
 #[derive(Clone)]
 pub struct Killer(Arc<Shared>);
 
@@ -134,21 +134,21 @@ impl fmt::Debug for Killer {
 }
 
 impl Killer {
-    /// Asks the group to end (SIGTERM) and returns at once; whoever waits for the child kills the group when
-    /// its grace is over. Its failure reads "cancelled".
+    /// Sends the stop signal and returns at once; the call that waits for the child kills the group when the grace
+    /// period is over. The child's failure is [`Ended::Cancelled`].
     pub fn cancel(&self) {
         self.0.end(Ended::Cancelled, self.0.grace);
     }
 
-    /// Kills the group (SIGKILL) and returns at once.
+    /// Sends SIGKILL to the group and returns at once.
     pub fn kill(&self) {
         self.0.kill(Ended::Stopped);
     }
 }
 
-/// A running child, leader of a process group of its own.
+/// A running child, the leader of its own process group.
 ///
-/// Dropping it kills the group and reaps the child, unless it was [detached](Self::detach).
+/// On drop the group is killed and the child reaped, unless it was [detached](Self::detach).
 pub struct Child {
     shared: Arc<Shared>,
     name: String,
@@ -169,7 +169,7 @@ impl fmt::Debug for Child {
     }
 }
 
-/// How a child is to be ended.
+/// How a child is ended.
 pub(crate) struct Ending {
     pub(crate) deadline: Option<Duration>,
     pub(crate) grace: Duration,
@@ -219,7 +219,7 @@ impl Child {
                 Ok(child)
             }
             Err(error) => {
-                // Without a thread to reap it, it can't be watched: end it here.
+                // Without a thread that reaps the child nothing would notice its exit: end it here.
                 signal_group(process.id(), Signal::KILL);
                 let exit = process.wait().map_err(|error| error.to_string());
                 child.shared.lock().exit = Some(exit);
@@ -228,41 +228,41 @@ impl Child {
         }
     }
 
-    /// The leader's process number, which is also its group's.
+    /// Returns the process id of the leader, which is also the id of the group.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.shared.pid
     }
 
-    /// The exact command, quoted for a shell; secrets left out.
+    /// Returns the exact command, quoted for a shell, without secrets.
     #[must_use]
     pub fn command(&self) -> &str {
         &self.command
     }
 
-    /// A handle that ends the group from anywhere.
+    /// Returns a handle that ends the group.
     #[must_use]
     pub fn killer(&self) -> Killer {
         Killer(Arc::clone(&self.shared))
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the child has not exited yet.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.shared.lock().exit.is_none()
     }
 
-    /// Waits for at most `limit`; true if it has ended. To pause between two looks at whether a server is
-    /// ready, without missing that it died.
+    /// Waits for at most `limit`; true if the child has exited. For the pause between two readiness probes of a
+    /// server, which ends early when the server exits.
     #[must_use]
     pub fn ends_within(&self, limit: Duration) -> bool {
         self.shared.wait_for(limit)
     }
 
-    /// Waits for its end: success is exit code 0.
+    /// Waits for the exit. Success is exit code 0.
     ///
     /// # Errors
-    /// [`Failure`] for any other end: also when `cancel` is thrown or its deadline is over.
+    /// [`Failure`] for any other exit, for a cancellation and for a passed deadline.
     pub fn wait(mut self, cancel: &Cancel) -> Result<Output, Failure> {
         self.wait_mut(cancel);
         self.outcome()
@@ -274,37 +274,37 @@ impl Child {
         self.shared.wait(self.deadline);
     }
 
-    /// Asks the group to end, kills it when `grace` is over, and returns when it is gone. Gives what it printed
-    /// last, for a message.
+    /// Sends the stop signal, kills the group when `grace` is over, and returns after the exit, with the last lines of
+    /// the output.
     pub fn terminate(mut self, grace: Duration) -> Vec<String> {
         self.shared.end(Ended::Stopped, grace);
         self.shared.wait(None);
         self.gatherer.finish().last_lines
     }
 
-    /// Kills the group and returns when it is gone.
+    /// Kills the group and returns after the exit.
     pub fn kill(self) {
         self.shared.kill(Ended::Stopped);
         self.shared.wait(None);
     }
 
-    /// Lets it run on when this process ends. Find it again by its record ([`crate::Command::record`]).
+    /// Lets the child outlive this process. Its record ([`crate::Command::record`]) finds it again.
     pub fn detach(mut self) {
         self.detached = true;
     }
 
-    /// Why it ended, for a child that should still run. For one that does, its failure so far is asked for with
-    /// the reason `ended`, such as a deadline for its readiness.
+    /// Returns why a child that should still run has exited. For a child that still runs the reason is `ended`, for
+    /// example a deadline for its readiness.
     #[must_use]
     pub fn failure(&mut self, ended: Ended) -> Failure {
         let ended = self.ended().unwrap_or(ended);
-        let gains = if self.is_running() {
+        let collected = if self.is_running() {
             self.gatherer.so_far()
         } else {
             self.gatherer.finish()
         };
         Failure::new(self.name.clone(), self.command.clone(), ended)
-            .with_log(gains.last_lines, self.gatherer.log_path())
+            .with_log(collected.last_lines, self.gatherer.log_path())
     }
 
     fn ended(&self) -> Option<Ended> {
@@ -316,38 +316,38 @@ impl Child {
                 (Some(code), _) => Ended::Exit(code),
                 (None, signal) => Ended::Signal(signal.unwrap_or_default()),
             },
-            (None, Err(error)) => Ended::NotStarted(format!("lost sight of it: {error}")),
+            (None, Err(error)) => Ended::NotStarted(format!("cannot wait for it: {error}")),
         })
     }
 
-    /// Its result, once it has ended.
+    /// Returns the result after the exit.
     pub(crate) fn outcome(&mut self) -> Result<Output, Failure> {
-        let gains = self.gatherer.finish();
-        let ended = match (self.ended(), gains.log_error) {
+        let collected = self.gatherer.finish();
+        let ended = match (self.ended(), collected.log_error) {
             (Some(Ended::Exit(0)), None) => {
                 return Ok(Output {
-                    stdout: gains.captured,
-                    last_lines: gains.last_lines,
+                    stdout: collected.captured,
+                    last_lines: collected.last_lines,
                     duration: self.begin.elapsed(),
                 });
             }
             (Some(Ended::Exit(0)), Some(error)) => {
-                Ended::NotStarted(format!("its log can't be written: {error}"))
+                Ended::NotStarted(format!("cannot write its log: {error}"))
             }
             (ended, _) => ended.unwrap_or(Ended::Stopped),
         };
         Err(Failure::new(self.name.clone(), self.command.clone(), ended)
-            .with_log(gains.last_lines, self.gatherer.log_path()))
+            .with_log(collected.last_lines, self.gatherer.log_path()))
     }
 
-    /// The log that it writes to.
+    /// Returns the path of the log.
     #[must_use]
     pub fn log(&self) -> Option<std::path::PathBuf> {
         self.gatherer.log_path()
     }
 
-    /// Fails it after the start, because of something that belongs to it.
-    pub(crate) fn give_up(mut self, reason: String, path: &Path) -> Failure {
+    /// Kills the child because its record could not be written.
+    pub(crate) fn fail(mut self, reason: String, path: &Path) -> Failure {
         self.shared
             .kill(Ended::NotStarted(format!("{}: {reason}", path.display())));
         self.shared.wait(None);
@@ -364,9 +364,9 @@ impl Drop for Child {
     }
 }
 
-/// Waits for the end of the leader, ends what it left behind, and reaps it.
+/// Waits for the exit of the leader, kills the rest of its group, and reaps the leader.
 fn reap(mut process: process::Child, shared: &Shared) {
-    // Without reaping: until then the number stays the leader's, so that a signal can't meet a stranger.
+    // Without reaping: until then the process id is not reused, so that no signal reaches another process.
     let clean = loop {
         match Pid::from_raw(shared.pid.cast_signed())
             .map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))
@@ -377,7 +377,7 @@ fn reap(mut process: process::Child, shared: &Shared) {
         }
     };
     let mut state = shared.lock();
-    // What a leader leaves behind when all went well is meant to stay (a server that it put in the background).
+    // After a success the rest of the group stays: the leader started a server in the background.
     if state.stopping.is_some() || !clean {
         signal_group(shared.pid, Signal::KILL);
     }

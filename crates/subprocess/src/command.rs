@@ -1,4 +1,4 @@
-//! A command about to be run.
+//! Commands: options, standard streams, start.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -19,12 +19,12 @@ use crate::record::{Record, RecordError};
 use crate::show;
 use crate::tags;
 
-/// How long a child has between SIGTERM and SIGKILL, unless told otherwise.
+/// Default time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where stdout goes.
+/// Destination of stdout.
 pub(crate) enum Stdout {
-    /// Beside stderr, to the log and the observer.
+    /// Together with stderr, to the log and the observer.
     Lines,
     /// To [`Output::stdout`].
     Captured,
@@ -32,10 +32,10 @@ pub(crate) enum Stdout {
     Next(Stdio),
 }
 
-/// A command about to be run: what it is, where its output goes, how long it may take.
+/// A command with a name, a log, a deadline and other options.
 ///
-/// The [`process::Command`] gives program, arguments, folder and environment; its standard streams and process
-/// group are set here. Standard input is empty unless given.
+/// The [`process::Command`] has program, arguments, folder and environment; its standard streams and process group are
+/// set here. Standard input is empty unless [`Command::input`] is called.
 pub struct Command {
     inner: process::Command,
     name: Option<String>,
@@ -85,86 +85,86 @@ impl Command {
         }
     }
 
-    /// What it does, for messages ("load image gateway"); the program's name if not given.
+    /// Sets the name for messages ("load image gateway"). Default: the program's name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Appends what it prints to this file as it comes, after a line with the command. The folder is made.
+    /// Appends the output to this file, after a line with the command. Missing folders are created.
     #[must_use]
     pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
         self
     }
 
-    /// Ends it when it takes longer.
+    /// Ends the child when it runs longer.
     #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.ending.deadline = Some(limit);
         self
     }
 
-    /// How long it has between being asked to end and being killed: 5 s unless given.
+    /// Sets the time between the stop signal and SIGKILL. Default: 5 s.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.ending.grace = grace;
         self
     }
 
-    /// Asks it to end with this signal, sent to the leader alone (a server that ends its own workers in order);
-    /// without this SIGTERM goes to the whole group. Killing always means the whole group.
+    /// Sets the stop signal, sent to the leader alone (for a server that stops its own workers). Default: SIGTERM to
+    /// the whole group. SIGKILL always goes to the whole group.
     #[must_use]
     pub fn stop_signal(mut self, signal: Signal) -> Self {
         self.ending.stop_signal = Some(signal);
         self
     }
 
-    /// Calls `observer` with each line for people as it comes, on a thread of the output's.
+    /// Calls `observer` with each line of output, on the thread that reads it. Captured stdout is not observed.
     #[must_use]
     pub fn observe(mut self, observer: impl FnMut(&str) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// Gives it these bytes as its standard input.
+    /// Sets the standard input.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
     }
 
-    /// Runs it as this user and group (only root may).
+    /// Runs the child as this user and group, which needs root.
     #[must_use]
     pub fn user(mut self, user: u32, group: u32) -> Self {
         self.user = Some((user, group));
         self
     }
 
-    /// Writes a [`Record`] to this file when it has started, from which another process finds, stops and starts
-    /// it again. The child and its children carry the path in their environment as `SUBPROCESS_RECORD`.
+    /// Writes a [`Record`] to this file after the start, by which another process finds the child, stops it and starts
+    /// it again. The child and its descendants have the path in their environment as `SUBPROCESS_RECORD`.
     #[must_use]
     pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
         self
     }
 
-    /// The exact command, quoted for a shell; values of secrets by their name are left out.
+    /// Returns the exact command, quoted for a shell. Values of variables named like secrets are left out.
     #[must_use]
     pub fn command_line(&self) -> String {
         show::shell(&self.inner, self.user)
     }
 
-    /// Runs it to its end. Success is exit code 0.
+    /// Runs the command until it exits. Success is exit code 0.
     ///
     /// # Errors
-    /// [`Failure`] for any other end: also when `cancel` is thrown or the deadline is over.
+    /// [`Failure`] for any other exit, for a cancellation and for a passed deadline.
     pub fn run(self, cancel: &Cancel) -> Result<Output, Failure> {
         self.checked(cancel)?.start(Stdout::Lines)?.wait(cancel)
     }
 
-    /// Runs it to its end and gives its stdout; stderr goes to the log, the observer and the last lines.
+    /// Runs the command until it exits and returns its stdout; stderr goes to the log, the observer and the last lines.
     ///
     /// # Errors
     /// As [`Command::run`].
@@ -172,16 +172,16 @@ impl Command {
         self.checked(cancel)?.start(Stdout::Captured)?.wait(cancel)
     }
 
-    /// Starts it and returns. With a log and no observer it writes to the log by itself, so that it goes on when
-    /// this process is gone.
+    /// Starts the command and returns. With a log and without an observer the child writes to the log itself, so that
+    /// it can outlive this process.
     ///
     /// # Errors
-    /// [`Failure`] if it could not be started or recorded.
+    /// [`Failure`] if the command could not be started or recorded.
     pub fn spawn(self) -> Result<Child, Failure> {
         self.start(Stdout::Lines)
     }
 
-    /// Nothing is started once cancelled.
+    /// Fails if `cancel` has fired: nothing is started after a cancellation.
     pub(crate) fn checked(self, cancel: &Cancel) -> Result<Self, Failure> {
         if cancel.is_cancelled() {
             return Err(Failure::new(
@@ -214,14 +214,14 @@ impl Command {
             .as_deref()
             .map(|path| {
                 Log::open(path, &shown)
-                    .map_err(|error| failed(format!("its log {}: {error}", path.display())))
+                    .map_err(|error| failed(format!("cannot open its log {}: {error}", path.display())))
             })
             .transpose()?;
         let direct = log.is_some() && self.observer.is_none();
         let mut gatherer = Gatherer::new(log, direct);
         let input = self
             .connect(stdout, &mut gatherer, direct)
-            .map_err(|error| failed(format!("its standard streams: {error}")))?;
+            .map_err(|error| failed(format!("cannot connect its standard streams: {error}")))?;
 
         if let Some(path) = &self.record {
             self.inner.env(tags::RECORD, path);
@@ -231,7 +231,7 @@ impl Command {
         }
         let program = Path::new(self.inner.get_program()).file_name();
         let program = program.map(|name| name.to_string_lossy().into_owned());
-        cargo::as_from_a_shell(&mut self.inner, &program.unwrap_or_default());
+        cargo::remove_package_variables(&mut self.inner, &program.unwrap_or_default());
         if let Some((user, group)) = self.user {
             self.inner.uid(user).gid(group);
         }
@@ -252,19 +252,19 @@ impl Command {
             );
             (path, record)
         });
-        // Its own ends of the pipes go with the command; a reader would wait for them for ever.
+        // The command holds the child's ends of the pipes: a reader would wait for them forever.
         drop(self.inner);
         let child = Child::adopt(process, name.clone(), shown.clone(), gatherer, &self.ending)
-            .map_err(|error| failed(format!("no thread to wait for it: {error}")))?;
+            .map_err(|error| failed(format!("cannot start the thread that waits for it: {error}")))?;
         match record.map(|(path, record)| (path, record.and_then(|record| record.write(path)))) {
-            // What has ended already tells why when it is waited for.
+            // A child that has exited already reports its exit code to the one that waits for it.
             None | Some((_, Ok(()) | Err(RecordError::Gone(_)))) => {}
-            Some((path, Err(error))) => return Err(child.give_up(error.to_string(), path)),
+            Some((path, Err(error))) => return Err(child.fail(error.to_string(), path)),
         }
         Ok(child)
     }
 
-    /// Gives it its standard streams; returns the way to feed its input, if there is any.
+    /// Connects the standard streams; returns the pipe for the input, if there is any.
     fn connect(
         &mut self,
         stdout: Stdout,
@@ -287,7 +287,7 @@ impl Command {
             }
             self.inner.stderr(log.try_clone()?);
         } else {
-            // One pipe for both keeps their order.
+            // A common pipe keeps the order of stdout and stderr.
             let (reader, writer) = io::pipe()?;
             if matches!(stdout, Stdout::Lines) {
                 self.inner.stdout(writer.try_clone()?);
@@ -317,18 +317,20 @@ impl Command {
                 _ if program.contains('/') => format!("{program} does not exist"),
                 _ => format!("{program} is not on PATH; install it or add its folder to PATH"),
             },
-            io::ErrorKind::PermissionDenied => format!("{program} may not be run: {error}"),
+            io::ErrorKind::PermissionDenied => {
+                format!("{program} cannot be executed: {error}; check its permissions")
+            }
             _ => error.to_string(),
         }
     }
 }
 
-/// Writes the input from a thread: the child may not read it before it has written, and may end without reading.
+/// Writes the input from a thread: the child may print before it reads, and may exit without reading.
 fn feed(mut writer: io::PipeWriter, bytes: Vec<u8>) {
     let fed = thread::Builder::new().name("input".to_owned()).spawn(move || {
-        // A child that does not want all of its input says so by its exit code, if it matters.
+        // If unread input matters, the child reports it by its exit code.
         let _unread = writer.write_all(&bytes);
     });
-    // Without the thread the pipe is closed, and the child sees an empty input and says so.
+    // Without the thread the pipe is closed, and the child reads an empty input.
     drop(fed);
 }

@@ -1,4 +1,4 @@
-//! Why a child did not do its work, told so that a person can act on it.
+//! Failures of children: how they ended and what they printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::proc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// It could not be started, fed or listened to: the system's own words.
+    /// It could not be started, or its output could not be read: the system's message.
     NotStarted(String),
-    /// It exited by itself with this code (also 0, where success was not what was asked for).
+    /// It exited with this code; 0 where it should still run.
     Exit(i32),
-    /// This signal ended it, and we did not send it.
+    /// A signal that this process did not send ended it.
     Signal(i32),
-    /// It was ended by us after this long.
+    /// This process ended it after this deadline.
     Deadline(Duration),
-    /// It was ended by us because what it was part of had been cancelled.
+    /// This process ended it because of a cancellation.
     Cancelled,
-    /// It was ended by us on purpose ([`crate::Killer::kill`], [`crate::Child::terminate`]).
+    /// This process stopped it ([`crate::Killer::kill`], [`crate::Child::terminate`]).
     Stopped,
 }
 
@@ -28,13 +28,13 @@ impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted(reason) => write!(formatter, "did not start: {reason}"),
-            // 137 is what a shell, podman or kubectl makes of a child's SIGKILL.
+            // Shells, podman and kubectl report a child's SIGKILL as exit code 137.
             Self::Exit(137) | Self::Signal(9) => {
-                formatter.write_str("killed (137): most often this means that memory ran out")?;
+                formatter.write_str("killed (137): usually out of memory")?;
                 match (proc::field("meminfo", "MemTotal"), proc::available_memory()) {
                     (Some(total), Some(available)) => write!(
                         formatter,
-                        " (this machine has {:.1} GiB, {:.1} GiB of it available now)",
+                        " (this machine has {:.1} GiB, {:.1} GiB available now)",
                         gibibytes(total),
                         gibibytes(available)
                     ),
@@ -46,12 +46,12 @@ impl fmt::Display for Ended {
             Self::Deadline(limit) => {
                 write!(
                     formatter,
-                    "not done after its deadline of {} s, so it was ended",
+                    "exceeded its deadline of {} s and was ended",
                     seconds(*limit)
                 )
             }
             Self::Cancelled => formatter.write_str("cancelled"),
-            Self::Stopped => formatter.write_str("stopped on purpose"),
+            Self::Stopped => formatter.write_str("stopped"),
         }
     }
 }
@@ -64,26 +64,26 @@ fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
-/// The names differ in number between systems only for signals that no child is ended by in practice.
+/// Only numbers that are the same on all systems.
 fn signal_name(number: i32) -> &'static str {
     match number {
-        1 => "SIGHUP: its terminal closed",
+        1 => "SIGHUP: terminal closed",
         2 => "SIGINT: interrupted",
         3 => "SIGQUIT",
-        4 => "SIGILL: this processor does not know an instruction in it",
-        6 => "SIGABRT: it gave up by itself",
+        4 => "SIGILL: illegal instruction for this processor",
+        6 => "SIGABRT: aborted",
         8 => "SIGFPE",
-        11 => "SIGSEGV: it crashed",
-        13 => "SIGPIPE: nobody read its output any more",
+        11 => "SIGSEGV: invalid memory access",
+        13 => "SIGPIPE: the reader of its output exited",
         14 => "SIGALRM",
-        15 => "SIGTERM: somebody asked it to end",
+        15 => "SIGTERM: terminated by another process",
         _ => "see signal(7)",
     }
 }
 
-/// A child did not do its work: what failed, the command, how it ended, its last lines, the whole log.
+/// Failure of a child: name, command, how it ended, last lines, path of the log.
 ///
-/// [`fmt::Display`] shows all of that on several lines.
+/// [`fmt::Display`] prints all of that on several lines.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Failure(Box<Details>);
 
@@ -120,25 +120,25 @@ impl Failure {
         self
     }
 
-    /// What failed, in the words of whoever started it.
+    /// Returns the name that was given to the command.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The exact command, quoted for a shell; secrets left out.
+    /// Returns the exact command, quoted for a shell, without secrets.
     #[must_use]
     pub fn command(&self) -> &str {
         &self.0.command
     }
 
-    /// How it ended.
+    /// Returns how the child ended.
     #[must_use]
     pub fn ended(&self) -> &Ended {
         &self.0.ended
     }
 
-    /// The exit code, if it exited by itself.
+    /// Returns the exit code, if it exited by itself.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         match self.0.ended {
@@ -147,25 +147,25 @@ impl Failure {
         }
     }
 
-    /// Whether it ended because it was cancelled, not because something is wrong.
+    /// Whether the cause is a cancellation.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.ended == Ended::Cancelled
     }
 
-    /// The last lines that it printed, oldest first.
+    /// Returns the last lines of the output, oldest first.
     #[must_use]
     pub fn last_lines(&self) -> &[String] {
         &self.0.last_lines
     }
 
-    /// The file with all that it printed.
+    /// Returns the path of the log.
     #[must_use]
     pub fn log(&self) -> Option<&Path> {
         self.0.log.as_deref()
     }
 
-    /// What failed with it: the other side of a pipeline.
+    /// Returns the failure of the other side of a pipeline.
     #[must_use]
     pub fn also(&self) -> &[Failure] {
         &self.0.also

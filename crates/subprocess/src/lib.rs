@@ -1,9 +1,8 @@
-//! Runs child processes as groups: deadlines, log files, last lines, records of what still runs.
+//! Runs child processes as groups: deadlines, log files, last lines, records of running processes.
 //!
-//! Every child is the leader of a process group of its own, and is ended with everything that it started. What
-//! it prints goes to a log file as it comes. When it fails, [`Failure`] says what failed, the exact command, how
-//! it ended, its last lines and where the whole log is. Nothing here polls where the kernel can wake us: a
-//! waiting parent uses no CPU.
+//! Every child leads a process group of its own and is ended together with all of its descendants. Its output is
+//! appended to a log file as it is printed. [`Failure`] has the name, the exact command, the exit code or signal, the
+//! last lines and the path of the log. A waiting parent uses no CPU: nothing polls where the kernel can wake it.
 //!
 //! ```
 //! use std::process;
@@ -22,14 +21,16 @@
 //! # }
 //! ```
 //!
-//! - [`Command::run`] and [`Command::capture`] wait for the end; [`Pipeline`] does so for two commands.
-//! - [`Command::spawn`] gives a [`Child`], ended on drop unless [`Child::detach`]ed.
-//! - [`Command::record`] leaves a [`Record`] in a file: another process can tell whether it still runs, stop it
-//!   and start it again.
-//! - Every child carries in its environment who started it (`SUBPROCESS_OWNER`): what a killed process leaves is found
-//!   by [`Orphan::all`].
-//! - [`eprint_line`] prints a line on stderr, where whoever runs the program follows what it runs.
-//! - [`watch_children`] tells of each child of a thread when it starts, and what it has used when it ends.
+//! - [`Command::run`] and [`Command::capture`] wait until the child exits; [`Pipeline`] does so for two commands.
+//! - [`Command::spawn`] returns a [`Child`], killed on drop unless [`Child::detach`]ed.
+//! - [`Command::record`] writes a [`Record`] to a file, by which another process can check whether the child still
+//!   runs, stop it and start it again.
+//! - Every child has its owner in its environment (`SUBPROCESS_OWNER`): [`Orphan::all`] finds the children of a killed
+//!   process.
+//! - [`eprint_line`] prints a line on stderr, for the progress of a verb.
+//! - [`watch_children`] reports each child of a thread when it starts, and its CPU and memory when it ends.
+//! - [`proc`] reads `/proc`, [`free_port`] chooses a port for a server, [`retry_while_busy`] starts a program that was
+//!   just written.
 
 mod busy;
 mod cancel;

@@ -1,4 +1,4 @@
-//! What a child prints: into its log as it comes, its last lines kept, each line shown to whoever watches.
+//! Output of children: appended to the log, passed to the observer line by line, the last lines kept.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -9,42 +9,43 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Enough to hold a compiler's error or a stack trace's cause, little enough to stand in a report.
+/// Number of last lines that are kept: enough for a compiler's error or the cause of a stack trace, few enough for a
+/// report.
 const LAST_LINES: usize = 20;
-/// A line past this is cut where it is kept; the log has it whole.
-const LONGEST_KEPT: usize = 4096;
-/// A line past this is cut for the observer too: programs that report in lines put whole texts into one, but what
-/// never ends a line must not fill the memory.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
-/// How far back from the end of a log its last lines are looked for.
+/// Maximum bytes of a kept line; the log has the whole line.
+const MAX_KEPT: usize = 4096;
+/// Maximum bytes of a line for the observer: programs may report a whole document in one line, but output without line
+/// ends must not fill the memory.
+const MAX_LINE: usize = 16 * 1024 * 1024;
+/// Bytes at the end of a log in which its last lines are searched.
 const TAIL: u64 = 64 * 1024;
-/// How long the readers wait for the end of the output once the child has ended: a daemon that it left behind
-/// may hold the pipe open for ever.
+/// Maximum time to wait for the end of the output after the exit: a daemon that the child started may hold the pipe
+/// open forever.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What a child gave that ended well.
+/// Result of a child that succeeded.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// What it wrote to stdout, if that was captured; else empty.
+    /// Captured stdout; empty if it was not captured.
     pub stdout: Vec<u8>,
-    /// The last lines for people (stderr, and stdout where that was not captured), oldest first.
+    /// Last lines of stderr, and of stdout where it was not captured, oldest first.
     pub last_lines: Vec<String>,
-    /// How long it ran.
+    /// Time from start to exit.
     pub duration: Duration,
 }
 
 impl Output {
-    /// The captured stdout as text, without the white space around it.
+    /// Returns the captured stdout as text, without white space at its ends.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
 }
 
-/// Called with each line, without its end.
+/// Called with each line, without its line end.
 pub(crate) type Observer = Box<dyn FnMut(&str) + Send>;
 
-/// A log file, opened to append, and where this child's part begins.
+/// A log file, opened to append, and the offset at which this child's output begins.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) path: PathBuf,
@@ -53,7 +54,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens (and makes, with its folder) the log and writes the command as its part's first line.
+    /// Opens the log, creates missing folders, and writes the command as the first line of this child's output.
     pub(crate) fn open(path: &Path, command: &str) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -69,7 +70,7 @@ impl Log {
     }
 }
 
-/// The last lines of a file from `begin` on. A file that can't be read has none.
+/// Returns the last lines of a file from `begin` on; none if it cannot be read.
 pub(crate) fn last_lines_of(path: &Path, begin: u64) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
@@ -100,9 +101,9 @@ impl Lines {
             self.push(&line, observer.as_mut());
             bytes = &bytes[end + 1..];
         }
-        // What is past the longest line is never shown, so it need not be held either.
-        let room = LONGEST_LINE.saturating_sub(self.unfinished.len());
-        self.unfinished.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // The rest of a line that is too long is never used.
+        let left = MAX_LINE.saturating_sub(self.unfinished.len());
+        self.unfinished.extend_from_slice(&bytes[..bytes.len().min(left)]);
     }
 
     fn finish(&mut self, observer: &mut Option<Observer>) {
@@ -111,12 +112,12 @@ impl Lines {
     }
 
     fn push(&mut self, line: &[u8], observer: Option<&mut Observer>) {
-        // Of a progress bar, which rewrites its line with carriage returns, the last state is what counts.
+        // A progress bar rewrites its line with carriage returns: only its last state counts.
         let shown = line
             .rsplit(|byte| *byte == b'\r')
             .find(|part| !part.is_empty())
             .unwrap_or_default();
-        let shown = String::from_utf8_lossy(&shown[..shown.len().min(LONGEST_LINE)]);
+        let shown = String::from_utf8_lossy(&shown[..shown.len().min(MAX_LINE)]);
         let shown = shown.trim_end();
         if shown.is_empty() {
             return;
@@ -127,12 +128,12 @@ impl Lines {
         if self.kept.len() == LAST_LINES {
             self.kept.pop_front();
         }
-        let end = shown.floor_char_boundary(LONGEST_KEPT);
+        let end = shown.floor_char_boundary(MAX_KEPT);
         self.kept.push_back(shown[..end].to_owned());
     }
 }
 
-/// What the reading threads share with the one that waits.
+/// State shared by the reading threads and the waiting one.
 #[derive(Default)]
 struct Gathered {
     lines: Lines,
@@ -144,20 +145,20 @@ fn lock(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
     gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a child's output goes, from the parent's side.
+/// Collects a child's output in the parent.
 pub(crate) struct Gatherer {
     gathered: Arc<Mutex<Gathered>>,
     log: Option<Log>,
-    /// The child writes to the log by itself: nothing passes through here.
+    /// The child writes to the log itself: this process reads nothing.
     direct: bool,
     ends: Sender<()>,
-    /// In a mutex for its being shared only: one thread finishes.
+    /// In a mutex only because a receiver cannot be shared between threads.
     ended: Mutex<Receiver<()>>,
     readers: usize,
 }
 
-/// What was gathered once the child has ended.
-pub(crate) struct Gains {
+/// Output collected until the exit.
+pub(crate) struct Collected {
     pub(crate) captured: Vec<u8>,
     pub(crate) last_lines: Vec<String>,
     pub(crate) log_error: Option<String>,
@@ -180,12 +181,12 @@ impl Gatherer {
         self.log.as_ref().map(|log| log.path.clone())
     }
 
-    /// The log, for a child that writes to it by itself.
+    /// Returns the log, for a child that writes to it itself.
     pub(crate) fn log_file(&self) -> Option<&File> {
         self.log.as_ref().map(|log| &log.file)
     }
 
-    /// Reads lines for people from `pipe` on a thread of its own.
+    /// Reads lines from `pipe` on a new thread.
     pub(crate) fn read_lines(&mut self, pipe: PipeReader, mut observer: Option<Observer>) -> io::Result<()> {
         let mut log = self.log.as_ref().map(|log| log.file.try_clone()).transpose()?;
         let gathered = Arc::clone(&self.gathered);
@@ -204,7 +205,7 @@ impl Gatherer {
         })
     }
 
-    /// Reads data for the program from `pipe` on a thread of its own.
+    /// Reads captured bytes from `pipe` on a new thread.
     pub(crate) fn read_data(&mut self, pipe: PipeReader) -> io::Result<()> {
         let gathered = Arc::clone(&self.gathered);
         self.read(pipe, move |bytes| {
@@ -212,7 +213,7 @@ impl Gatherer {
         })
     }
 
-    /// Calls `take` with what comes, at the end with nothing.
+    /// Calls `take` with each chunk, and with an empty one at the end.
     fn read(&mut self, mut pipe: PipeReader, mut take: impl FnMut(&[u8]) + Send + 'static) -> io::Result<()> {
         let ends = self.ends.clone();
         thread::Builder::new().name("output".to_owned()).spawn(move || {
@@ -226,15 +227,15 @@ impl Gatherer {
                 }
             }
             take(&[]);
-            // The receiver is gone when nobody waits for this child any more.
+            // The receiver is gone when the child was dropped.
             let _gone = ends.send(());
         })?;
         self.readers += 1;
         Ok(())
     }
 
-    /// What has been gathered, once the child has ended.
-    pub(crate) fn finish(&mut self) -> Gains {
+    /// Returns the output after the exit.
+    pub(crate) fn finish(&mut self) -> Collected {
         let until = Instant::now() + DRAIN;
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         while self.readers > 0
@@ -244,19 +245,19 @@ impl Gatherer {
         {
             self.readers -= 1;
         }
-        let mut gains = self.so_far();
-        gains.captured = std::mem::take(&mut lock(&self.gathered).captured);
-        gains
+        let mut collected = self.so_far();
+        collected.captured = std::mem::take(&mut lock(&self.gathered).captured);
+        collected
     }
 
-    /// The last lines as they stand.
-    pub(crate) fn so_far(&self) -> Gains {
+    /// Returns the last lines so far.
+    pub(crate) fn so_far(&self) -> Collected {
         let gathered = lock(&self.gathered);
         let last_lines = match &self.log {
             Some(log) if self.direct => last_lines_of(&log.path, log.begin),
             _ => gathered.lines.kept.iter().cloned().collect(),
         };
-        Gains {
+        Collected {
             captured: Vec::new(),
             last_lines,
             log_error: gathered.log_error.clone(),

@@ -1,4 +1,4 @@
-//! Two commands, the first's stdout streamed into the second's stdin.
+//! Pipelines of two commands.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::command::{Command, Stdout};
 use crate::failure::{Ended, Failure};
 use crate::output::Output;
 
-/// Two commands, the first's stdout streamed into the second's stdin, without a file between them.
+/// Two commands: the stdout of the first is the stdin of the second.
 #[derive(Debug)]
 pub struct Pipeline {
     from: Command,
@@ -16,23 +16,23 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// `from | into`. Each keeps its own name, log, observer and deadline.
+    /// Returns the pipeline `from | into`. Each command keeps its own name, log, observer and deadline.
     #[must_use]
     pub fn new(from: Command, into: Command) -> Self {
         Self { from, into }
     }
 
-    /// The pipeline as a shell would take it.
+    /// Returns the pipeline as a shell command line.
     #[must_use]
     pub fn command_line(&self) -> String {
         format!("{} | {}", self.from.command_line(), self.into.command_line())
     }
 
-    /// Runs both to their ends. Success is exit code 0 of both; the output is the second's.
+    /// Runs both commands until they exit. Success is exit code 0 of both; the output is that of the second.
     ///
     /// # Errors
-    /// The [`Failure`] of the side that was the cause; the other side's is in [`Failure::also`], unless the first
-    /// was only cut short because the second ended.
+    /// [`Failure`] of the side that is the cause; [`Failure::also`] has that of the other side, unless the first failed
+    /// only because the second had exited.
     pub fn run(self, cancel: &Cancel) -> Result<Output, Failure> {
         let Self { from, mut into } = self;
         let from = from.checked(cancel)?;
@@ -40,7 +40,7 @@ impl Pipeline {
             Failure::new(
                 from.own_name(),
                 from.command_line(),
-                Ended::NotStarted(format!("no pipe: {error}")),
+                Ended::NotStarted(format!("cannot create a pipe: {error}")),
             )
         })?;
         into.stdin = Some(reader.into());
@@ -51,7 +51,7 @@ impl Pipeline {
 }
 
 fn join(mut from: Child, mut into: Child, cancel: &Cancel) -> Result<Output, Failure> {
-    // Each side has a deadline of its own, so each is waited for on its own.
+    // Each side has its own deadline.
     std::thread::scope(|scope| {
         scope.spawn(|| from.wait_mut(cancel));
         into.wait_mut(cancel);
@@ -65,12 +65,12 @@ fn join(mut from: Child, mut into: Child, cancel: &Cancel) -> Result<Output, Fai
     }
 }
 
-/// Whether the first of a pipeline failed only because the second no longer read: that tells nothing. Which of
-/// them ended first does not tell either, as the second closes its side before it has ended.
+/// Whether the first command failed only because the second stopped reading. Which of them exited first proves nothing:
+/// the second closes its side before it exits.
 fn was_cut_short(from: &Failure) -> bool {
     match from.ended() {
         Ended::Signal(13) | Ended::Exit(141) => true,
-        // Programs that ignore SIGPIPE see EPIPE and say so in the C library's words.
+        // Programs that ignore SIGPIPE get EPIPE and print the message of the C library.
         Ended::Exit(_) => from
             .last_lines()
             .iter()

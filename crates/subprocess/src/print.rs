@@ -1,10 +1,10 @@
-//! What is told while a verb works: on stderr, a line at a time.
+//! Progress messages on stderr.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// Tells a line. A reader that went away (`2>&1 | head`, a terminal that was closed) is no reason to stop halfway and
-/// leave a cluster behind, as `eprintln!` would.
+/// Prints a line to stderr. Does not panic, as `eprintln!` does, when stderr is closed (`2>&1 | head`, a closed
+/// terminal): the run would end halfway and leave its cluster.
 pub fn eprint_line(line: impl Display) {
     let _gone = writeln!(std::io::stderr().lock(), "{line}");
 }

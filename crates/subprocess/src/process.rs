@@ -1,4 +1,4 @@
-//! Processes told apart by more than their number, and what the machine says of itself.
+//! Processes identified by process id and start time.
 
 use std::io;
 use std::path::Path;
@@ -9,38 +9,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::proc::{self, Stat};
 
-/// A process, told apart from a later one with the same number by when it started.
+/// A process, identified by its id and its start time, since ids are reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
+    /// Process id.
     pub pid: u32,
-    /// When it started: on Linux the boot's id and the clock ticks since then, elsewhere the time as `ps` tells it.
-    /// To be compared, not read.
-    #[serde(rename = "start_time")]
+    /// Start time, only to be compared: on Linux the id of the boot and the clock ticks since then, elsewhere the time
+    /// that `ps` prints.
     pub start_time: String,
 }
 
 impl Process {
-    /// The process that has this number now, if it runs. One that has ended and only waits for its parent (a
-    /// zombie) does not.
+    /// Returns the running process with this id. A zombie does not run.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
         let start_time = start_time(pid)?;
         Some(Self { pid, start_time })
     }
 
-    /// This process.
+    /// Returns this process.
     ///
     /// # Errors
-    /// If the system does not tell (no /proc and no `ps`).
+    /// If there is neither /proc nor `ps`.
     pub fn current() -> io::Result<Self> {
         Self::find(std::process::id()).ok_or_else(|| {
-            io::Error::other("neither /proc nor `ps` tells when this process started; install procps")
+            io::Error::other(
+                "cannot read the start time of this process: neither /proc nor `ps` works; install procps",
+            )
         })
     }
 
-    /// The running processes of these programs that work in `folder` or below it. For servers that write their title
-    /// over their environment, and a mark with it. Linux only; elsewhere none are found.
+    /// Returns the running processes of these programs whose working folder is `folder` or below it. For servers that
+    /// overwrite their environment, and with it their tags, by their title. Linux only; empty elsewhere.
     #[must_use]
     pub fn working_in(folder: &Path, programs: &[&str]) -> Vec<Self> {
         proc::pids()
@@ -61,7 +61,7 @@ impl Process {
         start_time(self.pid).is_some_and(|started| started == self.start_time)
     }
 
-    /// Kills the process group that it leads, or it alone if it leads none.
+    /// Kills the process group that it leads, or the process alone if it leads none.
     pub fn kill_group(&self) {
         if self.is_alive() {
             signal_group(self.pid, Signal::KILL);
@@ -69,7 +69,7 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended; false if it still runs after `limit`.
+    /// Waits for the exit; false if the process still runs after `limit`.
     #[must_use]
     pub fn wait_for_exit(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
@@ -86,8 +86,8 @@ impl Process {
     }
 }
 
-/// Waits until the process has ended or `limit` is over, or a little while where the system can't tell: call it
-/// in a loop that looks.
+/// Waits until the process has exited or `limit` is over, or for 10 ms where the system cannot wait for a process that
+/// is not a child: call it in a loop that checks.
 #[cfg(target_os = "linux")]
 fn wait_for_end(pid: u32, limit: Duration) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -100,7 +100,7 @@ fn wait_for_end(pid: u32, limit: Duration) {
         tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // An error (a signal) is one more turn of the caller's loop.
+    // After an error (a signal) the loop checks again.
     let _again = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout));
 }
 
@@ -113,14 +113,14 @@ pub(crate) fn as_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Signals every process of the group. That there is none any more is no error.
+/// Signals every process of the group. An empty group is no error.
 pub(crate) fn signal_group(pgid: u32, signal: Signal) {
     if let Some(group) = as_pid(pgid) {
         let _gone = rustix::process::kill_process_group(group, signal);
     }
 }
 
-/// Signals one process. That it is gone is no error.
+/// Signals one process. A process that has exited is no error.
 pub(crate) fn signal_process(pid: u32, signal: Signal) {
     if let Some(pid) = as_pid(pid) {
         let _gone = rustix::process::kill_process(pid, signal);
@@ -164,25 +164,50 @@ fn start_time_of_ps(pid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
+    /// `Sat Nov 28 08:56:42 2026`, as `ps` prints start times.
+    #[cfg(target_os = "linux")]
+    fn date(seconds: u64) -> String {
+        let output = Command::new("date")
+            .args(["-u", "-d", &format!("@{seconds}"), "+%a %b %-d %H:%M:%S %Y"])
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
-    fn ps_and_proc_agree_on_who_runs() {
+    fn ps_and_proc_report_the_same_start_time() {
         let own = std::process::id();
-        assert_eq!(start_time(own), start_time(own));
-        assert!(
-            start_time_of_ps(own).is_some(),
-            "ps tells nothing of this process"
-        );
-        let mut short = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(start_time(short.id()).is_some());
-        short.kill().unwrap();
-        // Not reaped yet: a zombie.
-        while start_time(short.id()).is_some() {
+        let stat = proc::read("stat").unwrap();
+        let boot: u64 = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))
+            .unwrap()
+            .parse()
+            .unwrap();
+        let started = boot + Stat::of(own).unwrap().start_ticks / rustix::param::clock_ticks_per_second();
+        let ps = start_time_of_ps(own).unwrap();
+        // Both round the time of the boot to seconds.
+        let expected = [started - 1, started, started + 1].map(date);
+        assert!(expected.contains(&ps), "{ps} is none of {expected:?}");
+    }
+
+    #[test]
+    fn a_zombie_does_not_run() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        assert!(start_time(pid).is_some() && start_time_of_ps(pid).is_some());
+        child.kill().unwrap();
+        while start_time(pid).is_some() {
             std::thread::yield_now();
         }
-        assert_eq!(start_time_of_ps(short.id()), None);
-        short.wait().unwrap();
-        assert_eq!(start_time_of_ps(short.id()), None);
+        assert_eq!(start_time_of_ps(pid), None);
+        child.wait().unwrap();
+        assert_eq!((start_time(pid), start_time_of_ps(pid)), (None, None));
     }
 }

@@ -1,4 +1,4 @@
-//! What is left in a file of a process that runs for long, so that another process can find it.
+//! Records of long-running processes in files, by which other processes find them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,76 +14,74 @@ use crate::failure::Failure;
 use crate::process::{Process, signal_group, signal_process};
 use crate::tags;
 
-/// Why a record could not be written, read or followed.
+/// Errors of records.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
     /// The file could not be read or written.
-    #[error("record {path}: {error}")]
+    #[error("cannot read or write record {path}: {error}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's words.
+        /// Error of the system.
         error: io::Error,
     },
     /// The file is not a record.
-    #[error("record {path} is not one that this version wrote: {error}; remove it")]
+    #[error("record {path} has an unknown format: {error}; remove it")]
     Format {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Error of the parser.
         error: serde_json::Error,
     },
-    /// A part of the command is not UTF-8, which JSON can't hold.
-    #[error("{0:?} is not UTF-8, so it can't be recorded")]
+    /// The command contains text that is not UTF-8, which JSON cannot represent.
+    #[error("cannot record a command with {0:?}, which is not UTF-8")]
     NotText(std::ffi::OsString),
-    /// The process ended before it could be recorded.
-    #[error("process {0} ended before it could be recorded")]
+    /// The process exited before it could be recorded.
+    #[error("process {0} exited before it could be recorded")]
     Gone(u32),
-    /// It was asked to end, then killed, and is still there.
-    #[error(
-        "process {0} does not end, not even killed; it waits for the kernel (see `ps -o stat,wchan -p {0}`)"
-    )]
+    /// The process still exists after SIGKILL.
+    #[error("process {0} still exists after SIGKILL: it waits in the kernel (see `ps -o stat,wchan -p {0}`)")]
     Unkillable(u32),
-    /// It runs, so it can't be started again.
-    #[error("{name} runs already as process {pid}")]
+    /// The process to start is running.
+    #[error("{name} is already running as process {pid}")]
     Running {
-        /// Its name.
+        /// Name of the process.
         name: String,
-        /// Its process number.
+        /// Its process id.
         pid: u32,
     },
-    /// It could not be started again.
+    /// The process could not be started again.
     #[error(transparent)]
     Start(#[from] Failure),
 }
 
-/// A long-lived process: enough to find it, stop it, and start it again the same way.
+/// A long-running process, with all that is needed to find it, stop it, and start it again the same way.
 ///
-/// As JSON: `{"name","pid","start_time","pgid","argv","env","cwd","log","user","stop_signal"}`. `env` has what the
-/// command sets (a string) or removes (null); the rest is inherited from whoever starts it. The file is readable by
-/// its owner only.
+/// As JSON: `{"name","pid","start_time","pgid","argv","env","cwd","log","user","stop_signal"}`. `env` has the
+/// variables that the command sets (a string) or removes (null); the rest is inherited. Only its owner can read the
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// What it is, for people.
+    /// Name of the process.
     pub name: String,
-    /// The group's leader.
+    /// Leader of the process group.
     #[serde(flatten)]
     pub process: Process,
-    /// Its process group.
+    /// Id of the process group.
     pub pgid: u32,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// What the command sets (or removes: `None`) in the environment.
+    /// Environment variables that the command sets, or removes (`None`).
     pub env: BTreeMap<String, Option<String>>,
-    /// Its working folder.
+    /// Working folder.
     pub cwd: PathBuf,
-    /// The log that it appends to.
+    /// Path of the log.
     pub log: Option<PathBuf>,
-    /// User and group that it runs as, if not the caller's.
+    /// User and group, if not those of this process.
     pub user: Option<(u32, u32)>,
-    /// The number of the signal that asks its leader to end; SIGTERM to the group if absent.
+    /// Number of the stop signal for the leader. Default: SIGTERM to the group.
     pub stop_signal: Option<i32>,
 }
 
@@ -132,7 +130,7 @@ impl Record {
         })
     }
 
-    /// Writes it to `path` in one step: a reader sees the old or the new one whole.
+    /// Writes the record to `path` atomically.
     ///
     /// # Errors
     /// [`RecordError::File`].
@@ -163,15 +161,14 @@ impl Record {
         })
     }
 
-    /// Whether the process still runs: this one, not another that has its number now. One that has ended and was
-    /// not reaped (a zombie) does not run.
+    /// Whether this very process still runs: neither a zombie nor another process with the same id.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.process.is_alive()
     }
 
-    /// Asks it to end, kills its group when `grace` is over, and returns when it is gone. Nothing happens to one
-    /// that is gone already.
+    /// Sends the stop signal, kills the group when `grace` is over, and returns after the exit. Does nothing if the
+    /// process has exited already.
     ///
     /// # Errors
     /// [`RecordError::Unkillable`].
@@ -183,12 +180,12 @@ impl Record {
             Some(signal) => signal_process(self.process.pid, signal),
             None => signal_group(self.pgid, Signal::TERM),
         }
-        // Whether it went in time or not: its group goes with it.
+        // In time or not, the rest of its group is killed.
         let _in_time = self.process.wait_for_exit(grace);
         self.finish_group()
     }
 
-    /// Kills its group and returns when it is gone.
+    /// Kills the group and returns after the exit.
     ///
     /// # Errors
     /// [`RecordError::Unkillable`].
@@ -200,20 +197,20 @@ impl Record {
     }
 
     fn finish_group(&self) -> Result<(), RecordError> {
-        const LONGEST_DEATH: Duration = Duration::from_secs(10);
+        const MAX_WAIT: Duration = Duration::from_secs(10);
         signal_group(self.pgid, Signal::KILL);
-        if self.process.wait_for_exit(LONGEST_DEATH) {
+        if self.process.wait_for_exit(MAX_WAIT) {
             return Ok(());
         }
         Err(RecordError::Unkillable(self.process.pid))
     }
 }
 
-/// Writes a small file in one step: a reader sees the old or the new one whole. The folder is made; the file is
-/// readable by its owner only.
+/// Writes a file atomically: a reader sees the old or the new content as a whole. Missing folders are created; only the
+/// owner can read the file.
 ///
 /// # Errors
-/// The system's own: no space, no permission.
+/// Errors of the system.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path
         .parent()

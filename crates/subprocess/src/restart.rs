@@ -1,4 +1,4 @@
-//! A recorded process started again.
+//! Restart of recorded processes.
 
 use std::path::Path;
 use std::process;
@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::record::{Record, RecordError};
 
 impl Record {
-    /// Starts it again as it was started first, detached, and writes its new record to `path`.
+    /// Starts the process again with the same command, detached, and writes its new record to `path`.
     ///
     /// # Errors
     /// [`RecordError::Running`], [`RecordError::Start`].

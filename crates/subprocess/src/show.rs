@@ -1,9 +1,9 @@
-//! Commands as a person would type them.
+//! Commands as shell command lines.
 
 use std::process;
 
-/// The command with its folder and the environment that it sets, quoted for a POSIX shell. Values of variables
-/// that hold secrets by their name are left out: the text goes to logs and reports.
+/// Returns the command with its folder and the environment that it sets, quoted for a POSIX shell. Values of variables
+/// named like secrets are left out: the text goes to logs and reports.
 pub(crate) fn shell(command: &process::Command, user: Option<(u32, u32)>) -> String {
     let mut words = Vec::new();
     if let Some(folder) = command.get_current_dir() {
@@ -39,7 +39,7 @@ pub(crate) fn shell(command: &process::Command, user: Option<(u32, u32)>) -> Str
 }
 
 fn quote(word: &str) -> String {
-    // The only word that can't be quoted holds a NUL, and a command with a NUL can't be started either.
+    // Only a word with NUL cannot be quoted, and a command with NUL cannot be started.
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), |quoted| quoted.into_owned())
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_can_be_pasted_into_a_shell() {
+    fn command_lines_can_be_pasted_into_a_shell() {
         let mut command = process::Command::new("podman");
         command
             .args(["run", "--env", "GREETING=it's me", ""])
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_secrets_out() {
+    fn secrets_are_left_out() {
         let mut command = process::Command::new("psql");
         command.env("PGPASSWORD", "hunter2");
         assert_eq!(shell(&command, None), "PGPASSWORD=… psql");

@@ -1,5 +1,5 @@
-//! Marks that children carry in their environment, by which they are found when whoever started them was killed before
-//! it could write anything down.
+//! Tags in the environment of children, by which they are found when their owner was killed before it could record
+//! them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use crate::proc::{self, Stat};
 use crate::process::Process;
 
-/// Carried by a recorded child and its children: the path of the record.
+/// Tag of a recorded child and its descendants: the path of the record.
 pub(crate) const RECORD: &str = "SUBPROCESS_RECORD";
-/// Carried by every child and its children: who started it, as number and start time.
+/// Tag of every child and its descendants: process id and start time of the owner.
 pub(crate) const OWNER: &str = "SUBPROCESS_OWNER";
 
-/// What a child's environment says of its owner, which is this process. Where the system does not tell when this
-/// process started, its children are only not found when it is killed.
+/// Returns the owner tag of this process's children. Without a start time there is none: the children are then not
+/// found when this process is killed.
 pub(crate) fn owner_tag() -> Option<&'static str> {
     static OWN: OnceLock<Option<String>> = OnceLock::new();
     let own = || {
@@ -27,17 +27,17 @@ pub(crate) fn owner_tag() -> Option<&'static str> {
 /// A child whose owner was killed before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    /// The child, or a child of its.
+    /// The child or one of its descendants.
     pub process: Process,
-    /// Its program and arguments.
+    /// Program and arguments.
     pub command: String,
-    /// Who started it.
+    /// Process that started the child.
     pub owner: Process,
 }
 
 impl Process {
-    /// The running processes that were started with a record in `folder` (or below it), and their children, whether or
-    /// not the record was ever written. The path must be as it was given then.
+    /// Returns the running processes that were started with a record in `folder` or below it, and their descendants,
+    /// even if the record was never written. The path must be the one that was given at the start.
     #[must_use]
     pub fn tagged(folder: &Path) -> Vec<Self> {
         let own = std::process::id();
@@ -50,28 +50,28 @@ impl Process {
 }
 
 impl Orphan {
-    /// All of them that we may look at: those without a record, which were to end with their owner. A daemon that one of
-    /// them started serves others too and is none. Linux only; elsewhere none are found.
+    /// Returns all orphans that this user may inspect. Recorded children are none: they may outlive their owner. Nor are
+    /// daemons that a child started: they serve others, too. Linux only; empty elsewhere.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        Self::whose(|owner| !owner.is_alive())
+        Self::owned_by(|owner| !owner.is_alive())
     }
 
-    /// Those that become orphans if this process ends now: what it still runs. Linux only; elsewhere none are found.
+    /// Returns the live children of this process, which become orphans if it exits now. Linux only; empty elsewhere.
     #[must_use]
     pub fn live_children() -> Vec<Self> {
         let own = Process::current().ok();
-        Self::whose(|owner| Some(owner) == own.as_ref())
+        Self::owned_by(|owner| Some(owner) == own.as_ref())
     }
 
-    fn whose(is_it: impl Fn(&Process) -> bool) -> Vec<Self> {
+    fn owned_by(matches: impl Fn(&Process) -> bool) -> Vec<Self> {
         let recorded: Vec<u32> = tagged(RECORD).into_iter().map(|(pid, _)| pid).collect();
         let owned = tagged(OWNER);
         let is_owned = |pid| owned.iter().any(|(other, _)| *other == pid);
         owned
             .iter()
             .filter(|(pid, _)| !recorded.contains(pid))
-            // A daemon begins a session of its own; what only has a group of its own stays in its owner's.
+            // A daemon begins a session of its own; a child that only leads a group stays in its owner's session.
             .filter(|(pid, _)| Stat::of(*pid).is_some_and(|stat| !is_owned(stat.session)))
             .filter_map(|(pid, owner)| {
                 let (owner_pid, started) = owner.split_once(' ')?;
@@ -79,7 +79,7 @@ impl Orphan {
                     pid: owner_pid.parse().ok()?,
                     start_time: started.to_owned(),
                 };
-                is_it(&owner).then_some(())?;
+                matches(&owner).then_some(())?;
                 Some(Self {
                     process: Process::find(*pid)?,
                     command: proc::read(format!("{pid}/cmdline"))
@@ -109,7 +109,7 @@ fn tagged(name: &str) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// `ps -E` shows the environment behind the command, parted by spaces: a value with a space is cut short.
+/// `ps -E` prints the environment after the command, separated by spaces: a value with a space is cut.
 #[cfg(not(target_os = "linux"))]
 fn tagged(name: &str) -> Vec<(u32, String)> {
     use std::process::{Command, Stdio};
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_read_from_what_ps_tells() {
+    fn tags_are_read_from_the_output_of_ps() {
         let text = "    1 /sbin/launchd\n 4711 redis-server *:6379 HOME=/root SUBPROCESS_RECORD=/run/redis.json A=b\n";
         assert_eq!(tags_of_ps(RECORD, text), [(4711, "/run/redis.json".to_owned())]);
     }

@@ -1,24 +1,24 @@
-//! What a thread's children cost, told to whoever asked before they were started.
+//! CPU and memory of the children of a thread.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a child has used, with all of its own children that it has waited for.
+/// Resources that a child used, with all of its own children that it has waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Time on a CPU, in user and kernel mode.
+    /// CPU time in user and kernel mode.
     pub cpu: Duration,
-    /// The most memory that one single process of them held, in bytes. Several at a time held more.
+    /// Maximum resident memory of a single process among them, in bytes.
     pub peak_bytes: u64,
 }
 
-/// Told of the children that a thread starts.
+/// Observer of the children that a thread starts.
 pub trait Watch: Send + Sync {
-    /// A child was started, with this process number; it leads a group of the same number.
+    /// A child was started; its process id is also the id of its group.
     fn started(&self, pid: u32);
-    /// A child has ended. Told before anybody who waits for it goes on.
+    /// A child has exited. Called before the calls that wait for the child return.
     fn ended(&self, pid: u32, usage: Usage);
 }
 
@@ -26,8 +26,8 @@ thread_local! {
     static WATCH: RefCell<Option<Arc<dyn Watch>>> = const { RefCell::new(None) };
 }
 
-/// As long as it lives, the thread that made it has its children watched.
-#[must_use = "nothing is watched any more when the guard is dropped"]
+/// Stops the observation of this thread's children on drop.
+#[must_use = "the observation ends when the guard is dropped"]
 pub struct WatchGuard(Option<Arc<dyn Watch>>);
 
 impl fmt::Debug for WatchGuard {
@@ -36,7 +36,7 @@ impl fmt::Debug for WatchGuard {
     }
 }
 
-/// Has every child watched that this thread starts, however deep in other libraries, until the guard is dropped.
+/// Observes every child that this thread starts, also from other libraries, until the guard is dropped.
 pub fn watch_children(watch: Arc<dyn Watch>) -> WatchGuard {
     WatchGuard(WATCH.with_borrow_mut(|current| current.replace(watch)))
 }
@@ -48,7 +48,7 @@ impl Drop for WatchGuard {
     }
 }
 
-/// Who watches this thread's children.
+/// Returns the observer of this thread's children.
 pub(crate) fn current() -> Option<Arc<dyn Watch>> {
     WATCH.with_borrow(Clone::clone)
 }

@@ -1,4 +1,4 @@
-//! Programs that are started right after they were written, while other threads fork.
+//! Programs that are written and started while other threads fork.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,11 +8,11 @@ use std::thread;
 
 use subprocess::{Cancel, Command};
 
-/// Enough that each run without the retry fails: of 200 starts about 30 met a fork on two cores.
+/// Without the retry one of the first ten starts fails on two cores.
 const STARTS: usize = 200;
 
 #[test]
-fn a_program_starts_right_after_it_was_written_while_other_threads_fork() {
+fn a_program_that_was_just_written_starts_while_other_threads_fork() {
     let folder = tempfile::tempdir().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

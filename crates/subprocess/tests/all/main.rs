@@ -1,4 +1,4 @@
-//! Real programs run, failed, ended and found again.
+//! Real programs that run, fail, are ended and are found again.
 
 #![cfg(test)]
 

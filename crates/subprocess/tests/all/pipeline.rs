@@ -1,4 +1,4 @@
-//! Two commands in a row: whose failure it was.
+//! Pipelines: data, failures and their causes.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::common::helper;
 use subprocess::{Cancel, Ended, Pipeline};
 
 #[test]
-fn everything_arrives() {
+fn passes_all_data_and_writes_both_logs() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("load.log");
     let pipeline = Pipeline::new(
@@ -24,7 +24,7 @@ fn everything_arrives() {
 }
 
 #[test]
-fn a_first_that_fails_is_the_cause_though_the_second_was_content() {
+fn failure_of_the_first_is_reported_when_the_second_succeeds() {
     let pipeline = Pipeline::new(
         helper(&["fail", "5", "no such image"]).name("save"),
         helper(&["count"]),
@@ -35,7 +35,7 @@ fn a_first_that_fails_is_the_cause_though_the_second_was_content() {
 }
 
 #[test]
-fn a_first_that_fails_is_the_cause_of_the_seconds_failure() {
+fn failure_of_the_first_is_the_cause_when_both_fail() {
     let pipeline = Pipeline::new(
         helper(&["fail", "5", "no such image"]).name("save"),
         helper(&["choke", "1"]).name("import"),
@@ -50,7 +50,7 @@ fn a_first_that_fails_is_the_cause_of_the_seconds_failure() {
 }
 
 #[test]
-fn a_second_that_fails_is_the_cause_of_the_firsts_being_cut_short() {
+fn failure_of_the_second_is_the_cause_when_the_first_gets_a_broken_pipe() {
     let pipeline = Pipeline::new(
         helper(&["bytes", "50000000"]).name("save"),
         helper(&["choke", "1000"]).name("import"),
@@ -61,7 +61,7 @@ fn a_second_that_fails_is_the_cause_of_the_firsts_being_cut_short() {
 }
 
 #[test]
-fn a_first_that_a_signal_cuts_short_is_not_the_cause_either() {
+fn failure_of_the_second_is_the_cause_when_sigpipe_ends_the_first() {
     let endless = subprocess::Command::new(std::process::Command::new("yes"));
     let failure = Pipeline::new(endless, helper(&["choke", "1000"]).name("import"))
         .run(&Cancel::never())
@@ -71,7 +71,7 @@ fn a_first_that_a_signal_cuts_short_is_not_the_cause_either() {
 }
 
 #[test]
-fn a_second_that_cannot_start_leaves_no_first() {
+fn the_first_does_not_start_when_the_second_cannot() {
     let missing = subprocess::Command::new(std::process::Command::new("no-such-program-here"));
     let failure = Pipeline::new(helper(&["forever"]), missing)
         .run(&Cancel::never())
@@ -80,7 +80,7 @@ fn a_second_that_cannot_start_leaves_no_first() {
 }
 
 #[test]
-fn each_side_has_its_deadline() {
+fn each_side_has_its_own_deadline() {
     let hangs = || helper(&["forever"]).deadline(Duration::from_millis(200));
     let from = Pipeline::new(hangs().name("save"), helper(&["count"]))
         .run(&Cancel::never())
@@ -98,14 +98,14 @@ fn each_side_has_its_deadline() {
 }
 
 #[test]
-fn cancelling_ends_both() {
+fn cancellation_ends_both() {
     let cancel = Cancel::new();
-    let throw = cancel.clone();
-    let (sender, begun) = std::sync::mpsc::channel();
+    let fire = cancel.clone();
+    let (sender, started) = std::sync::mpsc::channel();
     let from = helper(&["family"]).observe(move |_| {});
     let into = helper(&["show", "HOME"]).observe(move |_| sender.send(()).unwrap());
     let running = std::thread::spawn(move || Pipeline::new(from, into).run(&cancel));
-    begun.recv_timeout(crate::common::LONG).unwrap();
-    throw.cancel();
+    started.recv_timeout(crate::common::LONG).unwrap();
+    fire.cancel();
     assert!(running.join().unwrap().unwrap_err().is_cancelled());
 }

@@ -1,4 +1,4 @@
-//! Processes that outlive the one that started them.
+//! Recorded processes and orphans.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::{LONG, helper};
 use subprocess::{Cancel, Orphan, Process, Record, RecordError};
 
-/// A recorded process whose starter has ended already.
+/// Returns a recorded process whose parent has exited already.
 fn detached(folder: &Path) -> Record {
     let (record, log) = (folder.join("processes/show.json"), folder.join("logs/show.log"));
     let arguments = ["detach", record.to_str().unwrap(), log.to_str().unwrap()];
@@ -32,14 +32,14 @@ fn wait_for_lines(log: &Path, text: &str, count: usize) -> String {
 }
 
 #[test]
-fn another_process_finds_stops_and_starts_it_again_as_it_was() {
+fn another_process_stops_a_recorded_process_and_starts_it_again_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("processes/show.json");
     let log = folder.path().join("logs/show.log");
     let first = detached(folder.path());
     assert!(first.is_alive());
-    let place = format!("COLOUR=green in {}", first.cwd.display());
-    wait_for_lines(&log, &place, 1);
+    let line = format!("COLOUR=green in {}", first.cwd.display());
+    wait_for_lines(&log, &line, 1);
 
     first.stop(LONG).unwrap();
     assert!(!first.is_alive());
@@ -56,7 +56,7 @@ fn another_process_finds_stops_and_starts_it_again_as_it_was() {
         },
         first
     );
-    wait_for_lines(&log, &place, 2);
+    wait_for_lines(&log, &line, 2);
     assert!(
         matches!(second.start(&path), Err(RecordError::Running { pid, .. }) if pid == second.process.pid)
     );
@@ -66,7 +66,7 @@ fn another_process_finds_stops_and_starts_it_again_as_it_was() {
 }
 
 #[test]
-fn a_process_that_got_the_number_of_another_is_left_alone() {
+fn a_process_with_a_reused_id_is_not_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let real = detached(folder.path());
     let mut earlier = real.clone();
@@ -79,7 +79,7 @@ fn a_process_that_got_the_number_of_another_is_left_alone() {
 }
 
 #[test]
-fn one_that_was_not_reaped_does_not_run() {
+fn a_zombie_counts_as_exited() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record.json");
     let mut process = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
@@ -97,7 +97,7 @@ fn one_that_was_not_reaped_does_not_run() {
 }
 
 #[test]
-fn the_record_is_for_its_owners_eyes() {
+fn only_the_owner_can_read_a_record() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let record = detached(folder.path());
@@ -110,7 +110,7 @@ fn the_record_is_for_its_owners_eyes() {
 }
 
 #[test]
-fn a_child_that_lost_its_record_is_found_by_its_mark() {
+fn a_child_without_its_record_is_found_by_its_tag() {
     let folder = tempfile::tempdir().unwrap();
     let record = detached(folder.path());
     fs::remove_file(folder.path().join("processes/show.json")).unwrap();
@@ -122,7 +122,7 @@ fn a_child_that_lost_its_record_is_found_by_its_mark() {
 }
 
 #[test]
-fn a_file_that_is_no_record_is_refused_by_name() {
+fn an_invalid_record_is_rejected_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record.json");
     fs::write(&path, "{\"pid\":1}").unwrap();
@@ -134,7 +134,7 @@ fn a_file_that_is_no_record_is_refused_by_name() {
 }
 
 #[test]
-fn one_that_fails_at_once_tells_why_though_it_is_to_be_recorded() {
+fn a_recorded_child_that_fails_at_once_reports_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..20 {
         let command = helper(&["fail", "6", "unknown key"]).record(folder.path().join("record.json"));
@@ -145,7 +145,7 @@ fn one_that_fails_at_once_tells_why_though_it_is_to_be_recorded() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_children_of_a_killed_process_are_found_and_those_of_a_live_one_are_not() {
+fn orphans_are_the_children_of_a_killed_process_and_not_of_a_live_one() {
     use std::io::{BufRead, BufReader};
 
     let start = || {
@@ -171,7 +171,7 @@ fn the_children_of_a_killed_process_are_found_and_those_of_a_live_one_are_not() 
         let orphan = orphans
             .iter()
             .find(|orphan| orphan.process == *process)
-            .expect("it is found");
+            .expect("the orphan is found");
         assert_eq!(orphan.owner, owner);
         assert!(orphan.command.contains("subprocess-helper"), "{}", orphan.command);
         orphan.process.kill_group();

@@ -1,4 +1,4 @@
-//! Commands run to their ends: what is kept, what is shown, what is ended.
+//! Commands: output, failures, deadlines, cancellation.
 
 use std::fs;
 use std::process;
@@ -10,9 +10,9 @@ use crate::common::{LONG, helper, observed, processes};
 use subprocess::{Cancel, Command, Ended, Signal};
 
 #[test]
-fn the_log_is_complete_and_in_order_and_a_failure_shows_its_end() {
+fn the_log_is_complete_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    // A child writes to its log by itself, or through us where somebody watches.
+    // Without an observer the child writes to its log itself.
     for watched in [false, true] {
         let log = folder.path().join(format!("logs/{watched}.log"));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -37,7 +37,7 @@ fn the_log_is_complete_and_in_order_and_a_failure_shows_its_end() {
 }
 
 #[test]
-fn a_failure_tells_what_failed_how_and_where_to_read_on() {
+fn a_failure_has_name_exit_code_command_last_lines_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("task.log");
     fs::write(&log, "from an earlier command\n").unwrap();
@@ -58,20 +58,20 @@ fn a_failure_tells_what_failed_how_and_where_to_read_on() {
 }
 
 #[test]
-fn exit_137_is_translated() {
+fn exit_code_137_is_explained() {
     let failure = helper(&["fail", "137", "working"])
         .run(&Cancel::never())
         .unwrap_err();
     assert!(
         failure
             .to_string()
-            .contains("killed (137): most often this means that memory ran out"),
+            .contains("killed (137): usually out of memory"),
         "{failure}"
     );
 }
 
 #[test]
-fn a_long_line_is_shown_whole_and_kept_in_part() {
+fn a_long_line_is_observed_whole_and_kept_in_part() {
     let word = "x".repeat(100_000);
     let mut command = process::Command::new("echo");
     command.arg(&word);
@@ -82,10 +82,10 @@ fn a_long_line_is_shown_whole_and_kept_in_part() {
 }
 
 #[test]
-fn a_kill_from_outside_reads_as_137_and_other_signals_by_name() {
+fn signals_of_other_processes_are_explained() {
     for (signal, text) in [
         (Signal::KILL, "killed (137)"),
-        (Signal::ABORT, "SIGABRT: it gave up by itself"),
+        (Signal::ABORT, "SIGABRT: aborted"),
     ] {
         let (command, lines) = observed(helper(&["family"]));
         let child = command.spawn().unwrap();
@@ -94,13 +94,13 @@ fn a_kill_from_outside_reads_as_137_and_other_signals_by_name() {
         rustix::process::kill_process(leader, signal).unwrap();
         let failure = child.wait(&Cancel::never()).unwrap_err();
         assert!(failure.to_string().contains(text), "{failure}");
-        // The one that was left behind goes with the leader.
+        // The rest of the group is killed, too.
         assert!(family[1].wait_for_exit(LONG));
     }
 }
 
 #[test]
-fn what_cannot_be_started_says_what_to_do() {
+fn a_command_that_cannot_start_reports_the_reason_and_the_fix() {
     let missing = Command::new(process::Command::new("no-such-program-here"));
     let text = missing.run(&Cancel::never()).unwrap_err().to_string();
     assert!(
@@ -121,14 +121,14 @@ fn what_cannot_be_started_says_what_to_do() {
 }
 
 #[test]
-fn stdout_is_captured_apart_from_what_is_for_people() {
+fn captured_stdout_is_separate_from_the_last_lines() {
     let output = helper(&["lines", "4"]).capture(&Cancel::never()).unwrap();
     assert_eq!(output.text(), "line 1\nline 3");
     assert_eq!(output.last_lines, ["line 2", "line 4"]);
 }
 
 #[test]
-fn input_is_fed_whole_and_may_be_left_unread() {
+fn input_is_passed_whole_and_may_stay_unread() {
     let output = helper(&["count"])
         .input(vec![b'x'; 1_000_000])
         .capture(&Cancel::never())
@@ -141,12 +141,12 @@ fn input_is_fed_whole_and_may_be_left_unread() {
 }
 
 #[test]
-fn without_input_stdin_is_empty() {
+fn stdin_is_empty_by_default() {
     assert_eq!(helper(&["count"]).capture(&Cancel::never()).unwrap().text(), "0");
 }
 
 #[test]
-fn past_its_deadline_the_whole_family_is_ended() {
+fn the_deadline_ends_the_whole_group() {
     let (command, lines) = observed(
         helper(&["family"])
             .name("serve")
@@ -159,14 +159,14 @@ fn past_its_deadline_the_whole_family_is_ended() {
     assert!(
         failure
             .to_string()
-            .starts_with("serve: not done after its deadline of 0.3 s"),
+            .starts_with("serve: exceeded its deadline of 0.3 s"),
         "{failure}"
     );
     assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]
-fn cancelling_ends_the_whole_family() {
+fn cancellation_ends_the_whole_group() {
     let (command, lines) = observed(helper(&["family"]));
     let cancel = Cancel::new();
     let child = command.spawn().unwrap();
@@ -182,7 +182,7 @@ fn cancelling_ends_the_whole_family() {
 }
 
 #[test]
-fn once_cancelled_nothing_is_started() {
+fn nothing_starts_after_a_cancellation() {
     let folder = tempfile::tempdir().unwrap();
     let cancel = Cancel::new();
     cancel.cancel();
@@ -198,7 +198,7 @@ fn once_cancelled_nothing_is_started() {
 }
 
 #[test]
-fn a_callback_is_called_once_and_not_after_its_guard() {
+fn a_callback_is_called_once_and_not_after_its_guard_was_dropped() {
     let calls = Arc::new(Mutex::new(0));
     let count = || {
         let calls = Arc::clone(&calls);
@@ -215,8 +215,8 @@ fn a_callback_is_called_once_and_not_after_its_guard() {
 }
 
 #[test]
-fn what_ignores_being_asked_is_killed_after_its_grace() {
-    // Ignored by whoever does not ask for it.
+fn a_child_that_ignores_the_stop_signal_is_killed_after_its_grace_period() {
+    // Ignored by default.
     let command = helper(&["family"]).stop_signal(Signal::WINCH);
     let (command, lines) = observed(command);
     let child = command.spawn().unwrap();
@@ -225,13 +225,13 @@ fn what_ignores_being_asked_is_killed_after_its_grace() {
     child.terminate(Duration::from_millis(200));
     assert!(
         begin.elapsed() >= Duration::from_millis(200),
-        "it was killed before its grace was over"
+        "killed before its grace period was over"
     );
     assert!(family.iter().all(|member| member.wait_for_exit(LONG)));
 }
 
 #[test]
-fn dropping_a_child_ends_the_whole_family() {
+fn dropping_a_child_ends_the_whole_group() {
     let (command, lines) = observed(helper(&["family"]));
     let child = command.spawn().unwrap();
     let family = processes(&lines.recv_timeout(LONG).unwrap());
@@ -249,7 +249,7 @@ fn a_killer_may_outlive_its_child() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_on_purpose_stays_and_does_not_hold_it_up() {
+fn a_background_process_of_a_successful_command_stays_and_does_not_delay_it() {
     let output = helper(&["leave"]).capture(&Cancel::never()).unwrap();
     let left = processes(&output.text());
     assert!(left[0].is_alive());
@@ -258,7 +258,7 @@ fn what_a_command_leaves_behind_on_purpose_stays_and_does_not_hold_it_up() {
 }
 
 #[test]
-fn a_server_that_died_is_seen_at_once_with_its_reason() {
+fn the_failure_of_a_server_that_exits_early_has_its_exit_code_and_last_lines() {
     let mut child = helper(&["fail", "1", "address in use"])
         .name("redis")
         .spawn()
@@ -270,7 +270,7 @@ fn a_server_that_died_is_seen_at_once_with_its_reason() {
 }
 
 #[test]
-fn a_server_that_is_not_ready_in_time_shows_its_last_lines() {
+fn the_failure_of_a_server_that_is_not_ready_in_time_has_its_last_lines() {
     let (command, lines) = observed(helper(&["family"]));
     let mut child = command.spawn().unwrap();
     let line = lines.recv_timeout(LONG).unwrap();
@@ -283,16 +283,15 @@ fn a_server_that_is_not_ready_in_time_shows_its_last_lines() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn waiting_uses_no_processor() {
+fn waiting_uses_no_cpu() {
     let output = helper(&["wait-idle"]).capture(&Cancel::never()).unwrap();
     let woken: u32 = output.text().parse().unwrap();
-    assert!(woken < 20, "woken {woken} times in a second of waiting");
+    assert!(woken < 20, "woken {woken} times while it waited for a second");
 }
 
-/// Where a program was started by `cargo run`, as tests are by `cargo test`, its cargo would build anew what a shell's
-/// cargo has built.
+/// `cargo test` sets the variables, as `cargo run` does.
 #[test]
-fn cargo_is_started_as_from_a_shell() {
+fn cargo_does_not_inherit_package_variables() {
     let folder = tempfile::tempdir().unwrap();
     let environment = |name: &str| {
         let program = folder.path().join(name);
@@ -300,7 +299,7 @@ fn cargo_is_started_as_from_a_shell() {
         let output = Command::new(std::process::Command::new(program)).capture(&Cancel::never());
         output.unwrap().text()
     };
-    let is_told = |text: &str| text.lines().any(|line| line.starts_with("CARGO_MANIFEST_DIR="));
-    assert!(is_told(&environment("other")));
-    assert!(!is_told(&environment("cargo")));
+    let has_variable = |text: &str| text.lines().any(|line| line.starts_with("CARGO_MANIFEST_DIR="));
+    assert!(has_variable(&environment("other")));
+    assert!(!has_variable(&environment("cargo")));
 }

@@ -1,4 +1,4 @@
-//! What a child used is told to whoever watches its thread.
+//! Observation of a thread's children.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ impl Watch for Seen {
 }
 
 #[test]
-fn a_childs_memory_and_cpu_are_told_before_its_waiter_goes_on() {
+fn memory_and_cpu_of_a_child_are_reported_before_its_wait_returns() {
     let seen = Arc::new(Seen::default());
     let watching = watch_children(seen.clone());
     helper(&["eat", "64"]).run(&Cancel::never()).unwrap();

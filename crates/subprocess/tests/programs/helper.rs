@@ -1,4 +1,4 @@
-//! What the tests run: a program that prints, sleeps, fails and has children as told.
+//! Program for the tests: prints, sleeps, fails and starts children, as its arguments say.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -23,12 +23,12 @@ fn main() -> io::Result<ExitCode> {
                 }
             }
         }
-        // Says `text` on stderr, then exits with the code.
+        // Prints `text` to stderr and exits with the code.
         ["fail", code, text] => {
             io::stderr().write_all(format!("{text}\n").as_bytes())?;
             return Ok(ExitCode::from(u8::try_from(parse(code)).unwrap_or(1)));
         }
-        // Tells its number and a child's, then waits to be ended.
+        // Prints its process id and that of a child, then waits to be ended.
         ["family"] => {
             let child = Command::new(env::current_exe()?).arg("forever").spawn()?;
             writeln!(stdout, "family {} {}", std::process::id(), child.id())?;
@@ -37,7 +37,7 @@ fn main() -> io::Result<ExitCode> {
             forever();
         }
         ["forever"] => forever(),
-        // Leaves a child behind that holds its output open, and ends well.
+        // Starts a child that holds its output open, and succeeds.
         ["leave"] => {
             let child = Command::new(env::current_exe()?).arg("forever").spawn()?;
             writeln!(stdout, "left {}", child.id())?;
@@ -51,24 +51,24 @@ fn main() -> io::Result<ExitCode> {
                 left -= next;
             }
         }
-        // Fills that many mebibytes of memory.
+        // Fills this many mebibytes of memory.
         ["eat", mebibytes] => {
-            let food = vec![7_u8; parse(mebibytes) << 20];
+            let memory = vec![7_u8; parse(mebibytes) << 20];
             writeln!(
                 stdout,
                 "{}",
-                food.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+                memory.iter().map(|byte| u64::from(*byte)).sum::<u64>()
             )?;
         }
-        // Counts what it is given.
+        // Counts the bytes of its input.
         ["count"] => {
             let count = io::copy(&mut io::stdin(), &mut io::sink())?;
             writeln!(stdout, "{count}")?;
         }
-        // Takes that many bytes, then fails without reading the rest.
+        // Reads this many bytes, then fails without reading the rest.
         ["choke", count] => {
-            let mut taken = vec![0; parse(count)];
-            io::stdin().read_exact(&mut taken)?;
+            let mut bytes = vec![0; parse(count)];
+            io::stdin().read_exact(&mut bytes)?;
             io::stderr().write_all(b"no space left\n")?;
             return Ok(ExitCode::from(4));
         }
@@ -79,7 +79,7 @@ fn main() -> io::Result<ExitCode> {
             drop(stdout);
             forever();
         }
-        // Starts a recorded child, lets it go and ends.
+        // Starts a recorded child, detaches it and exits.
         ["detach", record, log] => {
             let mut command = Command::new(env::current_exe()?);
             command
@@ -93,18 +93,18 @@ fn main() -> io::Result<ExitCode> {
                 .map_err(other)?
                 .detach();
         }
-        // Runs a child of two, and waits for it.
+        // Runs a child that has a child, and waits for it.
         ["parent"] => {
             let mut family = Command::new(env::current_exe()?);
             family.arg("family");
-            let tell = |line: &str| {
-                let _nobody_listens = writeln!(io::stdout(), "{line}");
+            let print = |line: &str| {
+                let _reader_is_gone = writeln!(io::stdout(), "{line}");
             };
             drop(stdout);
-            let family = subprocess::Command::new(family).observe(tell);
+            let family = subprocess::Command::new(family).observe(print);
             family.run(&subprocess::Cancel::never()).map_err(other)?;
         }
-        // Waits for a second and tells how often it was woken.
+        // Waits for a second and prints how often it was woken.
         ["wait-idle"] => {
             let mut sleep = Command::new("sleep");
             sleep.arg("1");
@@ -136,7 +136,7 @@ fn forever() -> ! {
     }
 }
 
-/// How often the threads that this process has now gave up the processor.
+/// Returns the context switches of the live threads of this process. The only one that lists threads, so not in `proc`.
 fn switches() -> io::Result<u64> {
     let mut sum = 0;
     for task in std::fs::read_dir("/proc/self/task")? {
