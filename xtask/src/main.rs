@@ -48,6 +48,7 @@ fn called_as() -> &'static str {
     propagate_version = true
 )]
 enum Verb {
+    #[command(disable_help_flag = true)]
     Bench(bench::Options),
     Completions(completions::Options),
     Control(control::Options),

@@ -26,7 +26,6 @@ use anyhow::Context;
 use clap::Args;
 use taskgraph::{Graph, Interrupt, RunOptions};
 
-pub(crate) use self::measure::CPU;
 use self::{
     budget::Budget,
     execute::{Policy, RunContext},

@@ -4,19 +4,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
-
 use super::Part;
 use super::plot::{self, Line};
 use super::record::{Figure, Measured, Record, median};
-use crate::run_folder;
+use crate::page::Section;
+use crate::workspace;
 
 /// Where a point of a curve is on its axis, and what was measured there of ours and of theirs.
 type Point = (f64, Vec<f64>, Vec<f64>);
 
-const PAGE: &str = "docs/benchmarks.md";
-const BEGIN: &str = "<!-- bench datastorage: begin -->";
-const END: &str = "<!-- bench datastorage: end -->";
 const PLOTS: &str = "plots";
 
 /// Tables of what was measured.
@@ -155,44 +151,15 @@ fn holds(figure: &Figure) -> &'static str {
     }
 }
 
-/// Replaces this bench's part of the page, and its plots.
-pub(super) fn renew(record: &Record) -> anyhow::Result<()> {
-    let path = run_folder::workspace().join(PAGE);
-    let page = fs::read_to_string(&path)
-        .unwrap_or_else(|_| "# Benchmarks\n\nEvery figure with the command that made it.\n".to_owned());
-    let tables = markdown(record);
-    let lost = lost(&page, &tables);
-    anyhow::ensure!(
-        lost.is_empty(),
-        "{PAGE} has {}, which was measured elsewhere: its record is not in this target folder, and it would be lost. \
-         Measure it here too (--part), or take it off the page; what was measured now is kept",
-        lost.join(", ")
-    );
-    let folder = run_folder::workspace().join("docs").join(PLOTS);
-    let plots = write_plots(record, &folder)?;
-    let page = replaced(&page, &format!("{plots}{tables}"));
-    fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))
-}
-
-/// The headings of a page's own part that a text has not: what was measured, and whose record is not here any more.
-fn lost<'a>(page: &'a str, text: &str) -> Vec<&'a str> {
-    let part = page.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
-    let headings = part.map_or("", |(part, _)| part).lines();
-    headings
-        .filter(|line| line.starts_with("### ") && !text.lines().any(|each| each == *line))
-        .collect()
-}
-
-/// The page with a new part; at the end, with a heading, if it had none.
-fn replaced(page: &str, text: &str) -> String {
-    let part = format!("{BEGIN}\n\n{}\n\n{END}", text.trim());
-    let split = page
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    match split {
-        Some((before, after)) => format!("{before}{part}{after}"),
-        None => format!("{}\n\n## DataStorage\n\n{part}\n", page.trim_end()),
-    }
+/// Replaces this bench's section of the page, and its plots.
+pub(super) fn write(record: &Record) -> anyhow::Result<()> {
+    let plots = write_plots(record, &workspace::root().join("docs").join(PLOTS))?;
+    let section = Section {
+        bench: "datastorage",
+        heading: "DataStorage",
+        text: &format!("{plots}{}", markdown(record)),
+    };
+    section.write()
 }
 
 fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
@@ -240,31 +207,4 @@ fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
         let _ = writeln!(shown, "![{title}]({PLOTS}/{file})\n");
     }
     Ok(shown)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_that_was_measured_elsewhere_is_not_dropped_unsaid() {
-        let page = replaced("# A\n", "### Writes\n\n1\n\n### Queries\n\n2");
-        assert_eq!(lost(&page, "### Writes\n\n3"), ["### Queries"]);
-        assert_eq!(lost(&page, "### Queries\n\n### Writes"), [""; 0]);
-        assert_eq!(lost("# A\n", "### Writes"), [""; 0]);
-    }
-
-    #[test]
-    fn only_its_own_part_of_the_page_is_renewed() {
-        let first = replaced("# A\n", "old");
-        assert_eq!(
-            first,
-            format!("# A\n\n## DataStorage\n\n{BEGIN}\n\nold\n\n{END}\n")
-        );
-        let page = format!("{first}# B\n");
-        assert_eq!(
-            replaced(&page, "new\n"),
-            format!("# A\n\n## DataStorage\n\n{BEGIN}\n\nnew\n\n{END}\n# B\n")
-        );
-    }
 }

@@ -7,12 +7,12 @@ use taskgraph::{Graph, Plan, Task, Timing, Trace};
 
 use super::{
     ORDERS, page, plot,
+    provider::ProviderName,
     record::{Record, VERB, WARM},
     replay::{self, CORES},
     run::Measured,
     warm,
 };
-use crate::run_folder::ProviderName;
 
 /// What a task takes undisturbed, and the cores that it then keeps busy.
 type Truth = (f64, f64);

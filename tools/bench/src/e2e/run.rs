@@ -6,7 +6,8 @@ use anyhow::Context;
 use report::Document;
 use subprocess::Cancel;
 
-use crate::run_folder::ProviderName;
+use super::provider::ProviderName;
+use crate::workspace;
 
 /// The scenario that proves that the stack is up.
 pub(super) const SCENARIO: &str = "g16";
@@ -34,9 +35,14 @@ pub(super) fn cold(provider: ProviderName, order: &str) -> anyhow::Result<Measur
     read_from(command, &format!("a run in the order {order}"))
 }
 
+/// The runner of this workspace, built before: a round of the warm loop must not contain its build.
+pub(super) fn xtask() -> anyhow::Result<Command> {
+    Ok(Command::new(workspace::build_one(&["--package=xtask"])?))
+}
+
 /// A run of the scenario that is measured, to which more can be said.
 pub(super) fn e2e(provider: ProviderName) -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = xtask()?;
     command.args(["e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string());
     Ok(command)

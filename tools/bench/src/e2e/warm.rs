@@ -13,13 +13,15 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use report::DocumentOutcome;
+use serde::Deserialize;
 use subprocess::Cancel;
 
 use super::{
+    provider::ProviderName,
     record::{Record, WARM},
     run::{self, Measured},
 };
-use crate::run_folder::{self, ProviderName, RunFolder, State};
+use crate::workspace;
 use subprocess::eprint_line;
 
 /// What is edited, and the service that it belongs to.
@@ -73,6 +75,14 @@ pub(super) fn is_renewed(run: &Measured) -> bool {
     task.is_some_and(|task| matches!(task.outcome, DocumentOutcome::Done { .. }))
 }
 
+/// Fields of a run's `owner.json`.
+#[derive(Deserialize)]
+struct Owner {
+    run: String,
+    provider: ProviderName,
+    state: String,
+}
+
 /// A copy of the workspace, and what is built from it.
 struct Workspace {
     sources: PathBuf,
@@ -81,9 +91,9 @@ struct Workspace {
 
 impl Workspace {
     fn copied() -> anyhow::Result<Self> {
-        let bench = std::path::absolute(run_folder::target().join("bench"))?;
+        let bench = std::path::absolute(workspace::target().join("bench"))?;
         let (sources, target) = (bench.join("workspace"), bench.join("target"));
-        copy(&run_folder::workspace(), &sources)?;
+        copy(&workspace::root(), &sources)?;
         Ok(Self { sources, target })
     }
 
@@ -92,11 +102,15 @@ impl Workspace {
     }
 
     fn kept(&self, provider: ProviderName) -> Vec<String> {
-        let folders = RunFolder::list(&self.runs(), &run_folder::index());
-        let kept = folders
-            .iter()
-            .filter(|folder| folder.owner().state == State::Kept && folder.owner().provider == provider);
-        kept.map(|folder| folder.run().to_owned()).collect()
+        let folders = fs::read_dir(self.runs()).into_iter().flatten().flatten();
+        let owners = folders.filter_map(|folder| {
+            let text = fs::read(folder.path().join("owner.json")).ok()?;
+            serde_json::from_slice::<Owner>(&text).ok()
+        });
+        owners
+            .filter(|owner| owner.state == "kept" && owner.provider == provider)
+            .map(|owner| owner.run)
+            .collect()
     }
 
     /// A round: the first one makes what the others find.
@@ -107,7 +121,7 @@ impl Workspace {
     }
 
     fn down(&self, run: &str) -> anyhow::Result<()> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = run::xtask()?;
         command.args(["down", run]);
         let command = subprocess::Command::new(self.inside(command)).name(format!("remove run {run}"));
         command.deadline(LONGEST_REMOVAL).run(&Cancel::never())?;

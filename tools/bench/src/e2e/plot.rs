@@ -9,13 +9,11 @@ use serde::Serialize;
 
 use super::{
     ORDERS, page,
+    provider::ProviderName,
     record::Record,
     replay::{CORES, Replays},
 };
-use crate::{
-    bench::figures::median,
-    run_folder::{self, ProviderName},
-};
+use crate::{figures::median, workspace};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 128.0;
@@ -116,7 +114,7 @@ pub(super) fn write(provider: ProviderName, record: &Record, replays: &Replays) 
         return Ok(String::new());
     };
     let name = format!("plots/e2e-{provider}.svg");
-    let path = run_folder::workspace().join("docs").join(&name);
+    let path = workspace::root().join("docs").join(&name);
     fs::create_dir_all(path.parent().unwrap_or(&path))?;
     fs::write(&path, svg).with_context(|| format!("can't write {}", path.display()))?;
     Ok(format!(

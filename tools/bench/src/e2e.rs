@@ -7,6 +7,7 @@
 
 mod page;
 mod plot;
+mod provider;
 mod record;
 mod replay;
 mod run;
@@ -21,9 +22,12 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use self::record::Record;
-use super::figures::{self, Format};
-use crate::run_folder::{self, ProviderName};
+use self::{provider::ProviderName, record::Record};
+use crate::{
+    figures::{self, Format},
+    page::Section,
+    workspace,
+};
 use subprocess::eprint_line;
 
 /// The order that the others are compared with comes last.
@@ -89,7 +93,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         [] => vec![Part::Orders, Part::Warm, Part::Runner],
         parts => parts.to_vec(),
     };
-    let folder = run_folder::target().join(format!("bench/e2e/{provider}"));
+    let folder = workspace::target().join(format!("bench/e2e/{provider}"));
     let mut record = Record::open(&folder, resume)?;
     for part in parts {
         match part {
@@ -110,7 +114,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if write {
         let picture = plot::write(provider, &record, &replays)?;
         let heading = format!("The runner, on {provider}");
-        figures::renew(&format!("e2e {provider}"), &heading, &format!("{text}{picture}"))?;
+        let section = Section {
+            bench: &format!("e2e {provider}"),
+            heading: &heading,
+            text: &format!("{text}{picture}"),
+        };
+        section.write()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,25 +1,20 @@
 //! What the runner itself costs those who call it.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Instant};
 
 use anyhow::Context;
 use subprocess::Cancel;
 
 use super::{
+    provider::ProviderName,
     record::{BUILD, FIRST_SCENARIO, Record, VERB},
     run::{self, Measured, SCENARIO},
 };
-use crate::run_folder::{self, ProviderName};
+use crate::workspace::{self, cargo};
 use subprocess::eprint_line;
 
 /// A verb starts in a moment: more of them cost nothing.
 const STARTS: usize = 9;
-
-/// A build of everything on a slow machine.
-const LONGEST_BUILD: Duration = Duration::from_secs(1800);
 
 pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     eprint_line("how fast a verb starts");
@@ -41,7 +36,7 @@ pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record
 /// Builds the runner where nothing was built before.
 pub(super) fn build(record: &mut Record) -> anyhow::Result<()> {
     eprint_line("a build of the runner in an empty target folder");
-    let folder = run_folder::target().join("bench");
+    let folder = workspace::target().join("bench");
     std::fs::create_dir_all(&folder)?;
     let target = tempfile::tempdir_in(std::path::absolute(folder)?)?;
     let mut command = Command::new(cargo());
@@ -59,7 +54,7 @@ fn status() -> anyhow::Result<f64> {
 
 fn timed(command: Command) -> anyhow::Result<f64> {
     let begun = Instant::now();
-    let command = subprocess::Command::new(command).deadline(LONGEST_BUILD);
+    let command = subprocess::Command::new(command).deadline(workspace::BUILD_LIMIT);
     command.capture(&Cancel::never())?;
     Ok(begun.elapsed().as_secs_f64())
 }
@@ -78,9 +73,4 @@ fn began(given: jiff::Timestamp, run: &Measured) -> Option<f64> {
     let before = run.document.run.started.duration_since(given).as_secs_f64();
     let tests = run.document.tasks.iter().find(|task| task.name == "test")?;
     Some(before + tests.end - run.document.tests.first()?.seconds)
-}
-
-/// The cargo that runs us.
-fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

@@ -12,7 +12,7 @@ use subprocess::{Cancel, Child, Command};
 
 use super::record::{Load, Measured, median};
 use super::{Options, sql};
-use crate::run_folder;
+use crate::workspace;
 use subprocess::eprint_line;
 
 /// Rates of the service and of pgbench, round by round, and the load of the service's median.
@@ -34,23 +34,11 @@ impl Programs {
     pub(super) fn build() -> anyhow::Result<Self> {
         let pgbench = client_program("pgbench")?;
         let psql = client_program("psql")?;
-        let mut cargo = process::Command::new("cargo");
-        cargo.args([
-            "build",
-            "--release",
-            "--package=datastorage",
-            "--bin=datastorage",
-            "--example=load",
-        ]);
-        cargo.current_dir(run_folder::workspace());
-        Command::new(cargo)
-            .name("build the service")
-            .deadline(Duration::from_secs(3600))
-            .run(&Cancel::never())?;
-        let built = run_folder::target().join("release");
+        let service = workspace::build_one(&["--release", "--package=datastorage", "--bin=datastorage"])?;
+        let load = workspace::build_one(&["--release", "--package=datastorage", "--example=load"])?;
         Ok(Self {
-            service: built.join("datastorage"),
-            load: built.join("examples/load"),
+            service,
+            load,
             pgbench,
             psql,
         })

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 
 use super::{
     ORDERS,
+    provider::ProviderName,
     record::{BUILD, FIRST_SCENARIO, Record, VERB, WARM},
     replay::{CORES, Replay, Replays},
     run::Measured,
 };
-use crate::{
-    bench::figures::{self, Figure, median},
-    run_folder::ProviderName,
-};
+use crate::figures::{self, Figure, median};
 
 /// What docs/e2e.md promises where the machine has the cores for it.
 const AGAINST_SEQUENTIAL: f64 = 0.60;

@@ -1,16 +1,13 @@
 //! What a bench found, in one form for all: held against what is wanted of it, printed, and kept in the docs.
 
-use std::{fmt::Write as _, fs};
+use std::fmt::Write as _;
 
-use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::run_folder;
-
 /// What stdout gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// Markdown
     Text,
     /// One object
@@ -19,22 +16,22 @@ pub(super) enum Format {
 
 /// A figure with what is wanted of it.
 #[derive(Debug)]
-pub(super) struct Figure {
-    pub(super) name: String,
-    pub(super) unit: &'static str,
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
     /// The largest value that is good enough.
-    pub(super) at_most: Option<f64>,
+    pub(crate) at_most: Option<f64>,
     /// What was measured, round by round.
-    pub(super) runs: Vec<f64>,
+    pub(crate) runs: Vec<f64>,
 }
 
 impl Figure {
     /// The middle run; between the middle two of an even number.
-    pub(super) fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         median(&self.runs)
     }
 
-    pub(super) fn holds(&self) -> Option<bool> {
+    pub(crate) fn holds(&self) -> Option<bool> {
         self.at_most.map(|limit| self.value() <= limit)
     }
 
@@ -46,7 +43,7 @@ impl Figure {
     }
 }
 
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -60,13 +57,13 @@ pub(super) fn median(values: &[f64]) -> f64 {
 }
 
 /// One document, as every bench prints it.
-pub(super) fn document(bench: &str, machine: &Value, figures: &[Figure]) -> Value {
+pub(crate) fn document(bench: &str, machine: &Value, figures: &[Figure]) -> Value {
     let figures: Vec<Value> = figures.iter().map(Figure::to_json).collect();
     json!({"bench": bench, "machine": machine, "figures": figures})
 }
 
 /// The figures as a table.
-pub(super) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String {
+pub(crate) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String {
     let mut text = String::from("| what | median | runs | wanted | holds |\n|---|---|---|---|---|\n");
     for figure in figures {
         let shown = |value: f64| match figure.unit {
@@ -93,32 +90,6 @@ pub(super) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String
     text
 }
 
-/// Replaces a bench's part of docs/benchmarks.md; a page that has none gets it at its end, under a heading.
-///
-/// # Errors
-/// When the page can't be read or written.
-pub(super) fn renew(bench: &str, heading: &str, text: &str) -> anyhow::Result<()> {
-    let path = run_folder::workspace().join("docs/benchmarks.md");
-    let page = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    let page = replaced(&page, bench, heading, text);
-    fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))
-}
-
-fn replaced(page: &str, bench: &str, heading: &str, text: &str) -> String {
-    let (begin, end) = (
-        format!("<!-- bench {bench}: begin -->"),
-        format!("<!-- bench {bench}: end -->"),
-    );
-    let part = format!("{begin}\n\n{}\n\n{end}", text.trim());
-    let around = page
-        .split_once(&begin)
-        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    match around {
-        Some((before, after)) => format!("{before}{part}{after}"),
-        None => format!("{}\n\n## {heading}\n\n{part}\n", page.trim_end()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,19 +112,5 @@ mod tests {
         assert_eq!(figure(&[0.5, 0.6, 0.9]).holds(), Some(true));
         assert_eq!(figure(&[0.5, 0.61, 0.9]).holds(), Some(false));
         assert!(table([&figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
-    }
-
-    #[test]
-    fn only_its_own_part_of_the_page_is_renewed() {
-        let page = "# A\n<!-- bench x: begin -->\nold\n<!-- bench x: end -->\n# B\n";
-        let renewed = replaced(page, "x", "X", "new\n");
-        assert_eq!(
-            renewed,
-            "# A\n<!-- bench x: begin -->\n\nnew\n\n<!-- bench x: end -->\n# B\n"
-        );
-        assert_eq!(replaced(&renewed, "x", "X", "new\n"), renewed);
-        let added = replaced("# A\n", "x", "X", "new");
-        assert_eq!(replaced(&added, "x", "X", "new"), added);
-        assert!(added.starts_with("# A\n\n## X\n\n<!-- bench x: begin -->"));
     }
 }

@@ -13,8 +13,9 @@ use anyhow::Context;
 use clap::Args;
 use subprocess::{Cancel, Command};
 
-use super::figures::{self, Figure, Format};
-use crate::run_folder;
+use crate::figures::{self, Figure, Format};
+use crate::page::Section;
+use crate::workspace;
 use subprocess::eprint_line;
 
 /// Measure lint-images on a generated corpus
@@ -92,7 +93,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     std::io::stdout().lock().write_all(printed.as_bytes())?;
     if write {
-        figures::renew("lint", "The linter", &text)?;
+        let section = Section {
+            bench: "lint",
+            heading: "The linter",
+            text: &text,
+        };
+        section.write()?;
     }
     let held = figures.iter().all(|figure| figure.holds() != Some(false));
     Ok(ExitCode::from(u8::from(!held)))
@@ -134,10 +140,10 @@ fn milliseconds(duration: Duration) -> f64 {
 
 impl Bench {
     fn prepare(files: usize, seed: u64, rounds: usize) -> anyhow::Result<Bench> {
-        let workspace = run_folder::workspace();
-        let program = build(&workspace)?;
+        let root = workspace::root();
+        let program = workspace::build_one(&["--release", "--package=lint-images"])?;
         let folder = tempfile::tempdir()?;
-        let cases = corpus::cases(&workspace.join("crates/dockerfile/tests/cases"))?;
+        let cases = corpus::cases(&root.join("crates/dockerfile/tests/cases"))?;
         let mut bytes = 0;
         let mut paths = Vec::new();
         for (index, text) in corpus::dockerfiles(&cases, files, seed).enumerate() {
@@ -152,7 +158,7 @@ impl Bench {
             paths,
             bytes,
             rounds,
-            workspace,
+            workspace: root,
             program,
         })
     }
@@ -328,30 +334,6 @@ impl Bench {
             figure(name, "files", Some(0.0), vec![different.len() as f64]),
         ])
     }
-}
-
-/// Builds the linter as hooks do, and finds the program.
-fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = process::Command::new(cargo);
-    command
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "lint-images",
-            "--message-format",
-            "json",
-        ])
-        .current_dir(workspace);
-    let output = Command::new(command)
-        .deadline(Duration::from_secs(1_800))
-        .capture(&Cancel::never())?;
-    let program = output.stdout.split(|byte| *byte == b'\n').rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_slice(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    program.context("cargo built lint-images and named no program")
 }
 
 #[cfg(test)]

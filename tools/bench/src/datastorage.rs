@@ -111,7 +111,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if options.write {
-        page::renew(&record)?;
+        page::write(&record)?;
     }
     let missed = parts
         .iter()

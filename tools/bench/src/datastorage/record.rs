@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Part;
-use crate::run_folder;
+use crate::workspace;
 
 /// All parts that were measured.
 #[derive(Default, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub(super) fn median(values: &[f64]) -> f64 {
 
 impl Record {
     fn path() -> PathBuf {
-        run_folder::target().join("bench/datastorage.json")
+        workspace::target().join("bench/datastorage.json")
     }
 
     /// What earlier runs left, nothing if there were none.

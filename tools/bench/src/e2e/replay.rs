@@ -12,7 +12,9 @@ use report::{DocumentEdge, DocumentTask};
 use taskgraph::{Edge, Forecast, Outcome, TaskTrace, Trace};
 
 use super::{ORDERS, record::Record, run::Measured};
-use crate::e2e::CPU;
+
+/// Figure of a task from which [`taskgraph`] takes its CPU time.
+const CPU: &str = "cpu_seconds";
 
 /// The machines that are foretold, by their CPUs.
 pub(super) const CORES: [u32; 2] = [4, 8];
