@@ -77,6 +77,8 @@ fn who_by_lsof(port: u16) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -89,6 +91,11 @@ mod tests {
             "{named}"
         );
         drop(listener);
+        // A child that another test is starting has a copy of the socket until it runs its program.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while who(port).is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         assert_eq!(who(port), None);
     }
 
