@@ -93,6 +93,9 @@ enum Known {
 pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
     let mut found = Vec::new();
     let mut left = Vec::new();
+    // Judged first and removed last: if an owner dies meanwhile, its processes are found, or its folder stays.
+    let mut last = Vec::new();
+    folders(machine, kept, &mut last);
     found.extend(machine.orphans.iter().map(|orphan| Found {
         garbage: Garbage::Orphan(orphan.clone()),
         why: dead(orphan.owner.pid),
@@ -109,7 +112,7 @@ pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
         }
     }
     podmans(machine, kept, &mut found, &mut left);
-    folders(machine, kept, &mut found);
+    found.extend(last);
     (found, left)
 }
 
