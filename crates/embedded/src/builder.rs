@@ -1,12 +1,12 @@
-//! What can be asked of every server before it starts.
+//! Options of all servers.
 
 use std::path::PathBuf;
 
 use crate::server::ChoosePort;
 
-/// A server about to be started; `S` is what only this kind has.
+/// Options of a server; `S` are those of its kind.
 #[derive(Debug, Clone)]
-#[must_use = "it is started by start()"]
+#[must_use = "call start()"]
 pub struct Builder<S> {
     pub(crate) port: Option<u16>,
     pub(crate) record: Option<PathBuf>,
@@ -31,25 +31,25 @@ impl<S: Default> Default for Builder<S> {
 }
 
 impl<S> Builder<S> {
-    /// Listens on this port of 127.0.0.1; on a free one if not given.
+    /// Sets the port on 127.0.0.1. Default: a free one.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Writes the record of its process here (see [`subprocess::Record`]); into the instance's folder if not given.
+    /// Sets the path of the [`subprocess::Record`] of its process. Default: in the instance's folder.
     pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
         self
     }
 
-    /// Appends what it prints to this file; into the instance's folder if not given.
+    /// Sets the path of its log. Default: in the instance's folder.
     pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
         self
     }
 
-    /// Makes it part of a run: once kept, it counts as abandoned only when this folder is gone.
+    /// Makes it part of a run: if it is kept, it is abandoned only when this folder is gone.
     pub fn belongs_to(mut self, run: impl Into<PathBuf>) -> Self {
         self.belongs_to = Some(run.into());
         self

@@ -1,29 +1,29 @@
-//! What `EMBEDDED_SERVERS` chooses: programs that are found, that are fetched, or either.
+//! The variable `EMBEDDED_SERVERS`: find programs, fetch them, or either.
 
 use std::env;
 
 use anyhow::bail;
 
-/// Where programs may come from.
+/// Allowed sources of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// From this machine if it has them, else fetched.
+    /// From this machine if it has them, otherwise fetched.
     Either,
-    /// From this machine alone.
+    /// From this machine only.
     Find,
-    /// Fetched, whatever this machine has.
+    /// Always fetched.
     Fetch,
 }
 
-/// What the environment chooses.
+/// Returns the choice of the environment.
 ///
 /// # Errors
-/// If it says anything but `find` and `fetch`.
+/// If the value is neither `find` nor `fetch`.
 pub(crate) fn choice() -> anyhow::Result<Choice> {
     match env::var("EMBEDDED_SERVERS").as_deref() {
         Err(_) | Ok("") => Ok(Choice::Either),
         Ok("find") => Ok(Choice::Find),
         Ok("fetch") => Ok(Choice::Fetch),
-        Ok(other) => bail!("EMBEDDED_SERVERS is {other:?}; it may be `find` or `fetch`, or unset for both"),
+        Ok(other) => bail!("invalid EMBEDDED_SERVERS {other:?}; use `find` or `fetch`, or unset it for both"),
     }
 }

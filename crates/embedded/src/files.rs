@@ -1,4 +1,4 @@
-//! Whole trees of files copied and linked, and things that are made once under a lock.
+//! Copies of file trees, and folders that are created once under a lock.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,22 +13,22 @@ use anyhow::Context;
 use crate::folders::make_open;
 use crate::user::User;
 
-/// How a file of a tree gets to its new place.
+/// How the files of a tree are copied.
 #[derive(Clone, Copy)]
 pub(crate) enum How {
-    /// Copied, and given to a user.
+    /// Copied, and owned by a user.
     Copy(Option<User>),
-    /// The same file under another name where the file system allows it, else copied.
+    /// Hard-linked where the file system allows it, otherwise copied.
     Link,
 }
 
-/// Brings the tree at `from` to `to`, which must not exist yet. Folders are closed to others when files are copied,
-/// as PostgreSQL wants them, and open when they are linked.
-pub(crate) fn bring_tree(from: &Path, to: &Path, how: How) -> anyhow::Result<()> {
+/// Copies the tree at `from` to `to`, which must not exist. Folders of copied files are private, as PostgreSQL requires,
+/// those of linked files accessible for all users.
+pub(crate) fn copy_tree(from: &Path, to: &Path, how: How) -> anyhow::Result<()> {
     let mut files = Vec::new();
     make_folders(from, to, how, &mut files)
         .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
-    // The work is in the kernel, file by file: a few threads halve it.
+    // The time is spent in the kernel per file: a few threads halve it.
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(4);
     let files = Mutex::new(files);
     let next = || files.lock().ok().and_then(|mut files| files.pop());
@@ -37,7 +37,7 @@ pub(crate) fn bring_tree(from: &Path, to: &Path, how: How) -> anyhow::Result<()>
             .map(|_| {
                 scope.spawn(|| -> anyhow::Result<()> {
                     while let Some((from, to)) = next() {
-                        bring_file(&from, &to, how)
+                        copy_file(&from, &to, how)
                             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
                     }
                     Ok(())
@@ -73,7 +73,7 @@ fn make_folders(from: &Path, to: &Path, how: How, files: &mut Vec<(PathBuf, Path
     Ok(())
 }
 
-fn bring_file(from: &Path, to: &Path, how: How) -> io::Result<()> {
+fn copy_file(from: &Path, to: &Path, how: How) -> io::Result<()> {
     match how {
         How::Copy(user) => {
             fs::copy(from, to)?;
@@ -83,7 +83,7 @@ fn bring_file(from: &Path, to: &Path, how: How) -> io::Result<()> {
     }
 }
 
-/// Makes the file or folder a user's, if one is given.
+/// Changes the owner of a file or folder, if a user is given.
 pub(crate) fn give(path: &Path, user: Option<User>) -> io::Result<()> {
     match user {
         Some(user) => chown(path, Some(user.id), Some(user.group)),
@@ -91,26 +91,26 @@ pub(crate) fn give(path: &Path, user: Option<User>) -> io::Result<()> {
     }
 }
 
-/// Makes the folder `place` with `make`, which is given an empty folder beside it, unless it is there already.
-/// However many processes ask for it at once, it is made once, and seen by all only when it is whole.
+/// Creates the folder `path` unless it exists: `create` fills an empty folder, which is then renamed. It is created once,
+/// however many processes call this at the same time, and is visible only when it is complete.
 pub(crate) fn once(
-    place: &Path,
+    path: &Path,
     what: &str,
-    make: impl FnOnce(&Path) -> anyhow::Result<()>,
+    create: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    if place.is_dir() {
+    if path.is_dir() {
         return Ok(());
     }
-    let folder = place.parent().unwrap_or(place);
-    make_open(folder).with_context(|| format!("make {}", folder.display()))?;
-    let lock_path = place.with_added_extension("lock");
-    let lock = File::create(&lock_path).with_context(|| format!("make {}", lock_path.display()))?;
+    let folder = path.parent().unwrap_or(path);
+    make_open(folder).with_context(|| format!("create {}", folder.display()))?;
+    let lock_path = path.with_added_extension("lock");
+    let lock = File::create(&lock_path).with_context(|| format!("create {}", lock_path.display()))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             subprocess::eprint_line(format!(
-                "embedded: waiting for another process to make {what} ({})",
-                place.display()
+                "embedded: waiting for another process to create {what} ({})",
+                path.display()
             ));
             lock.lock()?;
         }
@@ -118,7 +118,7 @@ pub(crate) fn once(
             return Err(error).with_context(|| format!("lock {}", lock_path.display()));
         }
     }
-    if place.is_dir() {
+    if path.is_dir() {
         return Ok(());
     }
     let unfinished = tempfile::Builder::new()
@@ -126,9 +126,9 @@ pub(crate) fn once(
         .tempdir_in(folder)?;
     let content = unfinished.path().join("content");
     make_open(&content)?;
-    make(&content)?;
-    // The lock's file stays: removed, it could be held by one process and made anew by another.
-    fs::rename(&content, place).with_context(|| format!("move {what} to {}", place.display()))
+    create(&content)?;
+    // The lock file stays: if it were removed, one process could hold it while another creates it again.
+    fs::rename(&content, path).with_context(|| format!("move {what} to {}", path.display()))
 }
 
 #[cfg(test)]
@@ -138,20 +138,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_once_however_many_ask() {
+    fn is_created_once_by_concurrent_callers() {
         let root = tempfile::tempdir().unwrap();
-        let place = root.path().join("deep/thing");
+        let path = root.path().join("deep/thing");
         let made = AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    once(&place, "the thing", |folder| {
+                    once(&path, "the thing", |folder| {
                         made.fetch_add(1, Ordering::SeqCst);
                         fs::write(folder.join("part"), "whole")?;
                         Ok(())
                     })
                     .unwrap();
-                    assert_eq!(fs::read_to_string(place.join("part")).unwrap(), "whole");
+                    assert_eq!(fs::read_to_string(path.join("part")).unwrap(), "whole");
                 });
             }
         });
@@ -165,21 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_leaves_nothing_and_is_tried_again() {
+    fn a_failure_leaves_nothing_and_the_next_call_tries_again() {
         let root = tempfile::tempdir().unwrap();
-        let place = root.path().join("thing");
-        let failed = once(&place, "the thing", |folder| {
+        let path = root.path().join("thing");
+        let failed = once(&path, "the thing", |folder| {
             fs::write(folder.join("part"), "half")?;
             anyhow::bail!("no space left")
         });
         assert!(failed.unwrap_err().to_string().contains("no space left"));
-        assert!(!place.exists());
-        once(&place, "the thing", |_| Ok(())).unwrap();
-        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        assert!(!path.exists());
+        once(&path, "the thing", |_| Ok(())).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
     }
 
     #[test]
-    fn trees_are_copied_whole_and_apart() {
+    fn a_copied_tree_is_complete_and_independent() {
         let root = tempfile::tempdir().unwrap();
         let from = root.path().join("from");
         fs::create_dir_all(from.join("a/b")).unwrap();
@@ -187,7 +187,7 @@ mod tests {
             fs::write(from.join(format!("a/b/{number}")), number.to_string()).unwrap();
         }
         let to = root.path().join("to");
-        bring_tree(&from, &to, How::Copy(None)).unwrap();
+        copy_tree(&from, &to, How::Copy(None)).unwrap();
         fs::write(to.join("a/b/7"), "changed").unwrap();
         assert_eq!(fs::read_to_string(from.join("a/b/7")).unwrap(), "7");
         assert_eq!(fs::read_dir(to.join("a/b")).unwrap().count(), 100);

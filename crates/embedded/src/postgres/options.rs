@@ -1,8 +1,8 @@
-//! What can be asked of a PostgreSQL.
+//! Options of a PostgreSQL.
 
 use crate::builder::Builder;
 
-/// What can be asked of a PostgreSQL before it starts.
+/// Options of a PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
     pub(super) user: String,
@@ -27,38 +27,38 @@ impl Default for PostgresOptions {
 }
 
 impl Builder<PostgresOptions> {
-    /// The role that owns the database: `embedded` unless given.
+    /// Sets the role that owns the database. Default: `embedded`.
     pub fn user(mut self, name: impl Into<String>) -> Self {
         self.own.user = name.into();
         self
     }
 
-    /// Its password: a random one unless given.
+    /// Sets the password of that role. Default: a random one.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.own.password = Some(password.into());
         self
     }
 
-    /// The password of the superuser `postgres`: a random one unless given.
+    /// Sets the password of the superuser `postgres`. Default: a random one.
     pub fn superuser_password(mut self, password: impl Into<String>) -> Self {
         self.own.superuser_password = Some(password.into());
         self
     }
 
-    /// The database: `embedded` unless given.
+    /// Sets the name of the database. Default: `embedded`.
     pub fn database(mut self, name: impl Into<String>) -> Self {
         self.own.database = name.into();
         self
     }
 
-    /// Whether a commit is on disk when it is answered. Yes unless told otherwise: benchmarks must be honest; unit
-    /// tests, which lose nothing with the machine, run faster without.
+    /// Sets whether a commit is on disk when it is acknowledged. Default: true, for realistic benchmarks; unit tests run
+    /// faster without.
     pub fn durable(mut self, durable: bool) -> Self {
         self.own.durable = durable;
         self
     }
 
-    /// A line of postgresql.conf.
+    /// Adds a setting of postgresql.conf.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.own.settings.push((name.into(), value.into()));
         self

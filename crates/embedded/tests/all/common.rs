@@ -1,10 +1,10 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// The helper program, its input held open, its output piped.
+/// Returns the helper program with piped input and output.
 pub(crate) fn helper(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_embedded-helper"));
     command
@@ -14,23 +14,26 @@ pub(crate) fn helper(arguments: &[&str]) -> Command {
     command
 }
 
-/// A helper that serves: the process, its server's URL and folder.
+/// Starts a helper; returns its process and the URL and folder of its server.
 pub(crate) fn serving(mut command: Command) -> (Child, String, PathBuf) {
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    let (url, folder) = line.trim().split_once(' ').expect("the helper serves");
+    let (url, folder) = line
+        .trim()
+        .split_once(' ')
+        .expect("the helper prints URL and folder");
     (child, url.to_owned(), PathBuf::from(folder))
 }
 
-/// Runs SQL with psql: the rows, or what psql says.
+/// Executes SQL with psql; returns the rows or the error of psql.
 pub(crate) fn sql(url: &str, statement: &str) -> Result<String, String> {
     let psql = embedded::postgresql_programs()
         .unwrap()
         .tool("psql")
-        .expect("psql is beside the server or on PATH");
+        .expect("psql is in the folder of the server or on PATH");
     let output = Command::new(psql)
         .args([
             "--no-psqlrc",

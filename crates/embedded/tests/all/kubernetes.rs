@@ -1,4 +1,4 @@
-//! A private Kubernetes API: kubeconfig, persistence, faults.
+//! Kubernetes API: kubeconfig, persistence, faults.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use embedded::Kubernetes;
 
 use crate::common::helper;
 
-/// One request; status line and body.
+/// Sends a request; returns status line and body.
 fn request(port: u16, method: &str, path: &str, token: Option<&str>, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
@@ -19,20 +19,20 @@ fn request(port: u16, method: &str, path: &str, token: Option<&str>, body: &str)
         body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
-/// The token that the kubeconfig has for its user, if any.
+/// Returns the token of the kubeconfig, if it has one.
 fn token(kubernetes: &Kubernetes) -> Option<String> {
     let text = fs::read_to_string(kubernetes.kubeconfig()).unwrap();
     let line = text.lines().find_map(|line| line.trim().strip_prefix("token:"))?;
     Some(line.trim().trim_matches('"').to_owned())
 }
 
-fn ask(kubernetes: &Kubernetes, method: &str, path: &str, body: &str) -> String {
+fn status(kubernetes: &Kubernetes, method: &str, path: &str, body: &str) -> String {
     request(
         kubernetes.port(),
         method,
@@ -46,31 +46,31 @@ fn ask(kubernetes: &Kubernetes, method: &str, path: &str, body: &str) -> String 
 const NAMESPACE: &str = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kept"}}"#;
 
 #[test]
-fn the_kubeconfig_leads_to_it_and_objects_survive_a_kill_with_a_journal() {
+fn with_a_journal_objects_survive_a_kill() {
     let kubernetes = Kubernetes::builder().journal(true).start().unwrap();
     let kubeconfig = fs::read_to_string(kubernetes.kubeconfig()).unwrap();
     assert!(kubeconfig.contains(&kubernetes.url()), "{kubeconfig}");
-    assert!(ask(&kubernetes, "POST", "/api/v1/namespaces", NAMESPACE).contains("201"));
+    assert!(status(&kubernetes, "POST", "/api/v1/namespaces", NAMESPACE).contains("201"));
 
     kubernetes.kill().unwrap();
     assert!(!kubernetes.is_running());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, kubernetes.port())).is_err());
     kubernetes.start_again().unwrap();
-    assert!(ask(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));
+    assert!(status(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));
     kubernetes.restart().unwrap();
-    assert!(ask(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));
+    assert!(status(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));
 }
 
 #[test]
-fn without_a_journal_it_forgets() {
+fn without_a_journal_objects_are_gone_after_a_restart() {
     let kubernetes = Kubernetes::start().unwrap();
-    assert!(ask(&kubernetes, "POST", "/api/v1/namespaces", NAMESPACE).contains("201"));
+    assert!(status(&kubernetes, "POST", "/api/v1/namespaces", NAMESPACE).contains("201"));
     kubernetes.restart().unwrap();
-    assert!(ask(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("404"));
+    assert!(status(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("404"));
 }
 
 #[test]
-fn the_kubeconfig_goes_where_it_is_asked_to() {
+fn writes_the_kubeconfig_to_the_given_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run/kubeconfig");
     fs::create_dir(folder.path().join("run")).unwrap();
@@ -80,7 +80,7 @@ fn the_kubeconfig_goes_where_it_is_asked_to() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn reports_a_port_that_is_in_use() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let error = Kubernetes::builder().port(port).start().unwrap_err();
@@ -91,7 +91,7 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn dropped_it_leaves_no_process_and_no_file() {
+fn drop_leaves_no_process_and_no_file() {
     let kubernetes = Kubernetes::start().unwrap();
     let folder = kubernetes.instance().folder().to_owned();
     let record = subprocess::Record::read(&kubernetes.instance().record).unwrap();
@@ -101,7 +101,7 @@ fn dropped_it_leaves_no_process_and_no_file() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn reports_a_missing_program() {
     let mut command = helper(&["kubernetes"]);
     command
         .env("KUBE_EMBEDDED_BIN", "/no/such/program")
@@ -110,7 +110,7 @@ fn a_program_that_is_not_there_is_named() {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        text.contains("KUBE_EMBEDDED_BIN is /no/such/program, which is no file"),
+        text.contains("invalid KUBE_EMBEDDED_BIN: /no/such/program is not a file"),
         "{text}"
     );
 }

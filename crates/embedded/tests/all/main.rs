@@ -1,4 +1,4 @@
-//! Real servers started, used, stopped, killed, fetched and found again.
+//! Real servers: start, use, stop, kill, fetch, and removal of abandoned ones.
 
 #![cfg(test)]
 

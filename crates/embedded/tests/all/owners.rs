@@ -1,4 +1,4 @@
-//! Whose an instance is, and what becomes of it when its owner is killed.
+//! Owners of instances, and removal after their death.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn instance_in(folder: &std::path::Path) -> Option<Instance> {
 }
 
 #[test]
-fn what_a_killed_owner_leaves_is_removed_by_the_next_start() {
+fn the_next_start_removes_the_server_of_a_killed_owner() {
     let (mut owner, url, folder) = serving(helper(&["postgresql"]));
     let instance = instance_in(&folder).expect("a live instance is listed");
     assert!(!instance.is_abandoned());
@@ -30,7 +30,7 @@ fn what_a_killed_owner_leaves_is_removed_by_the_next_start() {
 }
 
 #[test]
-fn a_live_owners_instance_is_left_alone() {
+fn a_start_does_not_remove_the_server_of_a_live_owner() {
     let (mut owner, url, folder) = serving(helper(&["postgresql"]));
     drop(Redis::start().unwrap());
     assert_eq!(sql(&url, "select 1").unwrap(), "1");
@@ -40,7 +40,7 @@ fn a_live_owners_instance_is_left_alone() {
 }
 
 #[test]
-fn a_kept_one_lives_as_long_as_the_run_that_it_belongs_to() {
+fn a_kept_server_runs_as_long_as_the_folder_of_its_run_exists() {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join("run");
     fs::create_dir(&run).unwrap();
@@ -48,7 +48,7 @@ fn a_kept_one_lives_as_long_as_the_run_that_it_belongs_to() {
     assert!(owner.wait().unwrap().success());
 
     drop(Redis::start().unwrap());
-    let kept = instance_in(&folder).expect("it is kept");
+    let kept = instance_in(&folder).expect("a kept instance is listed");
     assert!(!kept.is_abandoned());
     assert_eq!(sql(&url, "select 1").unwrap(), "1");
 
@@ -65,7 +65,7 @@ fn a_kept_one_lives_as_long_as_the_run_that_it_belongs_to() {
 }
 
 #[test]
-fn a_kept_server_whose_run_is_gone_is_removed_by_the_next_start() {
+fn the_next_start_removes_a_kept_server_without_its_run() {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join("run");
     fs::create_dir(&run).unwrap();
@@ -81,14 +81,14 @@ fn a_kept_server_whose_run_is_gone_is_removed_by_the_next_start() {
 }
 
 #[test]
-fn a_server_whose_owner_was_killed_before_it_was_recorded_is_ended_too() {
+fn a_server_without_a_record_is_ended_too() {
     for kind in ["redis", "postgresql"] {
         let (mut owner, url, folder) = serving(helper(&[kind]));
         let instance = instance_in(&folder).unwrap();
         let record = Record::read(&instance.record).unwrap();
         fs::remove_file(&instance.record).unwrap();
         instance.remove().unwrap();
-        assert!(!record.is_alive(), "{url} still runs");
+        assert!(!record.is_alive(), "{url} is still running");
         owner.kill().unwrap();
         owner.wait().unwrap();
     }

@@ -1,4 +1,4 @@
-//! A private PostgreSQL: what is asked for is there, faults are real, nothing is left.
+//! PostgreSQL: options, faults, cleanup.
 
 use std::net::TcpListener;
 
@@ -33,7 +33,7 @@ fn the_role_owns_its_database_and_needs_its_password() {
 }
 
 #[test]
-fn names_and_passwords_may_be_odd() {
+fn names_and_passwords_may_have_any_characters() {
     let postgres = Postgres::builder()
         .user("o'neill \"the\" äñ")
         .password("a:b/c@d?e#f'g\"h\\i %j")
@@ -50,21 +50,21 @@ fn names_and_passwords_may_be_odd() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_starts() {
-    let refused =
+fn rejects_invalid_options_before_the_start() {
+    let error =
         |builder: embedded::Builder<embedded::PostgresOptions>| builder.start().unwrap_err().to_string();
-    assert!(refused(Postgres::builder().user("postgres")).contains("choose other names"));
-    assert!(refused(Postgres::builder().database("template1")).contains("choose other names"));
-    assert!(refused(Postgres::builder().user("x".repeat(64))).contains("1 to 63 bytes"));
-    assert!(refused(Postgres::builder().password("a\nb")).contains("control characters"));
+    assert!(error(Postgres::builder().user("postgres")).contains("choose other names"));
+    assert!(error(Postgres::builder().database("template1")).contains("choose other names"));
+    assert!(error(Postgres::builder().user("x".repeat(64))).contains("1 to 63 bytes"));
+    assert!(error(Postgres::builder().password("a\nb")).contains("control characters"));
     assert!(
-        refused(Postgres::builder().setting("fsync = off\nport", "1"))
-            .contains("is not the name of a PostgreSQL setting")
+        error(Postgres::builder().setting("fsync = off\nport", "1"))
+            .contains("invalid name of a PostgreSQL setting")
     );
 }
 
 #[test]
-fn a_setting_that_postgresql_does_not_know_is_told_in_its_words() {
+fn reports_the_message_of_postgresql_for_an_unknown_setting() {
     let error = Postgres::builder()
         .setting("no_such_setting", "1")
         .start()
@@ -76,7 +76,7 @@ fn a_setting_that_postgresql_does_not_know_is_told_in_its_words() {
 }
 
 #[test]
-fn durable_unless_told_otherwise_and_settings_hold() {
+fn is_durable_by_default_and_applies_settings() {
     let durable = Postgres::builder()
         .setting("work_mem", "5MB")
         .setting("cluster_name", r"it's a \ name")
@@ -89,12 +89,12 @@ fn durable_unless_told_otherwise_and_settings_hold() {
         sql(&durable.url(), "show cluster_name").unwrap(),
         r"it's a \ name"
     );
-    let careless = Postgres::builder().durable(false).start().unwrap();
-    assert_eq!(sql(&careless.url(), "show fsync").unwrap(), "off");
+    let not_durable = Postgres::builder().durable(false).start().unwrap();
+    assert_eq!(sql(&not_durable.url(), "show fsync").unwrap(), "off");
 }
 
 #[test]
-fn it_can_be_stopped_started_restarted_and_killed_and_what_was_committed_stays() {
+fn committed_data_survives_stop_kill_and_restart() {
     let postgres = Postgres::start().unwrap();
     let url = postgres.url();
     sql(&url, "create table kept (n int)").unwrap();
@@ -103,8 +103,8 @@ fn it_can_be_stopped_started_restarted_and_killed_and_what_was_committed_stays()
 
     postgres.stop().unwrap();
     assert!(!postgres.is_running());
-    let away = sql(&url, "select 1").unwrap_err();
-    assert!(away.contains("Connection refused"), "{away}");
+    let error = sql(&url, "select 1").unwrap_err();
+    assert!(error.contains("Connection refused"), "{error}");
     postgres.stop().unwrap();
     postgres.start_again().unwrap();
     insert();
@@ -120,7 +120,7 @@ fn it_can_be_stopped_started_restarted_and_killed_and_what_was_committed_stays()
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_a_free_one_is_found_without_being_asked() {
+fn reports_a_given_port_that_is_in_use_and_uses_one_that_is_free() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let error = Postgres::builder().port(port).start().unwrap_err();
@@ -135,7 +135,7 @@ fn a_port_that_is_taken_is_named_and_a_free_one_is_found_without_being_asked() {
 }
 
 #[test]
-fn dropped_it_leaves_no_process_and_no_file() {
+fn drop_leaves_no_process_and_no_file() {
     let postgres = Postgres::builder().durable(false).start().unwrap();
     let folder = postgres.instance().folder().to_owned();
     let record = subprocess::Record::read(&postgres.instance().record).unwrap();
@@ -145,12 +145,12 @@ fn dropped_it_leaves_no_process_and_no_file() {
     assert!(!folder.exists() && !record.is_alive());
     assert!(
         subprocess::Process::tagged(&folder).is_empty(),
-        "some of its processes run on"
+        "some of its processes are still running"
     );
 }
 
 #[test]
-fn the_shared_one_is_one_and_ends_with_its_last_holder() {
+fn the_shared_instance_stops_with_its_last_clone() {
     let first = Postgres::shared().unwrap();
     let second = Postgres::shared().unwrap();
     assert_eq!(first.port(), second.port());

@@ -1,4 +1,4 @@
-//! What the tests run to be killed: starts a server, tells its URL and folder, and waits until its input ends.
+//! Program for the tests: starts a server, prints its URL and folder, and waits until its input ends.
 //!
 //! `embedded-helper postgresql|redis|kubernetes [RUN]`: with RUN the server belongs to that run and is kept.
 
@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
                 builder = builder.belongs_to(run);
             }
             let server = builder.start()?;
-            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            print(&server.url(), &server.instance().folder().display().to_string())?;
             if run.is_some() {
                 server.keep();
             } else {
@@ -24,12 +24,12 @@ fn main() -> anyhow::Result<()> {
         }
         "redis" => {
             let server = embedded::Redis::start()?;
-            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            print(&server.url(), &server.instance().folder().display().to_string())?;
             wait()?;
         }
         "kubernetes" => {
             let server = embedded::Kubernetes::start()?;
-            tell(&server.url(), &server.instance().folder().display().to_string())?;
+            print(&server.url(), &server.instance().folder().display().to_string())?;
             wait()?;
         }
         _ => anyhow::bail!("usage: embedded-helper postgresql|redis|kubernetes [RUN]"),
@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(url: &str, folder: &str) -> io::Result<()> {
+fn print(url: &str, folder: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{url} {folder}")?;
     stdout.flush()
