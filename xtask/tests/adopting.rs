@@ -145,7 +145,7 @@ fn repository_with_only_a_stack_file_is_built_deployed_and_tested() {
     assert_eq!(code, Some(3), "a shard without a report has not passed");
     assert_eq!(
         half["failures"][0]["text"],
-        "shard 2/2 left no report: its scenarios were not tried"
+        "shard 2/2 left no report: its scenarios did not run"
     );
 
     // A failing scenario of the team fails the run, and its message is in the report.

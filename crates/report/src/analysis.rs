@@ -1,4 +1,4 @@
-//! What bounded the run, worked out once for all forms of the report.
+//! Analysis of the trace, computed once per report.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,25 +9,25 @@ pub(crate) struct Analysis {
     pub(crate) bounding: Vec<ChainLink>,
     pub(crate) longest: Vec<(String, Duration)>,
     pub(crate) slack: BTreeMap<String, Duration>,
-    /// Only of a run that came to its end: of another it would say nothing.
+    /// Only for a run in which all tasks started; for others a forecast is meaningless.
     pub(crate) if_free: Option<IfFree>,
 }
 
 impl Analysis {
-    /// A trace that no run left (edges that make no graph) has no chain of edges and no forecast.
+    /// Analyzes a trace. If its edges are no valid graph there is neither a longest chain nor a forecast.
     pub(crate) fn new(trace: &Trace) -> Self {
-        let came_to_its_end = trace.tasks.iter().all(|task| task.start.is_some());
+        let all_started = trace.tasks.iter().all(|task| task.start.is_some());
         Self {
             bounding: trace.bounding_chain(),
             longest: trace.longest_chain().unwrap_or_default(),
             slack: trace.slack(),
-            if_free: came_to_its_end
+            if_free: all_started
                 .then(|| trace.if_longest_were_free().unwrap_or_default())
                 .flatten(),
         }
     }
 
-    /// The task's place in the chain that bounded the run.
+    /// Returns the task's link of the bounding chain.
     pub(crate) fn link(&self, task: &str) -> Option<&ChainLink> {
         self.bounding.iter().find(|link| link.task == task)
     }

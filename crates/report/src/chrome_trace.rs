@@ -9,7 +9,7 @@ use crate::analysis::Analysis;
 use crate::model::Report;
 use crate::{timeline, words};
 
-/// One process for the tasks and one for the machine: Perfetto shows each as a group.
+/// Process ids of the trace: Perfetto shows the tasks and the machine as groups.
 const TASKS: u32 = 1;
 const MACHINE: u32 = 2;
 
@@ -36,7 +36,7 @@ pub(crate) fn render(report: &Report) -> Value {
     })
 }
 
-/// A thread a task, so that each has its row and name.
+/// Returns the events of a task, on a thread of its own so that it has a row with its name.
 fn task_events(report: &Report, analysis: &Analysis, row: usize, task: &TaskTrace) -> Vec<Value> {
     let thread = row + 1;
     let mut events = vec![
@@ -79,9 +79,9 @@ fn task_events(report: &Report, analysis: &Analysis, row: usize, task: &TaskTrac
     events
 }
 
-/// Arrows from each link of the bounding chain to the next. They must lie within the slices that they join.
+/// Returns arrows from each link of the bounding chain to the next. Both ends must be within slices.
 fn flow(analysis: &Analysis, thread: usize, task: &TaskTrace, start: Duration) -> Vec<Value> {
-    let Some(place) = analysis.bounding.iter().position(|link| link.task == task.name) else {
+    let Some(position) = analysis.bounding.iter().position(|link| link.task == task.name) else {
         return Vec::new();
     };
     let arrow = |phase: &str, id: usize, at: u64| {
@@ -91,12 +91,12 @@ fn flow(analysis: &Analysis, thread: usize, task: &TaskTrace, start: Duration) -
         })
     };
     let mut events = Vec::new();
-    if place > 0 {
-        events.push(arrow("f", place, micros(start)));
+    if position > 0 {
+        events.push(arrow("f", position, micros(start)));
     }
-    if place + 1 < analysis.bounding.len() {
-        let last = micros(analysis.bounding[place].to).saturating_sub(1);
-        events.push(arrow("s", place + 1, last.max(micros(start))));
+    if position + 1 < analysis.bounding.len() {
+        let last = micros(analysis.bounding[position].to).saturating_sub(1);
+        events.push(arrow("s", position + 1, last.max(micros(start))));
     }
     events
 }

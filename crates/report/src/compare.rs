@@ -1,32 +1,32 @@
-//! This run beside the earlier ones on this machine.
+//! Comparison with earlier runs on this machine.
 
 use serde::Serialize;
 
 use crate::model::{EarlierRun, Report, RunResult};
 use crate::words::{self, median, printable};
 
-/// A task's change of less than this is noise of the machine.
+/// Smallest change of a task's duration in seconds that is shown; smaller ones are noise.
 const NOISE: f64 = 0.5;
 
-/// The last runs, this one last, and what changed against their median.
+/// The last runs, this one last, and changes against their median.
 #[derive(Serialize)]
 pub(crate) struct Comparison {
     pub(crate) runs: Vec<Row>,
     /// See [`verdict`].
     pub(crate) verdict: Option<String>,
-    /// Tasks whose duration changed most.
+    /// Tasks with the largest changes of duration.
     pub(crate) changes: Vec<Change>,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Row {
     id: String,
-    began: String,
+    started: String,
     provider: String,
     order: String,
     result: &'static str,
     duration: String,
-    /// Of the longest, in per cent.
+    /// Percentage of the longest run.
     share: f64,
     own: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Change {
     slower: bool,
 }
 
-/// `None` when there was no run before.
+/// Returns `None` without an earlier run.
 pub(crate) fn comparison(report: &Report) -> Option<Comparison> {
     if report.earlier.is_empty() {
         return None;
@@ -54,7 +54,7 @@ pub(crate) fn comparison(report: &Report) -> Option<Comparison> {
 
 /// `4 % faster than the median of 5 earlier runs here (95.1 s)`.
 ///
-/// `None` when there are none such, or this run did not pass: a failed run is always fast.
+/// `None` without a comparable run, and if this run did not pass: a failed run is fast.
 pub(crate) fn verdict(report: &Report) -> Option<String> {
     if report.run.result != RunResult::Passed {
         return None;
@@ -89,7 +89,7 @@ fn runs(report: &Report) -> Vec<Row> {
     all()
         .map(|run| Row {
             id: printable(&run.id),
-            began: run.started.strftime("%Y-%m-%d %H:%M").to_string(),
+            started: run.started.strftime("%Y-%m-%d %H:%M").to_string(),
             provider: printable(&run.provider),
             order: printable(&run.order),
             result: run.result.as_str(),
@@ -100,7 +100,7 @@ fn runs(report: &Report) -> Vec<Row> {
         .collect()
 }
 
-/// The ten greatest.
+/// Returns the ten largest changes.
 fn changes(report: &Report) -> Vec<Change> {
     let done = report
         .trace

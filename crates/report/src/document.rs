@@ -1,4 +1,4 @@
-//! report.json: the run for programs. docs/report.md explains it, docs/report.schema.json is derived from here.
+//! report.json: the report for programs. docs/report.md explains it; docs/report.schema.json is derived from these types.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,84 +11,85 @@ use taskgraph::{Cause, Edge, Outcome, TaskTrace, Through};
 use crate::analysis::Analysis;
 use crate::model::{EarlierRun, Failure, Machine, Report, Run, Sample, Scenario};
 
-/// Raised when a reader of an older form would misread the file.
+/// Version of the format; increased when older readers would misread the file.
 const VERSION: u32 = 1;
 
-/// A run as report.json has it. All times are seconds; those called `at`, `from`, `to`, `ready`, `start` and `end`
-/// count from the beginning of the run.
+/// Content of report.json. All times are seconds; `at`, `from`, `to`, `ready`, `start` and `end` count from the start of
+/// the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(title = "report.json"))]
 pub struct Document {
-    /// The form of this file: 1. A greater number means that older readers would misread it.
+    /// Version of the format: 1. It is increased when older readers would misread the file.
     pub version: u32,
-    /// What was run, and what came of it.
+    /// Options and result of the run.
     pub run: Run,
-    /// Where.
+    /// Machine on which it ran.
     pub machine: Machine,
-    /// From the beginning to the end of the last task.
+    /// Time from the start to the end of the last task.
     pub seconds: f64,
-    /// Capacity of each resource that tasks hold.
+    /// Capacity of each resource.
     pub resources: BTreeMap<String, u64>,
-    /// The tasks in the order of the plan.
+    /// Tasks in the order of the plan.
     pub tasks: Vec<DocumentTask>,
-    /// The chain that bounded the run. Its links follow each other without a gap, so their costs add up to the run.
+    /// Bounding chain: the tasks that determined the duration of the run. Its links have no gaps, so their costs add up
+    /// to the duration.
     pub bounding_chain: Vec<Link>,
-    /// The longest chain of measured durations along the edges alone: no machine makes the run shorter.
+    /// Longest chain of measured durations along the edges alone: the minimum duration with unlimited resources.
     pub longest_chain: Vec<Cost>,
-    /// What the run would have taken if the most expensive link of the bounding chain took no time. Absent when a
-    /// task never started.
+    /// Forecast for a run in which the most expensive link of the bounding chain takes no time. Absent if a task did not
+    /// start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_longest_were_free: Option<IfFree>,
-    /// The scenarios in the order of their ends.
+    /// Scenarios in the order in which they finished.
     pub tests: Vec<Scenario>,
-    /// The failed tasks, first failure first.
+    /// Failed tasks, first failure first.
     pub failures: Vec<Failure>,
-    /// The machine during the run.
+    /// Load of the machine during the run.
     pub samples: Vec<Sample>,
-    /// Runs on this machine before it, oldest first.
+    /// Earlier runs on this machine, oldest first.
     pub earlier: Vec<EarlierRun>,
 }
 
-/// One task.
+/// A task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentTask {
-    /// Its name, unique in the run.
+    /// Name, unique in the run.
     pub name: String,
-    /// What it is: `compile`, `image`, `deploy`.
+    /// Kind: `compile`, `image`, `deploy`.
     pub kind: String,
-    /// What it waits for.
+    /// Edges: tasks and milestones that it waits for.
     pub after: Vec<DocumentEdge>,
-    /// What it holds while it runs.
+    /// Resources that it holds while it runs.
     pub needs: BTreeMap<String, u64>,
     /// Expected duration.
     pub estimate: f64,
-    /// Whether it runs at the end whatever happened.
+    /// Whether it runs at the end even after a failure.
     pub always: bool,
-    /// When all that it waited for had happened.
+    /// Time at which all its edges were satisfied.
     pub ready: Option<f64>,
-    /// When it started.
+    /// Start.
     pub start: Option<f64>,
-    /// When it ended, or when it was settled that it would not start.
+    /// End, or the time at which it was certain that it would not start.
     pub end: f64,
-    /// What it waited for last, until `ready`.
+    /// Edge that was satisfied last, at `ready`.
     pub released_by: Option<DocumentEdge>,
-    /// What it waited for from `ready` to `start`.
+    /// Resources that it waited for from `ready` to `start`.
     pub held: Option<DocumentWait>,
-    /// When it reached its milestones.
+    /// Times of its milestones.
     pub milestones: BTreeMap<String, f64>,
-    /// How it ended.
+    /// Outcome.
     pub outcome: DocumentOutcome,
-    /// Its remarks.
+    /// Notes.
     pub notes: Vec<String>,
-    /// Its figures, with the unit in the name.
+    /// Measurements, with the unit in the name.
     pub measured: BTreeMap<String, f64>,
-    /// How much longer it could have taken without the run taking longer. Only of tasks that started.
+    /// Slack: how much longer it could have taken without delaying the run. Only for tasks that started.
     pub slack: Option<f64>,
-    /// Whether it is a link of the bounding chain.
+    /// Whether it is part of the bounding chain.
     pub critical: bool,
-    /// Its log, relative to the run's folder.
+    /// Path of its log, relative to the run's folder.
     pub log: Option<String>,
 }
 
@@ -96,60 +97,60 @@ pub struct DocumentTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentEdge {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// The milestone; without one the end is meant.
+    /// Name of the milestone; absent for the end of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestone: Option<String>,
 }
 
-/// Why a task that was ready did not start.
+/// Wait of a ready task for resources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentWait {
-    /// The resources of which too little was free. Empty: all threads were taken.
+    /// Resources without enough free capacity. Empty: no thread was free.
     pub resources: Vec<String>,
-    /// The task whose end let it start.
+    /// Task whose end released them.
     pub freed_by: Option<String>,
 }
 
-/// How a task ended.
+/// Outcome of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DocumentOutcome {
-    /// It did its work.
+    /// It succeeded.
     Done {
-        /// Its word about it.
+        /// Note of the task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// There was nothing to do.
+    /// It had nothing to do.
     Skipped {
-        /// Why not.
+        /// Reason.
         reason: String,
     },
-    /// It failed by itself.
+    /// It failed.
     Failed {
-        /// The error with its causes.
+        /// Error with its causes.
         error: String,
-        /// Whether it is a mistake of the runner.
+        /// Whether it panicked, which is a bug in the runner.
         panicked: bool,
     },
-    /// It was running and was told to stop.
+    /// It was cancelled while it ran.
     Cancelled {
-        /// Why, in words.
+        /// Cause as text.
         cause: String,
-        /// The failed task that is the cause; none when someone ended the run.
+        /// Failed task that is the cause; none if a user interrupted the run.
         because_of: Option<String>,
-        /// The error with which it ended.
+        /// Error with which it ended.
         detail: Option<String>,
     },
-    /// It never ran.
+    /// It did not start.
     NotStarted {
-        /// Why, in words.
+        /// Cause as text.
         cause: String,
-        /// The failed task that is the cause; none when someone ended the run.
+        /// Failed task that is the cause; none if a user interrupted the run.
         because_of: Option<String>,
     },
 }
@@ -158,63 +159,63 @@ pub enum DocumentOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Link {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// When the link before let it go on.
+    /// Time at which the previous link released it.
     pub from: f64,
-    /// When it let the next one go on.
+    /// Time at which it released the next link.
     pub to: f64,
-    /// What it added to the run: `to` less `from`.
+    /// Time that it added to the run: `to` minus `from`.
     pub cost: f64,
-    /// How the link before let it go on.
+    /// How the previous link released it.
     pub through: DocumentThrough,
 }
 
-/// How one link of a chain let the next one go on.
+/// How a link of a chain released the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DocumentThrough {
-    /// It is the first.
+    /// There is no previous link.
     Beginning,
-    /// By its end or a milestone.
+    /// By its end or by a milestone.
     Edge {
-        /// What was waited for.
+        /// Edge that was satisfied.
         edge: DocumentEdge,
     },
-    /// By giving back what it held.
+    /// By releasing resources.
     Resource {
-        /// The resources.
+        /// Resources.
         resources: Vec<String>,
-        /// Who held them.
+        /// Task that held them.
         freed_by: String,
     },
 }
 
-/// What a task costs in a chain.
+/// Cost of a task in a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// What it adds.
+    /// Time that it adds.
     pub cost: f64,
 }
 
-/// What the run would have taken if a task took no time.
+/// Forecast for a run in which a task takes no time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IfFree {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// What it cost in the bounding chain.
+    /// Its cost in the bounding chain.
     pub cost: f64,
-    /// What the run would have taken.
+    /// Forecast duration of the run.
     pub seconds: f64,
 }
 
 impl Document {
-    /// The run as report.json has it.
+    /// Returns the content of report.json for a run.
     pub fn new(report: &Report) -> Self {
         let analysis = Analysis::new(&report.trace);
         let tasks = report
@@ -255,7 +256,7 @@ impl Document {
         }
     }
 
-    /// What later runs keep of it.
+    /// Returns the data that reports of later runs contain.
     fn summary(self) -> EarlierRun {
         let is_done = |task: &DocumentTask| matches!(task.outcome, DocumentOutcome::Done { .. });
         let duration = |task: DocumentTask| Some((task.name, task.end - task.start?));
@@ -276,9 +277,8 @@ impl Document {
     }
 }
 
-/// What is left of the runs in the folder of runs (`target/e2e`), the newest `limit` of them, oldest first.
-/// `own` is left out. Folders without a report that can be read (a run that was killed, another version) are
-/// left out too.
+/// Returns the newest `limit` runs in the folder of runs, oldest first, without the run `own` and without folders that
+/// have no readable report (a killed run, another version).
 pub fn earlier_runs(runs: &Path, own: &str, limit: usize) -> Vec<EarlierRun> {
     let entries = fs::read_dir(runs).into_iter().flatten().flatten();
     let mut found: Vec<EarlierRun> = entries
@@ -325,7 +325,7 @@ fn document_task(report: &Report, analysis: &Analysis, task: &TaskTrace) -> Docu
     }
 }
 
-/// To the microsecond: more is noise, and would be printed.
+/// Rounds to microseconds, which keeps the file short.
 fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }

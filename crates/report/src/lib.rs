@@ -1,15 +1,54 @@
-//! What a run of the stack leaves for people and tools.
+//! Writes the reports of a run of the stack.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::time::Duration;
+//! use report::{Machine, Report, Run, RunResult};
+//! use taskgraph::{Graph, Plan, Task, Timing};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let mut plan = Plan::new();
+//! plan.task(Task::new("compile", ()).estimate(Duration::from_secs(40)));
+//! let report = Report {
+//!     run: Run {
+//!         id: "h7k2mw".into(),
+//!         stack: "orders".into(),
+//!         provider: "local".into(),
+//!         provider_reason: "default".into(),
+//!         order: "graph".into(),
+//!         shard: None,
+//!         command: vec!["xtask".into(), "e2e".into()],
+//!         started: "2026-03-01T10:00:00Z".parse()?,
+//!         result: RunResult::Passed,
+//!         kept: false,
+//!         runner_cpu_seconds: None,
+//!     },
+//!     machine: Machine::this(),
+//!     trace: Graph::new(plan)?.simulate(None, Timing::estimated),
+//!     tasks: BTreeMap::new(),
+//!     tests: Vec::new(),
+//!     failures: Vec::new(),
+//!     samples: Vec::new(),
+//!     earlier: Vec::new(),
+//! };
+//! let folder = std::env::temp_dir().join("report-example");
+//! std::fs::create_dir_all(&folder)?;
+//! report::write_all(&report, &folder)?;
+//! assert!(report::summary(&report).contains("run h7k2mw on local, order graph: passed in 40.0 s"));
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok(()) }
+//! ```
 //!
 //! | file | for |
 //! |---|---|
-//! | report.json | programs: everything, in a documented form (docs/report.schema.json) |
+//! | report.json | programs: everything, in a documented format (docs/report.schema.json) |
 //! | junit.xml | CI systems: the scenarios, and the tasks |
 //! | trace.json | Perfetto and chrome://tracing |
-//! | timeline.svg | a README: bars by task, the chain that bounded the run marked |
-//! | report.html | people: all of it on one page that asks no other machine for anything |
+//! | timeline.svg | a README: a bar per task, the bounding chain highlighted |
+//! | report.html | people: all of it on one page without external resources |
 //!
-//! [`write_all`] writes them, [`summary`] is the end of a run in the terminal. Both come from a [`Report`] alone;
-//! [`Sampler`] and [`earlier_runs`] gather two of its parts.
+//! [`write_all`] writes the files, [`summary`] returns the text for the terminal. Both use only the [`Report`];
+//! [`Sampler`] and [`earlier_runs`] collect two of its parts.
 
 mod analysis;
 mod chrome_trace;
@@ -50,21 +89,21 @@ pub use model::{
 pub use sampler::Sampler;
 pub use summary::summary;
 
-/// The names of the files in a run's folder.
+/// Names of the files in the folder of a run.
 pub struct Files {
-    /// For programs.
+    /// Report for programs.
     pub report: &'static str,
-    /// For CI systems.
+    /// Report for CI systems.
     pub junit: &'static str,
-    /// For Perfetto.
+    /// Trace for Perfetto.
     pub trace: &'static str,
-    /// The picture.
+    /// Timeline.
     pub timeline: &'static str,
-    /// The page.
+    /// Page.
     pub page: &'static str,
 }
 
-/// The names of the files in a run's folder.
+/// Names of the files in the folder of a run.
 pub const FILES: Files = Files {
     report: "report.json",
     junit: "junit.xml",
@@ -73,10 +112,10 @@ pub const FILES: Files = Files {
     page: "report.html",
 };
 
-/// Writes all files into the run's folder, which exists.
+/// Writes all files into an existing folder.
 ///
 /// # Errors
-/// All that could not be written, not the first only: a picture that fails must not cost the report.
+/// All files that could not be written; the others are written.
 pub fn write_all(report: &Report, folder: &Path) -> anyhow::Result<()> {
     let json = |value: serde_json::Result<String>| value.map(|text| text + "\n").map_err(anyhow::Error::from);
     let files = [
@@ -103,7 +142,7 @@ pub fn write_all(report: &Report, folder: &Path) -> anyhow::Result<()> {
         .collect();
     anyhow::ensure!(
         errors.is_empty(),
-        "the report is not whole:\n  {}",
+        "cannot write all files of the report:\n  {}",
         errors.join("\n  ")
     );
     Ok(())

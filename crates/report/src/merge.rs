@@ -1,4 +1,4 @@
-//! Several runs that each did a part of the scenarios, as one report.
+//! Merges the runs of all shards into one report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,30 +9,25 @@ use taskgraph::{Cause, Edge, Held, Outcome, TaskTrace, Trace};
 use crate::document::{Document, DocumentEdge, DocumentOutcome, DocumentTask};
 use crate::model::{Failure, Machine, Report, Run, RunResult, TaskInfo};
 
-/// One of the runs, and where its files are beside the merged report.
+/// Report of a shard and the folder of its files.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Its report.json.
+    /// Content of its report.json.
     pub document: Document,
-    /// The folder with its logs, relative to the merged report's.
+    /// Folder with its logs, relative to the folder of the merged report.
     pub folder: String,
 }
 
-/// Merges the runs of all shards: the tests of all, the tasks of each under its shard's name, on one clock.
-/// `id` and `command` are the merged report's own. A shard whose run left no report is a failure of the merged one:
-/// what was not tried has not passed.
+/// Merges the runs of all shards: all scenarios, and the tasks with the name of their shard, on a common clock.
+/// `id` and `command` are those of the merged report. A shard without a report is a failure of the merged run.
 ///
 /// # Errors
-/// If the runs are not the shards of one whole: a run of everything, of another stack, of another number of shards,
-/// the same shard twice, or the same scenario in two.
+/// If the runs are not shards of the same run: a run without a shard, another stack, another number of shards, the same
+/// shard twice, or the same scenario in two shards.
 pub fn merge(mut parts: Vec<Part>, id: &str, command: Vec<String>) -> anyhow::Result<Report> {
     let shards = shards(&parts)?;
     parts.sort_by_key(|part| shard_of(&part.document.run).ok());
-    let first = parts
-        .first()
-        .context("there is no report to merge")?
-        .document
-        .clone();
+    let first = parts.first().context("no report to merge")?.document.clone();
     let runs = || parts.iter().map(|part| &part.document.run);
     let started = runs().map(|run| run.started).min().unwrap_or(first.run.started);
     let mut merged = Report {
@@ -65,10 +60,10 @@ pub fn merge(mut parts: Vec<Part>, id: &str, command: Vec<String>) -> anyhow::Re
     for part in parts {
         add(&mut merged, part, started)?;
     }
-    for shard in 1..=shards.whole {
-        if !shards.here.contains(&shard) {
-            let task = format!("{shard}/{}", shards.whole);
-            let text = format!("shard {task} left no report: its scenarios were not tried");
+    for shard in 1..=shards.count {
+        if !shards.present.contains(&shard) {
+            let task = format!("{shard}/{}", shards.count);
+            let text = format!("shard {task} left no report: its scenarios did not run");
             merged.failures.push(Failure { task, text });
             results.push(RunResult::Failed);
         }
@@ -77,27 +72,27 @@ pub fn merge(mut parts: Vec<Part>, id: &str, command: Vec<String>) -> anyhow::Re
     Ok(merged)
 }
 
-/// Which shards there are, and of how many.
+/// Indices of the shards and their number.
 struct Shards {
-    here: BTreeSet<usize>,
-    whole: usize,
+    present: BTreeSet<usize>,
+    count: usize,
 }
 
 fn shards(parts: &[Part]) -> anyhow::Result<Shards> {
-    let mut here = BTreeMap::new();
-    let mut wholes: BTreeMap<(usize, &str), &str> = BTreeMap::new();
+    let mut present = BTreeMap::new();
+    let mut counts: BTreeMap<(usize, &str), &str> = BTreeMap::new();
     let mut tests: BTreeMap<&str, &str> = BTreeMap::new();
     for Part { document, .. } in parts {
         let run = &document.run;
         let (shard, whole) = shard_of(run)?;
-        if let Some(other) = here.insert(shard, run.id.as_str()) {
+        if let Some(other) = present.insert(shard, run.id.as_str()) {
             bail!("the runs {other} and {} are both shard {shard}/{whole}", run.id);
         }
-        wholes.insert((whole, &run.stack), &run.id);
+        counts.insert((whole, &run.stack), &run.id);
         for test in &document.tests {
             if let Some(other) = tests.insert(&test.name, &run.id) {
                 bail!(
-                    "{} is in the runs {other} and {}: they are not shards of one build",
+                    "scenario {} is in the runs {other} and {}: they are not shards of the same build",
                     test.name,
                     run.id
                 );
@@ -105,18 +100,18 @@ fn shards(parts: &[Part]) -> anyhow::Result<Shards> {
         }
     }
     ensure!(
-        wholes.len() <= 1,
-        "these are not shards of one whole: {}",
-        wholes
+        counts.len() <= 1,
+        "the runs are not shards of the same run: {}",
+        counts
             .iter()
-            .map(|((whole, stack), run)| format!("run {run} is one of {whole} of the stack {stack}"))
+            .map(|((whole, stack), run)| format!("run {run} is one of {whole} shards of stack {stack}"))
             .collect::<Vec<_>>()
             .join(", ")
     );
-    let whole = wholes.keys().next().map_or(0, |(whole, _)| *whole);
+    let count = counts.keys().next().map_or(0, |(count, _)| *count);
     Ok(Shards {
-        here: here.into_keys().collect(),
-        whole,
+        present: present.into_keys().collect(),
+        count,
     })
 }
 
@@ -125,14 +120,14 @@ fn shard_of(run: &Run) -> anyhow::Result<(usize, usize)> {
     let shard = run
         .shard
         .as_deref()
-        .with_context(|| format!("run {} is no shard: it was called without --shard I/N", run.id))?;
+        .with_context(|| format!("run {} is not a shard: it ran without --shard I/N", run.id))?;
     let parts = shard
         .split_once('/')
         .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    parts.with_context(|| format!("run {}: {shard} is no shard; it must be I/N", run.id))
+    parts.with_context(|| format!("run {}: invalid shard {shard:?}; must be I/N", run.id))
 }
 
-/// Each different word once, in the order of the runs.
+/// Joins the distinct words in the order of the runs.
 fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut different: Vec<&str> = Vec::new();
     for word in words {
@@ -155,10 +150,10 @@ fn machine(parts: &[Part]) -> Machine {
     }
 }
 
-/// The gravest: what stopped a shard says more than what a scenario found.
+/// Returns the most severe result.
 fn worst(results: &[RunResult]) -> RunResult {
     let order = [RunResult::Interrupted, RunResult::Failed, RunResult::TestsFailed];
-    let found = order.into_iter().find(|grave| results.contains(grave));
+    let found = order.into_iter().find(|result| results.contains(result));
     found.unwrap_or(RunResult::Passed)
 }
 
@@ -191,7 +186,7 @@ fn add(merged: &mut Report, part: Part, started: jiff::Timestamp) -> anyhow::Res
     Ok(())
 }
 
-/// A task of report.json as it was in the trace, on the merged report's clock.
+/// Converts a task of report.json back to its trace, on the common clock.
 fn traced(task: DocumentTask, later: Duration, rename: &impl Fn(&str) -> String) -> TaskTrace {
     let at = |seconds: f64| later + Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let edge = |edge: DocumentEdge| Edge {

@@ -1,176 +1,176 @@
-//! What is known of a run when it is over. The same types are in report.json, except for the trace.
+//! Data of a finished run. report.json has the same types, except for the trace.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use taskgraph::Trace;
 
-/// A run that is over. All that is written about it comes from here: no file is read, nothing is measured.
+/// A finished run: the only input of all reports.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The run itself.
+    /// Options and result.
     pub run: Run,
-    /// Where it ran.
+    /// Machine on which it ran.
     pub machine: Machine,
-    /// What its tasks did.
+    /// Trace of its tasks.
     pub trace: Trace,
-    /// What else is known of a task, by its name.
+    /// Kind and log of each task, by name.
     pub tasks: BTreeMap<String, TaskInfo>,
-    /// The scenarios in the order of their ends.
+    /// Scenarios in the order in which they finished.
     pub tests: Vec<Scenario>,
-    /// The tasks that failed, first failure first.
+    /// Failed tasks, first failure first.
     pub failures: Vec<Failure>,
-    /// CPU and memory of the machine during the run, in the order of time.
+    /// CPU and memory of the machine during the run, in order of time.
     pub samples: Vec<Sample>,
-    /// Runs on this machine before it, oldest first: see [`earlier_runs`](crate::earlier_runs).
+    /// Earlier runs on this machine, oldest first; see [`earlier_runs`](crate::earlier_runs).
     pub earlier: Vec<EarlierRun>,
 }
 
-/// What was run, and what came of it.
+/// Options and result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
-    /// The run's id, the name of its folder.
+    /// Id of the run, the name of its folder.
     pub id: String,
-    /// The stack's name.
+    /// Name of the stack.
     pub stack: String,
-    /// Where the stack ran: `kind`, `local`, `cluster`.
+    /// Provider: `kind`, `local`, `cluster`.
     pub provider: String,
-    /// Why there.
+    /// Why this provider was chosen.
     pub provider_reason: String,
-    /// Which edges joined the tasks: `graph`, `phased`, `sequential`.
+    /// Order of the tasks: `graph`, `phased`, `sequential`.
     pub order: String,
-    /// Which part of the scenarios it ran, as `I/N`; all of them without.
+    /// Shard of the scenarios, as `I/N`; absent if it ran all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
-    /// The command that was given, program first.
+    /// Command line, program first.
     pub command: Vec<String>,
-    /// When it began, in UTC (RFC 3339).
+    /// Start time in UTC (RFC 3339).
     #[cfg_attr(test, schemars(with = "String"))]
     pub started: jiff::Timestamp,
-    /// What came of it.
+    /// Result.
     pub result: RunResult,
-    /// Whether the stack was left standing.
+    /// Whether the stack is still up.
     pub kept: bool,
-    /// CPU seconds that the runner itself used, its children's not among them. Absent where the system does not tell.
+    /// CPU seconds of the runner itself, without its children. Absent where the system does not measure it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_cpu_seconds: Option<f64>,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
     /// All scenarios passed or were skipped with a reason.
     Passed,
-    /// The stack came up; scenarios failed.
+    /// The stack came up, but scenarios failed.
     TestsFailed,
-    /// Something before or beside the scenarios failed.
+    /// A task other than the scenarios failed.
     Failed,
-    /// Someone ended it.
+    /// A user interrupted it.
     Interrupted,
 }
 
-/// The machine of a run.
+/// Machine of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
-    /// System and processor, for example `linux x86_64`.
+    /// Operating system and architecture, for example `linux x86_64`.
     pub system: String,
-    /// CPUs that the run could use.
+    /// Number of CPUs available to the run.
     pub cpus: usize,
-    /// Memory in bytes, of the machine or of the control group that limits the run.
+    /// Memory in bytes of the machine, or of the control group that limits the run.
     pub memory_bytes: u64,
 }
 
-/// What the trace does not say of a task.
+/// Data of a task that is not in the trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskInfo {
-    /// What it is: `compile`, `image`, `deploy`.
+    /// Kind: `compile`, `image`, `deploy`.
     pub kind: String,
-    /// Its log, relative to the run's folder. `None` when it left none.
+    /// Path of its log, relative to the run's folder. `None` if it has none.
     pub log: Option<String>,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
-    /// For example `g01`.
+    /// Id, for example `g01`.
     pub id: String,
-    /// For example `g01_alert_becomes_one_request`.
+    /// Name, for example `g01_alert_becomes_one_request`.
     pub name: String,
-    /// How it ended.
+    /// Outcome.
     pub outcome: ScenarioOutcome,
-    /// How long it took.
+    /// Duration.
     pub seconds: f64,
-    /// Why it was skipped.
+    /// Reason, if it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How it failed.
+    /// Error, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// How a scenario ended.
+/// Outcome of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ScenarioOutcome {
-    /// It held.
+    /// It passed.
     Passed,
-    /// It did not.
+    /// It failed.
     Failed,
-    /// It can't be tried here.
+    /// It cannot run on this stack.
     Skipped,
 }
 
-/// A task's failure, explained.
+/// Failure of a task, with an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failure {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// What failed, with its last lines: several lines of text.
+    /// Error with the last lines of output: several lines of text.
     pub text: String,
 }
 
-/// The machine at one moment.
+/// Load of the machine at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sample {
-    /// Seconds since the run began.
+    /// Seconds since the start of the run.
     pub at: f64,
-    /// CPUs busy since the sample before, of the whole machine.
+    /// Busy CPUs of the whole machine since the previous sample.
     pub cpus: f64,
-    /// Memory in use in bytes, of the whole machine.
+    /// Used memory of the whole machine in bytes.
     pub memory_bytes: u64,
 }
 
-/// A run before this one.
+/// An earlier run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EarlierRun {
-    /// Its id.
+    /// Id of the run.
     pub id: String,
-    /// When it began, in UTC (RFC 3339).
+    /// Start time in UTC (RFC 3339).
     #[cfg_attr(test, schemars(with = "String"))]
     pub started: jiff::Timestamp,
-    /// Where its stack ran.
+    /// Provider.
     pub provider: String,
-    /// Which edges joined its tasks.
+    /// Order of the tasks.
     pub order: String,
-    /// What came of it.
+    /// Result.
     pub result: RunResult,
-    /// How long it took.
+    /// Duration.
     pub seconds: f64,
-    /// How long each task took that did its work (not skipped, not failed), in seconds.
+    /// Duration of each task that succeeded and was not skipped, in seconds.
     pub tasks: BTreeMap<String, f64>,
 }
 
 impl RunResult {
-    /// As a sentence goes on after the run's name.
+    /// Returns the result for titles and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -182,7 +182,7 @@ impl RunResult {
 }
 
 impl ScenarioOutcome {
-    /// As the counts say it.
+    /// Returns the outcome for tables and counts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -193,7 +193,7 @@ impl ScenarioOutcome {
 }
 
 impl Report {
-    /// The log of a task as a relative link, percent-encoded.
+    /// Returns the log of a task as a relative link, percent-encoded.
     pub(crate) fn log_link(&self, task: &str) -> Option<String> {
         use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
         const PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -214,7 +214,7 @@ impl Report {
         self.tests.iter().filter(|test| test.outcome == outcome).count()
     }
 
-    /// Earlier runs that did the same: same provider and order, and passed.
+    /// Returns the earlier runs with the same provider and order that passed.
     pub(crate) fn comparable(&self) -> impl Iterator<Item = &EarlierRun> {
         self.earlier.iter().filter(|earlier| {
             earlier.provider == self.run.provider

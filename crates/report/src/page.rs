@@ -1,4 +1,4 @@
-//! report.html: the whole run on one page that needs nothing but the logs beside it.
+//! report.html: the whole run on one page; it links only to the logs.
 
 use serde::Serialize;
 use taskgraph::Through;
@@ -38,7 +38,7 @@ struct Link {
     task: String,
     log: Option<String>,
     cost: String,
-    /// Of the run, in per cent.
+    /// Percentage of the run.
     share: f64,
     through: String,
 }
@@ -73,10 +73,10 @@ struct Task {
     duration: String,
     waited: String,
     slack: String,
-    remarks: Vec<String>,
+    notes: Vec<String>,
 }
 
-/// Draws the page around the picture.
+/// Renders the page with the timeline.
 pub(crate) fn render(report: &Report) -> anyhow::Result<String> {
     let analysis = Analysis::new(&report.trace);
     let page = Page {
@@ -116,7 +116,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("scenarios", timeline::tests_in_words(report)),
         ("provider", format!("{} ({})", run.provider, run.provider_reason)),
         ("order", run.order.clone()),
-        ("began", run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        (
+            "started",
+            run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        ),
         (
             "machine",
             format!(
@@ -131,7 +134,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     if run.kept {
         facts.push((
             "stack",
-            format!("left standing; cargo xtask down {} removes it", run.id),
+            format!("still up; `cargo xtask down {}` removes it", run.id),
         ));
     }
     facts
@@ -161,16 +164,16 @@ fn chain(report: &Report, analysis: &Analysis) -> Vec<Link> {
     analysis.bounding.iter().map(link).collect()
 }
 
-/// `after compile`, `after cluster begun`, `when pull:redis gave back network`.
+/// `after compile`, `after cluster begun`, `when pull:redis released network`.
 pub(crate) fn through_in_words(through: &Through) -> String {
     match through {
-        Through::Beginning => "from the beginning".to_owned(),
+        Through::Beginning => "from the start".to_owned(),
         Through::Edge { edge } => format!("after {edge}"),
         Through::Resource { resources, freed_by } if resources.is_empty() => {
-            format!("when {freed_by} left a thread")
+            format!("when {freed_by} released a thread")
         }
         Through::Resource { resources, freed_by } => {
-            format!("when {freed_by} gave back {}", resources.join(", "))
+            format!("when {freed_by} released {}", resources.join(", "))
         }
     }
 }
@@ -214,7 +217,7 @@ fn tests(report: &Report) -> Vec<Scenario> {
         .map(|test| test.seconds)
         .fold(f64::MIN_POSITIVE, f64::max);
     let mut tests: Vec<&crate::Scenario> = report.tests.iter().collect();
-    // What has to be read first.
+    // Failures first.
     tests.sort_by_key(|test| (test.outcome != ScenarioOutcome::Failed, test.id.clone()));
     let clean = |text: &Option<String>| text.as_deref().map(printable);
     tests
@@ -253,12 +256,12 @@ fn tasks(report: &Report, analysis: &Analysis) -> Vec<Task> {
                 .slack
                 .get(&task.name)
                 .map_or_else(|| "–".to_owned(), |slack| words::span(*slack)),
-            remarks: remarks(task),
+            notes: notes(task),
         })
         .collect()
 }
 
-fn remarks(task: &taskgraph::TaskTrace) -> Vec<String> {
+fn notes(task: &taskgraph::TaskTrace) -> Vec<String> {
     use taskgraph::Outcome;
     let about = match &task.outcome {
         Outcome::Done { note } => note.clone(),
@@ -274,7 +277,7 @@ fn remarks(task: &taskgraph::TaskTrace) -> Vec<String> {
         .into_iter()
         .chain(task.notes.clone())
         .chain(measured)
-        .map(|remark| printable(&remark))
+        .map(|note| printable(&note))
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! Measures the machine while a run goes on.
+//! Load of the machine during a run.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use sysinfo::System;
 use crate::model::{Machine, Sample};
 
 impl Machine {
-    /// This machine. Memory is that of the control group where one limits this process.
+    /// Returns this machine. Memory is the limit of the control group, if there is one.
     pub fn this() -> Self {
         let mut system = System::new();
         system.refresh_memory();
@@ -33,7 +33,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Begins to measure, once each `interval`: 500 ms is enough for a picture and costs next to nothing.
+    /// Starts to measure once per `interval`. 500 ms is enough for a chart and costs next to nothing.
     pub fn start(interval: Duration) -> Self {
         let interval = interval.max(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL);
         let (stop, stopped) = channel();
@@ -41,7 +41,7 @@ impl Sampler {
         let thread = std::thread::spawn(move || {
             let mut system = System::new();
             let mut samples = Vec::new();
-            // The first look only sets the point from which the next one counts.
+            // The first measurement is only the reference of the next one.
             system.refresh_cpu_usage();
             loop {
                 let stopped = stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout);
@@ -60,7 +60,7 @@ impl Sampler {
         Self { stop, thread }
     }
 
-    /// Ends it, with a last sample.
+    /// Takes a last sample and returns all samples.
     pub fn finish(self) -> Vec<Sample> {
         drop(self.stop);
         self.thread.join().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The schema of report.json, made from the types that write it, is the one in the docs and explains every field.
+//! The schema of report.json, derived from the types that write it, is up to date and describes every field.
 
 use std::fs;
 
@@ -14,21 +14,21 @@ fn schema() -> Value {
 }
 
 #[test]
-fn the_schema_in_the_docs_is_that_of_the_report() {
+fn the_documented_schema_is_up_to_date() {
     let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     let documented = fs::read_to_string(SCHEMA).unwrap_or_default();
     if documented != current {
         let fresh = std::env::temp_dir().join("report.schema.json");
         fs::write(&fresh, current).unwrap();
         panic!(
-            "docs/report.schema.json is not that of the code; the right one is in {}",
+            "docs/report.schema.json is out of date; copy {} over it",
             fresh.display()
         );
     }
 }
 
 #[test]
-fn every_field_of_a_report_is_in_the_schema() {
+fn the_schema_describes_every_field() {
     let schema = schema();
     for report in [fixture::passed(), fixture::failed()] {
         let document: Value = serde_json::to_value(Document::new(&report)).unwrap();
@@ -50,7 +50,7 @@ fn every_field_of_a_report_is_in_the_schema() {
                     "{field}.{name} is not in the schema"
                 );
                 let text = item[name]["description"].as_str().unwrap_or_default();
-                assert!(!text.is_empty(), "{field}.{name} is not explained");
+                assert!(!text.is_empty(), "{field}.{name} has no description");
             }
         }
     }

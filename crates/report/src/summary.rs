@@ -1,4 +1,4 @@
-//! What a person reads in the terminal when the run is over. The first cause is nearest to the prompt.
+//! Summary of a run in the terminal. The first failure is nearest to the prompt.
 
 use std::fmt::Write;
 
@@ -10,15 +10,15 @@ use crate::page::{if_free_in_words, through_in_words};
 use crate::words::{self, printable};
 use crate::{compare, timeline};
 
-/// The end of a run as plain text: which chain bounded it, what each link cost, what the run would take if the
-/// longest were free, how it compares with earlier ones; then what was not started, cancelled and failed, the first
+/// Returns the summary as plain text: the bounding chain with the cost of each link, the forecast without the most
+/// expensive one, the comparison with earlier runs; then tasks that did not start, were cancelled and failed, the first
 /// failure last. Ends with a line end.
 pub fn summary(report: &Report) -> String {
     let analysis = Analysis::new(&report.trace);
     let mut text = String::new();
     chain(&mut text, &analysis);
     if let Some(verdict) = compare::verdict(report) {
-        line(&mut text, &format!("It was {verdict}."));
+        line(&mut text, &format!("This run was {verdict}."));
     }
     skipped_tests(&mut text, report);
     without_result(&mut text, report);
@@ -34,7 +34,10 @@ pub fn summary(report: &Report) -> String {
     }
     let run = &report.run;
     let kept = if run.kept {
-        format!("; the stack stays, `cargo xtask down {}` removes it", run.id)
+        format!(
+            "; the stack is still up, `cargo xtask down {}` removes it",
+            run.id
+        )
     } else {
         String::new()
     };
@@ -117,7 +120,7 @@ fn failed_tests(text: &mut String, report: &Report) {
     }
 }
 
-/// Tasks that are no failures themselves, by their cause: a failed compile must not fill the screen.
+/// Cancelled tasks and those that did not start, grouped by cause: a failed compile must not fill the screen.
 fn without_result(text: &mut String, report: &Report) {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for task in &report.trace.tasks {
@@ -137,6 +140,6 @@ fn without_result(text: &mut String, report: &Report) {
 }
 
 fn line(text: &mut String, line: &str) {
-    // Writing to a string can't fail.
+    // Writing to a String does not fail.
     let _ = writeln!(text, "{}", printable(line));
 }

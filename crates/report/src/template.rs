@@ -4,7 +4,7 @@ use anyhow::Context;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 
-/// Renders the template of this name. Everything that goes into it is escaped.
+/// Renders the template of this name. All values are escaped.
 pub(crate) fn render(name: &str, values: &impl Serialize) -> anyhow::Result<String> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -14,5 +14,5 @@ pub(crate) fn render(name: &str, values: &impl Serialize) -> anyhow::Result<Stri
     let template = templates.get_template(name)?;
     template
         .render(Serde(values))
-        .with_context(|| format!("draw {name}"))
+        .with_context(|| format!("render {name}"))
 }

@@ -1,5 +1,5 @@
-//! timeline.svg: bars by task, waiting and running told apart, the chain that bounded the run marked, CPU and
-//! memory below. All geometry is worked out here; the template only draws it.
+//! timeline.svg: a bar per task with its wait for resources, the bounding chain highlighted, CPU and memory below. The
+//! geometry is computed here; the template only renders it.
 
 mod frame;
 mod row;
@@ -14,40 +14,39 @@ use crate::model::{Report, ScenarioOutcome};
 use crate::template;
 use crate::words::{self, printable};
 
-/// Sizes in pixels of the drawing, which scales as a whole.
+/// Sizes in pixels; the image is scaled as a whole.
 mod size {
     pub(super) const WIDTH: f64 = 1080.0;
-    /// Room for a duration behind the last bar.
+    /// Space for a duration after the last bar.
     pub(super) const RIGHT: f64 = 84.0;
     pub(super) const TOP: f64 = 84.0;
     pub(super) const ROW: f64 = 22.0;
     pub(super) const BAR: f64 = 14.0;
-    /// Width of a letter, rather too much than too little: the text is drawn by whoever shows the picture, in a
-    /// font that is not known here, and bold on the bounding chain.
+    /// Upper bound of the width of a letter: the viewer chooses the font, and the bounding chain is bold.
     pub(super) const LETTER: f64 = 7.6;
-    pub(super) const LONGEST_LABEL: usize = 34;
+    pub(super) const MAX_LABEL: usize = 34;
     pub(super) const AXIS: f64 = 26.0;
     pub(super) const CHART: f64 = 56.0;
     pub(super) const CHART_GAP: f64 = 34.0;
     pub(super) const LEGEND: f64 = 34.0;
-    /// A task of no time at all is still seen.
-    pub(super) const THINNEST: f64 = 2.0;
+    /// Minimum width of a bar, so that it is visible.
+    pub(super) const MIN_WIDTH: f64 = 2.0;
 }
 
 #[derive(Serialize)]
-struct Picture {
+struct Image {
     title: String,
     subtitle: String,
     description: String,
     width: f64,
     height: f64,
-    /// Where time begins and ends.
+    /// Ends of the time axis.
     left: f64,
     right: f64,
-    /// Where rows begin and end.
+    /// Ends of the rows.
     top: f64,
     bottom: f64,
-    /// Where the lowest chart ends.
+    /// End of the lowest chart.
     grid_bottom: f64,
     legend_y: f64,
     legend: Vec<Legend>,
@@ -69,7 +68,7 @@ impl Scale {
     }
 
     fn bar(&self, from: f64, to: f64) -> Bar {
-        let width = ((to - from) * self.per_second).max(size::THINNEST);
+        let width = ((to - from) * self.per_second).max(size::MIN_WIDTH);
         Bar {
             x: self.x(from),
             width: round(width),
@@ -77,24 +76,23 @@ impl Scale {
     }
 }
 
-/// Draws the run.
+/// Renders the run.
 pub(crate) fn render(report: &Report) -> anyhow::Result<String> {
-    template::render("timeline.svg", &picture(report, &Analysis::new(&report.trace)))
+    template::render("timeline.svg", &image(report, &Analysis::new(&report.trace)))
 }
 
-/// The tasks as they are shown: in the order of their start, those that never started behind the others, `always` tasks
-/// last.
+/// Returns the tasks in the order of their start, then those that did not start; `always` tasks are last.
 pub(crate) fn rows(trace: &Trace) -> Vec<&TaskTrace> {
     let mut rows: Vec<&TaskTrace> = trace.tasks.iter().collect();
     rows.sort_by_key(|task| (task.always, task.start.is_none(), task.start, task.end));
     rows
 }
 
-fn picture(report: &Report, analysis: &Analysis) -> Picture {
+fn image(report: &Report, analysis: &Analysis) -> Image {
     let tasks = rows(&report.trace);
     let longest = tasks
         .iter()
-        .map(|task| task.name.chars().count().min(size::LONGEST_LABEL))
+        .map(|task| task.name.chars().count().min(size::MAX_LABEL))
         .max()
         .unwrap_or(0);
     let left = (24.0 + longest as f64 * size::LETTER).max(96.0).round();
@@ -113,7 +111,7 @@ fn picture(report: &Report, analysis: &Analysis) -> Picture {
         grid_bottom
     } + size::LEGEND;
     let (title, subtitle) = titles(report);
-    Picture {
+    Image {
         description: description(analysis),
         title,
         subtitle,
@@ -130,7 +128,7 @@ fn picture(report: &Report, analysis: &Analysis) -> Picture {
         rows: tasks
             .iter()
             .enumerate()
-            .map(|(place, task)| row(report, analysis, &scale, place, task))
+            .map(|(index, task)| row(report, analysis, &scale, index, task))
             .collect(),
         joints: joints(analysis, &tasks, &scale),
         charts,
@@ -175,7 +173,7 @@ pub(crate) fn tests_in_words(report: &Report) -> String {
         .map(|(count, outcome)| format!("{count} {}", outcome.as_str()))
         .collect();
     match &counts[..] {
-        [] => "no scenario ran".to_owned(),
+        [] => "no scenarios ran".to_owned(),
         counts => format!(
             "{}: {}",
             words::count(report.tests.len(), "scenario"),
@@ -192,7 +190,7 @@ fn description(analysis: &Analysis) -> String {
     printable(&format!("Bounded by: {}", links.collect::<Vec<_>>().join(", ")))
 }
 
-/// To a hundredth of a pixel: more only makes the file longer.
+/// Rounds to hundredths of a pixel, which keeps the file short.
 fn round(pixels: f64) -> f64 {
     (pixels * 100.0).round() / 100.0
 }

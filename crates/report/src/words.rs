@@ -1,4 +1,4 @@
-//! Figures and texts as people read them.
+//! Numbers and texts for people.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Without what XML 1.0 does not allow and what a terminal would obey: control characters other than line
-/// ends and tabs become `�`.
+/// Replaces characters that XML 1.0 forbids or a terminal would interpret, control characters other than line ends and
+/// tabs, by `�`.
 pub(crate) fn printable(text: &str) -> String {
     let is_bad = |letter: char| {
         (letter.is_control() && !matches!(letter, '\n' | '\t')) || matches!(letter, '\u{fffe}' | '\u{ffff}')
@@ -44,7 +44,7 @@ pub(crate) fn printable(text: &str) -> String {
     text.replace("\r\n", "\n").replace(is_bad, "\u{fffd}")
 }
 
-/// The middle one of the values, the mean of both when there are two in the middle.
+/// Returns the median.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,4 +1,4 @@
-//! What is around the rows: the axis, CPU and memory below, the legend.
+//! Axis, charts of CPU and memory, legend.
 
 use serde::Serialize;
 use taskgraph::{Outcome, TaskTrace, Trace};
@@ -31,7 +31,7 @@ pub(super) struct Legend {
     label: &'static str,
 }
 
-/// At most ten, at round numbers.
+/// Returns at most eleven ticks at round numbers.
 pub(super) fn ticks(whole: f64, scale: &Scale) -> Vec<Tick> {
     const STEPS: [f64; 17] = [
         0.001, 0.01, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
@@ -43,7 +43,7 @@ pub(super) fn ticks(whole: f64, scale: &Scale) -> Vec<Tick> {
         .unwrap_or((whole / 10.0).ceil());
     let count = (whole / step).floor() as usize;
     (0..=count)
-        .map(|place| place as f64 * step)
+        .map(|index| index as f64 * step)
         .map(|at| Tick {
             x: scale.x(at),
             label: tick_label(at, step),
@@ -137,12 +137,12 @@ fn chart(
     }
 }
 
-/// Only what is in the picture.
+/// Returns entries for what the image contains.
 pub(super) fn legend(left: f64, trace: &Trace, has_chain: bool) -> Vec<Legend> {
-    let any = |holds: fn(&TaskTrace) -> bool| trace.tasks.iter().any(holds);
+    let any = |matches: fn(&TaskTrace) -> bool| trace.tasks.iter().any(matches);
     let known = [
         (any(|task| task.start.is_some()), "tl-run", "running"),
-        (has_chain, "tl-bounding", "bounded the run"),
+        (has_chain, "tl-bounding", "bounding chain"),
         (
             any(|task| task.held.is_some()),
             "tl-wait",

@@ -1,4 +1,4 @@
-//! A task's row: bars, texts, milestones, and the joints between rows.
+//! Rows of tasks: bars, texts, milestones, and the joints between them.
 
 use serde::Serialize;
 use taskgraph::{Outcome, TaskTrace};
@@ -23,12 +23,12 @@ pub(super) struct Row {
     odd: bool,
     waiting: Option<Bar>,
     running: Option<Bar>,
-    /// The part of `running` that others waited for in the chain that bounded the run.
+    /// Part of `running` that belongs to the bounding chain.
     bounding: Option<Bar>,
     milestones: Vec<Milestone>,
     text: String,
     text_x: f64,
-    /// `start`: behind the bar, `end`: before it, where there is no room behind.
+    /// `start`: after the bar; `end`: before it, where there is no space after it.
     text_anchor: &'static str,
     tooltip: String,
 }
@@ -46,7 +46,7 @@ pub(super) struct Milestone {
     name: String,
 }
 
-/// A line from where one link of the bounding chain let the next go on, down or up to that one's row.
+/// A vertical line from a link of the bounding chain to the row of the next one.
 #[derive(Serialize)]
 pub(super) struct Joint {
     x: f64,
@@ -58,10 +58,10 @@ pub(super) fn row(
     report: &Report,
     analysis: &Analysis,
     scale: &Scale,
-    place: usize,
+    index: usize,
     task: &TaskTrace,
 ) -> Row {
-    let y = size::TOP + place as f64 * size::ROW;
+    let y = size::TOP + index as f64 * size::ROW;
     let seconds = |duration: std::time::Duration| duration.as_secs_f64();
     let running = task
         .start
@@ -88,7 +88,7 @@ pub(super) fn row(
         log: report.log_link(&task.name),
         outcome: task.outcome.word().replace(' ', "-"),
         critical: link.is_some(),
-        odd: place % 2 == 1,
+        odd: index % 2 == 1,
         text,
         text_x,
         text_anchor,
@@ -112,17 +112,17 @@ fn text_place(scale: &Scale, bar: Option<&Bar>, text: &str) -> (f64, &'static st
     let Some(bar) = bar else {
         return (scale.left + 6.0, "start");
     };
-    let behind = bar.x + bar.width + 6.0;
+    let after = bar.x + bar.width + 6.0;
     let before = bar.x - 6.0;
     let width = text.chars().count() as f64 * size::LETTER;
-    if behind + width > size::WIDTH && before - width > scale.left {
+    if after + width > size::WIDTH && before - width > scale.left {
         (round(before), "end")
     } else {
-        (round(behind), "start")
+        (round(after), "start")
     }
 }
 
-/// What stands behind a bar: the duration; before it, what isn't a plain success.
+/// Text after a bar: the duration, and the outcome if it is not a success.
 fn bar_text(task: &TaskTrace) -> String {
     let duration = words::span(task.duration());
     match (&task.outcome, task.start) {
@@ -152,18 +152,18 @@ fn tooltip(analysis: &Analysis, task: &TaskTrace) -> String {
         lines.push(format!("waited {} for {resources}", words::span(task.waited())));
     }
     match (analysis.link(&task.name), analysis.slack.get(&task.name)) {
-        (Some(link), _) => lines.push(format!("bounded the run for {}", words::span(link.cost()))),
-        (None, Some(slack)) => lines.push(format!("could have taken {} longer", words::span(*slack))),
+        (Some(link), _) => lines.push(format!("{} of the bounding chain", words::span(link.cost()))),
+        (None, Some(slack)) => lines.push(format!("slack {}", words::span(*slack))),
         (None, None) => {}
     }
     lines.join("\n")
 }
 
 fn shortened(label: &str) -> String {
-    if label.chars().count() <= size::LONGEST_LABEL {
+    if label.chars().count() <= size::MAX_LABEL {
         return label.to_owned();
     }
-    label.chars().take(size::LONGEST_LABEL - 1).chain(['…']).collect()
+    label.chars().take(size::MAX_LABEL - 1).chain(['…']).collect()
 }
 
 pub(super) fn joints(analysis: &Analysis, tasks: &[&TaskTrace], scale: &Scale) -> Vec<Joint> {
@@ -174,7 +174,7 @@ pub(super) fn joints(analysis: &Analysis, tasks: &[&TaskTrace], scale: &Scale) -
     let joint = |pair: &[taskgraph::ChainLink]| {
         let [from, to] = pair else { return None };
         let (from_y, to_y) = (middle(&from.task)?, middle(&to.task)?);
-        // From the edge of one bar to that of the other.
+        // From the edge of one bar to the edge of the other.
         let half = if to_y > from_y {
             size::BAR / 2.0
         } else {

@@ -1,5 +1,5 @@
-//! The page in a real browser: a server of our own hands it out, with a second page that looks into it. Where
-//! there is no browser, the test is listed and counted as ignored.
+//! The page in a real browser, from a test server, with a second page that inspects it. Without a browser the test is
+//! listed and counted as ignored.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use serde::Deserialize;
 #[path = "../report/fixture.rs"]
 mod fixture;
 
-/// Looks into the page, follows the link of each bar, and leaves what it saw as text.
+/// Inspects the page, follows the link of each bar, and prints the result as text.
 const VISITOR: &str = include_str!("visitor.html");
 
 #[derive(Debug, Deserialize)]
@@ -29,10 +29,10 @@ struct Seen {
     bars: usize,
     visible: usize,
     marked: Vec<String>,
-    /// Everything that the page asked for, or tried to.
+    /// Resources that the page requested.
     resources: Vec<String>,
     violations: Vec<String>,
-    /// Each task's log as the browser showed it after a click on the bar.
+    /// Log of each task as the browser showed it after a click on the bar.
     logs: Vec<(String, String)>,
     scripts: usize,
 }
@@ -47,9 +47,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let browser = browser();
     let is_here = browser.is_some();
-    let name = "in_a_browser_bars_are_there_the_chain_is_marked_links_open_logs_and_nothing_is_fetched";
+    let name = "browser_shows_bars_and_chain_opens_logs_and_requests_nothing_else";
     let mut trial = Trial::test(name, move || {
-        the_page_holds_in(&browser.ok_or("neither chromium nor chrome is on PATH")?);
+        check_page(&browser.ok_or("neither chromium nor chrome is on PATH")?);
         Ok(())
     });
     if !is_here {
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
 
-fn the_page_holds_in(browser: &Path) {
+fn check_page(browser: &Path) {
     let report = fixture::passed();
     let folder = tempfile::tempdir().unwrap();
     report::write_all(&report, folder.path()).unwrap();
@@ -95,12 +95,12 @@ fn the_page_holds_in(browser: &Path) {
 fn visit(browser: &Path, folder: &Path) -> Seen {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (served, log) = (folder.to_owned(), asked.clone());
+    let requested: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (served, log) = (folder.to_owned(), requested.clone());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (served, log) = (served.clone(), log.clone());
-            std::thread::spawn(move || answer(stream.unwrap(), &served, &log));
+            std::thread::spawn(move || respond(stream.unwrap(), &served, &log));
         }
     });
     let profile = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn visit(browser: &Path, folder: &Path) -> Seen {
             "--no-first-run",
             "--disable-background-networking",
         ])
-        // Whatever it would ask another machine for fails, and shows in the list of what it asked for.
+        // Requests to other machines fail and appear in the list.
         .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
         .args(["--virtual-time-budget=60000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -126,15 +126,15 @@ fn visit(browser: &Path, folder: &Path) -> Seen {
         .and_then(|rest| rest.split("</pre>").next());
     let text = text.unwrap_or_else(|| {
         panic!(
-            "the visitor left nothing; asked for {asked:?}\n{page}\n{}",
+            "the visitor printed nothing; requests: {requested:?}\n{page}\n{}",
             String::from_utf8_lossy(&output.stderr)
         )
     });
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// One request of one connection.
-fn answer(mut stream: TcpStream, folder: &Path, asked: &Mutex<Vec<String>>) {
+/// Serves one request per connection.
+fn respond(mut stream: TcpStream, folder: &Path, requested: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut first = String::new();
     if reader.read_line(&mut first).is_err() {
@@ -147,7 +147,7 @@ fn answer(mut stream: TcpStream, folder: &Path, asked: &Mutex<Vec<String>>) {
     let Some(path) = first.split(' ').nth(1) else {
         return;
     };
-    asked.lock().unwrap().push(path.to_owned());
+    requested.lock().unwrap().push(path.to_owned());
     let body = match path {
         "/visitor.html" => Some(VISITOR.as_bytes().to_vec()),
         path => std::fs::read(folder.join(path.trim_start_matches('/'))).ok(),
@@ -162,7 +162,7 @@ fn answer(mut stream: TcpStream, folder: &Path, asked: &Mutex<Vec<String>>) {
         "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    // A browser may go away at any time.
+    // The browser may close the connection at any time.
     let _ = stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(&body));

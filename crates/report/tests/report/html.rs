@@ -1,16 +1,15 @@
 use crate::fixture;
 
-/// The page as a browser reads it: escaped slashes are slashes.
+/// Returns the page with unescaped slashes.
 fn written(report: &report::Report) -> String {
     crate::written(report, "report.html").replace("&#x2f;", "/")
 }
 
-/// All that makes a browser ask another machine for something.
 #[test]
-fn the_page_names_no_other_machine() {
+fn the_page_has_no_external_resources() {
     for report in [fixture::passed(), fixture::failed(), fixture::hostile()] {
         let page = written(&report);
-        // The name of a namespace is never fetched.
+        // The name of a namespace is not a link.
         let page = page.replace("http://www.w3.org/2000/svg", "");
         for bad in [
             "http:", "https:", "//www", "src=", "@import", "<script", "<iframe", "<object", "<img", "url(h",
@@ -22,12 +21,12 @@ fn the_page_names_no_other_machine() {
 }
 
 #[test]
-fn the_page_has_the_picture_the_chain_the_scenarios_and_the_comparison() {
+fn the_page_has_timeline_chain_scenarios_and_comparison() {
     let page = written(&fixture::passed());
     for part in [
         "<svg ",
         "If compile took no time, the run would take 53.7 s.",
-        "when image:datastorage gave back images",
+        "when image:datastorage released images",
         "g05_duplicates_are_counted_not_created",
         "needs a second node",
         "This run was 19 % faster than the median of 3 earlier runs here (98.0 s).",
@@ -36,7 +35,7 @@ fn the_page_has_the_picture_the_chain_the_scenarios_and_the_comparison() {
     ] {
         assert!(page.contains(part), "{part} is missing");
     }
-    // `test` was not run before, so there is nothing to compare it with.
+    // No earlier run has `test`.
     let changes = page
         .split("class=\"changes\"")
         .nth(1)
@@ -48,15 +47,15 @@ fn the_page_has_the_picture_the_chain_the_scenarios_and_the_comparison() {
 }
 
 #[test]
-fn a_failed_run_shows_its_failure_first() {
+fn failures_precede_the_timeline() {
     let page = written(&fixture::failed());
     let failure = page.find("cannot find value `spool` in this scope").unwrap();
     assert!(failure < page.find("<svg ").unwrap());
-    assert!(page.contains("<a href=\"logs/compile.log\">its log</a>"));
+    assert!(page.contains("<a href=\"logs/compile.log\">log</a>"));
 }
 
 #[test]
-fn failed_scenarios_stand_first_with_their_detail() {
+fn failed_scenarios_are_first_with_their_detail() {
     let mut report = fixture::passed();
     report.tests[3].outcome = report::ScenarioOutcome::Failed;
     report.tests[3].detail = Some("expected 5 events, found 4".to_owned());

@@ -8,7 +8,7 @@ use crate::fixture;
 use crate::written;
 
 #[test]
-fn the_report_has_what_happened_and_what_bounded_it() {
+fn the_report_has_tasks_bounding_chain_and_forecast() {
     let report = fixture::passed();
     let document: Document = serde_json::from_str(&written(&report, "report.json")).unwrap();
     assert_eq!((document.version, document.run.clone()), (1, report.run.clone()));
@@ -44,7 +44,7 @@ fn the_report_has_what_happened_and_what_bounded_it() {
 }
 
 #[test]
-fn failed_cancelled_and_not_started_are_told_apart_with_their_cause() {
+fn failed_cancelled_and_not_started_tasks_have_their_cause() {
     let document = Document::new(&fixture::failed());
     let outcome = |name: &str| {
         document
@@ -65,7 +65,7 @@ fn failed_cancelled_and_not_started_are_told_apart_with_their_cause() {
     assert!(
         matches!(outcome("gateway"), DocumentOutcome::NotStarted { because_of: Some(task), .. } if task == "compile")
     );
-    // Of a run that broke off a forecast would say nothing.
+    // A run that was cut short has no forecast.
     assert_eq!(document.if_longest_were_free, None);
 }
 
@@ -79,7 +79,7 @@ fn earlier_runs_are_read_from_their_reports_oldest_first() {
         fs::create_dir(runs.path().join(id)).unwrap();
         report::write_all(&report, &runs.path().join(id)).unwrap();
     }
-    // A run that was killed, and one whose report is of another form.
+    // A killed run, and one with another version of the format.
     fs::create_dir(runs.path().join("killed")).unwrap();
     fs::create_dir(runs.path().join("newer")).unwrap();
     let newer = fs::read_to_string(runs.path().join("third/report.json")).unwrap();
@@ -94,7 +94,7 @@ fn earlier_runs_are_read_from_their_reports_oldest_first() {
     assert_eq!(ids, ["first", "second", "third"]);
     assert_eq!((earlier[0].result, earlier[0].seconds), (RunResult::Passed, 79.0));
     assert_eq!(earlier[0].tasks["compile"], 41.2);
-    // What was skipped says nothing of how long it takes.
+    // A skipped task has no duration.
     assert!(!earlier[0].tasks.contains_key("load:redis"));
     let newest: Vec<String> = report::earlier_runs(runs.path(), "own", 2)
         .into_iter()
@@ -105,7 +105,7 @@ fn earlier_runs_are_read_from_their_reports_oldest_first() {
 }
 
 #[test]
-fn the_trace_opens_as_slices_arrows_and_counters() {
+fn the_trace_has_slices_arrows_and_counters() {
     let report = fixture::passed();
     let trace: Value = serde_json::from_str(&written(&report, "trace.json")).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
@@ -135,7 +135,7 @@ fn the_trace_opens_as_slices_arrows_and_counters() {
         .find(|slice| slice["name"] == "waits for images")
         .unwrap();
     assert_eq!(waits["dur"], 4_600_000);
-    // Each arrow of the chain has both ends, and each end lies within a slice of its row.
+    // Each arrow of the chain has both ends, and each end is within a slice of its row.
     let links = report.trace.bounding_chain().len() - 1;
     assert_eq!((of("s").len(), of("f").len()), (links, links));
     for end in of("s").into_iter().chain(of("f")) {
@@ -154,7 +154,7 @@ fn the_trace_opens_as_slices_arrows_and_counters() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_said_for_each_file() {
+fn every_file_that_cannot_be_written_is_reported() {
     let error = report::write_all(&fixture::passed(), Path::new("/nowhere/at/all"))
         .unwrap_err()
         .to_string();
@@ -173,10 +173,10 @@ fn a_folder_that_is_not_there_is_said_for_each_file() {
 }
 
 #[test]
-fn the_sampler_sees_the_machine() {
+fn the_sampler_measures_the_machine() {
     let machine = report::Machine::this();
     assert!(machine.cpus >= 1 && machine.memory_bytes > 1 << 20, "{machine:?}");
-    // However short the run was, there is a sample of its end.
+    // Even the shortest run has a sample at its end.
     let samples = report::Sampler::start(std::time::Duration::from_secs(3600)).finish();
     let [sample] = samples[..] else {
         panic!("{samples:?}")

@@ -34,7 +34,7 @@ fn each_scenario_is_a_case_with_its_time() {
 }
 
 #[test]
-fn a_run_that_never_came_to_its_scenarios_is_not_an_empty_success() {
+fn a_run_without_scenarios_is_not_an_empty_success() {
     let report = fixture::failed();
     let xml = read(&report);
     assert!(suite(&xml, "scenarios").1.is_empty());
@@ -57,11 +57,11 @@ fn a_run_that_never_came_to_its_scenarios_is_not_an_empty_success() {
 }
 
 #[test]
-fn hostile_texts_stay_texts() {
+fn hostile_texts_are_escaped() {
     let xml = read(&fixture::hostile());
     assert!(!xml.iter().any(|element| element.name == "script"));
     let (_, cases) = suite(&xml, "scenarios");
-    // What XML does not allow is taken out; all else is there.
+    // Only characters that XML forbids are removed.
     let plain = HOSTILE.replace("\u{1b}[31m", "").replace('\0', "");
     assert_eq!(cases[0].get("name"), plain);
     let failures: Vec<&str> = xml

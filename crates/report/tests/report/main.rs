@@ -1,4 +1,4 @@
-//! What a run leaves is read back, as its readers read it.
+//! The written reports, parsed again.
 
 #![cfg(test)]
 
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use report::Report;
 
-/// The run's folder with all files written, and the text of one of them.
+/// Writes all files and returns the text of one of them.
 fn written(report: &Report, file: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     report::write_all(report, folder.path()).unwrap();

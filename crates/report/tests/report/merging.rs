@@ -2,7 +2,7 @@ use report::{Document, Part, Report, RunResult, ScenarioOutcome, merge};
 
 use crate::fixture;
 
-/// One of `of` shards with the scenarios whose place in the list falls to it, begun `later` seconds after the first.
+/// Returns one of `of` shards with its scenarios, started `later` seconds after the first.
 fn shard(report: Report, shard: usize, of: usize, later: i64) -> Part {
     let mut report = report;
     report.run.id = format!("run{shard}");
@@ -28,7 +28,7 @@ fn merged(parts: Vec<Part>) -> anyhow::Result<Report> {
 }
 
 #[test]
-fn the_shards_of_one_whole_are_one_report_with_every_scenario_once() {
+fn shards_are_merged_into_a_report_with_every_scenario_once() {
     let whole = fixture::passed();
     let parts = vec![
         shard(fixture::passed(), 2, 2, 30),
@@ -62,12 +62,12 @@ fn the_shards_of_one_whole_are_one_report_with_every_scenario_once() {
     let page = crate::written(&merged, "report.html").replace("&#x2f;", "/");
     assert!(
         page.contains("run2/logs/compile.log"),
-        "the logs are linked where they are"
+        "the logs of the shard are linked"
     );
 }
 
 #[test]
-fn a_shard_that_left_no_report_fails_the_whole() {
+fn a_shard_without_a_report_fails_the_merged_run() {
     let merged = merged(vec![
         shard(fixture::passed(), 1, 3, 0),
         shard(fixture::passed(), 3, 3, 0),
@@ -83,7 +83,7 @@ fn a_shard_that_left_no_report_fails_the_whole() {
 }
 
 #[test]
-fn one_failed_scenario_fails_the_whole() {
+fn a_failed_scenario_fails_the_merged_run() {
     let mut red = fixture::passed();
     red.tests[0].outcome = ScenarioOutcome::Failed;
     red.run.result = RunResult::TestsFailed;
@@ -92,25 +92,27 @@ fn one_failed_scenario_fails_the_whole() {
 }
 
 #[test]
-fn what_are_no_shards_of_one_whole_is_refused_with_the_reason() {
-    let refused = |parts| merged(parts).unwrap_err().to_string();
+fn rejects_runs_that_are_not_shards_of_the_same_run() {
+    let error = |parts| merged(parts).unwrap_err().to_string();
     let whole = Part {
         document: Document::new(&fixture::passed()),
         folder: "a".to_owned(),
     };
     assert_eq!(
-        refused(vec![whole]),
-        "run h7k2mw is no shard: it was called without --shard I/N"
+        error(vec![whole]),
+        "run h7k2mw is not a shard: it ran without --shard I/N"
     );
     let one = || shard(fixture::passed(), 1, 2, 0);
     assert_eq!(
-        refused(vec![one(), one()]),
+        error(vec![one(), one()]),
         "the runs run1 and run1 are both shard 1/2"
     );
-    let other = refused(vec![one(), shard(fixture::passed(), 3, 3, 0)]);
-    assert!(other.contains("not shards of one"), "{other}");
+    let mut other = shard(fixture::passed(), 3, 3, 0);
+    other.document.tests.clear();
+    let other = error(vec![one(), other]);
+    assert!(other.contains("not shards of the same run"), "{other}");
     let mut same = shard(fixture::passed(), 2, 2, 0);
     same.document.tests = one().document.tests;
-    assert!(refused(vec![one(), same]).contains("not shards of one build"));
-    assert_eq!(refused(Vec::new()), "there is no report to merge");
+    assert!(error(vec![one(), same]).contains("not shards of the same build"));
+    assert_eq!(error(Vec::new()), "no report to merge");
 }

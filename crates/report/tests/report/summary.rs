@@ -3,22 +3,22 @@ use report::{RunResult, summary};
 use crate::fixture::{self, HOSTILE};
 
 #[test]
-fn the_end_of_a_run_says_what_bounded_it_and_what_would_help() {
+fn the_summary_has_the_bounding_chain_the_forecast_and_the_comparison() {
     let text = summary(&fixture::passed());
     let expected = "\
 The run was bounded by
-        0.30 s  preflight          from the beginning
+        0.30 s  preflight          from the start
          9.4 s  check              after preflight
         41.2 s  compile            after check
          4.6 s  image:datastorage  after compile
-         4.1 s  image:gateway      when image:datastorage gave back images
+         4.1 s  image:gateway      when image:datastorage released images
          1.7 s  load:gateway       after image:gateway
          2.0 s  gateway            after load:gateway
         13.9 s  test               after gateway
         0.00 s  collect            after test
          1.8 s  teardown           after collect
 If compile took no time, the run would take 53.7 s.
-It was 19 % faster than the median of 3 earlier runs here (98.0 s).
+This run was 19 % faster than the median of 3 earlier runs here (98.0 s).
 skipped x05_cluster_moves_a_pod_to_another_node: needs a second node
 run h7k2mw on kind, order graph: passed in 79.0 s; 5 scenarios: 4 passed, 1 skipped
 ";
@@ -42,7 +42,7 @@ fn the_first_failure_is_nearest_to_the_prompt() {
         "not started (needs compile, which failed): image:gateway",
         "cluster failed: came second",
         "compile failed: cargo build --package gateway exited with 101",
-        "run h7k2mw on kind, order graph: failed in 14.9 s; no scenario ran",
+        "run h7k2mw on kind, order graph: failed in 14.9 s; no scenarios ran",
     ];
     assert!(
         order.windows(2).all(|pair| place(pair[0]) < place(pair[1])),
@@ -63,14 +63,14 @@ fn failed_scenarios_are_shown_with_their_detail_and_a_kept_stack_with_its_end() 
     assert!(text.contains("scenario g05_duplicates_are_counted_not_created failed after 2.3 s\n  expected 2 occurrences\n  found 1\n"), "{text}");
     assert!(
         text.ends_with(
-            "3 passed, 1 failed, 1 skipped; the stack stays, `cargo xtask down h7k2mw` removes it\n"
+            "3 passed, 1 failed, 1 skipped; the stack is still up, `cargo xtask down h7k2mw` removes it\n"
         ),
         "{text}"
     );
 }
 
 #[test]
-fn a_terminal_is_not_given_orders() {
+fn terminal_control_characters_are_removed() {
     let mut report = fixture::hostile();
     report.run.id = HOSTILE.to_owned();
     assert!(!summary(&report).contains(['\u{1b}', '\0']));

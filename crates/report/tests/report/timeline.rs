@@ -6,7 +6,7 @@ use crate::fixture::{self, HOSTILE};
 use crate::written;
 use crate::xml::{Element, elements};
 
-/// The rectangles of a class by the task of their row.
+/// Returns the rectangles of a class by the task of their row.
 fn bars(svg: &[Element], class: &str) -> BTreeMap<String, Element> {
     let is_bar = |element: &&Element| element.name == "rect" && element.has_class(class);
     svg.iter()
@@ -28,21 +28,25 @@ fn drawn(report: &Report) -> Vec<Element> {
     elements(&written(report, "timeline.svg"))
 }
 
-/// Within what rounding to a hundredth does to both ends.
+/// Maximum error of a coordinate or width in the file, which is rounded to hundredths.
+const ROUNDING: f64 = 0.005;
+
+/// Compares values that depend on at most six rounded numbers: x and width of a bar, and x twice and width once in the
+/// scale.
 fn assert_near(found: f64, expected: f64, what: &str) {
     assert!(
-        (found - expected).abs() <= 0.03,
+        (found - expected).abs() <= 6.0 * ROUNDING,
         "{what}: {found} instead of {expected}"
     );
 }
 
 #[test]
-fn each_started_task_has_a_bar_whose_place_and_length_are_its_time() {
+fn each_started_task_has_a_bar_from_its_start_to_its_end() {
     let report = fixture::passed();
     let svg = drawn(&report);
     let bars = bars(&svg, "tl-run");
     assert_eq!(bars.len(), report.trace.tasks.len());
-    // The first and the last make the scale, the others must follow it.
+    // The first and the last bar determine the scale of the others.
     let (first, last) = (&bars["preflight"], &bars["teardown"]);
     let left = first.number("x");
     let per_second = (last.number("x") + last.number("width") - left) / report.trace.wall.as_secs_f64();
@@ -52,15 +56,15 @@ fn each_started_task_has_a_bar_whose_place_and_length_are_its_time() {
         assert_near(
             bar.number("x"),
             left + start * per_second,
-            &format!("begin of {}", task.name),
+            &format!("start of {}", task.name),
         );
         assert_near(
             bar.number("width"),
             (duration * per_second).max(2.0),
-            &format!("length of {}", task.name),
+            &format!("width of {}", task.name),
         );
     }
-    // The whole run, and nothing beyond the picture.
+    // The last bar ends at the end of the run, inside the image.
     let width = svg[0].number("width");
     let last = &bars["teardown"];
     assert_near(
@@ -72,7 +76,7 @@ fn each_started_task_has_a_bar_whose_place_and_length_are_its_time() {
 }
 
 #[test]
-fn rows_do_not_overlap_and_stand_in_the_order_of_their_start() {
+fn rows_are_in_order_of_start_and_do_not_overlap() {
     let report = fixture::passed();
     let svg = drawn(&report);
     let mut bars: Vec<(f64, f64, f64)> = bars(&svg, "tl-run")
@@ -87,7 +91,7 @@ fn rows_do_not_overlap_and_stand_in_the_order_of_their_start() {
 }
 
 #[test]
-fn waiting_is_a_bar_of_its_own_from_ready_to_start() {
+fn a_wait_is_a_separate_bar_from_ready_to_start() {
     let report = fixture::passed();
     let svg = drawn(&report);
     let (waiting, running) = (bars(&svg, "tl-wait"), bars(&svg, "tl-run"));
@@ -99,9 +103,9 @@ fn waiting_is_a_bar_of_its_own_from_ready_to_start() {
     assert_near(
         wait.number("x") + wait.number("width"),
         run.number("x"),
-        "end of the waiting",
+        "end of the wait",
     );
-    // It was ready when the compile ended.
+    // It was ready at the end of the compile.
     assert_near(
         wait.number("x"),
         running["compile"].number("x") + running["compile"].number("width"),
@@ -110,7 +114,7 @@ fn waiting_is_a_bar_of_its_own_from_ready_to_start() {
 }
 
 #[test]
-fn the_chain_that_bounded_the_run_is_marked_and_nothing_else() {
+fn exactly_the_bounding_chain_is_highlighted() {
     let report = fixture::passed();
     let svg = drawn(&report);
     let chain: Vec<String> = report
@@ -120,10 +124,10 @@ fn the_chain_that_bounded_the_run_is_marked_and_nothing_else() {
         .map(|link| link.task)
         .collect();
     assert!(chain.len() < report.trace.tasks.len());
-    let marked: Vec<String> = bars(&svg, "tl-bounding").into_keys().collect();
+    let highlighted: Vec<String> = bars(&svg, "tl-bounding").into_keys().collect();
     let mut expected = chain.clone();
     expected.sort();
-    assert_eq!(marked, expected);
+    assert_eq!(highlighted, expected);
     let bold: Vec<&Element> = svg
         .iter()
         .filter(|text| text.has_class("tl-label") && text.has_class("tl-critical"))
@@ -134,7 +138,7 @@ fn the_chain_that_bounded_the_run_is_marked_and_nothing_else() {
 }
 
 #[test]
-fn only_the_part_before_a_milestone_is_marked_when_the_milestone_let_the_next_go_on() {
+fn only_the_part_before_a_milestone_is_highlighted_when_the_milestone_released_the_next_task() {
     use taskgraph::{Graph, Plan, Task, Timing};
     let second = std::time::Duration::from_secs;
     let mut plan = Plan::new();
@@ -151,19 +155,19 @@ fn only_the_part_before_a_milestone_is_marked_when_the_milestone_let_the_next_go
     let mut report = fixture::passed();
     report.trace = Graph::new(plan).unwrap().simulate(None, Timing::estimated);
     let svg = drawn(&report);
-    let (running, marked) = (
+    let (running, highlighted) = (
         &bars(&svg, "tl-run")["cluster"],
         &bars(&svg, "tl-bounding")["cluster"],
     );
     assert_near(
-        marked.number("width"),
+        highlighted.number("width"),
         running.number("width") / 4.0,
-        "marked part",
+        "highlighted part",
     );
 }
 
 #[test]
-fn each_bar_leads_to_its_log() {
+fn each_bar_links_to_its_log() {
     let svg = drawn(&fixture::passed());
     for (task, bar) in bars(&svg, "tl-run") {
         let links: Vec<&str> = bar
@@ -178,7 +182,7 @@ fn each_bar_leads_to_its_log() {
 }
 
 #[test]
-fn cpu_and_memory_are_below_on_the_same_axis() {
+fn charts_of_cpu_and_memory_are_below_on_the_same_axis() {
     let report = fixture::passed();
     let svg = drawn(&report);
     let curves: Vec<&Element> = svg.iter().filter(|line| line.has_class("tl-curve")).collect();
@@ -198,11 +202,21 @@ fn cpu_and_memory_are_below_on_the_same_axis() {
             .collect();
         assert_eq!(points.len(), report.samples.len());
         assert!(points.iter().all(|point| point.1 > lowest_bar));
-        // The last sample is half a second or less before the end of the last bar.
-        let end = &bars(&svg, "tl-run")["teardown"];
-        assert!((points.last().unwrap().0 - end.number("x") - end.number("width")).abs() < 6.0);
+        // The last sample is where the scale of the bars puts its time.
+        let (first, end) = (
+            &bars(&svg, "tl-run")["preflight"],
+            &bars(&svg, "tl-run")["teardown"],
+        );
+        let left = first.number("x");
+        let per_second = (end.number("x") + end.number("width") - left) / report.trace.wall.as_secs_f64();
+        assert_near(
+            points.last().unwrap().0,
+            left + report.samples.last().unwrap().at * per_second,
+            "last sample",
+        );
     }
-    // The CPUs are busy while it compiles, and not at the end: y grows downwards.
+    // All CPUs are busy in sample 30, during the compile, and few at the end: at least a third of the chart's height of 56
+    // pixels lower, as y grows downwards.
     let y = |place: usize| -> f64 {
         cpu.get("points")
             .split(' ')
@@ -214,7 +228,7 @@ fn cpu_and_memory_are_below_on_the_same_axis() {
             .parse()
             .unwrap()
     };
-    assert!(y(30) + 20.0 < y(report.samples.len() - 1));
+    assert!(y(30) + 56.0 / 3.0 < y(report.samples.len() - 1));
 }
 
 #[test]
@@ -225,7 +239,7 @@ fn a_run_without_samples_has_no_charts() {
 }
 
 #[test]
-fn tasks_that_failed_were_cancelled_or_never_started_are_told_apart() {
+fn failed_cancelled_and_not_started_tasks_look_different() {
     let report = fixture::failed();
     let svg = drawn(&report);
     assert_eq!(
@@ -249,7 +263,7 @@ fn tasks_that_failed_were_cancelled_or_never_started_are_told_apart() {
 }
 
 #[test]
-fn hostile_names_stay_text() {
+fn hostile_names_are_escaped() {
     let svg = drawn(&fixture::hostile());
     assert!(!svg.iter().any(|element| element.name == "script"));
     let shown = HOSTILE.replace(['\u{1b}', '\0'], "\u{fffd}");
@@ -268,7 +282,7 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
-fn a_run_of_no_time_and_no_tasks_is_drawn_too() {
+fn an_empty_run_is_rendered() {
     let mut report = fixture::passed();
     report.trace.tasks.clear();
     report.trace.wall = std::time::Duration::ZERO;
@@ -287,8 +301,8 @@ fn a_run_of_no_time_and_no_tasks_is_drawn_too() {
 }
 
 #[test]
-fn no_text_is_cut_off_at_the_right() {
-    // A skipped task at the very end: its words don't fit behind it.
+fn text_without_space_after_its_bar_is_before_it() {
+    // The text of a cancelled task at the end of the run has no space after the bar.
     let mut report = fixture::passed();
     let teardown = report.trace.tasks.last_mut().unwrap();
     teardown.outcome = taskgraph::Outcome::Cancelled {
