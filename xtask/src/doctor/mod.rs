@@ -1,7 +1,6 @@
-//! `cargo xtask doctor`: what this machine lacks for a run, and the exact command that gets it.
+//! `cargo xtask doctor`: checks the requirements of a run, with the exact command that fixes each.
 //!
-//! [`facts`] looks, [`judge`] compares with thresholds, and the result is plain data: the e2e verb's choice of a
-//! provider is the same checks.
+//! [`facts`] collects, [`judge`] compares with thresholds. `cargo xtask e2e` chooses a provider by the same checks.
 
 mod check;
 mod facts;
@@ -23,23 +22,24 @@ use crate::gc;
 use crate::run_folder::{self, ProviderName};
 use subprocess::eprint_line;
 
-/// Fetching and the like; a podman machine's start takes the longest.
-const REMEDY: Duration = Duration::from_secs(600);
+/// Maximum time of a fix; the start of a podman machine takes longest.
+const FIX_LIMIT: Duration = Duration::from_secs(600);
 
-/// Say what this machine lacks for a run, and the command that gets it
+/// Check this machine's requirements for a run
 ///
-/// Each requirement has its measured value, its threshold and its fix. Exit code 3 if no provider can run here.
+/// Print the value, threshold and fix of each. Exit code 3 if no provider can run here.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Do what needs no judgement, saying each command
+    /// Apply the automatic fixes, printing each command
     #[arg(long)]
     fix: bool,
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Kind's node image [default: kind's own]
+    /// Node image for kind [default: kind's default]
     #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
     node_image: Option<String>,
-    /// The stack file, for its ports
+    /// Stack file with the ports to check
     #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
     stack: PathBuf,
 }
@@ -55,9 +55,8 @@ enum Format {
 /// Whether a provider can run here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Support {
-    /// Which.
     pub(crate) provider: ProviderName,
-    /// What it lacks; nothing if it can run.
+    /// Unmet requirements; empty if it can run.
     pub(crate) missing: Vec<Check>,
 }
 
@@ -67,10 +66,10 @@ impl Support {
         self.missing.is_empty()
     }
 
-    /// What it lacks and what to do, for one line.
+    /// Returns the unmet requirements and fixes in one line.
     pub(crate) fn why_not(&self) -> String {
-        let told = |check: &Check| {
-            // A version that is there and not enough is told with the one that is.
+        let describe = |check: &Check| {
+            // An old version is shown with the required one.
             let is_version = check.found.starts_with(|letter: char| letter.is_ascii_digit());
             let wanted = if is_version && check.wanted.ends_with("or newer") {
                 format!("; {} is needed", check.wanted)
@@ -82,12 +81,12 @@ impl Support {
         match &self.missing[..] {
             [Check { fix: Some(fix), .. }] => format!(
                 "{} ({})",
-                self.missing.iter().map(told).collect::<String>(),
+                self.missing.iter().map(describe).collect::<String>(),
                 fix.text
             ),
             missing => {
-                let told: Vec<String> = missing.iter().map(told).collect();
-                format!("{} (`cargo xtask doctor` says how to get them)", told.join(", "))
+                let described: Vec<String> = missing.iter().map(describe).collect();
+                format!("{} (fixes: `cargo xtask doctor`)", described.join(", "))
             }
         }
     }
@@ -101,8 +100,7 @@ impl Support {
     }
 }
 
-/// Whether a provider can run here; `node_image` is the one that was asked for. A cluster that exists already is not
-/// looked at.
+/// Checks whether a provider can run here; `node_image` is the requested one. An existing cluster is not checked.
 pub(crate) fn provider_support(provider: ProviderName, node_image: Option<&str>) -> Support {
     let checks = match provider {
         ProviderName::Kind => judge::kind(&facts::kind(node_image), embedded::package_manager(), false),
@@ -112,9 +110,9 @@ pub(crate) fn provider_support(provider: ProviderName, node_image: Option<&str>)
     Support::of(provider, &checks)
 }
 
-/// Bytes of the machine that containers run on, where that is another than this one.
+/// Returns the memory in bytes of the machine that runs containers, unless it is this one.
 pub(crate) fn engine_memory() -> Option<u64> {
-    // On Linux podman runs them here, unless it is told of another machine.
+    // On Linux podman runs them here, unless CONTAINER_HOST names another machine.
     if cfg!(target_os = "linux") && std::env::var_os("CONTAINER_HOST").is_none() {
         return None;
     }
@@ -129,10 +127,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         node_image,
         stack,
     } = options;
-    let look = || all_checks(node_image.as_deref(), &stack);
-    let mut checks = look();
+    let check = || all_checks(node_image.as_deref(), &stack);
+    let mut checks = check();
     if fix && apply(&checks) {
-        checks = look();
+        checks = check();
     }
     let providers = [ProviderName::Kind, ProviderName::Local].map(|provider| Support::of(provider, &checks));
     let mut out = std::io::stdout().lock();
@@ -151,7 +149,7 @@ fn all_checks(node_image: Option<&str>, stack: &std::path::Path) -> Vec<Check> {
         .as_ref()
         .ok()
         .map(|engine| engine.store.graph_root.clone());
-    // A machine of podman's own has a disk of its own.
+    // A podman machine has its own disk, which can't be checked from here.
     let images = images.filter(|folder| std::path::Path::new(folder).is_dir());
     let common = facts::common(images.as_deref(), stack);
     let mut checks = judge::common(&common);
@@ -160,7 +158,7 @@ fn all_checks(node_image: Option<&str>, stack: &std::path::Path) -> Vec<Check> {
     checks
 }
 
-/// Does what can be done by itself, saying each command; true if there was anything.
+/// Applies the automatic fixes, printing each command; returns whether there were any.
 fn apply(checks: &[Check]) -> bool {
     let remedies: Vec<_> = checks
         .iter()
@@ -198,7 +196,7 @@ fn apply(checks: &[Check]) -> bool {
             }
         };
         if let Err(error) = done {
-            eprint_line(format!("that failed: {error:#}"));
+            eprint_line(format!("fix {name} failed: {error:#}"));
         }
     }
     !remedies.is_empty()
@@ -208,7 +206,7 @@ fn run_words(words: &[String]) -> anyhow::Result<()> {
     let mut command = process::Command::new(words.first().map_or("", String::as_str));
     command.args(words.iter().skip(1));
     Command::new(command)
-        .deadline(REMEDY)
+        .deadline(FIX_LIMIT)
         .observe(|line| eprint_line(format!("  {line}")))
         .run(&Cancel::never())?;
     Ok(())
@@ -246,7 +244,7 @@ fn table(checks: &[Check], providers: &[Support]) -> String {
         if support.works() {
             text.push_str(&format!("{provider:6} can run here\n"));
         } else {
-            text.push_str(&format!("{provider:6} can't run here: {}\n", support.why_not()));
+            text.push_str(&format!("{provider:6} cannot run here: {}\n", support.why_not()));
         }
     }
     text
@@ -277,20 +275,20 @@ mod tests {
                 "Redis",
                 &[ProviderName::Local],
                 "7.0 in /usr/bin",
-                "here, or fetched by pip",
+                "installed, or fetched by pip",
             ),
         ]
     }
 
     #[test]
-    fn a_provider_lacks_what_is_missing_for_it_and_not_what_is_only_warned_of() {
+    fn warnings_do_not_prevent_a_provider_from_running() {
         let kind = Support::of(ProviderName::Kind, &checks());
         assert_eq!(kind.why_not(), "kind not on PATH (brew install kind)");
         assert!(!kind.works() && Support::of(ProviderName::Local, &checks()).works());
     }
 
     #[test]
-    fn the_table_and_the_json_say_the_same() {
+    fn table_and_json_agree() {
         let checks = checks();
         let providers =
             [ProviderName::Kind, ProviderName::Local].map(|provider| Support::of(provider, &checks));
@@ -306,7 +304,7 @@ mod tests {
         let json = json(&checks, &providers).unwrap();
         assert_eq!(
             json["checks"][0]["fix"],
-            serde_json::json!({"text": "brew install kind", "by_itself": false})
+            serde_json::json!({"text": "brew install kind", "automatic": false})
         );
         assert_eq!(json["checks"][1]["status"], "warning");
         assert_eq!(
@@ -316,8 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_can_be_looked_at() {
-        // Whatever it has: every check has a value and a threshold, and what is not fine has a fix.
+    fn every_check_of_this_machine_has_value_threshold_and_fix() {
         for check in all_checks(None, &run_folder::workspace().join("deploy/stack.toml")) {
             assert!(!check.found.is_empty() && !check.wanted.is_empty(), "{check:?}");
             assert!(check.status == Status::Fine || check.fix.is_some(), "{check:?}");

@@ -137,7 +137,7 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
         instead,
     } in taken
     {
-        let listener = doctor::listener::who(declared)
+        let listener = doctor::listener::owner(declared)
             .filter(|_| why == ports::Unusable::InUse)
             .map(|listener| format!(" by {listener}"))
             .unwrap_or_default();

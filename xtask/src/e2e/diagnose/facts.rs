@@ -135,7 +135,7 @@ fn port(case: &Case<'_>) -> Vec<String> {
     let mut sources = [case.error]
         .into_iter()
         .chain(case.texts.values().map(String::as_str));
-    let describe = |port| match listener::who(port) {
+    let describe = |port| match listener::owner(port) {
         Some(listener) => format!("port {port} is in use by {listener}"),
         None => format!("port {port} is no longer in use"),
     };
