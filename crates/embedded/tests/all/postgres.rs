@@ -128,7 +128,7 @@ fn reports_a_given_port_that_is_in_use_and_uses_one_that_is_free() {
         format!("{error:#}").contains(&format!("port {port} of 127.0.0.1")),
         "{error:#}"
     );
-    drop(listener);
+    let port = subprocess::free_port().unwrap();
     let postgres = Postgres::builder().port(port).durable(false).start().unwrap();
     assert_eq!(postgres.port(), port);
     assert_eq!(sql(&postgres.url(), "show port").unwrap(), port.to_string());

@@ -136,14 +136,15 @@ fn forever() -> ! {
     }
 }
 
-/// Returns the context switches of the live threads of this process. The only one that lists threads, so not in `proc`.
+/// Returns how often the live threads of this process gave up the CPU, which the load of the machine does not change. The
+/// only code that lists threads, so not in `proc`.
 fn switches() -> io::Result<u64> {
     let mut sum = 0;
     for task in std::fs::read_dir("/proc/self/task")? {
         let status = std::fs::read_to_string(task?.path().join("status"))?;
         sum += status
             .lines()
-            .filter(|line| line.contains("ctxt_switches"))
+            .filter(|line| line.starts_with("voluntary_ctxt_switches"))
             .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
             .sum::<u64>();
     }
