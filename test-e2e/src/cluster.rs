@@ -259,7 +259,7 @@ impl Cluster {
         let faults = list["faults"].as_array().map(Vec::as_slice).unwrap_or_default();
         let fault = faults.iter().find(|fault| fault["id"] == number);
         fault
-            .and_then(|fault| fault["struck"].as_u64())
+            .and_then(|fault| fault["affected"].as_u64())
             .with_context(|| format!("no fault {number} in {list}"))
     }
 

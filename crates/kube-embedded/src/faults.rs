@@ -83,7 +83,7 @@ struct Active {
     path: Option<Regex>,
     until: Option<Instant>,
     seen: u64,
-    struck: u64,
+    affected: u64,
 }
 
 /// All faults.
@@ -138,7 +138,7 @@ impl Faults {
             path,
             until,
             seen: 0,
-            struck: 0,
+            affected: 0,
         });
         self.count.store(active.len() as u64, Ordering::Release);
         self.changed.send_modify(|count| *count += 1);
@@ -162,7 +162,7 @@ impl Faults {
         let faults = active.iter().map(|fault| {
             json!({
                 "id": fault.id, "fault": fault.spec.fault.name(), "method": fault.spec.method, "path": fault.spec.path,
-                "struck": fault.struck, "over": fault.is_over(),
+                "affected": fault.affected, "finished": fault.is_finished(),
             })
         });
         json!({"faults": faults.collect::<Vec<_>>()})
@@ -170,21 +170,21 @@ impl Faults {
 
     /// Returns and counts the faults that affect a request.
     #[must_use]
-    pub fn strike(&self, method: &str, path: &str, is_watch: bool) -> Vec<Spec> {
+    pub fn affecting(&self, method: &str, path: &str, is_watch: bool) -> Vec<Spec> {
         if self.count.load(Ordering::Acquire) == 0 {
             return Vec::new();
         }
-        let mut struck = Vec::new();
+        let mut affecting = Vec::new();
         for fault in self.active.lock().iter_mut() {
-            if fault.fits(method, path, is_watch) {
+            if fault.matches(method, path, is_watch) {
                 fault.seen += 1;
                 if fault.seen > fault.spec.skip {
-                    fault.struck += 1;
-                    struck.push(fault.spec.clone());
+                    fault.affected += 1;
+                    affecting.push(fault.spec.clone());
                 }
             }
         }
-        struck
+        affecting
     }
 
     /// Whether a watch is stalled now. Counts nothing.
@@ -194,9 +194,9 @@ impl Faults {
             return false;
         }
         let active = self.active.lock();
-        active
-            .iter()
-            .any(|fault| fault.spec.fault == Kind::StallWatch && !fault.is_over() && fault.fits_path(path))
+        active.iter().any(|fault| {
+            fault.spec.fault == Kind::StallWatch && !fault.is_finished() && fault.matches_path(path)
+        })
     }
 
     /// Notifies of changes to the faults.
@@ -213,23 +213,23 @@ impl Faults {
 }
 
 impl Active {
-    fn is_over(&self) -> bool {
+    fn is_finished(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
-            || self.spec.times.is_some_and(|times| self.struck >= times)
+            || self.spec.times.is_some_and(|times| self.affected >= times)
     }
 
-    fn fits_path(&self, path: &str) -> bool {
+    fn matches_path(&self, path: &str) -> bool {
         self.path.as_ref().is_none_or(|pattern| pattern.is_match(path))
     }
 
-    fn fits(&self, method: &str, path: &str, is_watch: bool) -> bool {
+    fn matches(&self, method: &str, path: &str, is_watch: bool) -> bool {
         let of_method = match self.spec.method.as_deref() {
             None => true,
             Some("WATCH") => is_watch,
-            Some(wanted) => wanted.eq_ignore_ascii_case(method) && !is_watch,
+            Some(other) => other.eq_ignore_ascii_case(method) && !is_watch,
         };
         let of_kind = !matches!(self.spec.fault, Kind::StallWatch | Kind::ClosePort);
-        of_method && of_kind && !self.is_over() && self.fits_path(path)
+        of_method && of_kind && !self.is_finished() && self.matches_path(path)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::resources::{Resource, Served, builtin};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 /// Location of schemas in a document.
-const PLACE: &str = "#/components/schemas/";
+const SCHEMAS: &str = "#/components/schemas/";
 
 /// The index for an empty path, otherwise the document of a group version.
 #[must_use]
@@ -77,7 +77,7 @@ fn add_schema(resource: &Resource, schemas: &mut Map<String, Value>) {
         properties.insert("kind".into(), json!({"type": "string"}));
         properties.insert(
             "metadata".into(),
-            json!({"allOf": [{"$ref": format!("{PLACE}{META}.ObjectMeta")}]}),
+            json!({"allOf": [{"$ref": format!("{SCHEMAS}{META}.ObjectMeta")}]}),
         );
     }
     schemas.insert(resource.schema_name.clone(), schema);
@@ -107,7 +107,7 @@ fn spell_out(value: &mut Value, schema: bool, references: &mut BTreeSet<String>)
         return;
     }
     if let Some(Value::String(name)) = map.remove("$ref") {
-        let reference = json!({"$ref": format!("{PLACE}{name}")});
+        let reference = json!({"$ref": format!("{SCHEMAS}{name}")});
         references.insert(name);
         if map.is_empty() {
             *value = reference;
@@ -129,7 +129,7 @@ fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
         ""
     };
     let collection = format!("{base}{scope}/{}", resource.plural);
-    let reference = json!({"schema": {"$ref": format!("{PLACE}{}", resource.schema_name)}});
+    let reference = json!({"schema": {"$ref": format!("{SCHEMAS}{}", resource.schema_name)}});
     let response = json!({"200": {"description": "OK", "content": {"application/json": reference}}});
     let body = json!({"content": {"application/json": reference}, "required": true});
     let kind = kind_of(resource);

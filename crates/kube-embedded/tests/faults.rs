@@ -68,7 +68,7 @@ async fn throttles_the_next_two_writes_and_no_reads() {
     );
     let listed = get(&client, "/faults").await;
     assert!(
-        listed.body.contains("\"struck\":2") && listed.body.contains("\"over\":true"),
+        listed.body.contains("\"affected\":2") && listed.body.contains("\"finished\":true"),
         "{listed}"
     );
 }

@@ -116,12 +116,12 @@ fn visit_binding(
     let Some(role) = store.get(&format!("{table}.{GROUP}"), &Key::new(namespace, role_name)) else {
         return false;
     };
-    let place = match &*entry.key.namespace {
+    let scope = match &*entry.key.namespace {
         "" => entry.key.name.to_string(),
         namespace => format!("{}/{namespace}", entry.key.name),
     };
     let why = format!(
-        "{kind} \"{place}\" of {role_kind} \"{role_name}\" to {} \"{}\"",
+        "{kind} \"{scope}\" of {role_kind} \"{role_name}\" to {} \"{}\"",
         text(subject, "/kind"),
         shown(subject)
     );

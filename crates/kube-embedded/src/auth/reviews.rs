@@ -28,8 +28,8 @@ pub fn evaluate(
         "LocalSubjectAccessReview" => {
             let of_resource = text(&review, "/spec/resourceAttributes/namespace");
             if of_resource != namespace {
-                let place = "spec.resourceAttributes.namespace";
-                let cause = Cause::invalid(place, &quoted(of_resource), "must match metadata.namespace");
+                let field = "spec.resourceAttributes.namespace";
+                let cause = Cause::invalid(field, &quoted(of_resource), "must match metadata.namespace");
                 return Err(Status::invalid("authorization.k8s.io", "", "", vec![cause]));
             }
             review["metadata"]["namespace"] = namespace.into();

@@ -33,8 +33,8 @@ pub struct Token {
 
 impl Signer {
     pub(super) fn new(store: &Store) -> anyhow::Result<Self> {
-        let place = Key::new("", "signing");
-        if let Some(entry) = store.get(TABLE, &place) {
+        let entry_key = Key::new("", "signing");
+        if let Some(entry) = store.get(TABLE, &entry_key) {
             return Ok(Self {
                 key: STANDARD.decode(text(&entry.object(), "/key"))?,
             });
@@ -45,7 +45,7 @@ impl Signer {
             .collect();
         let kept = json!({"metadata": {"name": "signing"}, "key": STANDARD.encode(&key)});
         store
-            .create(TABLE, place, kept, &[])
+            .create(TABLE, entry_key, kept, &[])
             .map_err(|rejected| anyhow::anyhow!("cannot store the signing key: {rejected:?}"))?;
         Ok(Self { key })
     }

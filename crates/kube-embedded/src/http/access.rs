@@ -1,7 +1,7 @@
 //! Authentication and authorization of HTTP requests.
 
 use super::request::Request;
-use super::route::Place;
+use super::route::ResourcePath;
 use crate::api::Api;
 use crate::auth::User;
 use crate::auth::rbac::{self, Attributes};
@@ -78,14 +78,19 @@ pub(super) fn authorize_path(api: &Api, user: &User, request: &Request) -> Resul
 }
 
 /// Checks access to a resource.
-pub(super) fn authorize_resource(api: &Api, user: &User, verb: &str, place: &Place) -> Result<(), Status> {
+pub(super) fn authorize_resource(
+    api: &Api,
+    user: &User,
+    verb: &str,
+    target: &ResourcePath,
+) -> Result<(), Status> {
     let wanted = Attributes {
         verb: verb.into(),
-        group: place.group.clone(),
-        resource: place.plural.clone(),
-        subresource: place.subresource.clone(),
-        namespace: place.namespace.clone(),
-        name: place.name.clone(),
+        group: target.group.clone(),
+        resource: target.plural.clone(),
+        subresource: target.subresource.clone(),
+        namespace: target.namespace.clone(),
+        name: target.name.clone(),
         path: None,
     };
     if rbac::authorize(&api.store, user, &wanted).allowed {

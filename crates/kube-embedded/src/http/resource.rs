@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::access;
 use super::request::{Request, Shared};
 use super::response::{Form, Reply, respond, text_reply};
-use super::route::Place;
+use super::route::ResourcePath;
 use crate::api::{Api, Call, Content, Response};
 use crate::auth::{User, reviews};
 use crate::resources::Resource;
@@ -20,20 +20,24 @@ pub(super) fn handle(
     shared: &Arc<Shared>,
     request: &Request,
     user: User,
-    mut place: Place,
+    mut target: ResourcePath,
 ) -> Result<Reply, Status> {
     let api = &shared.api;
     let served = api.registry.served();
-    let is_watch = place.watch || request.query.flag("watch");
+    let is_watch = target.watch || request.query.flag("watch");
     // A namespace is in itself, as on the real server.
-    if place.plural == "namespaces" && place.group.is_empty() && place.namespace.is_empty() {
-        place.namespace.clone_from(&place.name);
+    if target.plural == "namespaces" && target.group.is_empty() && target.namespace.is_empty() {
+        target.namespace.clone_from(&target.name);
     }
-    let verb = verb_of(&request.method, &place, is_watch && place.subresource.is_empty())
-        .ok_or_else(Status::no_method)?;
-    access::authorize_resource(api, &user, verb, &place)?;
-    let Some(resource) = served.find(&place.group, &place.version, &place.plural) else {
-        let known = place.group.is_empty() || served.groups().contains_key(&place.group);
+    let verb = verb_of(
+        &request.method,
+        &target,
+        is_watch && target.subresource.is_empty(),
+    )
+    .ok_or_else(Status::no_method)?;
+    access::authorize_resource(api, &user, verb, &target)?;
+    let Some(resource) = served.find(&target.group, &target.version, &target.plural) else {
+        let known = target.group.is_empty() || served.groups().contains_key(&target.group);
         return if known {
             Err(Status::no_resource())
         } else {
@@ -41,23 +45,23 @@ pub(super) fn handle(
         };
     };
     if !resource.namespaced {
-        if !place.namespace.is_empty() && place.plural != "namespaces" {
+        if !target.namespace.is_empty() && target.plural != "namespaces" {
             return Err(Status::no_resource());
         }
-        place.namespace.clear();
-    } else if place.namespace.is_empty()
-        && (!place.name.is_empty() || (verb == "create" && !is_review(resource)))
+        target.namespace.clear();
+    } else if target.namespace.is_empty()
+        && (!target.name.is_empty() || (verb == "create" && !is_review(resource)))
     {
         return Err(Status::no_method());
     }
-    check_verb(resource, &place, verb)?;
+    check_verb(resource, &target, verb)?;
     let header = |name| request.header(name).unwrap_or_default().to_owned();
     let agent = header(&USER_AGENT);
     let call = Call {
         resource: Arc::clone(resource),
-        namespace: place.namespace,
-        name: place.name,
-        subresource: place.subresource,
+        namespace: target.namespace,
+        name: target.name,
+        subresource: target.subresource,
         query: request.query.clone(),
         content_type: header(&CONTENT_TYPE),
         body: request.body.clone(),
@@ -75,8 +79,8 @@ pub(super) fn handle(
 }
 
 /// The verb as RBAC names it.
-fn verb_of(method: &Method, place: &Place, is_watch: bool) -> Option<&'static str> {
-    let collection = place.name.is_empty();
+fn verb_of(method: &Method, target: &ResourcePath, is_watch: bool) -> Option<&'static str> {
+    let collection = target.name.is_empty();
     Some(match *method {
         Method::GET | Method::HEAD if is_watch => "watch",
         Method::GET | Method::HEAD => {
@@ -117,10 +121,10 @@ const RUNNING: &[&str] = &[
     "resize",
 ];
 
-fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Status> {
-    if place.subresource.is_empty() {
+fn check_verb(resource: &Resource, target: &ResourcePath, verb: &str) -> Result<(), Status> {
+    if target.subresource.is_empty() {
         let needs_name = matches!(verb, "update" | "patch");
-        if needs_name == place.name.is_empty() && (needs_name || verb == "create") {
+        if needs_name == target.name.is_empty() && (needs_name || verb == "create") {
             return Err(Status::no_method());
         }
         return if resource.allows(verb) {
@@ -131,17 +135,17 @@ fn check_verb(resource: &Resource, place: &Place, verb: &str) -> Result<(), Stat
     }
     if RUNNING
         .iter()
-        .any(|name| place.subresource.split('/').next() == Some(name))
+        .any(|name| target.subresource.split('/').next() == Some(name))
         && !resource.custom
     {
         return Err(Status::not_implemented(format!(
             "{}/{}: this server runs no pods",
-            place.plural, place.subresource
+            target.plural, target.subresource
         )));
     }
-    let Some(subresource) = resource.subresource(&place.subresource) else {
+    let Some(subresource) = resource.subresource(&target.subresource) else {
         return Err(if resource.custom {
-            Status::not_found(resource.about(), &place.name)
+            Status::not_found(resource.about(), &target.name)
         } else {
             Status::no_resource()
         });

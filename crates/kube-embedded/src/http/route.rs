@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     /// Objects.
-    Resource(Place),
+    Resource(ResourcePath),
     /// `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`: the segments below `/apis`.
     Legacy,
     /// The list of groups.
@@ -35,7 +35,7 @@ pub(super) enum Route {
 
 /// The objects of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Place {
+pub(super) struct ResourcePath {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) namespace: String,
@@ -60,8 +60,8 @@ pub(super) fn route(path: &str) -> Route {
         ["api", version] => Route::Version(String::new(), (*version).into()),
         ["apis", group] => Route::Group((*group).into()),
         ["apis", group, version] => Route::Version((*group).into(), (*version).into()),
-        ["api", version, rest @ ..] => place("", version, rest),
-        ["apis", group, version, rest @ ..] => place(group, version, rest),
+        ["api", version, rest @ ..] => resource_path("", version, rest),
+        ["apis", group, version, rest @ ..] => resource_path(group, version, rest),
         ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3", rest @ ..] => Route::OpenApi(rest.join("/")),
         ["version"] => Route::ServerVersion,
@@ -73,37 +73,37 @@ pub(super) fn route(path: &str) -> Route {
     }
 }
 
-fn place(group: &str, version: &str, rest: &[&str]) -> Route {
+fn resource_path(group: &str, version: &str, rest: &[&str]) -> Route {
     let (watch, rest) = match rest {
         ["watch", rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let mut place = Place {
+    let mut target = ResourcePath {
         group: group.into(),
         version: version.into(),
         watch,
-        ..Place::default()
+        ..ResourcePath::default()
     };
     let rest = match rest {
         // `/namespaces/NAME` is a namespace, and `/namespaces/NAME/status` and `finalize` its subresources.
         ["namespaces", namespace, plural, rest @ ..]
             if !(rest.is_empty() && matches!(*plural, "status" | "finalize")) =>
         {
-            place.namespace = (*namespace).into();
-            place.plural = (*plural).into();
+            target.namespace = (*namespace).into();
+            target.plural = (*plural).into();
             rest
         }
         [plural, rest @ ..] => {
-            place.plural = (*plural).into();
+            target.plural = (*plural).into();
             rest
         }
         [] => return Route::Unknown,
     };
     if let [name, rest @ ..] = rest {
-        place.name = (*name).into();
-        place.subresource = rest.join("/");
+        target.name = (*name).into();
+        target.subresource = rest.join("/");
     }
-    Route::Resource(place)
+    Route::Resource(target)
 }
 
 #[cfg(test)]
@@ -112,33 +112,37 @@ mod tests {
 
     #[test]
     fn distinguishes_a_namespace_from_its_contents() {
-        let Route::Resource(place) = route("/api/v1/namespaces/a%2Db/pods/p/log") else {
+        let Route::Resource(target) = route("/api/v1/namespaces/a%2Db/pods/p/log") else {
             panic!("no resource")
         };
         assert_eq!(
             (
-                place.namespace.as_str(),
-                place.plural.as_str(),
-                place.subresource.as_str()
+                target.namespace.as_str(),
+                target.plural.as_str(),
+                target.subresource.as_str()
             ),
             ("a-b", "pods", "log")
         );
-        let Route::Resource(place) = route("/api/v1/namespaces/a/finalize") else {
+        let Route::Resource(target) = route("/api/v1/namespaces/a/finalize") else {
             panic!("no resource")
         };
         assert_eq!(
             (
-                place.plural.as_str(),
-                place.name.as_str(),
-                place.subresource.as_str()
+                target.plural.as_str(),
+                target.name.as_str(),
+                target.subresource.as_str()
             ),
             ("namespaces", "a", "finalize")
         );
-        let Route::Resource(place) = route("/apis/apps/v1/deployments") else {
+        let Route::Resource(target) = route("/apis/apps/v1/deployments") else {
             panic!("no resource")
         };
         assert_eq!(
-            (place.group.as_str(), place.plural.as_str(), place.name.as_str()),
+            (
+                target.group.as_str(),
+                target.plural.as_str(),
+                target.name.as_str()
+            ),
             ("apps", "deployments", "")
         );
     }

@@ -35,10 +35,10 @@ pub(super) async fn serve(
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let is_watch = query.flag("watch") && head.method == Method::GET;
     let method = head.method.clone();
-    let struck = if path.starts_with("/faults") {
+    let affecting = if path.starts_with("/faults") {
         Vec::new()
     } else {
-        shared.faults.strike(method.as_str(), &path, is_watch)
+        shared.faults.affecting(method.as_str(), &path, is_watch)
     };
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -52,7 +52,7 @@ pub(super) async fn serve(
         }
     };
     let mut reset_after = false;
-    for fault in &struck {
+    for fault in &affecting {
         match fault.fault {
             Kind::Latency => {
                 tokio::time::sleep(Duration::from_millis(fault.milliseconds.unwrap_or_default())).await
@@ -96,8 +96,8 @@ fn dispatch(shared: &Arc<Shared>, request: &Request) -> Result<Reply, Status> {
         .authenticate(&api.store, request.header(&AUTHORIZATION))?;
     let user = access::impersonated(api, request, user)?;
     let route = route(&request.path);
-    if let Route::Resource(place) = route {
-        return resource::handle(shared, request, user, place);
+    if let Route::Resource(target) = route {
+        return resource::handle(shared, request, user, target);
     }
     access::authorize_path(api, &user, request)?;
     if let Route::Faults(id) = route {

@@ -155,19 +155,19 @@ fn merge_list(
 /// Orders a merged list: the patch's items in its order, the server's other items in theirs, and of two candidates
 /// the server's first only where it precedes the other one on the server.
 fn sort(target: &mut Vec<Value>, before: &[Value], order: &[Value], key: impl Fn(&Value) -> Option<&Value>) {
-    let place = |list: &[Value], item: &Value| {
+    let position = |list: &[Value], item: &Value| {
         list.iter()
             .position(|other| key(other).is_some() && key(other) == key(item))
     };
     let (mut named, only_server): (Vec<Value>, Vec<Value>) = std::mem::take(target)
         .into_iter()
-        .partition(|item| place(order, item).is_some());
-    named.sort_by_key(|item| place(order, item));
+        .partition(|item| position(order, item).is_some());
+    named.sort_by_key(|item| position(order, item));
     let mut only_server = only_server.into_iter().peekable();
     for item in named {
-        if let Some(own) = place(before, &item) {
+        if let Some(own) = position(before, &item) {
             while let Some(other) =
-                only_server.next_if(|other| place(before, other).is_some_and(|other| other < own))
+                only_server.next_if(|other| position(before, other).is_some_and(|other| other < own))
             {
                 target.push(other);
             }

@@ -211,7 +211,7 @@ impl Reader<'_> {
             .pointer("/spec/versions")
             .and_then(Value::as_array)
             .is_some_and(|all| all.len() == 1);
-        let (place, schema_place) = match alone {
+        let (parent, schema_path) = match alone {
             true => ("spec".to_owned(), "spec.validation.openAPIV3Schema".to_owned()),
             false => (
                 format!("spec.versions[{index}]"),
@@ -220,14 +220,14 @@ impl Reader<'_> {
         };
         let Some(document) = version.pointer("/schema/openAPIV3Schema") else {
             self.causes.push(Cause::required(
-                format!("{place}.schema.openAPIV3Schema"),
+                format!("{parent}.schema.openAPIV3Schema"),
                 "schemas are required",
             ));
             return None;
         };
-        let schema = self.schema(document, &schema_place);
-        let fields = self.fields(version, &place);
-        let columns = self.columns(version, &place);
+        let schema = self.schema(document, &schema_path);
+        let fields = self.fields(version, &parent);
+        let columns = self.columns(version, &parent);
         let (group, plural, name) = (
             at("/spec/group"),
             at("/spec/names/plural"),
@@ -264,13 +264,13 @@ impl Reader<'_> {
         (version["served"] == true).then_some(resource)
     }
 
-    /// A version's schema; `None` if it has errors, which are recorded at `place`.
-    fn schema(&mut self, document: &Value, place: &str) -> Option<Schema> {
+    /// A version's schema; `None` if it has errors, which are recorded at `parent`.
+    fn schema(&mut self, document: &Value, parent: &str) -> Option<Schema> {
         match compile_definition(document) {
             Ok(schema) => Some(schema),
             Err(complaints) => {
                 for complaint in complaints {
-                    let field = format!("{place}.{}", complaint.path);
+                    let field = format!("{parent}.{}", complaint.path);
                     if complaint.unsupported {
                         self.unsupported
                             .push(format!("{field}: {} ({})", complaint.what, complaint.value));
@@ -286,7 +286,7 @@ impl Reader<'_> {
         }
     }
 
-    fn fields(&mut self, version: &Value, place: &str) -> Vec<FieldPath> {
+    fn fields(&mut self, version: &Value, parent: &str) -> Vec<FieldPath> {
         let list = version
             .get("selectableFields")
             .and_then(Value::as_array)
@@ -305,7 +305,7 @@ impl Reader<'_> {
                     });
                 }
                 _ => {
-                    let field = format!("{place}.selectableFields[{index}].jsonPath");
+                    let field = format!("{parent}.selectableFields[{index}].jsonPath");
                     self.causes.push(Cause::invalid(
                         field,
                         &quoted(path),
@@ -317,7 +317,7 @@ impl Reader<'_> {
         fields
     }
 
-    fn columns(&mut self, version: &Value, place: &str) -> Vec<Column> {
+    fn columns(&mut self, version: &Value, parent: &str) -> Vec<Column> {
         let list = version.get("additionalPrinterColumns").and_then(Value::as_array);
         let Some(list) = list.filter(|list| !list.is_empty()) else {
             return vec![Column {
@@ -333,7 +333,7 @@ impl Reader<'_> {
         for (index, column) in list.iter().enumerate() {
             let path = text(column, "/jsonPath");
             let parsed = Path::parse(path).unwrap_or_else(|what| {
-                let field = format!("{place}.additionalPrinterColumns[{index}].jsonPath");
+                let field = format!("{parent}.additionalPrinterColumns[{index}].jsonPath");
                 self.causes.push(Cause::invalid(field, &quoted(path), &what));
                 Path::default()
             });

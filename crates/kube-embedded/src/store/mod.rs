@@ -306,7 +306,7 @@ impl Store {
 
     #[expect(
         clippy::too_many_arguments,
-        reason = "one place where a write happens, called from three"
+        reason = "every write passes here, from three functions"
     )]
     fn commit(
         &self,

@@ -21,15 +21,15 @@ pub(super) fn or_none(text: &str) -> Value {
     }
 }
 
-pub(super) fn or_na(object: &Value, place: &str) -> Value {
+pub(super) fn or_na(object: &Value, pointer: &str) -> Value {
     object
-        .pointer(place)
+        .pointer(pointer)
         .map_or_else(|| "N/A".to_owned(), shown)
         .into()
 }
 
-pub(super) fn flag_text(object: &Value, place: &str) -> Value {
-    if object.pointer(place) == Some(&true.into()) {
+pub(super) fn flag_text(object: &Value, pointer: &str) -> Value {
+    if object.pointer(pointer) == Some(&true.into()) {
         "True".into()
     } else {
         "False".into()
@@ -55,9 +55,9 @@ pub(super) fn joined<'a>(items: impl Iterator<Item = &'a str>) -> Value {
     items.collect::<Vec<_>>().join(",").into()
 }
 
-pub(super) fn items<'a>(object: &'a Value, place: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object
-        .pointer(place)
+        .pointer(pointer)
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
@@ -72,7 +72,12 @@ pub(super) fn images(object: &Value) -> Value {
 }
 
 pub(super) fn ready_of(object: &Value, ready: &str, wanted: &str) -> Value {
-    let number = |place: &str| object.pointer(place).and_then(Value::as_i64).unwrap_or_default();
+    let number = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
+    };
     format!("{}/{}", number(ready), number(wanted)).into()
 }
 
@@ -162,7 +167,7 @@ pub(super) fn job_status(object: &Value) -> Value {
 }
 
 pub(super) fn job_duration(object: &Value) -> Value {
-    let time = |place: &str| text(object, place).parse::<jiff::Timestamp>().ok();
+    let time = |pointer: &str| text(object, pointer).parse::<jiff::Timestamp>().ok();
     match (time("/status/startTime"), time("/status/completionTime")) {
         (None, _) => "".into(),
         (Some(start), Some(end)) => duration(end.as_second() - start.as_second()).into(),
@@ -171,15 +176,15 @@ pub(super) fn job_duration(object: &Value) -> Value {
 }
 
 pub(super) fn last_seen(object: &Value) -> Value {
-    let places = [
+    let pointers = [
         "/series/lastObservedTime",
         "/lastTimestamp",
         "/eventTime",
         "/firstTimestamp",
     ];
-    let time = places
+    let time = pointers
         .iter()
-        .map(|place| text(object, place))
+        .map(|pointer| text(object, pointer))
         .find(|time| !time.is_empty());
     time.map_or_else(|| "<unknown>".to_owned(), age).into()
 }
@@ -247,7 +252,7 @@ pub(super) fn subjects(object: &Value, kind: &str) -> Value {
     names.join(", ").into()
 }
 
-pub(super) fn access_modes(object: &Value, place: &str) -> Value {
+pub(super) fn access_modes(object: &Value, pointer: &str) -> Value {
     let short = |mode: &str| match mode {
         "ReadWriteOnce" => "RWO",
         "ReadOnlyMany" => "ROX",
@@ -255,5 +260,5 @@ pub(super) fn access_modes(object: &Value, place: &str) -> Value {
         "ReadWriteOncePod" => "RWOP",
         _ => "",
     };
-    joined(object::strings(object.pointer(place)).into_iter().map(short))
+    joined(object::strings(object.pointer(pointer)).into_iter().map(short))
 }

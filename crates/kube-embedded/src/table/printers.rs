@@ -364,18 +364,18 @@ pub(super) fn cells(table: &str, object: &Value) -> Vec<Value> {
 impl Cell {
     fn show(&self, object: &Value) -> Value {
         match self {
-            Self::Text(place) => or_none(text(object, place)),
-            Self::Bare(place) => text(object, place).into(),
-            Self::Labels(place) => labels(object.pointer(place)),
-            Self::Number(place) => object.pointer(place).cloned().unwrap_or_else(|| json!(0)),
-            Self::Flag(place) => object.pointer(place).cloned().unwrap_or(Value::Bool(false)),
-            Self::Age(place) => match text(object, place) {
+            Self::Text(pointer) => or_none(text(object, pointer)),
+            Self::Bare(pointer) => text(object, pointer).into(),
+            Self::Labels(pointer) => labels(object.pointer(pointer)),
+            Self::Number(pointer) => object.pointer(pointer).cloned().unwrap_or_else(|| json!(0)),
+            Self::Flag(pointer) => object.pointer(pointer).cloned().unwrap_or(Value::Bool(false)),
+            Self::Age(pointer) => match text(object, pointer) {
                 "" => "<none>".into(),
                 time => age(time).into(),
             },
-            Self::Count(places) => places
+            Self::Count(pointers) => pointers
                 .iter()
-                .map(|place| size(object.pointer(place)))
+                .map(|pointer| size(object.pointer(pointer)))
                 .sum::<usize>()
                 .into(),
             Self::Made(make) => make(object),
