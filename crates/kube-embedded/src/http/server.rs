@@ -3,18 +3,19 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
-use tokio::time::sleep_until;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
 
 use super::request::Shared;
-use super::service::serve;
+use super::service::{Connection, serve};
 use crate::api::Api;
 use crate::faults::Faults;
 
@@ -78,12 +79,13 @@ impl Listener {
                 () = &mut stop => return Ok(()),
                 Ok(()) = closed.changed() => {
                     drop(listener);
+                    let reserved = reserve(shared.address)?;
                     cut.send_modify(|count| *count += 1);
                     tokio::select! {
                         () = &mut stop => return Ok(()),
                         () = wait_until_open(&mut closed) => {}
                     }
-                    listener = TcpListener::bind(shared.address).await
+                    listener = reserved.listen(1024)
                         .with_context(|| format!("cannot open the port {} again", shared.address))?;
                 }
                 accepted = listener.accept() => match accepted {
@@ -95,6 +97,21 @@ impl Listener {
             }
         }
     }
+}
+
+/// Holds the port without listening: connections are refused, and no other program can bind it meanwhile.
+fn reserve(address: SocketAddr) -> Result<TcpSocket> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        std::io::Result::Ok(socket)
+    };
+    bind().with_context(|| format!("cannot reserve {address} while a fault closes it"))
 }
 
 async fn wait_until_open(closed: &mut watch::Receiver<Option<Instant>>) {
@@ -109,7 +126,7 @@ async fn wait_until_open(closed: &mut watch::Receiver<Option<Instant>>) {
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream, mut cut: watch::Receiver<u64>) {
-    let reset = Arc::new(Notify::new());
+    let state = Arc::new(Connection::default());
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -117,16 +134,21 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut cut: watch::Rece
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "no SO_LINGER");
     }
-    let service = service_fn(|request| serve(Arc::clone(&shared), Arc::clone(&reset), request));
+    let service = service_fn(|request| serve(Arc::clone(&shared), Arc::clone(&state), request));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
     tokio::select! {
-        ended = serving => if let Err(error) = ended {
+        ended = &mut serving => if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         },
-        () = reset.notified() => tracing::info!("a connection was reset by a fault"),
-        _ = cut.changed() => {}
+        () = state.reset.notified() => tracing::info!("a connection was reset by a fault"),
+        _ = cut.changed() => if state.manages_faults.load(Ordering::Acquire) {
+            // The client that closes the port gets its response.
+            serving.as_mut().graceful_shutdown();
+            let _ = timeout(Duration::from_secs(1), serving).await;
+        }
     }
 }
 

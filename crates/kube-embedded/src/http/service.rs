@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +25,19 @@ use crate::{discovery, openapi};
 /// The real server's maximum body size in bytes.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
-/// Handles a request; `reset` aborts its connection.
+/// State of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    /// Aborts the connection.
+    pub(super) reset: Notify,
+    /// Whether its latest request is one to `/faults`, whose response is sent before the connection is closed.
+    pub(super) manages_faults: AtomicBool,
+}
+
+/// Handles a request.
 pub(super) async fn serve(
     shared: Arc<Shared>,
-    reset: Arc<Notify>,
+    connection: Arc<Connection>,
     request: hyper::Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let (head, body) = request.into_parts();
@@ -35,7 +45,9 @@ pub(super) async fn serve(
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let is_watch = query.flag("watch") && head.method == Method::GET;
     let method = head.method.clone();
-    let affecting = if path.starts_with("/faults") {
+    let manages_faults = path.starts_with("/faults");
+    connection.manages_faults.store(manages_faults, Ordering::Release);
+    let affecting = if manages_faults {
         Vec::new()
     } else {
         shared.faults.affecting(method.as_str(), &path, is_watch)
@@ -57,7 +69,7 @@ pub(super) async fn serve(
             Kind::Latency => {
                 tokio::time::sleep(Duration::from_millis(fault.milliseconds.unwrap_or_default())).await
             }
-            Kind::Reset => cut(&reset).await,
+            Kind::Reset => cut(&connection.reset).await,
             Kind::ResetAfter => reset_after = true,
             _ => return Ok(status_reply(&faults::status_of(fault, &path))),
         }
@@ -71,7 +83,7 @@ pub(super) async fn serve(
     };
     let reply = handle(&shared, &request);
     if reset_after {
-        cut(&reset).await;
+        cut(&connection.reset).await;
     }
     Ok(reply)
 }
