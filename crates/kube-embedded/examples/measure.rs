@@ -10,6 +10,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use subprocess::proc::Stat;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -72,21 +73,21 @@ async fn measure(child: &Child, address: SocketAddr) -> Result<()> {
         .await?;
     for connections in [1, 16, 64] {
         let count = 10_000;
-        let cpu = cpu_seconds(child)?;
+        let cpu = usage(child)?.0;
         let start = Instant::now();
         create(address, connections, count, &format!("c{connections}")).await?;
-        let (wall, busy) = (start.elapsed().as_secs_f64(), cpu_seconds(child)? - cpu);
+        let (wall, busy) = (start.elapsed().as_secs_f64(), usage(child)?.0 - cpu);
         let each = busy / count as f64 * 1000.0;
         eprintln!(
             "{connections} connections: {:.0} creations/s, {each:.3} ms of server time each",
             count as f64 / wall
         );
     }
-    let before = resident(child)?;
+    let before = usage(child)?.1;
     create(address, 16, 100_000 - 30_000, "more").await?;
     eprintln!(
         "100,000 objects of 2 KB: {:.0} MiB resident ({before:.0} with 30,000)",
-        resident(child)?
+        usage(child)?.1
     );
     let start = Instant::now();
     let size = connection
@@ -218,21 +219,11 @@ impl Connection {
     }
 }
 
-/// CPU seconds that the server has used.
-fn cpu_seconds(child: &Child) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    let after = stat.rsplit(") ").next().context("no stat")?;
-    let fields: Vec<&str> = after.split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / 100.0)
-}
-
-/// Resident memory of the server in MiB.
-fn resident(child: &Child) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+/// CPU seconds that the server has used, and its resident memory in MiB.
+fn usage(child: &Child) -> Result<(f64, f64)> {
+    let stat = Stat::of(child.id()).context("cannot read the usage of the server: only Linux reports it")?;
+    Ok((
+        stat.cpu.as_secs_f64(),
+        stat.resident_bytes as f64 / 1024.0 / 1024.0,
+    ))
 }

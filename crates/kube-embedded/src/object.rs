@@ -90,19 +90,12 @@ pub fn pairs(value: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
     entries.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
-/// The current time in whole seconds, as the API writes times.
+/// The current time in whole seconds, as the API writes times; rounded down, as no creation is in the future.
 #[must_use]
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Second)
-        .map_or_else(|_| now.to_string(), |second| floor(now, second).to_string())
-}
-
-/// Rounding would round up; a creation time must not be in the future.
-fn floor(now: jiff::Timestamp, rounded: jiff::Timestamp) -> jiff::Timestamp {
-    if rounded > now {
-        rounded - jiff::SignedDuration::from_secs(1)
-    } else {
-        rounded
-    }
+    let seconds = jiff::TimestampRound::new()
+        .smallest(jiff::Unit::Second)
+        .mode(jiff::RoundMode::Floor);
+    now.round(seconds).unwrap_or(now).to_string()
 }

@@ -112,6 +112,16 @@ impl Cause {
         }
     }
 
+    /// A value over the limit of its size in bytes.
+    #[must_use]
+    pub fn too_long(field: impl Into<String>, max_bytes: usize) -> Self {
+        Self {
+            reason: "FieldValueTooLong",
+            message: format!("Too long: may not be more than {max_bytes} bytes"),
+            field: field.into(),
+        }
+    }
+
     fn shown(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }

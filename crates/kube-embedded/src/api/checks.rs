@@ -105,12 +105,7 @@ fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         }
     }
     if size > 1024 * 1024 {
-        let message = "Too long: may not be more than 1048576 bytes".to_owned();
-        causes.push(Cause {
-            reason: "FieldValueTooLong",
-            message,
-            field: "data".into(),
-        });
+        causes.push(Cause::too_long("data", 1024 * 1024));
     }
     let Some(old) = old else { return };
     if old["immutable"] == true {

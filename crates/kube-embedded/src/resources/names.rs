@@ -114,12 +114,7 @@ pub fn check_metadata(object: &Value, rule: NameRule) -> Vec<Cause> {
         causes.extend(complaints.map(|what| Cause::invalid("metadata.annotations", &quoted(key), &what)));
     }
     if size > 256 * 1024 {
-        let message = "Too long: may not be more than 262144 bytes".to_owned();
-        causes.push(Cause {
-            reason: "FieldValueTooLong",
-            message,
-            field: "metadata.annotations".into(),
-        });
+        causes.push(Cause::too_long("metadata.annotations", 256 * 1024));
     }
     for finalizer in object::finalizers(object) {
         let complaints = qualified_name(finalizer).into_iter();
@@ -143,12 +138,8 @@ fn check_owners(object: &Value) -> Vec<Cause> {
             ("uid", "uid"),
         ] {
             if object::text(owner, &format!("/{field}")).is_empty() {
-                let place = format!("metadata.ownerReferences.{field}");
-                causes.push(Cause::invalid(
-                    place,
-                    "\"\"",
-                    &format!("{what} must not be empty"),
-                ));
+                let path = format!("metadata.ownerReferences.{field}");
+                causes.push(Cause::invalid(path, "\"\"", &format!("{what} must not be empty")));
             }
         }
     }
@@ -223,19 +214,19 @@ pub fn qualified_name(key: &str) -> Vec<String> {
 #[must_use]
 pub fn config_key(field: &str, key: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let place = format!("{field}[{key}]");
+    let path = format!("{field}[{key}]");
     if key.len() > 253 {
         causes.push(Cause::invalid(
-            &place,
+            &path,
             &quoted(key),
             "must be no more than 253 bytes",
         ));
     }
     if !is_match(r"^[-._a-zA-Z0-9]+$", key) {
-        causes.push(Cause::invalid(&place, &quoted(key), CONFIG_KEY));
+        causes.push(Cause::invalid(&path, &quoted(key), CONFIG_KEY));
     } else if key == "." || key == ".." {
         causes.push(Cause::invalid(
-            &place,
+            &path,
             &quoted(key),
             &format!("must not be '{key}'"),
         ));
