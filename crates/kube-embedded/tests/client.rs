@@ -35,21 +35,21 @@ fn named(name: &str) -> ConfigMap {
 async fn one_of_a_hundred_concurrent_creates_wins() {
     let server = Server::start().await;
     let api: Api<ConfigMap> = Api::default_namespaced(client(&server).await);
-    let tries = (0..100).map(|_| {
+    let attempts = (0..100).map(|_| {
         let api = api.clone();
         tokio::spawn(async move { api.create(&PostParams::default(), &named("one")).await })
     });
-    let mut made = 0;
-    for one in tries.collect::<Vec<_>>() {
+    let mut created = 0;
+    for one in attempts.collect::<Vec<_>>() {
         match one.await.unwrap() {
-            Ok(_) => made += 1,
+            Ok(_) => created += 1,
             Err(kube::Error::Api(status)) => {
                 assert_eq!((status.code, status.reason.as_str()), (409, "AlreadyExists"))
             }
             Err(other) => panic!("{other}"),
         }
     }
-    assert_eq!(made, 1);
+    assert_eq!(created, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn a_hundred_watches_receive_every_one_of_a_hundred_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watcher_lists_again_after_its_version_expired() {
+async fn watch_from_an_expired_version_gets_410_and_a_new_watcher_lists_all() {
     let server = Server::start().await;
     let client = client(&server).await;
     let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
@@ -155,7 +155,7 @@ async fn watcher_lists_again_after_its_version_expired() {
     while seen.len() < 2 {
         seen.insert(stream.try_next().await.unwrap().unwrap().name_any());
     }
-    assert!(seen.contains("between"));
+    assert_eq!(seen, BTreeSet::from(["before".to_owned(), "between".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +181,7 @@ async fn lease_is_acquired_by_apply_and_lost_to_force() {
             .contains("conflict with \"one\": .spec.holderIdentity"),
         "{error}"
     );
-    let taken = api
+    let forced = api
         .patch(
             "l",
             &PatchParams::apply("two").force(),
@@ -189,7 +189,7 @@ async fn lease_is_acquired_by_apply_and_lost_to_force() {
         )
         .await
         .unwrap();
-    assert_eq!(taken.spec.unwrap().holder_identity.as_deref(), Some("two"));
+    assert_eq!(forced.spec.unwrap().holder_identity.as_deref(), Some("two"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

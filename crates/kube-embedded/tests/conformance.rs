@@ -101,20 +101,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn fill(&self, text: &str) -> String {
-        self.saved.iter().fold(text.to_owned(), |text, (name, value)| {
-            text.replace(&format!("{{{name}}}"), value)
-        })
-    }
-
     async fn case(&mut self, case: &Case) -> Result<(), String> {
         let namespace = format!(r#"{{"metadata":{{"name":"{}"}}}}"#, self.saved["ns"]);
-        let made = self
+        let created = self
             .client
             .send("POST /api/v1/namespaces", &BTreeMap::new(), Some(&namespace))
             .await;
-        if made.status != 201 {
-            return Err(format!("cannot create the namespace: {made}"));
+        if created.status != 201 {
+            return Err(format!("cannot create the namespace: {created}"));
         }
         let mut result = Ok(());
         for (index, step) in case.step.iter().enumerate() {
@@ -124,7 +118,7 @@ impl Run<'_> {
             result = self
                 .step(step)
                 .await
-                .map_err(|what| format!("step {}: {}: {what}", index + 1, self.fill(&step.request)));
+                .map_err(|what| format!("step {}: {}: {what}", index + 1, fill(&step.request, &self.saved)));
             if result.is_err() {
                 break;
             }
@@ -140,14 +134,14 @@ impl Run<'_> {
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), String> {
-        let request = self.fill(&step.request);
-        let body = step.body.as_deref().map(|body| self.fill(body));
+        let request = fill(&step.request, &self.saved);
+        let body = step.body.as_deref().map(|body| fill(body, &self.saved));
         let headers: BTreeMap<String, String> = step
             .headers
             .iter()
-            .map(|(name, value)| (name.clone(), self.fill(value)))
+            .map(|(name, value)| (name.clone(), fill(value, &self.saved)))
             .collect();
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
             let response = self.client.send(&request, &headers, body.as_deref()).await;
             let mut saved = self.saved.clone();
@@ -172,7 +166,7 @@ fn check(step: &Step, response: &Response, saved: &mut BTreeMap<String, String>)
     if let Some(expected) = &step.response {
         let expected = parse(expected, saved);
         let found = serde_json::from_str(&response.body).map_err(|_| "expected JSON".to_owned())?;
-        holds(&expected, Some(&found), "", saved)?;
+        contains(&expected, Some(&found), "", saved)?;
     }
     if let Some(lines) = &step.lines {
         let found: Vec<&str> = response.body.lines().filter(|line| !line.is_empty()).collect();
@@ -182,7 +176,7 @@ fn check(step: &Step, response: &Response, saved: &mut BTreeMap<String, String>)
         for (index, (expected, line)) in lines.iter().zip(found).enumerate() {
             let expected = parse(expected, saved);
             let line = serde_json::from_str(line).map_err(|_| "expected lines of JSON".to_owned())?;
-            holds(&expected, Some(&line), &format!("line {index}"), saved)?;
+            contains(&expected, Some(&line), &format!("line {index}"), saved)?;
         }
     }
     if !step.causes.is_empty() {
@@ -196,7 +190,7 @@ fn check(step: &Step, response: &Response, saved: &mut BTreeMap<String, String>)
             let cause = parse(cause, saved);
             if !found
                 .iter()
-                .any(|found| holds(&cause, Some(found), "", saved).is_ok())
+                .any(|found| contains(&cause, Some(found), "", saved).is_ok())
             {
                 return Err(format!("expected a cause {cause}"));
             }
@@ -233,11 +227,11 @@ fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
 fn parse(expected: &str, saved: &BTreeMap<String, String>) -> Value {
     let filled = fill(expected, saved);
     serde_json::from_str(&filled)
-        .unwrap_or_else(|error| panic!("an expected response is no JSON: {error}: {filled}"))
+        .unwrap_or_else(|error| panic!("an expected response is invalid JSON: {error}: {filled}"))
 }
 
-/// Whether the expected value is contained in the actual one.
-fn holds(
+/// Checks that the actual value contains the expected one; saves the values of `<save:NAME>`.
+fn contains(
     expected: &Value,
     found: Option<&Value>,
     path: &str,
@@ -281,20 +275,20 @@ fn holds(
     match (expected, found) {
         (Value::Object(expected), Some(Value::Object(found))) => expected
             .iter()
-            .try_for_each(|(key, value)| holds(value, found.get(key), &format!("{path}.{key}"), saved)),
+            .try_for_each(|(key, value)| contains(value, found.get(key), &format!("{path}.{key}"), saved)),
         (Value::Array(expected), Some(Value::Array(found))) if expected.len() == found.len() => expected
             .iter()
             .zip(found)
             .enumerate()
             .try_for_each(|(index, (value, found))| {
-                holds(value, Some(found), &format!("{path}[{index}]"), saved)
+                contains(value, Some(found), &format!("{path}[{index}]"), saved)
             }),
         (expected, Some(found)) if !expected.is_array() && expected == found => Ok(()),
         _ => wrong(),
     }
 }
 
-/// Runs all cases; a filter by `KUBE_CONFORMANCE_CASE`.
+/// Runs all cases, or those whose name contains `KUBE_CONFORMANCE_CASE`.
 async fn run(client: &Client, embedded: bool) {
     let filter = std::env::var("KUBE_CONFORMANCE_CASE").unwrap_or_default();
     let unique = format!("{:x}", std::process::id());
@@ -317,6 +311,7 @@ async fn run(client: &Client, embedded: bool) {
             failures.push(format!("{name}\n  {what}"));
         }
     }
+    assert!(count > 0, "no case matches KUBE_CONFORMANCE_CASE={filter}");
     assert!(
         failures.is_empty(),
         "{} of {count} cases failed:\n\n{}",

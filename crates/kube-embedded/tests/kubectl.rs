@@ -16,7 +16,7 @@ use support::Server;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let is_here = Command::new("kubectl")
+    let has_kubectl = Command::new("kubectl")
         .args(["version", "--client"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -25,31 +25,31 @@ fn main() -> ExitCode {
     let trials = vec![
         trial(
             "definitions_and_their_objects_are_applied_shown_changed_and_deleted",
-            is_here,
+            has_kubectl,
             definitions_and_their_objects_are_applied_shown_changed_and_deleted(),
         ),
         trial(
             "built_in_objects_are_created_in_kubectls_binary_form",
-            is_here,
+            has_kubectl,
             built_in_objects_are_created_in_kubectls_binary_form(),
         ),
         trial(
             "roles_are_granted_and_checked",
-            is_here,
+            has_kubectl,
             roles_are_granted_and_checked(),
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(name: &str, is_here: bool, test: impl Future<Output = ()> + Send + 'static) -> Trial {
+fn trial(name: &str, has_kubectl: bool, test: impl Future<Output = ()> + Send + 'static) -> Trial {
     let body = move || {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(test);
         Ok(())
     };
     let trial = Trial::test(name, body);
-    if is_here {
+    if has_kubectl {
         return trial;
     }
     trial
@@ -155,7 +155,7 @@ async fn definitions_and_their_objects_are_applied_shown_changed_and_deleted() {
     assert!(kubectl.ok("apply -f -", MANIFEST).await.contains("created"));
     kubectl
         .ok(
-            "wait --for=condition=Established crd/widgets.kubectl.test --timeout=10s",
+            "wait --for=condition=Established crd/widgets.kubectl.test --timeout=60s",
             "",
         )
         .await;
@@ -216,7 +216,7 @@ async fn definitions_and_their_objects_are_applied_shown_changed_and_deleted() {
         .await;
     kubectl
         .ok(
-            "wait --for=jsonpath={.status.phase}=Done wd/one --timeout=10s",
+            "wait --for=jsonpath={.status.phase}=Done wd/one --timeout=60s",
             "",
         )
         .await;
@@ -295,7 +295,7 @@ async fn built_in_objects_are_created_in_kubectls_binary_form() {
             .contains("already exists")
     );
     assert!(kubectl.ok("-n shop events", "").await.is_empty());
-    kubectl.ok("delete namespace shop --timeout=10s", "").await;
+    kubectl.ok("delete namespace shop --timeout=60s", "").await;
     assert!(
         kubectl
             .fails("get namespace shop", "")

@@ -90,7 +90,7 @@ impl Client {
         let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .unwrap();
-        // The suite checks every response, including those that ask for a retry.
+        // The suite checks every response, including 429 and 503, which kube would retry.
         config.default_retry = false;
         let mut bare = config.clone();
         bare.auth_info = kube::config::AuthInfo::default();
@@ -125,7 +125,7 @@ impl Client {
         } else {
             &self.admin
         };
-        let sent = tokio::time::timeout(Duration::from_secs(30), async {
+        let sent = tokio::time::timeout(Duration::from_secs(60), async {
             let response = client.send(request).await.unwrap();
             let (head, body) = response.into_parts();
             let bytes = body.collect_bytes().await.unwrap();
@@ -136,14 +136,14 @@ impl Client {
             }
         });
         sent.await
-            .unwrap_or_else(|_| panic!("no response within 30 s: {method} {path}"))
+            .unwrap_or_else(|_| panic!("no response within 60 s: {method} {path}"))
     }
 }
 
 /// Waits for a condition, at most 60 seconds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_met: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !holds().await {
+    while !is_met().await {
         assert!(tokio::time::Instant::now() < deadline, "not within 60 s: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
