@@ -89,6 +89,8 @@ async fn measure(child: &Child, address: SocketAddr) -> Result<()> {
         "100,000 objects of 2 KB: {:.0} MiB resident ({before:.0} with 30,000)",
         usage(child)?.1
     );
+    // The server closes a connection that was idle as long as the creations may take.
+    let mut connection = Connection::open(address).await?;
     let start = Instant::now();
     let size = connection
         .send("GET", "/apis/measure.test/v1/requests", "", 200)
