@@ -1,4 +1,4 @@
-//! Runs as the runner leaves them: a simulated graph with the outcomes put in.
+//! Reports of simulated runs with given outcomes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// A run on kind, cold: the plan of the product in small.
+/// A cold run on kind with a small plan.
 pub(crate) fn trace() -> Trace {
     let mut plan = Plan::new();
     plan.resource("compile", 1)
@@ -185,7 +185,7 @@ fn tests() -> Vec<Scenario> {
     ]
 }
 
-/// As busy as there are tasks that compute.
+/// Samples with one busy CPU per computing task.
 fn samples(trace: &Trace) -> Vec<Sample> {
     let count = (trace.wall.as_secs_f64() * 2.0) as usize;
     (1..=count)
@@ -211,7 +211,7 @@ fn samples(trace: &Trace) -> Vec<Sample> {
         .collect()
 }
 
-/// The compile failed: nothing behind it started, and the cluster was told to stop.
+/// A run whose compile failed: its dependents did not start, and the cluster was cancelled.
 pub(crate) fn failed() -> Report {
     let mut report = passed();
     let compile_end = seconds(12.5);

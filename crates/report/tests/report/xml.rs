@@ -1,22 +1,22 @@
-//! Reads XML into its elements.
+//! Parser of XML into a list of elements.
 
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// An element in the order of the document, with what is in it.
+/// An element with its attributes and text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Element {
     pub(crate) name: String,
     pub(crate) attributes: BTreeMap<String, String>,
-    /// Its own text, without that of the elements in it.
+    /// Text of the element, without that of its children.
     pub(crate) text: String,
-    /// The places of the elements around it, outermost first.
+    /// Indices of its ancestors, outermost first.
     pub(crate) around: Vec<usize>,
 }
 
-/// All elements; panics where the text is not XML.
+/// Returns all elements in the order of the document; panics if the text is not XML.
 pub(crate) fn elements(text: &str) -> Vec<Element> {
     let mut reader = Reader::from_str(text);
     let mut found: Vec<Element> = Vec::new();
