@@ -77,7 +77,7 @@ impl Trace {
             .max_by_key(|task| task.end)
             .map(|task| (task, task.end));
         while let Some((task, to)) = next
-            // A trace from a file may lie; a true one has no circle.
+            // A trace read from a file may contain a cycle; a recorded one cannot.
             && links.len() < self.tasks.len()
         {
             let (through, before) = self.before(task);

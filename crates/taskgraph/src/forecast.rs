@@ -87,7 +87,7 @@ impl Model {
     /// that order. A task that only the other run has takes what it took there.
     ///
     /// Where one task ran at a time, it is known what each took undisturbed and how much CPU it used, processes that
-    /// are not its children included; a model of such a run foretells the orders in which tasks share the machine.
+    /// are not its children included; a model of such a run forecasts the orders in which tasks share the machine.
     #[must_use]
     pub fn in_order_of(&self, other: &Trace) -> Self {
         Self {

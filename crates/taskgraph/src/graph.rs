@@ -104,8 +104,8 @@ pub enum PlanError {
         /// The milestones that there are, for people.
         declared: String,
     },
-    /// Tasks wait for each other in a circle.
-    #[error("these tasks wait for each other in a circle: {}", cycle.join(" -> "))]
+    /// The plan contains a dependency cycle.
+    #[error("dependency cycle: {}", cycle.join(" -> "))]
     Cycle {
         /// Each waits for the one before it; the first is repeated at the end.
         cycle: Vec<String>,

@@ -1,7 +1,7 @@
 //! Runs a graph of tasks in parallel: edges, resources, cancellation, trace.
 //!
 //! A [`Plan`] is plain data: tasks with names, what each waits for, what each holds while it runs, and an action
-//! in the caller's own terms. [`Graph::new`] checks it: an edge to a missing task or a circle is refused, with
+//! in the caller's own terms. [`Graph::new`] checks it: an edge to a missing task or a cycle is rejected, with
 //! names. [`Graph::run`] calls the caller's function for each task, on a thread of its own, as soon as what it
 //! waits for has happened and its resources are free; the longest remaining chain goes first.
 //!

@@ -126,7 +126,7 @@ pub(super) fn sort(nodes: &[Node], errors: &mut Vec<PlanError>) -> Vec<usize> {
     sorted
 }
 
-/// Walks backwards from each remaining task: each has a remaining one before it, so a walk ends in a circle.
+/// Walks backwards from each remaining task; each has a remaining predecessor, so every walk ends in a cycle.
 fn cycles(nodes: &[Node], missing: &[usize]) -> Vec<PlanError> {
     let mut cycles = Vec::new();
     let mut seen = vec![false; nodes.len()];
@@ -142,9 +142,9 @@ fn cycles(nodes: &[Node], missing: &[usize]) -> Vec<PlanError> {
             id = link.task;
         }
         if let Some(begin) = walk.iter().position(|&step| step == id) {
-            let circle = walk[begin..].iter().rev().chain(walk.last());
+            let cycle = walk[begin..].iter().rev().chain(walk.last());
             cycles.push(PlanError::Cycle {
-                cycle: circle.map(|&id| nodes[id].name.clone()).collect(),
+                cycle: cycle.map(|&id| nodes[id].name.clone()).collect(),
             });
         }
     }

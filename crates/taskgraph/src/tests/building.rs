@@ -6,7 +6,7 @@ fn errors(plan: Plan<String>) -> Vec<PlanError> {
 }
 
 #[test]
-fn a_circle_is_refused_with_its_names() {
+fn rejects_cycle_and_names_its_tasks() {
     let found = errors(plan(&["start", "a:start c", "b:a", "c:b", "behind:c"]));
     let [PlanError::Cycle { cycle }] = &found[..] else {
         panic!("{found:?}")
@@ -31,7 +31,7 @@ fn a_task_that_waits_for_itself_is_refused() {
 }
 
 #[test]
-fn two_separate_circles_are_both_named() {
+fn names_both_of_two_separate_cycles() {
     let found = errors(plan(&["a:b", "b:a", "c:d", "d:c"]));
     assert_eq!(found.len(), 2, "{found:?}");
 }

@@ -84,7 +84,7 @@ fn one_at_a_time(graph: &Graph<Truth>) -> Graph<Truth> {
 }
 
 #[test]
-fn a_run_of_one_task_at_a_time_foretells_another_order() {
+fn sequential_run_forecasts_another_order() {
     let (graph, sequential) = (stack(), one_at_a_time(&stack()));
     let model = measured(&sequential, 2.0).model(2.0).unwrap();
     let here = measured(&graph, 2.0);
