@@ -1,13 +1,12 @@
-//! `cargo xtask bench datastorage`: DataStorage beside what PostgreSQL itself does on the same machine, in one run:
-//! pgbench inserting and querying the same rows in the same tables, and COPY; then faults, counting what was
-//! acknowledged against what is stored.
+//! `cargo xtask bench datastorage`: compares DataStorage with PostgreSQL itself on the same machine, in one run: pgbench
+//! inserts and queries the same rows in the same tables, and COPY loads them. Then injects faults and compares the
+//! acknowledged events with the stored ones.
 //!
-//! pgbench speaks PostgreSQL's protocol and computes nothing; the service parses, checks and answers HTTP, keeps the
-//! chain and the table of ids, and shares the machine with the program that loads it.
+//! pgbench speaks PostgreSQL's protocol and computes nothing; the service parses and validates HTTP requests, maintains
+//! the hash chain and the table of ids, and shares the machine with the load program.
 
 mod outages;
 mod page;
-mod plot;
 mod queries;
 mod record;
 mod sql;
@@ -19,74 +18,67 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use record::Record;
-
 use subprocess::eprint_line;
 
-/// Measure DataStorage beside pgbench and COPY
+use self::record::Record;
+use crate::figures::Format;
+
+/// Compare DataStorage with pgbench and COPY
 ///
-/// Each part has a PostgreSQL and a Redis of its own and can be measured by itself; its figures replace those of its
-/// last run, and `--write` writes all that are there.
+/// Each part has its own PostgreSQL and Redis and can be measured separately; its figures replace those of its last
+/// run. `--write` writes all recorded figures.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// A look in about a minute: short, few, and small tables
+    /// Take about a minute: short rounds, small tables
     #[arg(long)]
     quick: bool,
 
-    /// Only these parts
+    /// Parts to measure [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     part: Vec<Part>,
 
-    /// How long each figure is measured
+    /// Seconds of each measurement
     #[arg(long, default_value_t = 8)]
     seconds: u64,
 
-    /// How often each pair is measured, one after the other; the medians count
+    /// Rounds of each pair, measured alternately; medians are reported
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// Sizes of the table at which queries are measured, the smallest first
+    /// Numbers of rows at which queries are measured, in ascending order
     #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000, 10_000_000])]
     rows: Vec<u64>,
 
-    /// Wait for a line on stdin when a table is filled, so that the machine can be made quiet for what is measured
+    /// Wait for a line on stdin after filling a table, so that the machine can be idle for the measurement
     #[arg(long)]
     pause: bool,
 
-    /// Measure nothing: print what the parts measured last, and with --write write it
+    /// Measure nothing: print the recorded figures, and write them with --write
     #[arg(long, conflicts_with_all = ["quick", "part"])]
     recorded: bool,
 
-    /// Renew this bench's part of docs/benchmarks.md, and its plots
+    /// Replace the section of this bench in docs/benchmarks.md, and its plots
     #[arg(long)]
     write: bool,
 
-    /// What stdout gets
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// Markdown
-    Text,
-    /// One object
-    Json,
-}
-
-/// What can be measured by itself.
+/// A part that can be measured separately.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part {
-    /// Start, memory, single writes by number of connections, a steady rate
+    /// Start, memory, single writes by number of connections and at a constant rate
     Writes,
     /// Batches of 100, and COPY
     Batches,
-    /// The first page of a correlation by size of the table
+    /// First page of a correlation by number of rows
     Queries,
-    /// Faults under load: acknowledged against stored
+    /// Faults under load: acknowledged and stored events
     Outages,
 }
 
@@ -116,7 +108,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let missed = parts
         .iter()
         .filter_map(|part| record.parts.get(part))
-        .any(|part| part.figures.iter().any(|figure| figure.holds() == Some(false)));
+        .any(|part| part.figures.iter().any(|figure| figure.is_met() == Some(false)));
     Ok(if missed {
         ExitCode::from(1)
     } else {
@@ -151,7 +143,7 @@ fn quick(options: Options) -> Options {
     }
 }
 
-/// Waits until whoever watches says that the machine is quiet.
+/// Waits until the user confirms that the machine is idle.
 fn pause(options: &Options) -> anyhow::Result<()> {
     if options.pause {
         eprint_line("ready to measure: press Enter");

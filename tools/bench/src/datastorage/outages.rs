@@ -1,4 +1,4 @@
-//! Faults under load: what was acknowledged is counted against what is stored.
+//! Faults under load: compares the acknowledged events with the stored ones.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,74 +6,81 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::Options;
-use super::record::{Figure, Load, Measured, Target};
+use super::record::{Load, Measured};
 use super::subject::{Programs, Subject};
+use crate::figures::{Figure, Target};
 
 use subprocess::eprint_line;
 
-/// How long what was acknowledged may take until it is stored.
+/// Maximum time from the end of a fault until every acknowledged event is stored.
 const STORED_WITHIN: Duration = Duration::from_secs(180);
-/// The bound of the stream in the last experiment.
-const MOST_ENTRIES: u64 = 10_000;
+/// Maximum length of the stream in the last experiment.
+const MAX_ENTRIES: u64 = 10_000;
 
 pub(super) fn measure(programs: &Programs, options: &Options) -> anyhow::Result<Measured> {
     let mut subject = Subject::start(programs, options.seconds)?;
     let mut part = subject.part(options);
-    // A tenth of everything for a look.
+    // --quick takes a tenth of the time.
     let scale = if options.quick { 10 } else { 1 };
-    part.figures.extend(away_under_load(&subject, 60 / scale)?);
-    part.figures.extend(stopped_meanwhile(&mut subject)?);
+    part.figures.extend(unavailable_under_load(&subject, 60 / scale)?);
+    part.figures.extend(stopped_during_outage(&mut subject)?);
     part.figures.extend(drained(&subject, 120 / scale)?);
     let bounded = Subject::start_with(
         programs,
         options.seconds,
-        &format!("[stream]\nmost_entries = {MOST_ENTRIES}\n"),
+        &format!("[stream]\nmost_entries = {MAX_ENTRIES}\n"),
     )?;
-    part.figures.extend(past_the_bound(&bounded)?);
+    part.figures.extend(beyond_maximum(&bounded)?);
     Ok(part)
 }
 
-/// PostgreSQL stopped for a third of the time.
-fn away_under_load(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
-    let ids = subject.file("away");
+/// Stops PostgreSQL for a third of the time.
+fn unavailable_under_load(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
+    let ids = subject.file("unavailable");
     let third = Duration::from_secs(seconds) / 3;
     let load = std::thread::scope(|scope| -> anyhow::Result<Load> {
-        let load = scope.spawn(|| acknowledged(subject, seconds, 50, "away", &ids));
-        // The schedule of the experiment, not a wait for something.
+        let load = scope.spawn(|| acknowledged(subject, seconds, 50, "unavailable", &ids));
+        // These sleeps are the schedule of the experiment.
         std::thread::sleep(third);
         subject.postgres().stop()?;
         std::thread::sleep(third);
         subject.postgres().start_again()?;
         load.join().map_err(|_| anyhow::anyhow!("the load failed"))?
     })?;
-    let what = format!("PostgreSQL away {} s of {seconds} s at 50/s", seconds / 3);
-    eprint_line(format!("{what}: answers {:?}", load.statuses));
-    ensure!(load.statuses.contains_key(&202), "nothing went to the stream");
-    lost(subject, &what, "away", &[&ids])
+    let what = format!(
+        "PostgreSQL unavailable for {} s of {seconds} s at 50/s",
+        seconds / 3
+    );
+    eprint_line(format!("{what}: responses {:?}", load.statuses));
+    ensure!(
+        load.statuses.contains_key(&202),
+        "no event was spilled to the stream"
+    );
+    lost(subject, &what, "unavailable", &[&ids])
 }
 
-/// The service stopped while PostgreSQL is away, and started again when it is back.
-fn stopped_meanwhile(subject: &mut Subject) -> anyhow::Result<Vec<Figure>> {
+/// Stops the service while PostgreSQL is unavailable, and starts it when PostgreSQL is available again.
+fn stopped_during_outage(subject: &mut Subject) -> anyhow::Result<Vec<Figure>> {
     let ids = subject.file("stopped");
     subject.postgres().stop()?;
     let load = acknowledged(subject, 3, 100, "stopped", &ids)?;
     eprint_line(format!(
-        "stopped while PostgreSQL is away: answers {:?}",
+        "service stopped during an outage: responses {:?}",
         load.statuses
     ));
     subject.stop()?;
     subject.postgres().start_again()?;
     subject.restart()?;
-    lost(subject, "stopped while PostgreSQL is away", "stopped", &[&ids])
+    lost(subject, "service stopped during an outage", "stopped", &[&ids])
 }
 
-/// The stream filled during an outage, then drained.
+/// Fills the stream during an outage, then measures how long it takes to drain.
 fn drained(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let ids = subject.file("drained");
     subject.postgres().stop()?;
     let load = acknowledged(subject, seconds, 100, "drained", &ids)?;
     eprint_line(format!(
-        "an outage of {seconds} s at 100/s: answers {:?}",
+        "an outage of {seconds} s at 100/s: responses {:?}",
         load.statuses
     ));
     subject.postgres().start_again()?;
@@ -89,29 +96,29 @@ fn drained(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// More than the stream takes.
-fn past_the_bound(subject: &Subject) -> anyhow::Result<Vec<Figure>> {
+/// Sends more events during an outage than the stream accepts.
+fn beyond_maximum(subject: &Subject) -> anyhow::Result<Vec<Figure>> {
     subject.postgres().stop()?;
     let ids = subject.file("bound");
-    // As many as the connections carry, until well past the bound.
-    let mut refused = 0;
+    // At capacity, until half as many again are rejected.
+    let mut rejected = 0;
     let mut files = Vec::new();
-    while refused < MOST_ENTRIES / 2 {
+    while rejected < MAX_ENTRIES / 2 {
         let file = ids.with_extension(files.len().to_string());
         let shown = file.display().to_string();
         let arguments = ["--prefix", "bound", "--acknowledged", &shown];
         let load = subject.load(16, 2, &arguments)?;
-        refused += load.statuses.get(&503).copied().unwrap_or(0);
+        rejected += load.statuses.get(&503).copied().unwrap_or(0);
         files.push(file);
     }
-    let what = format!("stream past its bound of {MOST_ENTRIES}");
-    eprint_line(format!("{what}: {refused} refused"));
+    let what = format!("stream beyond its maximum of {MAX_ENTRIES}");
+    eprint_line(format!("{what}: {rejected} rejected"));
     subject.postgres().start_again()?;
     let files: Vec<&Path> = files.iter().map(std::path::PathBuf::as_path).collect();
     lost(subject, &what, "bound", &files)
 }
 
-/// Writes at a rate; the ids of what was acknowledged go into a file.
+/// Writes at a constant rate; the ids of acknowledged events go into a file.
 fn acknowledged(
     subject: &Subject,
     seconds: u64,
@@ -125,7 +132,7 @@ fn acknowledged(
     subject.load(16, seconds, &arguments)
 }
 
-/// Waits until everything acknowledged is stored; what is missing in the end, and what is stored twice.
+/// Waits until all acknowledged events are stored; returns the numbers of those missing in the end and stored twice.
 fn lost(subject: &Subject, what: &str, prefix: &str, ids: &[&Path]) -> anyhow::Result<Vec<Figure>> {
     let begin = Instant::now();
     let missing = loop {
@@ -135,7 +142,7 @@ fn lost(subject: &Subject, what: &str, prefix: &str, ids: &[&Path]) -> anyhow::R
         }
         std::thread::sleep(Duration::from_millis(100));
     };
-    let doubled = subject.doubled(prefix)?;
+    let duplicates = subject.duplicates(prefix)?;
     let none = Some(Target::AtMost(0.0));
     let figure = |which: &str, count: u64| {
         Figure::new(
@@ -145,5 +152,8 @@ fn lost(subject: &Subject, what: &str, prefix: &str, ids: &[&Path]) -> anyhow::R
             vec![count as f64],
         )
     };
-    Ok(vec![figure("missing", missing), figure("stored twice", doubled)])
+    Ok(vec![
+        figure("missing", missing),
+        figure("stored twice", duplicates),
+    ])
 }

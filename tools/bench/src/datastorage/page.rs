@@ -1,43 +1,36 @@
-//! The part of docs/benchmarks.md, and its plots.
+//! Section of docs/benchmarks.md, and its plots.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
 use super::Part;
-use super::plot::{self, Line};
-use super::record::{Figure, Measured, Record, median};
+use super::record::{Measured, Point, Record};
+use crate::figures::{Figure, median};
 use crate::page::Section;
-use crate::workspace;
+use crate::plot::{self, Line};
 
-/// Where a point of a curve is on its axis, and what was measured there of ours and of theirs.
-type Point = (f64, Vec<f64>, Vec<f64>);
-
-const PLOTS: &str = "plots";
-
-/// Tables of what was measured.
+/// Returns the tables of all measured parts.
 pub(super) fn markdown(record: &Record) -> String {
     let mut text = String::new();
     for (part, measured) in &record.parts {
         let (title, note, command) = match part {
             Part::Writes => (
                 "Writes",
-                "pgbench inserts the same row into the same table, one a transaction, without chain, table of ids or HTTP.",
+                "pgbench inserts the same row into the same table, one per transaction, without hash chain, table of ids or HTTP.",
                 "--part writes",
             ),
             Part::Batches => (
                 "Batches",
-                "pgbench inserts a hundred such rows in one statement.",
+                "pgbench inserts a hundred such rows per statement.",
                 "--part batches",
             ),
             Part::Queries => (
                 "Queries",
-                "pgbench counts the events of a correlation and selects its first page; 20 events a correlation.",
+                "pgbench counts the events of a correlation and selects its first page; 20 events per correlation.",
                 "--part queries",
             ),
             Part::Outages => (
                 "Faults",
-                "What was answered 201 or 202, counted against the rows of the table, at most 3 minutes after the fault.",
+                "Events acknowledged by 201 or 202, compared with the rows of the table within 3 minutes of the fault.",
                 "--part outages",
             ),
         };
@@ -50,7 +43,7 @@ pub(super) fn markdown(record: &Record) -> String {
         } = measured;
         let _ = writeln!(
             text,
-            "### {title}\n\n{note} {day}, {machine}, PostgreSQL {postgresql}, commits on disk; load, service and database \
+            "### {title}\n\n{note} {day}, {machine}, PostgreSQL {postgresql}, synchronous commits; load, service and database \
              share the machine.\n\n```\ncargo xtask bench datastorage {command} {more}\n```\n"
         );
         text.push_str(&figures(measured));
@@ -64,37 +57,36 @@ fn figures(measured: &Measured) -> String {
         measured.figures.iter().partition(|figure| figure.sides.is_some());
     let mut text = String::new();
     if !pairs.is_empty() {
-        text.push_str("| median of the rounds | DataStorage | compared with | ratio (of each round) | wanted | holds |\n");
+        text.push_str(
+            "| median of the rounds | DataStorage | reference | ratio (of each round) | target | met |\n",
+        );
         text.push_str("|---|---:|---:|---:|---:|---|\n");
     }
     for figure in pairs {
-        let (service, limit) = figure
-            .sides
-            .as_ref()
-            .map_or((0.0, 0.0), |(service, limit)| (median(service), median(limit)));
+        let (service, reference) = figure.sides.as_ref().map_or((0.0, 0.0), |(service, reference)| {
+            (median(service), median(reference))
+        });
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             figure.name,
             number(service),
-            number(limit),
+            number(reference),
             spread(figure),
-            wanted(figure),
-            holds(figure)
+            figure.target_cells()
         );
     }
     if !single.is_empty() {
-        text.push_str("\n| what | figure (of each round) | wanted | holds |\n|---|---:|---:|---|\n");
+        text.push_str("\n| figure | median (of each round) | target | met |\n|---|---:|---:|---|\n");
     }
     for figure in single {
         let _ = writeln!(
             text,
-            "| {} | {} {} | {} | {} |",
+            "| {} | {} {} | {} |",
             figure.name,
             spread(figure),
             figure.unit,
-            wanted(figure),
-            holds(figure)
+            figure.target_cells()
         );
     }
     text.push('\n');
@@ -139,21 +131,9 @@ fn spread(figure: &Figure) -> String {
     }
 }
 
-fn wanted(figure: &Figure) -> String {
-    figure.target.map_or_else(String::new, |target| target.shown())
-}
-
-fn holds(figure: &Figure) -> &'static str {
-    match figure.holds() {
-        Some(true) => "yes",
-        Some(false) => "**no**",
-        None => "",
-    }
-}
-
 /// Replaces this bench's section of the page, and its plots.
 pub(super) fn write(record: &Record) -> anyhow::Result<()> {
-    let plots = write_plots(record, &workspace::root().join("docs").join(PLOTS))?;
+    let plots = write_plots(record)?;
     let section = Section {
         bench: "datastorage",
         heading: "DataStorage",
@@ -162,20 +142,19 @@ pub(super) fn write(record: &Record) -> anyhow::Result<()> {
     section.write()
 }
 
-fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
-    fs::create_dir_all(folder)?;
+fn write_plots(record: &Record) -> anyhow::Result<String> {
     let mut shown = String::new();
-    for (part, file, title, ours, theirs) in [
+    for (part, file, title, service, reference) in [
         (
             Part::Writes,
-            "datastorage-writes.svg",
-            "Single writes a second by number of connections",
+            "datastorage-writes",
+            "Single writes per second by number of connections",
             "DataStorage (HTTP, chain, ids)",
             "pgbench (bare INSERT)",
         ),
         (
             Part::Queries,
-            "datastorage-queries.svg",
+            "datastorage-queries",
             "First page of a correlation, ms by rows of the table",
             "median",
             "95 %",
@@ -193,18 +172,21 @@ fn write_plots(record: &Record, folder: &Path) -> anyhow::Result<String> {
         };
         let lines = [
             Line {
-                name: ours,
+                name: service,
                 colour: "#0b57d0",
                 points: points(|point| &point.1),
             },
             Line {
-                name: theirs,
+                name: reference,
                 colour: "#8a5a00",
                 points: points(|point| &point.2),
             },
         ];
-        fs::write(folder.join(file), plot::svg(title, &lines))?;
-        let _ = writeln!(shown, "![{title}]({PLOTS}/{file})\n");
+        let _ = writeln!(
+            shown,
+            "{}",
+            plot::write(file, title, &plot::lines(title, &lines))?
+        );
     }
     Ok(shown)
 }

@@ -1,7 +1,7 @@
-//! What is measured: the service on a PostgreSQL and a Redis of its own, and the programs that load both.
+//! The measured service with its own PostgreSQL and Redis, and the programs that load them.
 
 use std::fs;
-use std::net::TcpListener;
+
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
@@ -10,19 +10,20 @@ use anyhow::{Context, ensure};
 use embedded::{Postgres, Redis};
 use subprocess::{Cancel, Child, Command};
 
-use super::record::{Load, Measured, median};
+use super::record::{Load, Measured};
 use super::{Options, sql};
+use crate::figures::{describe, median, take_median, today};
 use crate::workspace;
-use subprocess::eprint_line;
+use subprocess::{eprint_line, free_port, proc};
 
-/// Rates of the service and of pgbench, round by round, and the load of the service's median.
+/// Rates of the service and of pgbench in each round, and the load of the service's median round.
 pub(super) struct Pair {
     pub(super) service: Vec<f64>,
     pub(super) database: Vec<f64>,
     pub(super) load: Load,
 }
 
-/// The programs, built with optimisation.
+/// Measured and measuring programs; ours are built with optimization.
 pub(super) struct Programs {
     service: PathBuf,
     load: PathBuf,
@@ -56,7 +57,7 @@ pub(super) struct Subject<'a> {
     seconds: u64,
     folder: tempfile::TempDir,
     configuration: Configuration,
-    // Ended in this order.
+    // Dropped in this order.
     service: Option<Child>,
     postgres: Postgres,
     _redis: Redis,
@@ -67,7 +68,7 @@ impl<'a> Subject<'a> {
         Self::start_with(programs, seconds, "")
     }
 
-    /// Starts everything, with more configuration.
+    /// Starts everything, with additional configuration of the service.
     pub(super) fn start_with(programs: &'a Programs, seconds: u64, more: &str) -> anyhow::Result<Self> {
         let postgres = Postgres::builder()
             .setting("max_connections", "400")
@@ -95,7 +96,7 @@ impl<'a> Subject<'a> {
         Ok(subject)
     }
 
-    /// Starts the service anew; milliseconds until it is ready.
+    /// Restarts the service; returns the milliseconds until it is ready.
     pub(super) fn restart(&mut self) -> anyhow::Result<f64> {
         self.stop()?;
         let begin = Instant::now();
@@ -106,7 +107,7 @@ impl<'a> Subject<'a> {
         wait_until_ready(&self.configuration.health, begin)
     }
 
-    /// Stops the service as a pod is stopped.
+    /// Stops the service as Kubernetes stops a pod.
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(service) = self.service.take() {
             service.terminate(Duration::from_secs(30));
@@ -114,13 +115,11 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    /// A part's record, empty yet.
+    /// Returns a part's record without figures.
     pub(super) fn part(&self, options: &Options) -> Measured {
-        let machine = report::Machine::this();
-        let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
         Measured {
-            day: jiff::Timestamp::now().to_string().chars().take(10).collect(),
-            machine: format!("{}, {} CPUs, {gib:.0} GiB", machine.system, machine.cpus),
+            day: today(),
+            machine: describe(&report::Machine::this()),
             postgresql: self.postgres.programs().version.clone(),
             command: format!(
                 "--seconds {} --rounds {} --rows {}",
@@ -143,13 +142,13 @@ impl<'a> Subject<'a> {
         &self.postgres
     }
 
-    /// A file in the folder that goes with this.
+    /// Returns the path of a file in the temporary folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Measures the service and pgbench in turn, so that both meet the same disturbances. `rows` is how many one
-    /// transaction of the script is.
+    /// Measures the service and pgbench alternately, so that both meet the same disturbances. `rows` is the number of
+    /// rows per transaction of the script.
     pub(super) fn pair(
         &self,
         what: &str,
@@ -162,18 +161,17 @@ impl<'a> Subject<'a> {
         let (mut loads, mut database) = (Vec::new(), Vec::new());
         for _ in 0..rounds.max(1) {
             let load = self.load(connections, self.seconds, load)?;
-            load.all_good()?;
+            load.check()?;
             loads.push(load);
             database.push(self.pgbench(connections, script)? * rows);
         }
         let service: Vec<f64> = loads.iter().map(|load| load.per_second).collect();
         eprint_line(format!(
-            "{what}: {:.0} against {:.0}",
+            "{what}: {:.0}, reference {:.0}",
             median(&service),
             median(&database)
         ));
-        loads.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-        let load = loads.swap_remove(loads.len() / 2);
+        let load = take_median(&mut loads, |load| load.per_second).context("no round was measured")?;
         Ok(Pair {
             service,
             database,
@@ -181,7 +179,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Loads the service.
+    /// Runs the load program.
     pub(super) fn load(&self, connections: usize, seconds: u64, arguments: &[&str]) -> anyhow::Result<Load> {
         let mut load = process::Command::new(&self.programs.load);
         load.args(["--address", &self.configuration.api])
@@ -190,10 +188,10 @@ impl<'a> Subject<'a> {
             .args(arguments);
         let limit = Duration::from_secs(seconds + 60);
         let output = Command::new(load).deadline(limit).capture(&Cancel::never())?;
-        serde_json::from_slice(&output.stdout).context("the load program's answer is not JSON")
+        serde_json::from_slice(&output.stdout).context("cannot read the output of the load program")
     }
 
-    /// Transactions a second of a script.
+    /// Returns the transactions per second of a script.
     fn pgbench(&self, clients: usize, script: &str) -> anyhow::Result<f64> {
         let file = self.file("pgbench.sql");
         fs::write(&file, script)?;
@@ -211,10 +209,10 @@ impl<'a> Subject<'a> {
         let rate = text
             .lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        rate.with_context(|| format!("pgbench says no rate:\n{text}"))
+        rate.with_context(|| format!("pgbench printed no rate:\n{text}"))
     }
 
-    /// Rows a second of COPY, out of a file that holds rows of the table.
+    /// Returns the rows per second of COPY from a file with rows of the table.
     pub(super) fn copy(&self) -> anyhow::Result<f64> {
         let file = self.file("rows");
         let rows: u64 = 50_000;
@@ -222,28 +220,28 @@ impl<'a> Subject<'a> {
             "{}\nSELECT count(*) FROM copied;\n",
             sql::copy_out(rows, &file)
         ))?;
-        let rows: f64 = copied.trim().parse().context("psql says no number of rows")?;
+        let rows: f64 = copied.trim().parse().context("psql printed no number of rows")?;
         let begin = Instant::now();
         self.run_sql(&format!("\\copy audit_events FROM '{}'\n", file.display()))?;
         Ok(rows / begin.elapsed().as_secs_f64())
     }
 
-    /// Fills the table up to so many rows.
+    /// Fills the table up to this number of rows.
     pub(super) fn fill(&self, rows: u64) -> anyhow::Result<()> {
         eprint_line(format!("filling the table up to {rows} rows"));
         self.run_sql(&sql::fill(rows)).map(drop)
     }
 
-    /// How many of the ids in these files are in no row.
+    /// Returns how many of the ids in these files no row has.
     pub(super) fn missing(&self, ids: &[&Path]) -> anyhow::Result<u64> {
         let text = self.run_sql(&sql::missing(ids))?;
-        text.trim().parse().context("psql says no number")
+        text.trim().parse().context("psql printed no number")
     }
 
-    /// How many rows are there more than ids, of the correlations with this prefix.
-    pub(super) fn doubled(&self, prefix: &str) -> anyhow::Result<u64> {
-        let text = self.run_sql(&sql::doubled(prefix))?;
-        text.trim().parse().context("psql says no number")
+    /// Returns the number of duplicate rows of the correlations with this prefix.
+    pub(super) fn duplicates(&self, prefix: &str) -> anyhow::Result<u64> {
+        let text = self.run_sql(&sql::duplicates(prefix))?;
+        text.trim().parse().context("psql printed no number")
     }
 
     fn run_sql(&self, text: &str) -> anyhow::Result<String> {
@@ -264,18 +262,12 @@ impl<'a> Subject<'a> {
         Ok(output.text())
     }
 
-    /// A figure of the service's memory: VmRSS now, or VmHWM at most.
-    pub(super) fn memory_mib(&self, which: &str) -> anyhow::Result<f64> {
-        let pid = self.service.as_ref().context("the service does not run")?.pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let kib: f64 = status
-            .lines()
-            .find_map(|line| {
-                let value = line.strip_prefix(which)?.strip_prefix(':')?;
-                value.trim().trim_end_matches(" kB").parse().ok()
-            })
-            .with_context(|| format!("no {which}"))?;
-        Ok(kib / 1024.0)
+    /// Returns the resident memory of the service in MiB: `VmRSS` now, or `VmHWM` at its peak.
+    pub(super) fn memory_mib(&self, field: &str) -> anyhow::Result<f64> {
+        let pid = self.service.as_ref().context("the service is stopped")?.pid();
+        let bytes = proc::field(format!("{pid}/status"), field);
+        let bytes = bytes.with_context(|| format!("cannot read {field} of process {pid}"))?;
+        Ok(bytes as f64 / f64::from(1 << 20))
     }
 }
 
@@ -287,11 +279,12 @@ struct Configuration {
 
 impl Configuration {
     fn write(folder: &Path, postgres: &Postgres, redis: &Redis, more: &str) -> anyhow::Result<Self> {
-        let [api, health, metrics] = free_addresses()?;
+        let address = || free_port().map(|port| format!("127.0.0.1:{port}"));
+        let (api, health, metrics) = (address()?, address()?, address()?);
         let url = postgres.url();
-        let (user, postgresql_password) = login(&url).context("PostgreSQL's URL has no password")?;
+        let (user, postgresql_password) = login(&url).context("the URL of PostgreSQL has no password")?;
         let redis_url = redis.url();
-        let (_, redis_password) = login(&redis_url).context("Redis' URL has no password")?;
+        let (_, redis_password) = login(&redis_url).context("the URL of Redis has no password")?;
         let database = url.rsplit_once('/').map_or("", |(_, database)| database);
         fs::write(folder.join("postgresql"), postgresql_password)?;
         fs::write(folder.join("redis"), redis_password)?;
@@ -310,24 +303,14 @@ impl Configuration {
     }
 }
 
-/// User and password of a URL.
+/// Returns user and password of a URL.
 fn login(url: &str) -> Option<(&str, &str)> {
     let (_, rest) = url.split_once("://")?;
     let (login, _) = rest.split_once('@')?;
     login.split_once(':')
 }
 
-fn free_addresses() -> anyhow::Result<[String; 3]> {
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [bind()?, bind()?, bind()?];
-    let mut addresses = listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|address| address.to_string()));
-    let mut next = || -> anyhow::Result<String> { Ok(addresses.next().context("three listeners")??) };
-    Ok([next()?, next()?, next()?])
-}
-
-/// Milliseconds from its start until it says that it is ready.
+/// Waits until the service is ready; returns the milliseconds since its start.
 fn wait_until_ready(health: &str, begin: Instant) -> anyhow::Result<f64> {
     let url = format!("http://{health}/readyz");
     let limit = Duration::from_secs(30);
@@ -338,7 +321,7 @@ fn wait_until_ready(health: &str, begin: Instant) -> anyhow::Result<f64> {
         };
         ensure!(
             begin.elapsed() < limit,
-            "the service is not ready within {limit:?}; last: {last}"
+            "timed out after {limit:?} waiting for the service to be ready; last error: {last}"
         );
         std::thread::sleep(Duration::from_millis(2));
     }

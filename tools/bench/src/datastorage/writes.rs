@@ -1,8 +1,9 @@
-//! Writes by number of connections, a steady rate, batches; start and memory.
+//! Writes by number of connections and at a constant rate; batches; start and memory.
 
-use super::record::{Figure, Latency, Measured, Target};
+use super::record::{Latency, Measured};
 use super::subject::{Programs, Subject};
 use super::{Options, sql};
+use crate::figures::{Figure, Target, take_median};
 
 const CONNECTIONS: [usize; 5] = [1, 4, 16, 64, 256];
 
@@ -30,7 +31,7 @@ pub(super) fn single(programs: &Programs, options: &Options) -> anyhow::Result<M
             1.0,
         )?;
         part.latencies.push(Latency {
-            name: format!("single writes, {connections} connections, all they carry"),
+            name: format!("single writes, {connections} connections, at capacity"),
             load: pair.load.clone(),
         });
         part.figures
@@ -53,7 +54,7 @@ pub(super) fn single(programs: &Programs, options: &Options) -> anyhow::Result<M
     let mut steady = Vec::new();
     for _ in 0..options.rounds.max(1) {
         let load = subject.load(16, options.seconds, &["--what", "events", "--rate", "1000"])?;
-        load.all_good()?;
+        load.check()?;
         steady.push(load);
     }
     part.figures.push(Figure::new(
@@ -62,12 +63,11 @@ pub(super) fn single(programs: &Programs, options: &Options) -> anyhow::Result<M
         Some(Target::Below(10.0)),
         steady.iter().map(|load| load.p95_ms).collect(),
     ));
-    steady.sort_by(|a, b| a.p95_ms.total_cmp(&b.p95_ms));
-    let middle = steady.len() / 2;
-    part.latencies.push(Latency {
+    let median = take_median(&mut steady, |load| load.p95_ms);
+    part.latencies.extend(median.map(|load| Latency {
         name: "single writes, 16 connections, 1,000/s".to_owned(),
-        load: steady.swap_remove(middle),
-    });
+        load,
+    }));
     part.figures.push(Figure::new(
         "start to ready",
         "ms",
@@ -75,10 +75,10 @@ pub(super) fn single(programs: &Programs, options: &Options) -> anyhow::Result<M
         ready,
     ));
     let memory =
-        |name: &str, most: f64, value: f64| Figure::new(name, "MiB", Some(Target::Below(most)), vec![value]);
+        |name: &str, limit: f64, value: f64| Figure::new(name, "MiB", Target::Below(limit), vec![value]);
     part.figures.push(memory("resident memory, idle", 20.0, idle));
     part.figures.push(memory(
-        "resident memory, at most under these writes",
+        "resident memory, peak under these writes",
         48.0,
         subject.memory_mib("VmHWM")?,
     ));
@@ -93,7 +93,7 @@ pub(super) fn batches(programs: &Programs, options: &Options) -> anyhow::Result<
         let load = ["--what", "batches", "--batch", "100"];
         let pair = subject.pair(&name, options.rounds, connections, &load, sql::INSERT_100, 100.0)?;
         part.latencies.push(Latency {
-            name: format!("batches of 100, {connections} connections, all they carry"),
+            name: format!("batches of 100, {connections} connections, at capacity"),
             load: pair.load.clone(),
         });
         part.figures.push(Figure::ratio(

@@ -1,4 +1,4 @@
-//! The figures, and the page that shows them.
+//! Figures, and the section of docs/benchmarks.md that shows them.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use super::{
     replay::{CORES, Replay, Replays},
     run::Measured,
 };
-use crate::figures::{self, Figure, median};
+use crate::figures::{self, Figure, Target, median, ratios};
 
-/// What docs/e2e.md promises where the machine has the cores for it.
+// Targets, as in docs/e2e.md, for a machine with enough cores.
 const AGAINST_SEQUENTIAL: f64 = 0.60;
 const AGAINST_PHASED: f64 = 0.80;
 const AGAINST_LONGEST_CHAIN: f64 = 1.10;
@@ -20,13 +20,13 @@ const RUNNER_CPU_PER_CENT: f64 = 2.0;
 const VERB_SECONDS: f64 = 0.3;
 const FIRST_SCENARIO_SECONDS: f64 = 5.0;
 const BUILD_SECONDS: f64 = 60.0;
-/// A replay that is further off foretells nothing.
-const REPLAY_OFF_PER_CENT: f64 = 10.0;
+/// Maximum error of a replay for its forecasts to be usable.
+const REPLAY_ERROR_PER_CENT: f64 = 10.0;
 
-/// All figures, measured and foretold; those of which nothing was measured are left out.
+/// Returns all figures, measured and forecast, without those that have no measurement.
 pub(super) fn figures(provider: ProviderName, record: &Record, replays: &Replays) -> Vec<Figure> {
     let mut all = measured(provider, record);
-    all.extend(foretold(provider, replays));
+    all.extend(forecast_figures(provider, replays));
     all.retain(|figure| !figure.runs.is_empty());
     all
 }
@@ -38,22 +38,17 @@ fn figure(
     at_most: Option<f64>,
     runs: Vec<f64>,
 ) -> Figure {
-    Figure {
-        name: format!("{provider}: {name}"),
+    Figure::new(
+        format!("{provider}: {name}"),
         unit,
-        at_most,
+        at_most.map(Target::AtMost),
         runs,
-    }
-}
-
-/// Round by round: what slows the machine for a while slows both sides.
-pub(super) fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
-    one.iter().zip(other).map(|(one, other)| one / other).collect()
+    )
 }
 
 fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
     let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
-    // The embedded default has nothing that takes long beside the compile: no order can gain there.
+    // On local only compiling takes long, so no order can be faster there.
     let of_orders = |at_most: f64| (provider != ProviderName::Local).then_some(at_most);
     let graph = record.runs("graph");
     let chains = graph.iter().map(|run| {
@@ -78,7 +73,7 @@ fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
         .iter()
         .map(|order| {
             figure(
-                &format!("order {order}, until the scenarios begin"),
+                &format!("order {order}, until the scenarios start"),
                 "s",
                 None,
                 up(order),
@@ -99,7 +94,7 @@ fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
             ratios(&up("graph"), &up("phased")),
         ),
         figure(
-            "graph's wall time against its longest chain",
+            "wall time of graph against its longest chain",
             "ratio",
             Some(AGAINST_LONGEST_CHAIN),
             chains.collect(),
@@ -112,14 +107,14 @@ fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
             against_cold.collect(),
         ),
         figure(
-            "the runner's own CPU during a run, of one core",
+            "runner's own CPU time during a run, of one core",
             "%",
-            // A run of seconds is work (programs are hashed and copied), not waiting.
+            // A run of seconds consists of hashing and copying programs, not of waiting.
             of_orders(RUNNER_CPU_PER_CENT),
             own_cpu.collect(),
         ),
         figure(
-            "from the command to the first scenario, services built",
+            "command to first scenario, services built",
             "s",
             Some(FIRST_SCENARIO_SECONDS),
             seconds(FIRST_SCENARIO),
@@ -135,15 +130,15 @@ fn measured(provider: ProviderName, record: &Record) -> Vec<Figure> {
     all
 }
 
-fn foretold(provider: ProviderName, replays: &Replays) -> Vec<Figure> {
+fn forecast_figures(provider: ProviderName, replays: &Replays) -> Vec<Figure> {
     let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
     let mut all = Vec::new();
     for order in ["graph", "phased"] {
-        let off = each(replays, order, |replay| {
+        let errors = each(replays, order, |replay| {
             100.0 * (replay.replayed / replay.measured - 1.0).abs()
         });
-        let name = format!("sequential run replayed as {order}, off what was measured by");
-        all.push(figure(&name, "%", Some(REPLAY_OFF_PER_CENT), off));
+        let name = format!("error of sequential run replayed as {order}");
+        all.push(figure(&name, "%", Some(REPLAY_ERROR_PER_CENT), errors));
     }
     for (index, cores) in CORES.into_iter().enumerate() {
         let up = |order: &str| each(replays, order, |replay| at_most(replay, index));
@@ -167,24 +162,24 @@ fn foretold(provider: ProviderName, replays: &Replays) -> Vec<Figure> {
     all
 }
 
-/// A forecast in seconds, if no task keeps more cores busy than it did.
+/// Forecast in seconds if no task uses more CPUs than measured.
 pub(super) fn at_most(replay: &Replay, machine: usize) -> f64 {
     let forecast = replay.forecasts.get(machine);
     forecast.map_or(f64::NAN, |forecast| forecast.at_most.as_secs_f64())
 }
 
-/// A forecast in seconds, if tasks that can make use of more cores do.
+/// Forecast in seconds if tasks that used more than one CPU use all.
 pub(super) fn at_least(replay: &Replay, machine: usize) -> f64 {
     let forecast = replay.forecasts.get(machine);
     forecast.map_or(f64::NAN, |forecast| forecast.at_least.as_secs_f64())
 }
 
-/// A value of each round of an order.
+/// Returns a value of each round of an order.
 pub(super) fn each(replays: &Replays, order: &str, value: impl Fn(&Replay) -> f64) -> Vec<f64> {
     replays.get(order).into_iter().flatten().map(value).collect()
 }
 
-/// This bench's part of the page.
+/// Returns the section of the page.
 pub(super) fn markdown(
     provider: ProviderName,
     record: &Record,
@@ -196,29 +191,28 @@ pub(super) fn markdown(
     let count = count.unwrap_or(0);
     let warm = match record.runs(WARM) {
         [] => "",
-        _ => "; in the warm loop the stack is kept and `gateway` edited before each round",
+        _ => "; the warm loop keeps the stack and edits `gateway` before each round",
     };
     if let Some(machine) = record.machine() {
-        let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
         let _ = writeln!(
             text,
-            "{}, {} CPUs, {gib:.0} GiB. {count} runs of each order in turn, the cluster cold, the compile cache warm{warm}.\n\n\
+            "{}. {count} runs of each order alternately, cluster cold, compile cache warm{warm}.\n\n\
              ```console\ncargo xtask bench e2e --provider {provider} --runs {count} --write\n```\n",
-            machine.system, machine.cpus
+            figures::describe(machine)
         );
     }
-    let (foretold, measured): (Vec<&Figure>, Vec<&Figure>) = figures
+    let (forecast, measured): (Vec<&Figure>, Vec<&Figure>) = figures
         .iter()
         .partition(|figure| figure.name.contains("forecast for"));
     text.push_str(&figures::table(measured));
     text.push_str(&chain(record));
-    if !foretold.is_empty() {
+    if !forecast.is_empty() {
         text.push_str(&forecasts(record, replays));
     }
     text
 }
 
-/// The chain that bounded the graph's median run: what its links took there, and what they take alone.
+/// Returns a table of the critical path of graph's median run: durations there, and alone in the sequential order.
 fn chain(record: &Record) -> String {
     let middle = median(&record.up("graph"));
     let distance = |run: &&Measured| (run.up - middle).abs();
@@ -229,9 +223,9 @@ fn chain(record: &Record) -> String {
     let cpus = run.document.machine.cpus;
     let busy = run.busy(0.0, run.up) / run.up;
     let mut text = format!(
-        "\nUntil the scenarios of the graph's median run began, {busy:.2} of {cpus} CPUs were busy on average. The chain \
-         that bounded it, beside the same tasks in the sequential order, where each has the machine for itself:\n\n\
-         | task | seconds | alone | CPUs busy, alone |\n|---|---:|---:|---:|\n"
+        "\nUntil the scenarios of graph's median run started, {busy:.2} of {cpus} CPUs were busy on average. Its critical \
+         path, and the same tasks in the sequential order, where each has the whole machine:\n\n\
+         | task | seconds | alone | busy CPUs, alone |\n|---|---:|---:|---:|\n"
     );
     for link in run
         .document
@@ -257,10 +251,9 @@ fn chain(record: &Record) -> String {
 fn forecasts(record: &Record, replays: &Replays) -> String {
     let here = record.machine().map_or(0, |machine| machine.cpus);
     let mut text = format!(
-        "\nThe same runs on machines with more CPUs, by the runner's own scheduler in virtual time: what each task takes \
-         and how many CPUs it keeps busy is known from the sequential run, in which it has the machine for itself; the \
-         replay for {here} CPUs shows how far that can be trusted. A task keeps as many CPUs busy as it did here; in \
-         brackets, if those that kept more than one busy make use of more.\n\n\
+        "\nForecast of the same runs on machines with more CPUs, by the runner's scheduler in virtual time. Duration and \
+         busy CPUs of each task are those of the sequential run; the replay for {here} CPUs shows the error of the model. \
+         Tasks use as many CPUs as measured; in brackets, if tasks that used more than one use all.\n\n\
          | CPUs | graph | phased | sequential | graph against sequential | graph against phased |\n\
          |---|---:|---:|---:|---:|---:|\n"
     );
@@ -296,11 +289,11 @@ fn forecasts(record: &Record, replays: &Replays) -> String {
                 against.join(" | ")
             );
         };
-    let (found, replayed) = (
+    let (measured, replayed) = (
         |replay: &Replay| replay.measured,
         |replay: &Replay| replay.replayed,
     );
-    row(&mut text, &format!("{here}, measured"), &found, &found);
+    row(&mut text, &format!("{here}, measured"), &measured, &measured);
     row(&mut text, &format!("{here}, replayed"), &replayed, &replayed);
     for (index, cores) in CORES.into_iter().enumerate() {
         let upper = |replay: &Replay| at_most(replay, index);

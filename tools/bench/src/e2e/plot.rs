@@ -1,10 +1,5 @@
-//! The orders as a picture: bars of what was measured and of what is foretold. All geometry is worked out here; the
-//! template only draws it.
+//! Plot of the orders: bars of the measured and forecast times.
 
-use std::fs;
-
-use anyhow::Context;
-use minijinja::{AutoEscape, Environment, value::Serde};
 use serde::Serialize;
 
 use super::{
@@ -13,18 +8,21 @@ use super::{
     record::Record,
     replay::{CORES, Replays},
 };
-use crate::{figures::median, workspace};
+use crate::{
+    figures::{median, ratios},
+    plot::{self, round},
+};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 128.0;
-/// Room for the words behind the longest bar.
+/// Space for the text behind the longest bar.
 const RIGHT: f64 = 168.0;
 const TOP: f64 = 84.0;
 const BAR: f64 = 14.0;
 const ROW: f64 = 19.0;
 const GROUP_GAP: f64 = 16.0;
 const FOOT: f64 = 44.0;
-/// Width of a letter of the legend, rather too much than too little.
+/// Estimated width of a letter of the legend, rounded up.
 const LETTER: f64 = 6.4;
 
 #[derive(Serialize)]
@@ -49,7 +47,7 @@ struct Tick {
     label: String,
 }
 
-/// The orders on one machine.
+/// Orders on one machine.
 #[derive(Serialize)]
 struct Group {
     name: String,
@@ -64,9 +62,9 @@ struct Bar {
     y: f64,
     middle: f64,
     width: f64,
-    /// Behind the bar: what it is at most.
+    /// Hatched end of the bar: range of a forecast.
     open: Option<Open>,
-    /// From the shortest to the longest run.
+    /// Range of the measured runs.
     spread: Option<Spread>,
     text: String,
     text_x: f64,
@@ -91,34 +89,32 @@ struct Legend {
     label: String,
 }
 
-/// What a bar shows, in seconds.
+/// Values of a bar, in seconds.
 struct Shown {
     order: &'static str,
     at_least: f64,
     at_most: f64,
-    /// Of the sequential order, round by round; not for itself.
+    /// Ratio to the sequential order, except for that itself.
     ratio: Option<f64>,
     spread: Option<(f64, f64)>,
 }
 
-/// What a group shows.
+/// Values of a group.
 struct Machine {
     name: String,
     note: &'static str,
     shown: Vec<Shown>,
 }
 
-/// Draws the orders into docs/plots/; returns how the page shows the picture. Nothing when no order was measured.
+/// Writes the plot and returns its Markdown, empty when no order was measured.
 pub(super) fn write(provider: ProviderName, record: &Record, replays: &Replays) -> anyhow::Result<String> {
     let Some(svg) = svg(provider, record, replays)? else {
         return Ok(String::new());
     };
-    let name = format!("plots/e2e-{provider}.svg");
-    let path = workspace::root().join("docs").join(&name);
-    fs::create_dir_all(path.parent().unwrap_or(&path))?;
-    fs::write(&path, svg).with_context(|| format!("can't write {}", path.display()))?;
+    let title = format!("The three orders on {provider}, measured and forecast");
     Ok(format!(
-        "\n![The three orders on {provider}, measured and foretold]({name})\n"
+        "\n{}",
+        plot::write(&format!("e2e-{provider}"), &title, &svg)?
     ))
 }
 
@@ -131,7 +127,7 @@ pub(super) fn svg(
     if machines.iter().all(|machine| machine.shown.is_empty()) {
         return Ok(None);
     }
-    render(&picture(provider, &machines)).map(Some)
+    plot::bars(&picture(provider, &machines)).map(Some)
 }
 
 fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
@@ -182,7 +178,7 @@ fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
 }
 
 fn of_sequential(order: &str, runs: &[f64], sequential: &[f64]) -> Option<f64> {
-    let ratios = page::ratios(runs, sequential);
+    let ratios = ratios(runs, sequential);
     (order != "sequential" && !ratios.is_empty()).then(|| median(&ratios))
 }
 
@@ -202,7 +198,7 @@ fn picture(provider: ProviderName, machines: &[Machine]) -> Picture {
             .shown
             .iter()
             .enumerate()
-            .map(|(place, shown)| bar(shown, y + place as f64 * ROW, scale))
+            .map(|(index, shown)| bar(shown, y + index as f64 * ROW, scale))
             .collect();
         let height = bars.len() as f64 * ROW;
         groups.push(Group {
@@ -216,8 +212,7 @@ fn picture(provider: ProviderName, machines: &[Machine]) -> Picture {
     let bottom = y - GROUP_GAP / 2.0;
     Picture {
         title: format!("Seconds until the scenarios begin, on {provider}"),
-        subtitle: "median of the runs, and the shortest and longest; forecasts are replays of the sequential run by the \
-                   runner's own scheduler"
+        subtitle: "median, minimum and maximum of the runs; forecasts replay the sequential run by the runner's scheduler"
             .to_owned(),
         width: WIDTH,
         height: bottom + FOOT,
@@ -234,13 +229,13 @@ fn picture(provider: ProviderName, machines: &[Machine]) -> Picture {
 
 fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
     let x = |seconds: f64| round(LEFT + seconds * scale);
-    let (least, most) = (x(shown.at_least), x(shown.at_most));
+    let (min, max) = (x(shown.at_least), x(shown.at_most));
     let has_range = shown.at_most - shown.at_least >= 0.05;
     let spread = shown.spread.map(|(from, to)| Spread {
         from: x(from),
         to: x(to),
     });
-    let end = spread.as_ref().map_or(most, |spread| spread.to.max(most));
+    let end = spread.as_ref().map_or(max, |spread| spread.to.max(max));
     let seconds = if has_range {
         format!("{:.1} to {:.1} s", shown.at_least, shown.at_most)
     } else {
@@ -254,10 +249,10 @@ fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
         order: shown.order,
         y: round(y),
         middle: round(y + BAR / 2.0),
-        width: round(least - LEFT),
+        width: round(min - LEFT),
         open: has_range.then_some(Open {
-            x: least,
-            width: round(most - least),
+            x: min,
+            width: round(max - min),
         }),
         spread,
         text,
@@ -265,17 +260,17 @@ fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
     }
 }
 
-/// At most eight, at round numbers.
+/// Returns at most eight ticks at round numbers.
 fn ticks(longest: f64, scale: f64) -> Vec<Tick> {
     const STEPS: [f64; 9] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
     let step = STEPS.into_iter().find(|step| longest / step <= 8.0);
     let step = step.unwrap_or((longest / 8.0).ceil());
     let count = (longest / step).floor() as usize;
-    let tick = |place: usize| {
-        let at = place as f64 * step;
+    let tick = |index: usize| {
+        let at = index as f64 * step;
         Tick {
             x: round(LEFT + at * scale),
-            label: if place == 0 {
+            label: if index == 0 {
                 "0".to_owned()
             } else {
                 format!("{at} s")
@@ -294,8 +289,8 @@ fn legend(machines: &[Machine]) -> Vec<Legend> {
         .map(|order| (format!("or-{order}"), order.to_owned()))
         .into();
     if has_range {
-        let words = "unless tasks make use of more CPUs than here";
-        entries.push((format!("or-open-{}", ORDERS[0]), words.to_owned()));
+        let label = "unless tasks use more CPUs than here";
+        entries.push((format!("or-open-{}", ORDERS[0]), label.to_owned()));
     }
     let mut x = LEFT;
     let mut legend = Vec::new();
@@ -305,17 +300,4 @@ fn legend(machines: &[Machine]) -> Vec<Legend> {
         x += width;
     }
     legend
-}
-
-fn render(picture: &Picture) -> anyhow::Result<String> {
-    let mut templates = Environment::new();
-    templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    templates.add_template("orders.svg", include_str!("orders.svg"))?;
-    let svg = templates.get_template("orders.svg")?.render(Serde(picture));
-    Ok(svg.context("draw the orders")? + "\n")
-}
-
-/// To a hundredth of a pixel: more only makes the file longer.
-fn round(pixels: f64) -> f64 {
-    (pixels * 100.0).round() / 100.0
 }

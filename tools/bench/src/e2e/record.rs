@@ -1,5 +1,5 @@
-//! What was measured so far, in `target/bench/e2e/PROVIDER/`: the report of each run as `WHAT-N.json`, and other
-//! figures in `seconds.json`. Every run counts that is there, so that a measurement can be made in pieces.
+//! Record of the measurements in `target/bench/e2e/PROVIDER/`: the report of each run as `WHAT-N.json`, and other
+//! figures in `seconds.json`.
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +13,14 @@ use report::Machine;
 
 use super::{ORDERS, run::Measured};
 
-/// The rounds of the warm loop, beside the orders.
+/// Runs of the warm loop.
 pub(super) const WARM: &str = "warm";
 
-/// From the command to the first scenario.
+/// Time from the command to the first scenario.
 pub(super) const FIRST_SCENARIO: &str = "first scenario";
-/// From the command to its end, of a verb that does next to nothing.
+/// Duration of a verb that does next to nothing.
 pub(super) const VERB: &str = "verb";
-/// Of the runner, in an empty target folder.
+/// Duration of a build of the runner in an empty target folder.
 pub(super) const BUILD: &str = "build";
 
 const SECONDS: &str = "seconds.json";
@@ -32,14 +32,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What was measured before, or nothing.
+    /// Opens the record in a folder, without earlier measurements unless `resume`.
     pub(super) fn open(folder: &Path, resume: bool) -> anyhow::Result<Self> {
         if !resume && let Err(error) = fs::remove_dir_all(folder) {
             let is_new = error.kind() == ErrorKind::NotFound;
             (if is_new { Ok(()) } else { Err(error) })
-                .with_context(|| format!("can't remove {}", folder.display()))?;
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
         }
-        fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut record = Self {
             folder: folder.to_owned(),
             runs: BTreeMap::new(),
@@ -53,12 +53,12 @@ impl Record {
         }
         if let Some(text) = read(&folder.join(SECONDS))? {
             record.seconds =
-                serde_json::from_slice(&text).with_context(|| format!("{SECONDS} can't be read"))?;
+                serde_json::from_slice(&text).with_context(|| format!("cannot read {SECONDS}"))?;
         }
         Ok(record)
     }
 
-    /// Where the next report of a kind belongs.
+    /// Returns the path of the next report of a kind.
     fn path(&self, what: &str) -> PathBuf {
         let number = self.runs(what).len() + 1;
         self.folder.join(format!("{what}-{number}.json"))
@@ -80,7 +80,7 @@ impl Record {
             .next()
     }
 
-    /// Until the scenarios began, of each run.
+    /// Seconds until the scenarios started, of each run.
     pub(super) fn up(&self, what: &str) -> Vec<f64> {
         self.runs(what).iter().map(|run| run.up).collect()
     }

@@ -1,9 +1,8 @@
-//! The measured runs on machines with more cores: replayed by the runner's own scheduler in virtual time.
+//! Replays of the measured runs on machines with more cores, by the runner's scheduler in virtual time.
 //!
-//! In the sequential order one task runs at a time, so that all that the machine's CPUs did meanwhile was for that
-//! task: what runs in a cluster's node or in a container is no child of the runner, and its CPU time is known in no
-//! other way. From there a model foretells the other orders on the same machine, which is compared with what they
-//! really took, and all three on others.
+//! In the sequential order one task runs at a time, so the CPU time of the whole machine is the task's. There is no other
+//! measure: processes in a cluster's node or a container are no children of the runner. The model built from that run
+//! forecasts the other orders on the same machine, which shows its error, and all orders on other machines.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,24 +15,24 @@ use super::{ORDERS, record::Record, run::Measured};
 /// Figure of a task from which [`taskgraph`] takes its CPU time.
 const CPU: &str = "cpu_seconds";
 
-/// The machines that are foretold, by their CPUs.
+/// CPUs of the machines of the forecasts.
 pub(super) const CORES: [u32; 2] = [4, 8];
 
-/// One run of one order, as the model sees it.
+/// Replay of one run.
 #[derive(Debug)]
 pub(super) struct Replay {
-    /// What it took, in seconds until the scenarios began.
+    /// Measured seconds until the scenarios started.
     pub(super) measured: f64,
-    /// What the model says that it takes on the same machine.
+    /// The same by the model on the same machine.
     pub(super) replayed: f64,
-    /// What it would take with each of [`CORES`].
+    /// The same by the model with each of [`CORES`].
     pub(super) forecasts: Vec<Forecast>,
 }
 
-/// The replays of each order, by rounds.
+/// Replays of each order, by rounds.
 pub(super) type Replays = BTreeMap<&'static str, Vec<Replay>>;
 
-/// Replays each round in which all orders ran.
+/// Replays each complete round.
 pub(super) fn all(record: &Record) -> anyhow::Result<Replays> {
     let mut replays = Replays::new();
     let rounds = ORDERS.map(|order| record.runs(order).len()).into_iter().min();
@@ -41,7 +40,7 @@ pub(super) fn all(record: &Record) -> anyhow::Result<Replays> {
         let sequential = &record.runs("sequential")[round];
         for order in ORDERS {
             let replay = replay(sequential, &record.runs(order)[round])
-                .with_context(|| format!("replay round {} of {order}", round + 1))?;
+                .with_context(|| format!("cannot replay round {} of {order}", round + 1))?;
             replays.entry(order).or_default().push(replay);
         }
     }
@@ -66,7 +65,7 @@ fn replay(sequential: &Measured, other: &Measured) -> anyhow::Result<Replay> {
     })
 }
 
-/// The run as the scheduler left it, up to where the scenarios began.
+/// Returns the trace of a run until its scenarios started.
 fn until_scenarios(run: &Measured) -> Trace {
     let is_before = |task: &&DocumentTask| {
         !task.always && task.name != "test" && task.start.is_some_and(|start| start < run.up)
@@ -98,14 +97,14 @@ fn task(task: &DocumentTask) -> TaskTrace {
         milestones: milestones
             .map(|(name, at)| (name.clone(), seconds(*at)))
             .collect(),
-        // The run came as far as its scenarios: whatever was before them ended well.
+        // The scenarios started, so every earlier task succeeded.
         outcome: Outcome::Done { note: None },
         notes: Vec::new(),
         measured: task.measured.clone(),
     }
 }
 
-/// A report's seconds; nothing where a file that was changed by hand has no number of them.
+/// Converts seconds of a report; zero if they are negative or not finite.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

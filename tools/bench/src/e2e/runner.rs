@@ -1,4 +1,4 @@
-//! What the runner itself costs those who call it.
+//! Overhead of the runner: start of a verb, time to the first scenario, cold build.
 
 use std::{process::Command, time::Instant};
 
@@ -13,18 +13,18 @@ use super::{
 use crate::workspace::{self, cargo};
 use subprocess::eprint_line;
 
-/// A verb starts in a moment: more of them cost nothing.
+/// Measured starts of a verb.
 const STARTS: usize = 9;
 
 pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
-    eprint_line("how fast a verb starts");
-    // The first may have to build the runner.
+    eprint_line("start of a verb");
+    // Not counted: it may build the runner.
     status()?;
     while record.seconds(VERB).len() < STARTS {
         record.add_seconds(VERB, status()?)?;
     }
     if provider == ProviderName::Local && record.seconds(FIRST_SCENARIO).len() < rounds {
-        eprint_line("how soon the first scenario begins");
+        eprint_line("time to the first scenario");
         run::cold(provider, super::ORDERS[0])?;
         while record.seconds(FIRST_SCENARIO).len() < rounds {
             record.add_seconds(FIRST_SCENARIO, first_scenario(provider)?)?;
@@ -33,9 +33,9 @@ pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record
     Ok(())
 }
 
-/// Builds the runner where nothing was built before.
+/// Measures a build of the runner in an empty target folder.
 pub(super) fn build(record: &mut Record) -> anyhow::Result<()> {
-    eprint_line("a build of the runner in an empty target folder");
+    eprint_line("build of the runner in an empty target folder");
     let folder = workspace::target().join("bench");
     std::fs::create_dir_all(&folder)?;
     let target = tempfile::tempdir_in(std::path::absolute(folder)?)?;
@@ -53,24 +53,24 @@ fn status() -> anyhow::Result<f64> {
 }
 
 fn timed(command: Command) -> anyhow::Result<f64> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let command = subprocess::Command::new(command).deadline(workspace::BUILD_LIMIT);
     command.capture(&Cancel::never())?;
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(start.elapsed().as_secs_f64())
 }
 
-/// Seconds from the command, as people give it, until the scenario begins.
+/// Seconds from the start of `cargo xtask e2e` until the scenario starts.
 fn first_scenario(provider: ProviderName) -> anyhow::Result<f64> {
     let mut command = Command::new(cargo());
     command.args(["xtask", "e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string()).env("CI", "true");
-    let given = jiff::Timestamp::now();
+    let start = jiff::Timestamp::now();
     let run = run::read_from(command, "a run")?;
-    began(given, &run).context("no scenario ran")
+    until_first_scenario(start, &run).context("no scenario ran")
 }
 
-fn began(given: jiff::Timestamp, run: &Measured) -> Option<f64> {
-    let before = run.document.run.started.duration_since(given).as_secs_f64();
+fn until_first_scenario(start: jiff::Timestamp, run: &Measured) -> Option<f64> {
+    let before = run.document.run.started.duration_since(start).as_secs_f64();
     let tests = run.document.tasks.iter().find(|task| task.name == "test")?;
     Some(before + tests.end - run.document.tests.first()?.seconds)
 }

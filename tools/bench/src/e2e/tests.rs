@@ -1,4 +1,4 @@
-//! The bench on runs of a made-up stack, by the runner's own scheduler in virtual time.
+//! The bench on runs of an artificial stack, simulated by the runner's scheduler.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{
     warm,
 };
 
-/// What a task takes undisturbed, and the cores that it then keeps busy.
+/// Duration of a task on an idle machine in seconds, and its busy CPUs.
 type Truth = (f64, f64);
 
-/// A stack of which a cluster and the images load at the same time where the order lets them.
+/// A stack that can start its cluster while it compiles and loads an image, if the order permits.
 fn stack(order: &str) -> Graph<Truth> {
     let tasks: [(&str, Truth, &[&str]); 6] = [
         ("compile", (10.0, 1.5), &[]),
@@ -28,9 +28,9 @@ fn stack(order: &str) -> Graph<Truth> {
         ("test", (1.0, 0.1), &["gateway"]),
     ];
     let mut plan = Plan::new();
-    for (place, (name, truth, after)) in tasks.into_iter().enumerate() {
+    for (position, (name, truth, after)) in tasks.into_iter().enumerate() {
         let mut task = Task::new(name, truth).after_all(after.iter().copied());
-        let before = place.checked_sub(1).map(|place| tasks[place].0);
+        let before = position.checked_sub(1).map(|position| tasks[position].0);
         let is_chained = order == "sequential" || (order == "phased" && name == "load");
         if let Some(before) = before.filter(|before| is_chained && !after.contains(before)) {
             task = task.after(before);
@@ -56,7 +56,7 @@ fn measured(order: &str, cores: f64) -> Measured {
         let (seconds, cores) = graph.task(graph.id(&task.name).unwrap()).action;
         seconds * cores / task.duration().as_secs_f64()
     };
-    // The machine is looked at every tenth of a second.
+    // One sample each tenth of a second.
     let samples = (1..=(trace.wall.as_secs_f64() * 10.0).ceil() as u32).map(|tenth| {
         let middle = Duration::from_millis(u64::from(tenth) * 100 - 50);
         let running = trace.tasks.iter();
@@ -104,7 +104,7 @@ fn record(folder: &std::path::Path) -> Record {
     record
 }
 
-/// Until the scenarios begin: neither they nor the removal count.
+/// Seconds until the scenarios start.
 fn up(trace: &Trace) -> f64 {
     trace.task("test").unwrap().start.unwrap().as_secs_f64()
 }
@@ -114,7 +114,7 @@ fn is_near(found: f64, expected: f64) -> bool {
 }
 
 #[test]
-fn the_sequential_run_foretells_the_other_orders_here_and_on_other_machines() {
+fn sequential_run_forecasts_other_orders_and_machines() {
     let folder = tempfile::tempdir().unwrap();
     let replays = replay::all(&record(folder.path())).unwrap();
     for order in ORDERS {
@@ -139,11 +139,11 @@ fn the_sequential_run_foretells_the_other_orders_here_and_on_other_machines() {
     }
     let shortened =
         |order: &str| replays[order][0].forecasts[0].at_most.as_secs_f64() / replays[order][0].replayed;
-    assert!(shortened("graph") < 0.95, "two cores bound the graph");
+    assert!(shortened("graph") < 0.95, "more cores must shorten graph");
 }
 
 #[test]
-fn an_order_that_is_missing_is_not_foretold() {
+fn missing_order_has_no_forecast() {
     let folder = tempfile::tempdir().unwrap();
     let mut record = Record::open(folder.path(), true).unwrap();
     record.add_run("graph", measured("graph", 2.0)).unwrap();
@@ -153,15 +153,15 @@ fn an_order_that_is_missing_is_not_foretold() {
     assert_eq!(
         names,
         [
-            "kind: order graph, until the scenarios begin",
-            "kind: graph's wall time against its longest chain",
-            "kind: the runner's own CPU during a run, of one core",
+            "kind: order graph, until the scenarios start",
+            "kind: wall time of graph against its longest chain",
+            "kind: runner's own CPU time during a run, of one core",
         ]
     );
 }
 
 #[test]
-fn a_measurement_is_gone_on_with_or_begun_anew() {
+fn measurement_is_resumed_or_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = record(folder.path());
     first.add_run("graph", measured("graph", 1.0)).unwrap();
@@ -173,13 +173,13 @@ fn a_measurement_is_gone_on_with_or_begun_anew() {
     assert_eq!(again.runs("graph").len(), 2);
     assert_eq!(again.seconds(VERB), [0.25]);
     assert!(again.runs(WARM).is_empty());
-    let anew = Record::open(folder.path(), false).unwrap();
-    assert!(ORDERS.iter().all(|order| anew.runs(order).is_empty()));
-    assert!(anew.seconds(VERB).is_empty());
+    let restarted = Record::open(folder.path(), false).unwrap();
+    assert!(ORDERS.iter().all(|order| restarted.runs(order).is_empty()));
+    assert!(restarted.seconds(VERB).is_empty());
 }
 
 #[test]
-fn figures_say_what_was_measured_against_what_is_wanted() {
+fn figures_are_compared_with_targets() {
     let folder = tempfile::tempdir().unwrap();
     let mut record = record(folder.path());
     record.add_run(WARM, measured("graph", 8.0)).unwrap();
@@ -193,26 +193,26 @@ fn figures_say_what_was_measured_against_what_is_wanted() {
     let here = |order| up(&simulated(order, 2.0));
     let ratio = figure("graph against sequential");
     assert!(is_near(ratio.value(), here("graph") / here("sequential")));
-    assert_eq!(ratio.holds(), Some(ratio.value() <= 0.6));
+    assert_eq!(ratio.is_met(), Some(ratio.value() <= 0.6));
     let warm = figure("warm loop against cold");
     assert!(is_near(
         warm.value(),
         up(&simulated("graph", 8.0)) / here("graph")
     ));
-    assert_eq!(warm.holds(), Some(false));
+    assert_eq!(warm.is_met(), Some(false));
     assert!(is_near(
-        figure("the runner's own CPU during a run, of one core").value(),
+        figure("runner's own CPU time during a run, of one core").value(),
         1.0
     ));
-    assert_eq!(figure("`cargo xtask status`").holds(), Some(false));
+    assert_eq!(figure("`cargo xtask status`").is_met(), Some(false));
     let there = |order| up(&simulated(order, 4.0));
     let forecast = figure("forecast for 4 CPUs: graph against sequential");
     assert!(is_near(forecast.value(), there("graph") / there("sequential")));
-    assert!(figure("sequential run replayed as graph, off what was measured by").value() < 1.0);
+    assert!(figure("error of sequential run replayed as graph").value() < 1.0);
 }
 
 #[test]
-fn the_page_shows_the_chain_beside_what_its_tasks_take_alone() {
+fn page_shows_durations_of_critical_path_in_run_and_alone() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(folder.path());
     let replays = replay::all(&record).unwrap();
@@ -232,14 +232,14 @@ fn the_page_shows_the_chain_beside_what_its_tasks_take_alone() {
 }
 
 #[test]
-fn the_picture_has_a_bar_for_each_order_on_each_machine() {
+fn plot_has_a_bar_for_each_order_and_machine() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(folder.path());
     let svg = plot::svg(ProviderName::Kind, &record, &replay::all(&record).unwrap())
         .unwrap()
         .unwrap();
     for order in ORDERS {
-        // Measured, replayed, and two forecasts; one entry of the legend.
+        // Measured, replayed, two forecasts, and the legend.
         assert_eq!(
             svg.matches(&format!("<rect class=\"or-{order}\"")).count(),
             5,
@@ -256,14 +256,17 @@ fn the_picture_has_a_bar_for_each_order_on_each_machine() {
 }
 
 #[test]
-fn a_round_in_which_the_edit_made_no_new_image_is_no_warm_loop() {
+fn round_without_new_image_is_no_warm_loop() {
     let mut run = measured("graph", 2.0);
-    assert!(warm::is_renewed(&run), "without images the service itself counts");
+    assert!(
+        warm::is_updated(&run),
+        "without images the task of the service counts"
+    );
     let mut image = run.document.tasks[0].clone();
     image.name = "image:gateway".to_owned();
     image.outcome = report::DocumentOutcome::Skipped {
-        reason: "it is there".to_owned(),
+        reason: "up to date".to_owned(),
     };
     run.document.tasks.push(image);
-    assert!(!warm::is_renewed(&run));
+    assert!(!warm::is_updated(&run));
 }

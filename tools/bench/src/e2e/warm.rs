@@ -1,7 +1,7 @@
-//! The warm loop: one service is edited, and the same command brings the stack that was kept up to date.
+//! The warm loop: edits one service and updates the kept stack by the same command.
 //!
-//! It runs in a copy of the workspace with a target folder of its own, so that nobody's sources are changed. In a target
-//! folder that two workspaces share, cargo takes what was built from the one for what the other has.
+//! It runs in a copy of the workspace, so that the user's sources stay unchanged. The copy has its own target folder:
+//! cargo confuses the artifacts of two workspaces that share one.
 
 use std::{
     collections::BTreeSet,
@@ -24,23 +24,23 @@ use super::{
 use crate::workspace;
 use subprocess::eprint_line;
 
-/// What is edited, and the service that it belongs to.
+/// The edited service.
 const SERVICE: &str = "gateway";
-/// It has code of its own: only where lines of code move is the program another one.
+/// The edited file. It contains code: the program changes only if lines of code move.
 const SOURCE: &str = "gateway/src/main.rs";
 
-/// Removing a cluster takes seconds.
-const LONGEST_REMOVAL: Duration = Duration::from_secs(300);
+/// Maximum time to remove a cluster, which takes seconds on an idle machine.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn measure(provider: ProviderName, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     if record.runs(WARM).len() >= rounds {
         return Ok(());
     }
-    let copy = Workspace::copied()?;
+    let copy = Workspace::copy()?;
     if let Some(run) = copy.kept(provider).first() {
-        bail!("run {run} is kept and would be changed by the warm loop: `cargo xtask down {run}` removes it");
+        bail!("the warm loop would change the kept run {run}; remove it first: cargo xtask down {run}");
     }
-    eprint_line("a run that is kept");
+    eprint_line("setup of the kept stack");
     let measured = copy
         .run(provider)
         .and_then(|_| loops(provider, rounds, &copy, record));
@@ -54,8 +54,8 @@ fn loops(provider: ProviderName, rounds: usize, copy: &Workspace, record: &mut R
         edit(&copy.sources.join(SOURCE))?;
         let run = copy.run(provider)?;
         ensure!(
-            is_renewed(&run),
-            "{SERVICE} was not renewed though {SOURCE} was edited: this was no warm loop (report: {})",
+            is_updated(&run),
+            "{SERVICE} was not updated after an edit of {SOURCE} (report: {})",
             copy.runs()
                 .join(&run.document.run.id)
                 .join("report.json")
@@ -66,8 +66,8 @@ fn loops(provider: ProviderName, rounds: usize, copy: &Workspace, record: &mut R
     Ok(())
 }
 
-/// Where there are images, the service's was built anew; elsewhere the service was started anew.
-pub(super) fn is_renewed(run: &Measured) -> bool {
+/// Whether the image of the service was rebuilt or, without images, the service restarted.
+pub(super) fn is_updated(run: &Measured) -> bool {
     let tasks = &run.document.tasks;
     let image = format!("image:{SERVICE}");
     let named = |name: &str| tasks.iter().find(|task| task.name == name);
@@ -83,14 +83,14 @@ struct Owner {
     state: String,
 }
 
-/// A copy of the workspace, and what is built from it.
+/// A copy of the workspace with its target folder.
 struct Workspace {
     sources: PathBuf,
     target: PathBuf,
 }
 
 impl Workspace {
-    fn copied() -> anyhow::Result<Self> {
+    fn copy() -> anyhow::Result<Self> {
         let bench = std::path::absolute(workspace::target().join("bench"))?;
         let (sources, target) = (bench.join("workspace"), bench.join("target"));
         copy(&workspace::root(), &sources)?;
@@ -113,7 +113,7 @@ impl Workspace {
             .collect()
     }
 
-    /// A round: the first one makes what the others find.
+    /// Makes a round; the first one sets up the stack.
     fn run(&self, provider: ProviderName) -> anyhow::Result<Measured> {
         let mut command = run::e2e(provider)?;
         command.arg("--keep");
@@ -124,7 +124,7 @@ impl Workspace {
         let mut command = run::xtask()?;
         command.args(["down", run]);
         let command = subprocess::Command::new(self.inside(command)).name(format!("remove run {run}"));
-        command.deadline(LONGEST_REMOVAL).run(&Cancel::never())?;
+        command.deadline(REMOVAL_LIMIT).run(&Cancel::never())?;
         Ok(())
     }
 
@@ -136,17 +136,17 @@ impl Workspace {
     }
 }
 
-/// Moves every line of a file down, by a number that is not soon used again: the places that the program knows of
-/// itself change, and so does its hash, but nothing that it does.
+/// Moves every line of a file down, by a different number each time. That changes the line numbers in the program, and
+/// so its hash, but not its behaviour.
 fn edit(file: &Path) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let moved = "\n".repeat((now.as_secs() % 65_536) as usize + 1) + text.trim_start();
-    fs::write(file, moved).with_context(|| format!("can't write {}", file.display()))
+    fs::write(file, moved).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes `to` the same as the workspace `from`, as far as git knows that. What is the same already stays untouched:
-/// cargo goes by the times of the files.
+/// Mirrors the files of a workspace that git does not ignore. Unchanged files keep their modification time, by which
+/// cargo decides what to build.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let mut list = Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -158,7 +158,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         .split('\0')
         .filter(|name| !name.is_empty())
         .map(PathBuf::from);
-    // What was deleted and not yet committed is listed all the same.
+    // Git also lists files that were deleted without a commit.
     mirror(
         from,
         to,
@@ -169,23 +169,23 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn mirror(from: &Path, to: &Path, names: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
     for name in names {
         let (old, new) = (from.join(name), to.join(name));
-        let text = fs::read(&old).with_context(|| format!("can't read {}", old.display()))?;
+        let text = fs::read(&old).with_context(|| format!("cannot read {}", old.display()))?;
         if fs::read(&new).is_ok_and(|there| there == text) {
             continue;
         }
         fs::create_dir_all(new.parent().unwrap_or(to))?;
-        fs::copy(&old, &new).with_context(|| format!("can't write {}", new.display()))?;
+        fs::copy(&old, &new).with_context(|| format!("cannot write {}", new.display()))?;
     }
     for surplus in files(to, Path::new(""))? {
         if !names.contains(&surplus) {
             fs::remove_file(to.join(&surplus))
-                .with_context(|| format!("can't remove {}", surplus.display()))?;
+                .with_context(|| format!("cannot remove {}", surplus.display()))?;
         }
     }
     Ok(())
 }
 
-/// The files below a folder, by their names in it.
+/// Returns the files below a folder, relative to `root`.
 fn files(root: &Path, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join(folder))? {
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_becomes_the_same_and_what_is_the_same_stays_untouched() {
+    fn mirror_removes_surplus_and_keeps_times_of_unchanged_files() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (from, to) = (from.path(), to.path());
         fs::create_dir(from.join("src")).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_moves_the_lines_and_keeps_them() {
+    fn edit_moves_lines_without_changing_them() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lib.rs");
         fs::write(&file, "//! What it is.\nfn main() {}\n").unwrap();

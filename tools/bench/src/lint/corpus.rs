@@ -1,4 +1,4 @@
-//! The corpus: thousands of varied Dockerfiles from the cases with known answers, the same for the same seed.
+//! The corpus: thousands of varied Dockerfiles from test cases with known results, the same for the same seed.
 
 use std::fs;
 use std::path::Path;
@@ -7,11 +7,11 @@ use anyhow::Context;
 use dockerfile::BuildArguments;
 use serde_json::Value;
 
-/// The cases' texts, without the very long one.
+/// Returns the texts of the cases, without the very long one.
 pub(super) fn cases(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut cases = Vec::new();
     let mut paths: Vec<_> = fs::read_dir(folder)
-        .with_context(|| format!("no cases in {}", folder.display()))?
+        .with_context(|| format!("cannot read the cases in {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             path.extension()
@@ -29,7 +29,7 @@ pub(super) fn cases(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(cases)
 }
 
-/// A generator of numbers for tests: splitmix64, since the corpus is to be the same on every machine and version.
+/// Splitmix64: the corpus must be the same on every machine and with every version of this program.
 struct Random(u64);
 
 impl Random {
@@ -50,7 +50,7 @@ impl Random {
     }
 }
 
-/// What most of a Dockerfile is: lines that name no image.
+/// Lines without images, of which most Dockerfiles consist.
 const FILLERS: [&str; 12] = [
     "RUN apt-get update && apt-get install --yes --no-install-recommends \\\n      ca-certificates \\\n      curl \\\n      git \\\n    && rm -rf /var/lib/apt/lists/*\n",
     "RUN set -eux; \\\n    # the package's own user\n    groupadd --system app; \\\n    useradd --system --gid app app\n",
@@ -66,14 +66,14 @@ const FILLERS: [&str; 12] = [
     "ENTRYPOINT [\"/usr/local/bin/service\"]\nCMD [\"serve\", \"--config\", \"/etc/service/config.toml\"]\n",
 ];
 
-/// As many Dockerfiles as asked, of about 1.4 kB each: a case, rarely a second one, and fillers. That is what public
-/// repositories have: 1.3 references in a file of 1.4 kB.
+/// Returns `count` Dockerfiles of about 1.4 kB with 1.3 references on average, as in public repositories: a case, rarely
+/// a second one, and fillers.
 pub(super) fn dockerfiles(cases: &[String], count: usize, seed: u64) -> impl Iterator<Item = String> {
     let mut random = Random(seed);
     (0..count).map(move |_| {
         let mut text = String::new();
-        let wanted = 200 + random.below(2_400);
-        while text.len() < wanted {
+        let size = 200 + random.below(2_400);
+        while text.len() < size {
             if text.is_empty() || random.below(60) == 0 {
                 let case = random.of(cases);
                 text.push_str(case);
@@ -88,25 +88,26 @@ pub(super) fn dockerfiles(cases: &[String], count: usize, seed: u64) -> impl Ite
     })
 }
 
-/// Compares the front end's answers (a JSON line a file) with ours: how many references, and the paths of files in
-/// which one differs. A file that the front end refuses has no answer to compare.
-pub(super) fn compare(answers: &[u8]) -> anyhow::Result<(usize, Vec<String>)> {
+/// Compares the front end's output (one JSON object per file and line) with ours. Returns the number of references and
+/// the paths of files with a different result, without files that the front end rejects.
+pub(super) fn compare(output: &[u8]) -> anyhow::Result<(usize, Vec<String>)> {
     let mut references = 0;
     let mut different = Vec::new();
-    for line in answers
+    for line in output
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
     {
-        let answer: Value = serde_json::from_slice(line).context("the front end's answer is no JSON")?;
-        if !answer["error"].is_null() {
+        let result: Value =
+            serde_json::from_slice(line).context("cannot read the output of the front end")?;
+        if !result["error"].is_null() {
             continue;
         }
-        let path = answer["path"].as_str().unwrap_or_default();
-        let expected: Vec<_> = answer["references"]
+        let path = result["path"].as_str().unwrap_or_default();
+        let expected: Vec<_> = result["references"]
             .as_array()
             .into_iter()
             .flatten()
-            .map(key_of_answer)
+            .map(key_of_result)
             .collect();
         let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
         let images = dockerfile::images(&dockerfile::parse(&text), &BuildArguments::new());
@@ -121,10 +122,10 @@ pub(super) fn compare(answers: &[u8]) -> anyhow::Result<(usize, Vec<String>)> {
 
 type Key = (u64, String, String, String);
 
-fn key_of_answer(answer: &Value) -> Key {
-    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+fn key_of_result(result: &Value) -> Key {
+    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
     (
-        answer["line"].as_u64().unwrap_or_default(),
+        result["line"].as_u64().unwrap_or_default(),
         text("kind"),
         text("raw"),
         text("expanded"),
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_makes_the_same_corpus_and_another_seed_another() {
+    fn same_seed_generates_same_corpus() {
         let cases = ["FROM a\n".to_owned(), "FROM b\n".to_owned()];
         let corpus = |seed| dockerfiles(&cases, 20, seed).collect::<Vec<_>>();
         assert_eq!(corpus(1), corpus(1));

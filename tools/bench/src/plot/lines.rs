@@ -1,4 +1,4 @@
-//! Plots as SVG, readable on white and on dark pages.
+//! Lines over a logarithmic horizontal axis.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,24 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 const MARGIN: f64 = 60.0;
 
-/// A line of a plot: its name and its points, both axes in their own units.
-pub(super) struct Line {
-    pub(super) name: &'static str,
-    pub(super) colour: &'static str,
-    pub(super) points: Vec<(f64, f64)>,
+/// A line: its name, and its points in the units of both axes.
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    pub(crate) colour: &'static str,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Lines over a logarithmic horizontal axis.
-pub(super) fn svg(title: &str, lines: &[Line]) -> String {
+/// Draws lines on a white background, readable on dark pages too.
+pub(crate) fn lines(title: &str, lines: &[Line]) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
-    let most = points().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
-    let least = points().map(|point| point.0.log2()).fold(f64::MAX, f64::min);
-    let widest = points().map(|point| point.0.log2()).fold(least + 1.0, f64::max);
-    let x = |value: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (value.log2() - least) / (widest - least);
-    let step = step(most);
-    let top = step * (most / step).ceil();
+    let max = points().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
+    let left_end = points().map(|point| point.0.log2()).fold(f64::MAX, f64::min);
+    let right_end = points()
+        .map(|point| point.0.log2())
+        .fold(left_end + 1.0, f64::max);
+    let x = |value: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (value.log2() - left_end) / (right_end - left_end);
+    let step = step(max);
+    let top = step * (max / step).ceil();
     let y = |value: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / top;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
@@ -85,15 +87,14 @@ pub(super) fn svg(title: &str, lines: &[Line]) -> String {
     svg
 }
 
-/// The distance of an axis's lines: one, two or five of a power of ten, so that there are at most six of them.
-fn step(most: f64) -> f64 {
-    let power = 10_f64.powf(most.log10().floor() - 1.0);
+/// Returns the distance of at most six grid lines: one, two or five times a power of ten.
+fn step(max: f64) -> f64 {
+    let power = 10_f64.powf(max.log10().floor() - 1.0);
     let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0].map(|factor| factor * power);
-    let fits = steps.into_iter().find(|step| most / step <= 6.0);
-    fits.unwrap_or(most)
+    steps.into_iter().find(|step| max / step <= 6.0).unwrap_or(max)
 }
 
-/// A number as people write it on an axis.
+/// Formats a label of the horizontal axis.
 fn short(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{} M", value / 1e6),
@@ -107,13 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_has_round_lines() {
-        for (most, expected) in [(12_661.0, 5_000.0), (0.74, 0.2), (1.0, 0.2), (60.0, 10.0)] {
-            assert!(
-                (step(most) / expected - 1.0).abs() < 1e-9,
-                "{most}: {}",
-                step(most)
-            );
+    fn grid_lines_are_at_round_numbers() {
+        for (max, expected) in [(12_661.0, 5_000.0), (0.74, 0.2), (1.0, 0.2), (60.0, 10.0)] {
+            assert!((step(max) / expected - 1.0).abs() < 1e-9, "{max}: {}", step(max));
         }
     }
 }
