@@ -1,4 +1,4 @@
-//! A command as data: shown exactly as it runs, before it runs or instead.
+//! A command as data: printed exactly as it is executed.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,12 @@ use std::{
 
 use serde::Serialize;
 
-/// What stands in a command for the tag of a service's image, which is known once the program is compiled.
+/// Returns the placeholder for the tag of a service's image, which is known after compiling.
 pub(crate) fn tag_of(service: &str) -> String {
     format!("<tag:{service}>")
 }
 
-/// A command that succeeds and, where `expect` is given, prints it.
+/// A condition: the command succeeds and its output contains `expect`, if given.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Test {
     pub(crate) command: Command,
@@ -64,7 +64,7 @@ impl Command {
         self
     }
 
-    /// Succeeds when this command does.
+    /// Condition that this command succeeds.
     pub(crate) fn succeeds(self) -> Test {
         Test {
             command: self,
@@ -72,7 +72,7 @@ impl Command {
         }
     }
 
-    /// Succeeds when this command does and prints `text`.
+    /// Condition that this command succeeds and prints `text`.
     pub(crate) fn prints(self, text: impl Into<String>) -> Test {
         Test {
             command: self,
@@ -80,7 +80,7 @@ impl Command {
         }
     }
 
-    /// What the system runs, with each word passed through `fill`.
+    /// Converts to a process, with each word passed through `fill`.
     pub(crate) fn filled(&self, fill: impl Fn(&str) -> String) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.args(self.args.iter().map(|argument| fill(argument)));

@@ -1,4 +1,4 @@
-//! `cargo xtask completions SHELL`: what the shell needs to complete verbs and options.
+//! `cargo xtask completions SHELL`: prints the completion script of a shell.
 
 use std::process::ExitCode;
 
@@ -11,13 +11,13 @@ use clap_complete::Shell;
 /// `xtask completions zsh > "${fpath[1]}/_xtask"`, `xtask completions fish > ~/.config/fish/completions/xtask.fish`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Which shell
+    /// Shell
     shell: Shell,
 }
 
 pub(crate) fn run(options: Options, mut verbs: Command) -> anyhow::Result<ExitCode> {
     let Options { shell } = options;
-    // Completed is what is typed first, and that is the program's own name.
+    // Shells complete by the program's name, which for `cargo xtask` would be cargo.
     clap_complete::generate(shell, &mut verbs, "xtask", &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask down [RUN]`: removes what a kept run left standing.
+//! `cargo xtask down [RUN]`: removes the stack of a kept run.
 
 use std::process::ExitCode;
 
@@ -6,15 +6,15 @@ use clap::Args;
 use subprocess::Cancel;
 
 use crate::{
-    removal::{LONGEST, remove_cluster, remove_from_cluster, stop_processes},
+    removal::{REMOVAL_LIMIT, remove_cluster, remove_from_cluster, stop_processes},
     run_folder::{ProviderName, find},
 };
 use subprocess::eprint_line;
 
-/// Remove what a kept run left standing; its reports stay
+/// Remove the stack of a kept run; its reports stay
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The run, or `last`
+    /// Run id, or `last`
     #[arg(default_value = "last")]
     run: String,
 }
@@ -29,7 +29,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             eprint_line(format!("{command}"));
             let command = subprocess::Command::new(command.filled(str::to_owned));
             command
-                .deadline(LONGEST)
+                .deadline(REMOVAL_LIMIT)
                 .log(folder.log("down"))
                 .run(&Cancel::never())?;
         }
@@ -39,7 +39,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     folder.finish()?;
     eprint_line(format!(
-        "run {} is down; its reports stay in {}",
+        "removed the stack of run {}; its reports are in {}",
         folder.run(),
         folder.path().display()
     ));

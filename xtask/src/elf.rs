@@ -1,7 +1,7 @@
-//! Which glibc a program asks for: the newest `GLIBC_2.N` among the symbol versions that its ELF file needs.
+//! The glibc that a program requires: the newest `GLIBC_2.N` among the symbol versions that its ELF file needs.
 //!
-//! A program linked on a newer system starts on an older one only if every versioned symbol is there, so this
-//! is the fact that decides whether a host build can go into the images.
+//! A program linked on a newer system starts on an older one only if that has every versioned symbol. This decides
+//! whether a host build can go into the images.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -15,23 +15,19 @@ use object::{
 /// A glibc version: (major, minor).
 pub(crate) type Version = (u32, u32);
 
-/// `2.34` → (2, 34).
+/// Parses `2.34` as (2, 34).
 pub(crate) fn parse_version(text: &str) -> Option<Version> {
     let (major, minor) = text.split_once('.')?;
-    // A third part (2.2.5) never decides between systems of today.
+    // A third number (2.2.5) only exists in versions older than every supported system.
     let minor = minor.split('.').next()?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The symbol versions that a program needs which are newer than `newest` (sorted, as `GLIBC_2.36`); empty: it fits.
+/// Returns the symbol versions that a program needs and that are newer than `newest`, sorted, like `GLIBC_2.36`.
 pub(crate) fn too_new(program: &Path, newest: Version) -> anyhow::Result<Vec<String>> {
-    let data = fs::read(program).with_context(|| format!("can't read {}", program.display()))?;
-    let needed = needed_versions(&data).map_err(|error| {
-        anyhow!(
-            "{} is no 64-bit ELF program that can be read: {error}",
-            program.display()
-        )
-    })?;
+    let data = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let needed = needed_versions(&data)
+        .map_err(|error| anyhow!("cannot read {} as 64-bit ELF: {error}", program.display()))?;
     let is_newer = |name: &String| {
         name.strip_prefix("GLIBC_")
             .and_then(parse_version)
@@ -40,7 +36,7 @@ pub(crate) fn too_new(program: &Path, newest: Version) -> anyhow::Result<Vec<Str
     Ok(needed.into_iter().filter(is_newer).collect())
 }
 
-/// Names of all symbol versions in `.gnu.version_r`.
+/// Returns the names of all symbol versions in `.gnu.version_r`.
 fn needed_versions(data: &[u8]) -> object::read::Result<BTreeSet<String>> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
@@ -65,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
+    fn compares_versions_as_numbers() {
         assert_eq!(parse_version("2.4"), Some((2, 4)));
         assert!(parse_version("2.34") > parse_version("2.4"));
         assert_eq!(parse_version("2.2.5"), Some((2, 2)));
@@ -74,7 +70,7 @@ mod tests {
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[test]
-    fn this_very_program_needs_some_glibc_and_not_one_of_the_future() {
+    fn finds_glibc_versions_of_this_program() {
         let own = std::env::current_exe().unwrap();
         assert_eq!(too_new(&own, (2, 9999)).unwrap(), Vec::<String>::new());
         let all = too_new(&own, (1, 0)).unwrap();
@@ -82,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_an_error_and_no_panic() {
+    fn rejects_files_that_are_no_program() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for content in [
             &b""[..],

@@ -1,7 +1,7 @@
-//! `cargo xtask forward --run DIR NAME`: brings the ports of a part of a run in a cluster to this machine, until told
-//! to end. The runner starts it; people read its log.
+//! `cargo xtask forward --run DIR NAME`: forwards ports of this machine to a component or service in a cluster, until a
+//! signal stops it. The runner starts it as a process of the run.
 //!
-//! `kubectl port-forward` holds on to one pod and ends with it: then it is started again, on the pod that took its place.
+//! `kubectl port-forward` is bound to one pod and ends with it; it is then started again on the replacement.
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -11,22 +11,22 @@ use serde_json::Value;
 use subprocess::{Cancel, Command};
 
 use crate::{
-    parts::workload_of,
     ports::{Kept, Ports},
     run_folder::{self, RunFolder},
+    workload::workload_of,
 };
 use subprocess::eprint_line;
 
-/// Between two attempts: as long as a pod takes to be replaced there is none to hold on to.
-const BETWEEN: Duration = Duration::from_millis(200);
+/// Pause between two attempts: while a pod is being replaced there is none to connect to.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bring the ports of a part of a run in a cluster to this machine
+/// Forward ports of this machine to a component or service in a cluster
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The run's folder
+    /// Folder of the run
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// A component or service of the stack file
+    /// Component or service of the stack file
     name: String,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let workload = workload_of(&folder, &name)?;
     let ports: Ports = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)
         .map(|kept: Kept| kept.ports)
-        .context("the run's ports can't be read")?;
+        .context("cannot read the run's ports.json")?;
     let pairs: Vec<String> = ports
         .get(&name)
         .into_iter()
@@ -45,8 +45,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         .collect();
     let namespace = workload.0.pointer("/metadata/namespace").and_then(Value::as_str);
     let cancel = Cancel::new();
-    let told = cancel.clone();
-    ctrlc::set_handler(move || told.cancel()).context("can't watch for signals")?;
+    let on_signal = cancel.clone();
+    ctrlc::set_handler(move || on_signal.cancel()).context("cannot install the signal handler")?;
     while !cancel.is_cancelled() {
         let mut kubectl = std::process::Command::new("kubectl");
         kubectl.arg("--kubeconfig").arg(folder.kubeconfig());
@@ -57,11 +57,11 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             "--address=127.0.0.1",
         ]);
         kubectl.arg(workload.reference()).args(&pairs);
-        // It ends whenever its pod does; what it says of that is for the log.
+        // It fails when its pod ends: log the reason, and retry.
         if let Err(failure) = Command::new(kubectl).name(format!("forward {name}")).run(&cancel) {
             eprint_line(format!("{failure}"));
         }
-        std::thread::park_timeout(BETWEEN);
+        std::thread::park_timeout(RETRY_INTERVAL);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask install-hooks`: the images of each commit are checked before it is made, with git alone.
+//! `cargo xtask install-hooks`: installs the pre-commit hook that checks the images of each commit.
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -14,19 +14,18 @@ use subprocess::eprint_line;
 
 /// Install the git hook that checks the images of each commit
 ///
-/// Writes pre-commit into git's hooks folder (core.hooksPath where it is set). A hook that is there and is not ours
-/// is replaced only after a yes.
+/// Write pre-commit into git's hooks folder (core.hooksPath if set). Ask before replacing another hook.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Replace a hook that is there without asking
+    /// Replace another hook without asking
     #[arg(long)]
     replace: bool,
 }
 
 const HOOK: &str = "\
 #!/bin/sh
-# Written by `cargo xtask install-hooks`: refuses a commit whose images break the registry policy (docs/lint-images.md).
-# `git commit --no-verify` leaves it out once; removing this file, for ever.
+# Written by `cargo xtask install-hooks`: rejects commits whose images violate the registry policy (docs/lint-images.md).
+# To skip it once: git commit --no-verify. To uninstall it: remove this file.
 exec cargo xtask lint-images --staged
 ";
 
@@ -36,29 +35,29 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let hook = folder.join("pre-commit");
     match fs::read_to_string(&hook) {
         Ok(text) if text == HOOK => {
-            eprint_line(format!("{} is installed already", hook.display()));
+            eprint_line(format!("{} is already installed", hook.display()));
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ if replace || is_yes(&hook)? => {}
         _ => {
             eprint_line(format!(
-                "{} is there and was left as it is. To have both, end it with: exec cargo xtask lint-images --staged. \
-                 To replace it: cargo xtask install-hooks --replace",
+                "not installed: {} is another hook; to use both, append to it: exec cargo xtask lint-images --staged; \
+                 to replace it: cargo xtask install-hooks --replace",
                 hook.display()
             ));
             return Ok(ExitCode::from(2));
         }
     }
-    install(&folder, &hook).with_context(|| format!("can't write {}", hook.display()))?;
+    install(&folder, &hook).with_context(|| format!("cannot write {}", hook.display()))?;
     eprint_line(format!(
-        "installed {}: each commit's images are checked before it is made",
+        "installed {}, which checks the images of each commit",
         hook.display()
     ));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Git's own answer, so that core.hooksPath, work trees and GIT_DIR are respected.
+/// Returns the hooks folder from git itself, which respects core.hooksPath, work trees and GIT_DIR.
 fn hooks_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut git = process::Command::new("git");
     git.args(["rev-parse", "--git-path", "hooks"]).current_dir(folder);
@@ -68,7 +67,7 @@ fn hooks_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.join(output.text()))
 }
 
-/// Asks a person. Without one, the answer is no.
+/// Asks the user; no without a terminal.
 fn is_yes(hook: &Path) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(false);
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_goes_where_git_looks_for_it() {
+    fn finds_hooks_folder_that_git_uses() {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet"]);
         let plain = hooks_folder(folder.path()).unwrap();
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_is_one_that_git_runs() {
+    fn installed_hook_is_an_executable_script() {
         let folder = tempfile::tempdir().unwrap();
         let hooks = folder.path().join("hooks");
         install(&hooks, &hooks.join("pre-commit")).unwrap();

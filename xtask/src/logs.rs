@@ -1,4 +1,4 @@
-//! `cargo xtask logs [RUN] [TASK]`: prints the log of a task, or lists what there is.
+//! `cargo xtask logs [RUN] [TASK]`: prints the log of a task, or lists the logs of a run.
 
 use std::{
     fs::{self, File},
@@ -12,13 +12,13 @@ use clap::Args;
 use crate::run_folder::find;
 use subprocess::eprint_line;
 
-/// Print the log of a task of a run, or list the logs that there are
+/// Print the log of a task, or list the logs of a run
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The run, or `last`
+    /// Run id, or `last`
     #[arg(default_value = "last")]
     run: String,
-    /// The task [default: list them]
+    /// Task [default: list all]
     task: Option<String>,
 }
 
@@ -38,7 +38,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let path = folder.log(&task);
-    let mut file = File::open(&path).with_context(|| format!("{task} of run {} has no log", folder.run()))?;
+    let mut file = File::open(&path)
+        .with_context(|| format!("cannot read the log of {task} of run {}", folder.run()))?;
     io::copy(&mut file, &mut io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask VERB`: builds, lints, deploys and tests the stack.
 //!
-//! A verb is a file or folder of the same name with its `Options` and `run`; the other modules are what verbs share.
-//! Exit codes: 0 fine, 1 tests or policy failed, 2 usage, 3 the environment can't do it, 130 interrupted.
+//! Each verb is a module of the same name with its `Options` and `run`; verbs share the other modules.
+//! Exit codes: 0 success, 1 tests or policy failed, 2 usage, 3 the environment is unsuitable, 130 interrupted.
 
 #![deny(clippy::print_stderr)]
 
@@ -19,19 +19,19 @@ mod install_hooks;
 mod labels;
 mod logs;
 mod merge_reports;
-mod parts;
 mod ports;
 mod removal;
 mod run_folder;
 mod stack;
 mod status;
+mod workload;
 mod yaml;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-/// How a user calls this program: by cargo's alias in its own workspace, by its name where it is installed.
+/// Returns the command of this program: cargo's alias in its own workspace, or its name where it is installed.
 fn called_as() -> &'static str {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
         Some(_) => "cargo xtask",
@@ -39,7 +39,7 @@ fn called_as() -> &'static str {
     }
 }
 
-/// Builds, lints, deploys and tests the stack.
+/// Build, lint, deploy and test the stack
 #[derive(Parser)]
 #[command(
     name = called_as(),

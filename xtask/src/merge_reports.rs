@@ -1,4 +1,4 @@
-//! `cargo xtask merge-reports --output DIR FOLDER...`: one report of several runs that each did a part of the scenarios.
+//! `cargo xtask merge-reports --output DIR FOLDER...`: merges the reports of the shards of one run.
 
 use std::{
     fs,
@@ -13,20 +13,19 @@ use report::{Document, FILES, Part};
 use crate::e2e;
 use subprocess::eprint_line;
 
-/// How deep below a folder reports are looked for: CI systems put each artifact into a folder of its own.
-const DEEPEST: usize = 3;
+/// Maximum depth of reports below a given folder: CI systems put each artifact into its own folder.
+const MAX_DEPTH: usize = 3;
 
-/// Merge the reports of the shards of one whole into one: report.json, junit.xml, report.html
+/// Merge the reports of all shards into one report.json, junit.xml and report.html
 ///
-/// Each shard is a run of `cargo xtask e2e --shard I/N`, on a machine of its own or beside the others. A shard that
-/// left no report fails the merged one. The exit code is that of the whole: 0 all passed, 1 scenarios failed,
-/// 2 these are not the shards of one whole, 3 a shard failed or is missing.
+/// Each shard is a run of `cargo xtask e2e --shard I/N`. A shard without a report fails the merged one. Exit codes: 0 all
+/// passed, 1 scenarios failed, 2 the reports are not shards of one run, 3 a shard failed or is missing.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The runs' folders, or folders that have them somewhere inside
+    /// Folders of the runs, or folders that contain them
     #[arg(value_name = "FOLDER", required = true)]
     folders: Vec<PathBuf>,
-    /// Where the merged report goes, with the logs that it links
+    /// Folder for the merged report and its logs
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 }
@@ -36,10 +35,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut runs = Vec::new();
     for folder in &folders {
         let before = runs.len();
-        find(folder, DEEPEST, &output, &mut runs);
+        find(folder, MAX_DEPTH, &output, &mut runs);
         ensure!(
             runs.len() > before,
-            "there is no {} in {} or the folders in it",
+            "found no {} in {} or its subfolders",
             FILES.report,
             folder.display()
         );
@@ -63,14 +62,14 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     for (run, part) in runs.iter().zip(&parts) {
         copy_logs(&run.join("logs"), &output.join(&part.folder).join("logs"))?;
     }
-    fs::create_dir_all(&output).with_context(|| format!("can't make {}", output.display()))?;
+    fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
     report::write_all(&merged, &output)?;
     eprint_line(report::summary(&merged).trim_end());
     eprint_line(format!("report: {}", output.join(FILES.page).display()));
     Ok(e2e::exit_code(merged.run.result))
 }
 
-/// The folders with a report, in `folder` or below it; the one that is written is none of them.
+/// Finds the folders with a report in `folder` and below it, except `output`.
 fn find(folder: &Path, depth: usize, output: &Path, found: &mut Vec<PathBuf>) {
     let same = |one: &Path, other: &Path| {
         fs::canonicalize(one)
@@ -96,18 +95,18 @@ fn find(folder: &Path, depth: usize, output: &Path, found: &mut Vec<PathBuf>) {
 
 fn read(run: &Path) -> anyhow::Result<Part> {
     let file = run.join(FILES.report);
-    let text = fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
-    let document: Document =
-        serde_json::from_slice(&text).with_context(|| format!("{} is no report", file.display()))?;
+    let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let document: Document = serde_json::from_slice(&text)
+        .with_context(|| format!("cannot parse {} as a report", file.display()))?;
     let folder = document.run.id.clone();
     Ok(Part { document, folder })
 }
 
 fn copy_logs(from: &Path, to: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
-        fs::create_dir_all(to).with_context(|| format!("can't make {}", to.display()))?;
+        fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
         let copy = to.join(entry.file_name());
-        fs::copy(entry.path(), &copy).with_context(|| format!("can't copy {}", entry.path().display()))?;
+        fs::copy(entry.path(), &copy).with_context(|| format!("cannot copy {}", entry.path().display()))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What takes a run down: its processes, its cluster, and what it made in a cluster that others use too.
+//! Removal of a run: its processes, its cluster, and its objects in a shared cluster.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,16 +8,16 @@ use subprocess::{Cancel, Record};
 use crate::{
     command::{Command, Test},
     labels,
-    parts::GRACE,
     run_folder::{RunFolder, node_of},
+    workload::GRACE,
 };
 use subprocess::eprint_line;
 
-/// Deleting a cluster stops every container in it.
-pub(crate) const LONGEST: Duration = Duration::from_secs(180);
+/// Maximum time of one removing command; deleting a cluster stops every container in it.
+pub(crate) const REMOVAL_LIMIT: Duration = Duration::from_secs(180);
 
-/// Stops every recorded process of the run, the services side by side and then what they need, and removes the
-/// embedded servers' data.
+/// Stops every recorded process of the run, first the services in parallel, then the servers that they need, and removes
+/// the embedded servers' data.
 pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     let mut records = Vec::new();
@@ -30,11 +30,11 @@ pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
             }
         }
     }
-    // A server that services need ends its own workers in order, and says so by the signal that it wants.
-    let (needed, services): (Vec<_>, Vec<_>) = records
+    // Only embedded servers have a stop signal of their own (PostgreSQL stops its workers in order on it).
+    let (servers, services): (Vec<_>, Vec<_>) = records
         .into_iter()
         .partition(|(record, _)| record.stop_signal.is_some());
-    for group in [services, needed] {
+    for group in [services, servers] {
         std::thread::scope(|scope| {
             let stops: Vec<_> = group
                 .iter()
@@ -43,7 +43,7 @@ pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
             for stop in stops {
                 let stopped = stop
                     .join()
-                    .unwrap_or_else(|_| Err(anyhow!("stopping it panicked")));
+                    .unwrap_or_else(|_| Err(anyhow!("panic while stopping a process")));
                 failures.extend(stopped.err().map(|error| format!("{error:#}")));
             }
         });
@@ -61,19 +61,18 @@ pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
 
 fn stop(record: &Record, path: &Path) -> anyhow::Result<()> {
     record.stop(GRACE)?;
-    fs::remove_file(path).with_context(|| format!("can't remove {}", path.display()))
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// What removes the volume of a node that is gone. Kind makes it with a label of the node's name; to podman it is not
-/// anonymous, and so does not go with the container.
+/// Returns the command that removes the volume of a removed node. Kind labels it with the node's name; podman does not
+/// consider it anonymous, so it does not remove it with the container.
 fn remove_volume(node: &str) -> Command {
     Command::new("podman").args(["volume", "prune", "--force", "--filter", &format!("label={node}")])
 }
 
-/// What removes a run's cluster, its volume and its network, if they are there.
+/// Returns the commands that remove a run's cluster, its volume and its network, if they exist.
 pub(crate) fn remove_cluster(cluster: &str) -> [Command; 3] {
-    // What `kind delete cluster` does, without the ten seconds that podman gives a node to shut down in order:
-    // nothing in it is needed any more.
+    // Like `kind delete cluster`, but without ten seconds for an orderly shutdown, which a deleted node does not need.
     let delete = Command::new("podman")
         .args(["rm", "--force", "--ignore", "--time", "0", "--volumes"])
         .args([node_of(cluster)]);
@@ -84,15 +83,15 @@ pub(crate) fn remove_cluster(cluster: &str) -> [Command; 3] {
     ]
 }
 
-/// What removes a run from a cluster.
+/// Commands that remove a run from a shared cluster.
 pub(crate) struct Removal {
-    /// The namespace, and what bears its name outside of it.
+    /// Remove the namespace, and the run's objects outside of it.
     pub(crate) always: Vec<Command>,
-    /// The definitions of kinds that runs made, unless another run is there, which may use them.
+    /// Condition that other runs exist, which may use the runs' custom resource definitions; and their removal otherwise.
     pub(crate) crds: (Test, Command),
 }
 
-/// What removes a run from the cluster that its kubeconfig leads to: only what it made.
+/// Returns the commands that remove a run's own objects from the cluster of its kubeconfig.
 pub(crate) fn remove_namespace(stack: &str, run: &str, folder: &Path) -> Removal {
     let kubectl = || {
         Command::new("kubectl")
@@ -115,32 +114,32 @@ pub(crate) fn remove_namespace(stack: &str, run: &str, folder: &Path) -> Removal
     }
 }
 
-/// The file with the run's objects outside of its namespace.
+/// File with the run's objects outside of its namespace.
 pub(crate) const CLUSTER_SCOPED: &str = "cluster-scoped.json";
 
-/// Removes what a run made in a cluster that others use too.
+/// Removes a run's objects from a shared cluster.
 pub(crate) fn remove_from_cluster(folder: &RunFolder) -> anyhow::Result<()> {
     let owner = folder.owner();
     if !folder.kubeconfig().exists() {
-        // It never came as far as to enter the cluster.
+        // The run ended before it created anything in the cluster.
         return Ok(());
     }
     let removal = remove_namespace(&owner.stack, &owner.run, folder.path());
     let named = |command: &Command| {
         eprint_line(format!("{command}"));
         let command = subprocess::Command::new(command.filled(str::to_owned));
-        command.deadline(LONGEST).log(folder.log("down"))
+        command.deadline(REMOVAL_LIMIT).log(folder.log("down"))
     };
     for command in &removal.always {
         named(command).run(&Cancel::never())?;
     }
     let (others, crds) = &removal.crds;
     let output = named(&others.command).capture(&Cancel::never())?;
-    let used = others
+    let has_others = others
         .expect
         .as_ref()
         .is_some_and(|text| output.text().contains(text));
-    if !used {
+    if !has_others {
         named(crds).run(&Cancel::never())?;
     }
     Ok(())

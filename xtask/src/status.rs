@@ -1,4 +1,4 @@
-//! `cargo xtask status`: the runs of this checkout, and what of them is up.
+//! `cargo xtask status`: lists the runs of this checkout.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -7,7 +7,7 @@ use subprocess::Record;
 
 use crate::run_folder::{self, RunFolder, State};
 
-/// List the runs: what stands, where it is reached, what only left its report
+/// List the runs of this checkout with their states, and the addresses of running stacks
 #[derive(Args, Debug)]
 pub(crate) struct Options {}
 
@@ -17,9 +17,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     for folder in RunFolder::list(&run_folder::runs(), &run_folder::index()) {
         let owner = folder.owner();
         let state = match owner.state {
-            State::Running if owner.is_abandoned() => "abandoned (cargo xtask gc removes it)",
+            State::Running if owner.is_abandoned() => "abandoned (remove: cargo xtask gc)",
             State::Running => "running",
-            State::Kept => "up (cargo xtask down removes it)",
+            State::Kept => "kept (remove: cargo xtask down)",
             State::Finished => "finished",
         };
         writeln!(

@@ -1,11 +1,11 @@
-//! What is read as YAML: rendered manifests as objects, and the server that a kubeconfig names.
+//! YAML files: rendered manifests and kubeconfigs.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 
-/// One object of a manifest.
+/// A Kubernetes object of a manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Object(pub(crate) Value);
 
@@ -18,7 +18,7 @@ impl Object {
         self.text("/metadata/name")
     }
 
-    /// `deployment/gateway`, as kubectl takes it.
+    /// Name for kubectl, like `deployment/gateway`.
     pub(crate) fn reference(&self) -> String {
         format!("{}/{}", self.kind().to_lowercase(), self.name())
     }
@@ -31,11 +31,11 @@ impl Object {
     }
 }
 
-/// The objects of a rendered manifest; `name` is what messages call it.
+/// Parses the objects of a rendered manifest; errors contain `name`.
 pub(crate) fn objects(name: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)
         .map_err(|error| anyhow!("{error}"))
-        .with_context(|| format!("{name} is not YAML once it is rendered"))?;
+        .with_context(|| format!("cannot parse the rendered {name} as YAML"))?;
     let objects: Vec<_> = documents
         .into_iter()
         .filter(|document| !document.is_null())
@@ -44,23 +44,23 @@ pub(crate) fn objects(name: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     for object in &objects {
         if object.kind().is_empty() || object.name().is_empty() {
             return Err(anyhow!(
-                "{name}: each document needs `kind` and `metadata.name`, one has not"
+                "invalid manifest {name}: a document has no `kind` or `metadata.name`"
             ));
         }
     }
     Ok(objects)
 }
 
-/// The server's URL in a kubeconfig.
+/// Returns the server's URL in a kubeconfig.
 pub(crate) fn server(kubeconfig: &Path) -> anyhow::Result<String> {
     let text =
-        fs::read_to_string(kubeconfig).with_context(|| format!("can't read {}", kubeconfig.display()))?;
-    let config: Value =
-        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", kubeconfig.display()))?;
+        fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let config: Value = serde_saphyr::from_str(&text)
+        .map_err(|error| anyhow!("cannot parse {}: {error}", kubeconfig.display()))?;
     let server = config
         .pointer("/clusters/0/cluster/server")
         .and_then(Value::as_str);
     server
         .map(str::to_owned)
-        .with_context(|| format!("{} names no server", kubeconfig.display()))
+        .with_context(|| format!("no server in {}", kubeconfig.display()))
 }

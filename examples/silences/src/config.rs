@@ -1,4 +1,4 @@
-//! The configuration: TOML, unknown keys are errors.
+//! Configuration: TOML, without unknown keys.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ pub(crate) struct Config {
     pub(crate) postgresql: Postgresql,
 }
 
-/// Where it listens.
+/// Listen addresses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
@@ -24,7 +24,7 @@ pub(crate) struct Http {
     pub(crate) health: SocketAddr,
 }
 
-/// Where it keeps its data.
+/// Connection to the database.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Postgresql {
@@ -37,7 +37,7 @@ pub(crate) struct Postgresql {
 
 impl Config {
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is wrong", file.display()))
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("invalid configuration {}", file.display()))
     }
 }

@@ -1,4 +1,4 @@
-//! The API, and the health listener that the runner asks.
+//! HTTP API and health endpoints.
 
 use anyhow::Context;
 use axum::{
@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::{config::Http, store::Store};
 
-/// The longest silence: a week.
-const MOST_MINUTES: i32 = 7 * 24 * 60;
+/// Maximum duration of a silence: a week.
+const MAX_MINUTES: i32 = 7 * 24 * 60;
 
 pub(crate) async fn serve(config: &Http, store: Store) -> anyhow::Result<()> {
     let api = Router::new().route("/api/v1/silences/{namespace}", get(read).put(write));
@@ -32,8 +32,8 @@ pub(crate) async fn serve(config: &Http, store: Store) -> anyhow::Result<()> {
     let api_listener = listen(config.api).await?;
     let health_listener = listen(config.health).await?;
     tokio::try_join!(
-        axum::serve(api_listener, api.with_state(store.clone())).with_graceful_shutdown(told_to_end()),
-        axum::serve(health_listener, health.with_state(store)).with_graceful_shutdown(told_to_end()),
+        axum::serve(api_listener, api.with_state(store.clone())).with_graceful_shutdown(terminated()),
+        axum::serve(health_listener, health.with_state(store)).with_graceful_shutdown(terminated()),
     )?;
     Ok(())
 }
@@ -41,17 +41,17 @@ pub(crate) async fn serve(config: &Http, store: Store) -> anyhow::Result<()> {
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("can't listen on {address}"))
+        .with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn told_to_end() {
-    // Without handlers for its signals a program ends at once, which is what it is told.
+async fn terminated() {
+    // Without a handler SIGTERM ends the program at once, which is fine too.
     if let Ok(mut terminate) = signal(SignalKind::terminate()) {
         terminate.recv().await;
     }
 }
 
-/// What the runner built: it waits until this version answers.
+/// Version that the runner built; it waits until the health endpoint returns it.
 fn version() -> String {
     std::env::var("SERVICE_VERSION").unwrap_or_else(|_| env!("CARGO_PKG_VERSION").to_owned())
 }
@@ -71,7 +71,7 @@ async fn ready(State(store): State<Store>) -> (StatusCode, Json<Value>) {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct SilenceRequest {
     reason: String,
     minutes: i32,
 }
@@ -79,13 +79,13 @@ struct Wanted {
 async fn write(
     State(store): State<Store>,
     Path(namespace): Path<String>,
-    Json(wanted): Json<Wanted>,
+    Json(request): Json<SilenceRequest>,
 ) -> Result<Response, Unavailable> {
-    if !(1..=MOST_MINUTES).contains(&wanted.minutes) {
-        let detail = format!("minutes must be 1 to {MOST_MINUTES}, it is {}", wanted.minutes);
+    if !(1..=MAX_MINUTES).contains(&request.minutes) {
+        let detail = format!("minutes must be 1 to {MAX_MINUTES}, not {}", request.minutes);
         return Ok((StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response());
     }
-    store.put(&namespace, &wanted.reason, wanted.minutes).await?;
+    store.put(&namespace, &request.reason, request.minutes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -99,7 +99,7 @@ async fn read(State(store): State<Store>, Path(namespace): Path<String>) -> Resu
     })
 }
 
-/// PostgreSQL can't be asked now.
+/// PostgreSQL is unavailable.
 struct Unavailable(PoolError);
 
 impl From<PoolError> for Unavailable {

@@ -1,7 +1,6 @@
-//! Keeps which namespaces are silenced, and until when.
+//! Stores silences of namespaces.
 //!
-//! `silences serve --config FILE` and `silences migrate --config FILE`: the two forms in which the runner of the
-//! end-to-end tests starts a program.
+//! `silences serve --config FILE` and `silences migrate --config FILE` are the commands that the end-to-end runner uses.
 
 mod config;
 mod http;
@@ -32,10 +31,10 @@ async fn run() -> anyhow::Result<()> {
         _ => bail!("usage: silences serve|migrate --config FILE"),
     };
     let config = Config::read(file.as_ref())?;
-    let store = Store::new(&config.postgresql).context("PostgreSQL's configuration")?;
+    let store = Store::new(&config.postgresql).context("invalid [postgresql]")?;
     match verb {
         "serve" => http::serve(&config.http, store).await,
         "migrate" => store.migrate().await,
-        other => bail!("there is no verb {other}; there are: serve, migrate"),
+        other => bail!("unknown verb {other}; known verbs: serve, migrate"),
     }
 }

@@ -1,4 +1,4 @@
-//! The silences in PostgreSQL.
+//! Silences in PostgreSQL.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
-/// A namespace that is silenced.
+/// A silenced namespace.
 #[derive(Debug, Serialize)]
 pub(crate) struct Silence {
     pub(crate) namespace: String,
@@ -29,13 +29,13 @@ impl Store {
         let (host, port) = config
             .address
             .rsplit_once(':')
-            .context("the address must be HOST:PORT")?;
+            .context("address must be HOST:PORT")?;
         let password = fs::read_to_string(&config.password_file)
-            .with_context(|| format!("can't read {}", config.password_file.display()))?;
+            .with_context(|| format!("cannot read {}", config.password_file.display()))?;
         let mut postgres = tokio_postgres::Config::new();
         postgres
             .host(host)
-            .port(port.parse().context("the port is no number")?)
+            .port(port.parse().context("port must be a number")?)
             .dbname(&config.database)
             .user(&config.user)
             .password(password.trim_end());
@@ -54,7 +54,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the schema is there.
+    /// Checks that the database is available and has the schema.
     pub(crate) async fn check(&self) -> Result<(), PoolError> {
         self.0
             .get()
@@ -76,7 +76,7 @@ impl Store {
         Ok(())
     }
 
-    /// The silence of a namespace, if one holds now.
+    /// Returns the current silence of a namespace.
     pub(crate) async fn get(&self, namespace: &str) -> Result<Option<Silence>, PoolError> {
         let select = "SELECT namespace, reason, extract(epoch FROM until - now())::bigint
                       FROM silences WHERE namespace = $1 AND until > now()";

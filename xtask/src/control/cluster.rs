@@ -1,4 +1,4 @@
-//! Where the parts are pods: by their workloads, with kubectl; SIGKILL by the node's container runtime.
+//! Control of pods: by their workloads with kubectl; SIGKILL by the node's container runtime.
 
 use std::{
     fs,
@@ -12,38 +12,38 @@ use subprocess::{Cancel, Record};
 
 use super::{Verb, wait};
 use crate::{
-    parts::{GRACE, KUBERNETES, record_name, workload_of},
     ports::Kept,
     run_folder::{ProviderName, RunFolder},
+    workload::{GRACE, KUBERNETES, record_name, workload_of},
     yaml::Object,
 };
 
-/// A pod is given 40 s to end in order, and a database some time to start.
-const LONGEST_CHANGE: Duration = Duration::from_secs(180);
+/// Maximum time of a change: pods have 40 s to stop, and databases take time to start.
+const CHANGE_LIMIT: Duration = Duration::from_secs(180);
 
-/// Where the node's kubelet finds the API server, and where it is put to be away.
+/// Manifest of the API server, a static pod of the node's kubelet, and its path while the API server is stopped.
 const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
-const API_SERVER_AWAY: &str = "/etc/kubernetes/kube-apiserver.yaml";
+const API_SERVER_DISABLED: &str = "/etc/kubernetes/kube-apiserver.yaml";
 
 pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
     if name == KUBERNETES && folder.owner().provider == ProviderName::Cluster {
         bail!(
-            "the cluster of run {} is not its own: its API server is left alone",
+            "cannot control the API server of run {}: its cluster is shared",
             folder.run()
         );
     }
     if name == KUBERNETES {
         return api_server(folder, verb);
     }
-    let part = Part::find(folder, name)?;
-    part.change(verb)?;
+    let workload = Workload::find(folder, name)?;
+    workload.change(verb)?;
     if folder.owner().provider == ProviderName::Cluster {
         forward_again(folder, verb, name)?;
     }
     Ok(())
 }
 
-/// After its pods were replaced a part is reached through what holds on to the new ones.
+/// Restarts the port forwarding to a workload, for its new pods.
 fn forward_again(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
     let path = folder.process(&record_name(name));
     if matches!(verb, Verb::Stop | Verb::Logs) || !path.exists() {
@@ -64,35 +64,35 @@ fn forward_again(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<(
         .map(|port| port.host)
         .collect();
     wait(
-        &format!("{name} is reached on {ports:?} of 127.0.0.1"),
-        LONGEST_CHANGE,
+        &format!("{name} accepts connections on ports {ports:?} of 127.0.0.1"),
+        CHANGE_LIMIT,
         || {
             if !new.is_alive() {
-                bail!("what brings the ports of {name} here has ended");
+                bail!("the port forwarding to {name} has ended");
             }
-            let deaf = ports
+            let closed = ports
                 .iter()
                 .find_map(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).err());
-            Ok(deaf.map(|error| error.to_string()))
+            Ok(closed.map(|error| error.to_string()))
         },
     )
 }
 
-impl Part<'_> {
+impl Workload<'_> {
     fn change(&self, verb: Verb) -> anyhow::Result<()> {
-        let part = self;
+        let workload = self;
         match verb {
-            Verb::Stop => part.stop(),
-            Verb::Start => part.start(),
+            Verb::Stop => workload.stop(),
+            Verb::Start => workload.start(),
             Verb::Restart => {
-                part.kubectl(&["rollout", "restart", &part.workload.reference()])?;
-                part.wait_ready()?;
-                part.wait_replaced()
+                workload.kubectl(&["rollout", "restart", &workload.workload.reference()])?;
+                workload.wait_ready()?;
+                workload.wait_replaced()
             }
-            Verb::Kill => part.kill(),
+            Verb::Kill => workload.kill(),
             Verb::Logs => {
-                let selector = part.selector();
-                let text = part.kubectl(&["logs", "--all-containers", "--tail=-1", &selector])?;
+                let selector = workload.selector();
+                let text = workload.kubectl(&["logs", "--all-containers", "--tail=-1", &selector])?;
                 std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?;
                 Ok(())
             }
@@ -100,13 +100,13 @@ impl Part<'_> {
     }
 }
 
-/// A part of the stack in a cluster.
-struct Part<'a> {
+/// A Deployment or StatefulSet of the stack.
+struct Workload<'a> {
     folder: &'a RunFolder,
     workload: Object,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Workload<'a> {
     fn find(folder: &'a RunFolder, name: &str) -> anyhow::Result<Self> {
         let workload = workload_of(folder, name)?;
         Ok(Self { folder, workload })
@@ -149,8 +149,8 @@ impl<'a> Part<'a> {
     fn stop(&self) -> anyhow::Result<()> {
         self.kubectl(&["scale", "--replicas=0", &self.workload.reference()])?;
         wait(
-            &format!("no pod of {} is left", self.workload.name()),
-            LONGEST_CHANGE,
+            &format!("all pods of {} are gone", self.workload.name()),
+            CHANGE_LIMIT,
             || {
                 let pods = self.pods()?;
                 let names: Vec<&str> = pods
@@ -178,17 +178,17 @@ impl<'a> Part<'a> {
     }
 
     fn wait_ready(&self) -> anyhow::Result<()> {
-        let timeout = format!("--timeout={}s", LONGEST_CHANGE.as_secs());
+        let timeout = format!("--timeout={}s", CHANGE_LIMIT.as_secs());
         self.kubectl(&["rollout", "status", &timeout, &self.workload.reference()])?;
         Ok(())
     }
 
-    /// A rollout counts as done while the pods that it replaced still end in order: until they are gone they hold on
-    /// to open connections, and answer that they are stopping.
+    /// Waits until the replaced pods are gone. A rollout is complete while they still terminate, keep connections open
+    /// and reject requests.
     fn wait_replaced(&self) -> anyhow::Result<()> {
         wait(
             &format!("the replaced pods of {} are gone", self.workload.name()),
-            LONGEST_CHANGE,
+            CHANGE_LIMIT,
             || {
                 let pods = self.pods()?;
                 let names: Vec<&str> = pods
@@ -201,8 +201,8 @@ impl<'a> Part<'a> {
         )
     }
 
-    /// SIGKILL to the containers' first processes, as the kernel does when memory is short. From inside of a
-    /// container nothing can kill its first process, so the node does it.
+    /// Sends SIGKILL to the containers' first processes, like the kernel's OOM killer. The node does so, because no process
+    /// inside a container can kill the first one.
     fn kill(&self) -> anyhow::Result<()> {
         if self.folder.owner().provider == ProviderName::Cluster {
             self.kubectl(&["delete", "pods", "--grace-period=0", "--force", &self.selector()])?;
@@ -218,7 +218,7 @@ impl<'a> Part<'a> {
             .filter_map(|status| status["containerID"].as_str()?.split("://").nth(1))
             .collect();
         if ids.is_empty() {
-            bail!("no container of {} runs", self.workload.name());
+            bail!("{} has no running container", self.workload.name());
         }
         for id in ids {
             node(
@@ -237,27 +237,27 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The API server of a kind node is a static pod: it goes away with its file, and comes back with it.
+/// Controls the API server of a kind node. It is a static pod: moving its manifest away stops it.
 fn api_server(folder: &RunFolder, verb: Verb) -> anyhow::Result<()> {
     let ready = || kubectl(folder, &["get", "--raw=/readyz", "--request-timeout=2s"]);
-    let gone = || {
-        wait("the API server is away", LONGEST_CHANGE, || {
-            Ok(ready().is_ok().then(|| "it answers".to_owned()))
+    let wait_stopped = || {
+        wait("the API server is unavailable", CHANGE_LIMIT, || {
+            Ok(ready().is_ok().then(|| "ready".to_owned()))
         })
     };
-    let back = || {
-        wait("the API server answers", LONGEST_CHANGE, || {
+    let wait_ready = || {
+        wait("the API server is ready", CHANGE_LIMIT, || {
             Ok(ready().err().map(|error| error.to_string()))
         })
     };
     match verb {
         Verb::Stop => {
-            node(folder, &["mv", API_SERVER, API_SERVER_AWAY])?;
-            gone()
+            node(folder, &["mv", API_SERVER, API_SERVER_DISABLED])?;
+            wait_stopped()
         }
         Verb::Start => {
-            node(folder, &["mv", API_SERVER_AWAY, API_SERVER])?;
-            back()
+            node(folder, &["mv", API_SERVER_DISABLED, API_SERVER])?;
+            wait_ready()
         }
         Verb::Kill => {
             node(folder, &["pkill", "-KILL", "-x", "kube-apiserver"])?;
@@ -265,8 +265,8 @@ fn api_server(folder: &RunFolder, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Restart => {
             node(folder, &["pkill", "-TERM", "-x", "kube-apiserver"])?;
-            gone()?;
-            back()
+            wait_stopped()?;
+            wait_ready()
         }
         Verb::Logs => {
             let selector = "--selector=component=kube-apiserver";
@@ -291,7 +291,7 @@ fn kubectl(folder: &RunFolder, arguments: &[&str]) -> anyhow::Result<String> {
 
 fn node(folder: &RunFolder, arguments: &[&str]) -> anyhow::Result<String> {
     let Some(cluster) = &folder.owner().cluster else {
-        bail!("run {} has no cluster of its own", folder.run())
+        bail!("run {} has no own cluster", folder.run())
     };
     let mut command = std::process::Command::new("podman");
     command
@@ -301,6 +301,6 @@ fn node(folder: &RunFolder, arguments: &[&str]) -> anyhow::Result<String> {
 }
 
 fn captured(command: std::process::Command) -> anyhow::Result<String> {
-    let command = subprocess::Command::new(command).deadline(LONGEST_CHANGE + Duration::from_secs(20));
+    let command = subprocess::Command::new(command).deadline(CHANGE_LIMIT + Duration::from_secs(20));
     Ok(command.capture(&Cancel::never())?.text())
 }

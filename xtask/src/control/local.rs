@@ -1,4 +1,4 @@
-//! Where the parts are processes: by their records.
+//! Control of local processes, by their records.
 
 use std::{
     fs::File,
@@ -13,15 +13,15 @@ use subprocess::Record;
 
 use super::{Verb, stack_file, wait};
 use crate::{
-    parts::{GRACE, KUBERNETES},
     run_folder::RunFolder,
+    workload::{GRACE, KUBERNETES},
 };
 
 pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<()> {
     let path = folder.process(name);
     if !path.exists() {
         bail!(
-            "run {} has no {name}; it has: {}",
+            "run {} has no process {name}; processes: {}",
             folder.run(),
             names(folder).join(", ")
         );
@@ -38,7 +38,7 @@ pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Res
         }
         Verb::Logs => {
             let log = record.log.with_context(|| format!("{name} has no log"))?;
-            let mut file = File::open(&log).with_context(|| format!("can't read {}", log.display()))?;
+            let mut file = File::open(&log).with_context(|| format!("cannot read {}", log.display()))?;
             io::copy(&mut file, &mut io::stdout().lock())?;
         }
     }
@@ -70,7 +70,7 @@ fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> 
                     .as_ref()
                     .map(|log| log.display().to_string())
                     .unwrap_or_default();
-                bail!("{name} ended by itself; its log is {log}");
+                bail!("{name} exited; its log: {log}");
             }
             Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1))
                 .err()
@@ -79,7 +79,7 @@ fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> 
     )
 }
 
-/// Where a part listens: of a service its health port, which is the first to answer.
+/// Returns the address of a process; of a service its health port, which listens first.
 fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
     let stack = stack_file(folder)?;
     let url = match name {
@@ -91,7 +91,7 @@ fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
                 .and_then(|urls| urls.values().find_map(Value::as_str));
             service
                 .or(component)
-                .with_context(|| format!("the stack file has no URL of {name}"))?
+                .with_context(|| format!("no URL of {name} in the run's stack file"))?
                 .to_owned()
         }
     };
@@ -103,7 +103,7 @@ fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
     let address = authority.rsplit('@').next().unwrap_or_default();
     address
         .parse()
-        .with_context(|| format!("{url} has no address of this machine"))
+        .with_context(|| format!("no IP address and port in {url}"))
 }
 
 fn server(folder: &RunFolder) -> anyhow::Result<String> {

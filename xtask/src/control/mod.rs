@@ -1,8 +1,8 @@
-//! `cargo xtask control --run DIR VERB NAME`: stops, starts, restarts or kills a part of a running stack.
+//! `cargo xtask control --run DIR VERB NAME`: stops, starts, restarts or kills a component or service of a running stack.
 //!
-//! The same words work on every provider, so that scenarios need not know where they run. Each call returns when
-//! what it asks for is so: `stop` when the part is gone, `start` and `restart` when it answers again. `kill` is
-//! SIGKILL; in a cluster the part comes back by itself, elsewhere `start` brings it back.
+//! The same arguments work on every provider, so that scenarios are independent of it. Each call waits for its effect:
+//! `stop` for the end, `start` and `restart` until it accepts connections again. `kill` sends SIGKILL; a cluster restarts
+//! the container, on local `start` does.
 
 mod cluster;
 mod local;
@@ -18,31 +18,31 @@ use clap::{Args, ValueEnum};
 
 use crate::run_folder::{self, ProviderName, RunFolder};
 
-/// Stop, start, restart or kill a part of a running stack: what the fault scenarios use
+/// Stop, start, restart or kill a component or service of a running stack, for fault scenarios
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The run's folder
+    /// Folder of the run
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// What to do
+    /// Action
     #[arg(value_enum)]
     verb: Verb,
-    /// A component or service of the stack file, or `kubernetes` for the cluster's API
+    /// Component or service of the stack file, or `kubernetes` for the cluster's API server
     name: String,
 }
 
-/// What can be done to a part.
+/// Action on a component or service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Verb {
-    /// End it in order; it stays away
+    /// Stop it gracefully
     Stop,
-    /// Bring it back
+    /// Start it again
     Start,
-    /// Replace it in order
+    /// Stop it gracefully and start it again
     Restart,
-    /// End it with SIGKILL
+    /// Kill it by SIGKILL
     Kill,
-    /// Print what it logged
+    /// Print its log
     Logs,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a condition of a part; the error says the last state.
+/// Waits until `state` returns nothing; the error contains the last state.
 fn wait(
     what: &str,
     limit: Duration,
@@ -66,7 +66,7 @@ fn wait(
     while let Some(state) = state()? {
         if Instant::now() > deadline {
             anyhow::bail!(
-                "waited {} s until {what}; the last state was: {state}",
+                "timed out after {} s waiting until {what}; last state: {state}",
                 limit.as_secs()
             );
         }
@@ -75,10 +75,10 @@ fn wait(
     Ok(())
 }
 
-/// The stack file that the run's tests were given.
+/// Reads the file with the addresses of the run's stack.
 fn stack_file(folder: &RunFolder) -> anyhow::Result<serde_json::Value> {
     let path: &Path = &folder.stack_file();
-    let text =
-        std::fs::read(path).with_context(|| format!("{} has no stack file: is it up?", folder.run()))?;
+    let text = std::fs::read(path)
+        .with_context(|| format!("cannot read {}; is run {} up?", path.display(), folder.run()))?;
     Ok(serde_json::from_slice(&text)?)
 }

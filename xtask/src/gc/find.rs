@@ -1,4 +1,4 @@
-//! What nobody owns any more. Only judges; nothing is looked up but whether owners are alive.
+//! Decides what is garbage, by owners and their processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,20 +10,20 @@ use subprocess::Orphan;
 use super::machine::{Image, Machine};
 use crate::run_folder::{Entry, Owner, RunFolder, State};
 
-/// Finished runs whose reports stay: the end of a run compares itself with the earlier ones.
+/// Kept reports of finished runs: a run compares itself with earlier ones.
 const REPORTS: usize = 20;
 
-/// Images of a service that stay: a run on sources that were built before needs no build.
+/// Kept images of each service: a run on unchanged sources needs no build.
 const IMAGES: usize = 5;
 
-/// Something that nobody owns any more.
+/// A leftover without a live owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Garbage {
-    /// A process that was to end with its owner, such as a compiler.
+    /// A process that must end with its owner, such as a compiler.
     Orphan(Orphan),
     /// A server of a test or run.
     Instance(Instance),
-    /// The processes of a run, by their records in its folder.
+    /// Processes of a run, by the records in its folder.
     Processes(PathBuf),
     /// A kind cluster.
     Cluster(String),
@@ -31,15 +31,15 @@ pub(crate) enum Garbage {
     Container(String),
     /// A network.
     Network(String),
-    /// An image that only one run used, or that newer ones of the same service have followed.
+    /// An image of one run, or superseded by newer images of the same service.
     Image(String),
-    /// A run's folder, and its entry in the index.
+    /// Folder of a run, and its entry in the index.
     Folder(RunFolder),
-    /// The index's entry of a run without a folder.
+    /// Entry in the index of a run without a folder.
     Entry(String),
 }
 
-/// Garbage, and why it is.
+/// Garbage, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) garbage: Garbage,
@@ -56,43 +56,42 @@ impl fmt::Display for Found {
             Garbage::Instance(instance) => {
                 write!(formatter, "{} in {}", instance.kind, instance.folder().display())
             }
-            Garbage::Processes(folder) => write!(formatter, "the processes of {}", folder.display()),
+            Garbage::Processes(folder) => write!(formatter, "processes of {}", folder.display()),
             Garbage::Cluster(name) => write!(formatter, "cluster {name}"),
             Garbage::Container(name) => write!(formatter, "container {name}"),
             Garbage::Network(name) => write!(formatter, "network {name}"),
             Garbage::Image(name) => write!(formatter, "image {name}"),
             Garbage::Folder(run) => write!(formatter, "folder {}", run.path().display()),
-            Garbage::Entry(run) => write!(formatter, "the note of run {run}"),
+            Garbage::Entry(run) => write!(formatter, "index entry of run {run}"),
         }?;
         write!(formatter, ": {}", self.why)
     }
 }
 
-/// Something that looks like a run's and is not ours to judge.
+/// A skipped object: named like a run's, but without a known owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct Skipped {
     pub(crate) what: String,
     pub(crate) why: String,
 }
 
-/// What is known of a run.
+/// Knowledge about a run.
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
-    /// Somebody works on it.
+    /// Its owner is alive.
     Live,
-    /// Left standing on purpose.
+    /// Kept on purpose.
     Kept,
-    /// Nobody needs what it made; why.
+    /// Everything it created is garbage, with the reason.
     Garbage(String),
-    /// No folder and no note of it.
+    /// No folder and no index entry.
     Unknown,
 }
 
-/// Sorts what there is: garbage, in the order in which it is to be removed, and what is left alone for a reason that
-/// the user should know. `kept` also gives up what was left standing on purpose.
-pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
+/// Returns the garbage in order of removal, and the skipped objects. `kept` includes kept runs.
+pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Skipped>) {
     let mut found = Vec::new();
-    let mut left = Vec::new();
+    let mut skipped = Vec::new();
     // Judged first and removed last: if an owner dies meanwhile, its processes are found, or its folder stays.
     let mut last = Vec::new();
     folders(machine, kept, &mut last);
@@ -111,9 +110,9 @@ pub(crate) fn judge(machine: &Machine, kept: bool) -> (Vec<Found>, Vec<Left>) {
             });
         }
     }
-    podmans(machine, kept, &mut found, &mut left);
+    podman_objects(machine, kept, &mut found, &mut skipped);
     found.extend(last);
-    (found, left)
+    (found, skipped)
 }
 
 fn instances(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
@@ -138,8 +137,8 @@ fn instances(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
     }
 }
 
-/// Everything of a run in podman has a name that begins with its cluster's.
-fn podmans(machine: &Machine, kept: bool, found: &mut Vec<Found>, left: &mut Vec<Left>) {
+/// Names of a run's podman objects begin with the name of its cluster.
+fn podman_objects(machine: &Machine, kept: bool, found: &mut Vec<Found>, skipped: &mut Vec<Skipped>) {
     let mut clusters: Vec<&String> = machine
         .containers
         .iter()
@@ -165,13 +164,13 @@ fn podmans(machine: &Machine, kept: bool, found: &mut Vec<Found>, left: &mut Vec
         let Some(run) = run_of(name) else { continue };
         match known(machine, run, kept) {
             Known::Garbage(why) => found.push(Found { garbage, why }),
-            Known::Unknown => left.push(Left {
+            Known::Unknown => skipped.push(Skipped {
                 what: Found {
                     garbage,
-                    why: format!("looks like run {run}'s"),
+                    why: format!("named like an object of run {run}"),
                 }
                 .to_string(),
-                why: "no note of its owner; if nobody needs it, remove it with podman".to_owned(),
+                why: "unknown owner; if unused, remove it with podman".to_owned(),
             }),
             Known::Live | Known::Kept => {}
         }
@@ -195,27 +194,27 @@ fn images(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
             });
         }
     }
-    let followed = followed(machine, kept).into_iter().map(|name| Found {
+    let superseded = superseded(machine, kept).into_iter().map(|name| Found {
         garbage: Garbage::Image(name.clone()),
         why: format!("older than the newest {IMAGES} of this service"),
     });
-    found.extend(followed);
+    found.extend(superseded);
 }
 
-/// Images `HOST/STACK-SERVICE:HASH` of stacks that ran here, which newer ones have followed. A node has its own copy, so
-/// that only a run that is at work may still need one.
-fn followed(machine: &Machine, kept: bool) -> Vec<&String> {
+/// Returns the superseded images `HOST/STACK-SERVICE:HASH` of stacks that ran here. Nodes have copies, so only a run in
+/// progress may need one.
+fn superseded(machine: &Machine, kept: bool) -> Vec<&String> {
     let owners = || {
         let indexed = machine.index.values().map(|entry| &entry.owner);
         machine.runs.iter().map(RunFolder::owner).chain(indexed)
     };
-    let at_work = |stack: &str| {
+    let in_progress = |stack: &str| {
         let mut runs = owners().filter(|owner| owner.stack == stack);
         runs.any(|owner| known(machine, &owner.run, kept) == Known::Live)
     };
     let stacks: BTreeSet<&str> = owners()
         .map(|owner| owner.stack.as_str())
-        .filter(|stack| !at_work(stack))
+        .filter(|stack| !in_progress(stack))
         .collect();
     let mut services: BTreeMap<&str, Vec<&Image>> = BTreeMap::new();
     for image in &machine.images {
@@ -268,7 +267,7 @@ fn folders(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
             continue;
         }
         if let Known::Garbage(why) = known(machine, run, kept) {
-            // Another checkout's run has its folder there.
+            // A run of another checkout.
             let garbage = match RunFolder::open(&entry.folder, &machine.index_folder) {
                 Ok(run) => {
                     found.push(Found {
@@ -287,7 +286,7 @@ fn folders(machine: &Machine, kept: bool, found: &mut Vec<Found>) {
 fn known(machine: &Machine, run: &str, kept: bool) -> Known {
     if let Some(ours) = machine.runs.iter().find(|ours| ours.run() == run) {
         let known = judge_owner(ours.owner(), true, kept);
-        // Its process may have said that the run is finished, and ended, since the machine was looked at.
+        // The run may have finished since the machine was examined.
         let now = RunFolder::open(ours.path(), &machine.index_folder);
         return match known {
             Known::Garbage(_) if now.is_ok_and(|now| now.owner().state != ours.owner().state) => Known::Live,
@@ -298,7 +297,7 @@ fn known(machine: &Machine, run: &str, kept: bool) -> Known {
         return Known::Unknown;
     };
     match RunFolder::open(folder, &machine.index_folder) {
-        // It may have been written since the note was.
+        // The folder's owner file may be newer than the index entry.
         Ok(run) => judge_owner(run.owner(), true, kept),
         Err(_) => judge_owner(owner, false, kept),
     }
@@ -309,8 +308,8 @@ fn judge_owner(owner: &Owner, has_folder: bool, kept: bool) -> Known {
         State::Finished => Known::Garbage("its run is finished".to_owned()),
         _ if owner.process.is_alive() => Known::Live,
         State::Running => Known::Garbage(dead(owner.process.pid)),
-        State::Kept if kept => Known::Garbage("kept, and --kept gives it up".to_owned()),
-        State::Kept if !has_folder => Known::Garbage("kept, but its run's folder is gone".to_owned()),
+        State::Kept if kept => Known::Garbage("kept, and --kept was given".to_owned()),
+        State::Kept if !has_folder => Known::Garbage("kept, but its folder was deleted".to_owned()),
         State::Kept => Known::Kept,
     }
 }
@@ -319,7 +318,7 @@ fn dead(pid: u32) -> String {
     format!("its owner, process {pid}, is dead")
 }
 
-/// The run in a name such as `kubernaut-e2e-k3x9pq` or `kubernaut-e2e-k3x9pq-control-plane`.
+/// Returns the run in a name such as `kubernaut-e2e-k3x9pq` or `kubernaut-e2e-k3x9pq-control-plane`.
 fn run_of(name: &str) -> Option<&str> {
     let (_, rest) = name.split_once("-e2e-")?;
     let run = rest.split('-').next()?;

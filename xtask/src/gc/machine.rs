@@ -1,4 +1,4 @@
-//! What of runs and tests there is on this machine.
+//! Processes, podman objects and folders of runs and tests on this machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,45 +12,45 @@ use subprocess::{Cancel, Command, Orphan};
 
 use crate::run_folder::{self, Entry, RunFolder};
 
-/// What of runs and tests there is, whoever's it is.
+/// Everything that runs and tests may have left.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
-    /// The runs of this checkout, oldest first.
+    /// Runs of this checkout, oldest first.
     pub(crate) runs: Vec<RunFolder>,
-    /// The unfinished runs of all checkouts of this user.
+    /// Unfinished runs of all checkouts of this user.
     pub(crate) index: BTreeMap<String, Entry>,
-    /// Where the index is.
+    /// Folder of the index.
     pub(crate) index_folder: PathBuf,
-    /// Children whose owner was killed before them.
+    /// Children of killed owners.
     pub(crate) orphans: Vec<Orphan>,
     /// Servers of runs and tests.
     pub(crate) instances: Vec<Instance>,
-    /// podman's containers.
+    /// Containers in podman.
     pub(crate) containers: Vec<Container>,
-    /// podman's networks.
+    /// Networks in podman.
     pub(crate) networks: Vec<String>,
-    /// podman's images, one for each tag.
+    /// Images in podman, one for each tag.
     pub(crate) images: Vec<Image>,
 }
 
-/// A container of podman.
+/// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Container {
     pub(crate) name: String,
-    /// The kind cluster that it is a node of.
+    /// Kind cluster of which it is a node.
     pub(crate) cluster: Option<String>,
 }
 
-/// A tag of an image of podman.
+/// A tagged image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) name: String,
-    /// When it was built, in seconds since 1970.
+    /// Build time in seconds since 1970.
     pub(crate) created: i64,
 }
 
 impl Machine {
-    /// Looks. Where there is no podman there is nothing of its.
+    /// Collects everything; without podman no podman objects.
     pub(crate) fn look() -> anyhow::Result<Self> {
         let index_folder = run_folder::index();
         let machine = Self {
@@ -125,7 +125,7 @@ fn list<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> anyhow::Result<Vec<
         .deadline(Duration::from_secs(60))
         .capture(&Cancel::never())?;
     let text = output.text();
-    // An empty list is nothing at all to some versions.
+    // Some versions print nothing for an empty list.
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -133,7 +133,7 @@ fn list<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> anyhow::Result<Vec<
         .map(Option::unwrap_or_default)
         .with_context(|| {
             format!(
-                "`podman {} --format json` tells something unknown",
+                "cannot read the output of `podman {} --format json`",
                 arguments.join(" ")
             )
         })
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podmans_lists_are_read() {
+    fn reads_lists_of_podman() {
         let containers = r#"[{"Names":["a-e2e-b-control-plane"],"Labels":{"io.x-k8s.kind.cluster":"a-e2e-b"},"Pid":7},
             {"Names":["db"],"Labels":null}]"#;
         let containers: Vec<ListedContainer> = serde_json::from_str(containers).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask gc`: removes what runs and tests left whose owner is dead.
+//! `cargo xtask gc`: removes leftovers of runs and tests whose owner is dead.
 
 mod find;
 mod machine;
@@ -11,19 +11,18 @@ use clap::Args;
 
 use subprocess::eprint_line;
 
-pub(crate) use self::find::{Found, Left, judge};
+pub(crate) use self::find::{Found, Skipped, judge};
 pub(crate) use self::machine::Machine;
 
 /// Remove clusters, networks, containers, processes and folders of runs whose owner is dead
 ///
-/// A live run is never touched, whoever's it is, and a kept one only with --kept. Of finished runs the newest reports
-/// stay.
+/// Never touch a live run of any user, and kept ones only with --kept. Keep the newest reports of finished runs.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Also what was left standing on purpose (`e2e --keep`)
+    /// Also remove kept runs (`e2e --keep`)
     #[arg(long)]
     kept: bool,
 }
@@ -31,9 +30,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { dry_run, kept } = options;
     let machine = Machine::look()?;
-    let (found, left) = judge(&machine, kept);
-    for Left { what, why } in &left {
-        eprint_line(format!("left alone: {what}: {why}"));
+    let (found, skipped) = judge(&machine, kept);
+    for Skipped { what, why } in &skipped {
+        eprint_line(format!("skipped: {what}: {why}"));
     }
     if found.is_empty() {
         eprint_line("nothing to remove");
@@ -46,7 +45,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let failures = collect(kept, |removed| {
-        // Whoever closed the pipe does not want to know.
+        // A closed pipe must not stop the removal.
         let _closed = writeln!(out, "removed {removed}");
     })?;
     for failure in &failures {
@@ -59,10 +58,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Removes what nobody owns any more, telling each thing; gives what could not be removed, with the reasons. `kept` also
-/// gives up what was left standing on purpose.
-pub(crate) fn collect(kept: bool, mut tell: impl FnMut(&Found)) -> anyhow::Result<Vec<String>> {
-    // A process that was ended in the first round may have been making something: a cluster, a container.
+/// Removes all garbage and calls `on_removed` for each item; returns the errors. `kept` includes kept runs.
+pub(crate) fn collect(kept: bool, mut on_removed: impl FnMut(&Found)) -> anyhow::Result<Vec<String>> {
+    // A process ended in the first round may have been creating a cluster or container.
     const ROUNDS: usize = 3;
     let mut failures = Vec::new();
     for _ in 0..ROUNDS {
@@ -70,7 +68,7 @@ pub(crate) fn collect(kept: bool, mut tell: impl FnMut(&Found)) -> anyhow::Resul
         let (found, _) = judge(&machine, kept);
         let removed;
         (removed, failures) = remove_all(&machine, &found);
-        removed.iter().for_each(|found| tell(found));
+        removed.iter().for_each(|found| on_removed(found));
         if removed.is_empty() {
             break;
         }
@@ -78,7 +76,7 @@ pub(crate) fn collect(kept: bool, mut tell: impl FnMut(&Found)) -> anyhow::Resul
     Ok(failures)
 }
 
-/// Tries everything; what could not be removed comes with its reason.
+/// Removes each item; returns the removed ones, and the errors.
 fn remove_all<'a>(machine: &Machine, found: &'a [Found]) -> (Vec<&'a Found>, Vec<String>) {
     let (mut removed, mut failures) = (Vec::new(), Vec::new());
     for found in found {

@@ -1,4 +1,4 @@
-//! Removing what was found.
+//! Removal of garbage.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::{
     run_folder::{self, ProviderName, State},
 };
 
-/// Stopping a node with everything that runs in it.
-const LONGEST: Duration = Duration::from_secs(120);
+/// Maximum time of a podman command, such as stopping a node with all its containers.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
     match &found.garbage {
@@ -24,7 +24,7 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
         Garbage::Instance(instance) => instance.clone().remove(),
         Garbage::Processes(folder) => end_processes(folder),
         Garbage::Cluster(name) => {
-            // What `kind delete cluster` does to podman, without needing kind.
+            // Like `kind delete cluster`, but without kind.
             let nodes = machine
                 .containers
                 .iter()
@@ -44,7 +44,7 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
         Garbage::Network(name) => podman(&["network", "rm", "--force", name]),
         Garbage::Image(name) => podman(&["rmi", "--force", name]),
         Garbage::Folder(run) => {
-            // The way into the cluster is in the folder, so the folder goes last.
+            // The kubeconfig is in the folder, so remove the folder last.
             if run.owner().provider == ProviderName::Cluster && run.owner().state != State::Finished {
                 removal::remove_from_cluster(run)?;
             }
@@ -57,7 +57,9 @@ pub(super) fn remove(machine: &Machine, found: &Found) -> anyhow::Result<()> {
 fn podman(arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = process::Command::new("podman");
     command.args(arguments);
-    Command::new(command).deadline(LONGEST).run(&Cancel::never())?;
+    Command::new(command)
+        .deadline(COMMAND_LIMIT)
+        .run(&Cancel::never())?;
     Ok(())
 }
 
@@ -66,10 +68,10 @@ fn end(process: &Process) -> anyhow::Result<()> {
     if process.wait_for_exit(Duration::from_secs(10)) {
         return Ok(());
     }
-    bail!("process {} does not end", process.pid)
+    bail!("process {} still runs 10 s after SIGKILL", process.pid)
 }
 
-/// Ends the processes of a run whose owner is dead: those in its records, and those that carry their mark.
+/// Ends the processes of a run: those in its records, and those with its process tag.
 fn end_processes(folder: &Path) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for file in fs::read_dir(folder.join("processes"))
@@ -101,10 +103,10 @@ mod tests {
     use crate::run_folder::{ProviderName, RunFolder};
 
     #[test]
-    fn of_an_abandoned_run_processes_and_folder_go_and_of_a_live_one_nothing() {
+    fn removes_processes_and_folder_of_abandoned_run_only() {
         let root = tempfile::tempdir().unwrap();
         let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
-        let make = || {
+        let create = || {
             let run = RunFolder::create(&runs, &index, ProviderName::Local, "shop").unwrap();
             let mut sleep = process::Command::new("sleep");
             sleep.arg("1000");
@@ -125,8 +127,8 @@ mod tests {
             let recorded = Record::read(&run.process("recorded")).unwrap();
             (run, recorded, lost)
         };
-        let (live, live_one, live_other) = make();
-        let (dead, dead_one, dead_other) = make();
+        let (live, live_one, live_other) = create();
+        let (dead, dead_one, dead_other) = create();
         let owner = dead.path().join("owner.json");
         let text = fs::read_to_string(&owner).unwrap();
         let own = Process::current().unwrap().start_time;

@@ -1,5 +1,5 @@
-# The one compile for all services, for hosts whose own build does not fit UBI9 (ADR-028: build stages pin the
-# minor version). The caches are kept between builds; the programs are copied out of the finished image.
+# Compiles all services, on hosts whose glibc is newer than UBI9's (ADR-028: build stages pin the minor version). Caches
+# are kept between builds; the runner copies the programs from the image.
 FROM registry.access.redhat.com/ubi9/ubi:9.7 AS build
 RUN dnf install -y rust-toolset gcc openssl-devel && dnf clean all
 WORKDIR /src

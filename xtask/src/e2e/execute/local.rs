@@ -18,9 +18,9 @@ use crate::{
     command::Command,
     doctor,
     e2e::{hash, provider::Local},
-    parts::GRACE,
     run_folder::ProviderName,
     stack::Embedded,
+    workload::GRACE,
 };
 
 /// Environment variable with the checksum of a process's program, arguments and configuration.

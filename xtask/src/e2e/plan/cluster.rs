@@ -11,8 +11,8 @@ use super::{
 use crate::{
     e2e::{provider, settings::Settings},
     labels,
-    parts::record_name,
     removal::{CLUSTER_SCOPED, Removal, remove_namespace},
+    workload::record_name,
 };
 
 pub(super) fn tasks(settings: &Settings, cluster: &provider::Cluster, plan: &mut Plan) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     e2e::{provider, settings::Settings},
-    parts::KUBERNETES,
+    workload::KUBERNETES,
 };
 
 /// Package and program of the embedded Kubernetes API.

@@ -79,7 +79,7 @@ fn add_podmans(machine: &mut Machine, run: &str) {
 }
 
 #[test]
-fn of_a_services_images_the_newest_stay_and_while_its_stack_is_built_all() {
+fn keeps_newest_images_of_a_service_and_all_during_a_run() {
     let Scene { mut machine, .. } = scene();
     let tagged = |service: &str, number: i64| image(&format!("localhost/{service}:{number:012x}"), number);
     machine.images = (1..=7).map(|number| tagged("shop-cart", number)).collect();
@@ -88,14 +88,14 @@ fn of_a_services_images_the_newest_stay_and_while_its_stack_is_built_all() {
         .extend((1..=7).map(|number| tagged("bishop-cart", number)));
     machine.images.push(image("localhost/shop-cart:latest", 0));
     assert_eq!(
-        followed(&machine, false),
+        superseded(&machine, false),
         Vec::<&String>::new(),
         "a live run builds"
     );
     machine.runs.retain(|run| !run.owner().process.is_alive());
     machine.index.retain(|_, entry| !entry.owner.process.is_alive());
     assert_eq!(
-        followed(&machine, false),
+        superseded(&machine, false),
         [
             "localhost/shop-cart:000000000002",
             "localhost/shop-cart:000000000001"
@@ -108,13 +108,13 @@ fn shown(found: &[Found]) -> Vec<String> {
 }
 
 #[test]
-fn of_a_run_whose_owner_is_dead_everything_is_found_and_of_others_nothing() {
+fn finds_everything_of_runs_with_dead_owner_only() {
     let Scene {
         machine, abandoned, ..
     } = scene();
-    // The finished one's things are garbage as well: nothing of it should be left.
-    let (found, left) = judge(&machine, false);
-    assert!(left.is_empty(), "{left:?}");
+    // The finished one's things are garbage as well: nothing of it should be skipped.
+    let (found, skipped) = judge(&machine, false);
+    assert!(skipped.is_empty(), "{skipped:?}");
     let of = |run: &str| {
         shown(&found)
             .into_iter()
@@ -152,7 +152,7 @@ fn of_a_run_whose_owner_is_dead_everything_is_found_and_of_others_nothing() {
 }
 
 #[test]
-fn an_orphan_is_ended_before_anything_that_it_may_be_making_is_removed() {
+fn orphans_end_before_removal_of_other_garbage() {
     let Scene { mut machine, .. } = scene();
     let process = Process::current().unwrap();
     let owner = Process {
@@ -173,7 +173,7 @@ fn an_orphan_is_ended_before_anything_that_it_may_be_making_is_removed() {
 }
 
 #[test]
-fn kept_runs_are_given_up_only_when_asked() {
+fn kept_runs_are_garbage_only_with_kept() {
     let Scene { machine, .. } = scene();
     let kept = machine
         .runs
@@ -187,7 +187,7 @@ fn kept_runs_are_given_up_only_when_asked() {
 }
 
 #[test]
-fn a_cluster_that_nobody_noted_is_left_alone_and_told() {
+fn cluster_of_unknown_owner_is_reported_as_skipped() {
     let mut machine = Machine::default();
     for name in ["shop-e2e-zzzzzz", "kind", "my-e2e-cluster", "e2e"] {
         let cluster = Some(name.to_owned());
@@ -196,14 +196,14 @@ fn a_cluster_that_nobody_noted_is_left_alone_and_told() {
             cluster,
         });
     }
-    let (found, left) = judge(&machine, true);
+    let (found, skipped) = judge(&machine, true);
     assert!(found.is_empty(), "{found:?}");
-    assert_eq!(left.len(), 1, "{left:?}");
-    assert!(left[0].what.contains("shop-e2e-zzzzzz"), "{left:?}");
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    assert!(skipped[0].what.contains("shop-e2e-zzzzzz"), "{skipped:?}");
 }
 
 #[test]
-fn a_cluster_whose_folder_was_deleted_is_judged_by_the_note() {
+fn index_entry_decides_about_cluster_without_run_folder() {
     let Scene {
         machine, abandoned, ..
     } = scene();
@@ -247,7 +247,7 @@ fn machine_owner(run: &str) -> Owner {
 }
 
 #[test]
-fn of_finished_runs_the_newest_reports_stay() {
+fn keeps_newest_reports_of_finished_runs() {
     let root = tempfile::tempdir().unwrap();
     let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
     for _ in 0..REPORTS + 3 {

@@ -1,4 +1,4 @@
-//! The parts of a run: how they are called, what runs them, and how long one is given to end.
+//! Workloads of a run: names, Kubernetes objects, and the time to stop.
 
 use std::{fs, time::Duration};
 
@@ -9,28 +9,28 @@ use crate::{
     yaml::{Object, objects},
 };
 
-/// The cluster's API itself, beside the names of the stack file.
+/// Name of the cluster's API server, beside the names of the stack file.
 pub(crate) const KUBERNETES: &str = "kubernetes";
 
-/// The services end within 30 s by themselves.
+/// Time to stop before SIGKILL: services drain for at most 30 s.
 pub(crate) const GRACE: Duration = Duration::from_secs(35);
 
-/// The name of the record, and of the log, of what brings a part's ports here.
-pub(crate) fn record_name(part: &str) -> String {
-    format!("forward-{part}")
+/// Returns the name of the record and log of the process that forwards a workload's ports.
+pub(crate) fn record_name(workload: &str) -> String {
+    format!("forward-{workload}")
 }
 
-/// What runs the pods of a part that a run has deployed.
+/// Returns the Deployment or StatefulSet of a deployed component or service.
 pub(crate) fn workload_of(folder: &RunFolder, name: &str) -> anyhow::Result<Object> {
     let manifest = folder.path().join("manifests").join(format!("{name}.yaml"));
     let text = fs::read_to_string(&manifest).with_context(|| {
         format!(
-            "run {} has not deployed {name}: {} is missing",
+            "run {} has no component or service {name}: cannot read {}",
             folder.run(),
             manifest.display()
         )
     })?;
     let mut objects = objects(&manifest.display().to_string(), &text)?.into_iter();
     let workload = objects.find(|object| ["Deployment", "StatefulSet"].contains(&object.kind()));
-    workload.with_context(|| format!("{name} has no Deployment or StatefulSet"))
+    workload.with_context(|| format!("no Deployment or StatefulSet in {}", manifest.display()))
 }
