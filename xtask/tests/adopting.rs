@@ -159,9 +159,7 @@ fn repository_with_only_a_stack_file_is_built_deployed_and_tested() {
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].0, "n02");
     assert!(
-        failed[0]
-            .2
-            .contains("a silence of months: expected 400, found 204"),
+        failed[0].2.contains("status of PUT: expected 400, found 204"),
         "{}",
         failed[0].2
     );

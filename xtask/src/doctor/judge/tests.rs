@@ -176,7 +176,7 @@ fn unavailable_node_image_suggests_local_one() {
     );
     assert_eq!(
         complaints[1],
-        ("kubectl and node", Status::Warning, "install a kubectl of 1.30")
+        ("kubectl and node", Status::Warning, "install kubectl 1.30")
     );
 }
 
