@@ -1,5 +1,5 @@
-//! Load for benchmarks: as many requests as the connections carry, or a steady rate, over plain HTTP/1.1 with as
-//! little work of its own as it can, because it runs on the machine that is measured.
+//! Load for benchmarks: as many requests as the connections allow, or a steady rate, over plain HTTP/1.1 with as
+//! little work of its own as possible, because it runs on the measured machine.
 //!
 //! Prints one JSON object: `{"requests","events","failed","seconds","per_second","p50_ms","p95_ms","p99_ms","max_ms",
 //! "statuses":{"201":N}}`. Ends by itself after `--seconds`.
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 #[derive(Parser)]
 struct Options {
-    /// HOST:PORT of the API; only this machine's own addresses are taken.
+    /// HOST:PORT of the API; only loopback addresses are accepted.
     #[arg(long)]
     address: std::net::SocketAddr,
     #[arg(long, value_enum, default_value = "events")]
@@ -30,23 +30,23 @@ struct Options {
     /// Events of one batch.
     #[arg(long, default_value_t = 100)]
     batch: usize,
-    /// Requests a second over all connections; without it as many as they carry.
+    /// Requests per second over all connections; without it as many as they allow.
     #[arg(long)]
     rate: Option<u64>,
-    /// Correlations that events are spread over and queries ask for.
+    /// Number of correlations over which events are spread.
     #[arg(long, default_value_t = 10_000)]
     correlations: u64,
-    /// The first part of the correlations' names.
+    /// Prefix of the correlations' names.
     #[arg(long, default_value = "load")]
     prefix: String,
-    /// The ids of events that were answered 201 or 202 go here, one a line.
+    /// File for the ids of acknowledged events, one per line.
     #[arg(long, value_name = "FILE")]
     acknowledged: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum What {
-    /// One event a request.
+    /// One event per request.
     Events,
     /// Batches.
     Batches,
@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
     let options = Arc::new(Options::parse());
     anyhow::ensure!(
         options.address.ip().is_loopback(),
-        "load goes to this machine only: give 127.0.0.1:PORT"
+        "load is limited to this machine: pass 127.0.0.1:PORT"
     );
     let begin = Instant::now();
     let end = begin + Duration::from_secs(options.seconds);
@@ -105,8 +105,8 @@ fn report(options: &Options, mut all: Tally, seconds: f64) -> anyhow::Result<()>
         .filter(|(status, _)| **status < 300)
         .map(|(_, count)| count)
         .sum();
-    // A refusal is an answer of the design; whether it may be one, the caller knows.
-    let refused = all.statuses.get(&503).copied().unwrap_or(0);
+    // A rejection is a designed response; whether it is expected, the calling program knows.
+    let rejected = all.statuses.get(&503).copied().unwrap_or(0);
     let events = good
         * if options.what == What::Batches {
             options.batch as u64
@@ -114,7 +114,7 @@ fn report(options: &Options, mut all: Tally, seconds: f64) -> anyhow::Result<()>
             1
         };
     let line = serde_json::json!({
-        "requests": requests, "events": events, "failed": requests - good - refused + all.broken, "seconds": seconds,
+        "requests": requests, "events": events, "failed": requests - good - rejected + all.broken, "seconds": seconds,
         "per_second": events as f64 / seconds,
         "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0), "statuses": all.statuses,
     });
@@ -130,14 +130,14 @@ async fn connection(
 ) -> anyhow::Result<Tally> {
     let mut stream = TcpStream::connect(options.address)
         .await
-        .context("the service can't be reached")?;
+        .context("cannot connect to the service")?;
     stream.set_nodelay(true)?;
     let mut tally = Tally::default();
     let (mut request, mut body, mut answer) = (String::new(), String::new(), Vec::new());
     let mut count = 0_u64;
     loop {
         let due = match options.rate {
-            // Each connection sends its share at its own moments; what is late is measured from when it was due.
+            // Each connection has its own schedule; latency is measured from the scheduled time.
             Some(rate) => {
                 let turn = count * options.connections as u64 + number;
                 let due = begin + Duration::from_secs_f64(turn as f64 / rate as f64);
@@ -171,7 +171,7 @@ async fn connection(
     }
 }
 
-/// Writes a request; the id of its last event.
+/// Writes a request; returns the id of its last event.
 fn build(options: &Options, number: u64, count: u64, request: &mut String, body: &mut String) -> Uuid {
     request.clear();
     body.clear();
@@ -214,7 +214,7 @@ fn build(options: &Options, number: u64, count: u64, request: &mut String, body:
     event_id
 }
 
-/// The event that the benchmarks store, and its id; xtask's pgbench script inserts the same row.
+/// The event that the benchmarks store, and its id; the pgbench script inserts the same row.
 fn event(options: &Options, turn: u64, body: &mut String) -> Uuid {
     let event_id = Uuid::now_v7();
     let _ = write!(
@@ -228,7 +228,7 @@ fn event(options: &Options, turn: u64, body: &mut String) -> Uuid {
     event_id
 }
 
-/// Reads one answer with a Content-Length; its status.
+/// Reads one response with a Content-Length; returns its status.
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<u16> {
     answer.clear();
     loop {
@@ -250,6 +250,6 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
             }
             return Ok(status);
         }
-        anyhow::ensure!(stream.read_buf(answer).await? > 0, "closed before an answer");
+        anyhow::ensure!(stream.read_buf(answer).await? > 0, "closed before a response");
     }
 }

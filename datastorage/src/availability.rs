@@ -1,4 +1,4 @@
-//! Which stores answer, as those who use them last saw it.
+//! Availability of the stores, as their users last observed it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +22,8 @@ impl Dependency {
     }
 }
 
-/// Written by whoever learns something, read by the readiness probe. The service is ready while at least one store
-/// takes writes.
+/// Written by every user of a store, read by the readiness probe. The service is ready while at least one store
+/// accepts writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Availability {
     readiness: ReadinessCell,
@@ -40,15 +40,15 @@ impl Availability {
         }
     }
 
-    /// Changes each time that PostgreSQL was away and answers again.
+    /// Changes each time that PostgreSQL becomes available again.
     pub(crate) fn postgresql_returns(&self) -> watch::Receiver<u64> {
         self.postgresql_returns.subscribe()
     }
 
-    /// The store answers.
+    /// The store responds.
     pub(crate) fn up(&self, dependency: Dependency) {
         if self.set(dependency, true) {
-            tracing::info!(dependency = dependency.as_str(), "the store answers");
+            tracing::info!(dependency = dependency.as_str(), "the store is available");
             if dependency == Dependency::Postgresql {
                 self.postgresql_returns.send_modify(|returns| *returns += 1);
             }
@@ -56,16 +56,20 @@ impl Availability {
         self.readiness.dependency(dependency.as_str(), Status::Ok, "");
     }
 
-    /// The store does not answer, or can't work.
+    /// The store does not respond, or cannot work.
     pub(crate) fn down(&self, dependency: Dependency, reason: String) {
         if self.set(dependency, false) {
-            tracing::warn!(dependency = dependency.as_str(), reason, "the store is away");
+            tracing::warn!(
+                dependency = dependency.as_str(),
+                reason,
+                "the store is unavailable"
+            );
         }
         self.readiness
             .dependency(dependency.as_str(), Status::Down, reason);
     }
 
-    /// Whether the store did not answer when it was last asked. One that was never asked is worth a try.
+    /// Whether the last attempt to use the store failed. A store that was never used counts as available.
     pub(crate) fn is_down(&self, dependency: Dependency) -> bool {
         self.up
             .lock()
@@ -74,7 +78,7 @@ impl Availability {
             == Some(&false)
     }
 
-    /// Whether that is news.
+    /// Whether the state changed.
     fn set(&self, dependency: Dependency, is_up: bool) -> bool {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         let before = up.insert(dependency, is_up);

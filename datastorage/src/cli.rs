@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use service::config::Mistake;
+use service::config::ConfigError;
+use service::exit::{self, ExitError};
 
 use crate::config::{self, Config, Secrets};
 use crate::dead_letters::{self, Action};
@@ -14,7 +15,9 @@ use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::{Kind, Streams};
 
-/// Keeps the audit trail of every service.
+/// Keep the audit trail of every service
+///
+/// Exit codes: 0 success, 1 a check failed, 2 usage or configuration, 3 the environment does not allow it.
 #[derive(Parser)]
 #[command(name = "datastorage", version)]
 struct Cli {
@@ -24,66 +27,66 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API until SIGTERM.
+    /// Serve the API until SIGTERM
     Serve {
         #[command(flatten)]
         source: Source,
-        /// Print the configuration in force, each key with its meaning, and end.
+        /// Print the effective configuration with the meaning of each key, and exit
         #[arg(long)]
         print_config: bool,
     },
-    /// Bring the database's schema to this program's version. Safe to run again, and beside another.
+    /// Migrate the database's schema to this program's version; safe to repeat and to run concurrently
     Migrate {
         #[command(flatten)]
         source: Source,
-        /// Change nothing; fail (exit 1) if the schema is not this program's.
+        /// Only check: exit with 1 if the schema has another version
         #[arg(long)]
         check: bool,
     },
-    /// Deal with entries that could not be stored. Prints one JSON object a line: kind, id, reason, tries, body.
+    /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, tries, body
     Dlq {
         #[command(subcommand)]
         action: DlqCommand,
     },
-    /// Verify an export (GET /api/v1/audit/export) without a database; fails (exit 1) if anything does not fit.
+    /// Verify an export (GET /api/v1/audit/export) without a database; exit with 1 if it is invalid
     VerifyExport {
         #[command(flatten)]
         source: Source,
-        /// The export; standard input if absent.
+        /// Export to verify; standard input if absent
         file: Option<PathBuf>,
     },
 }
 
 #[derive(Subcommand)]
 enum DlqCommand {
-    /// List them.
+    /// List dead letters
     List {
         #[command(flatten)]
         letters: Letters,
     },
-    /// Put them back into their stream: what was in their way is gone.
+    /// Return dead letters to their stream, after the cause was removed
     Retry {
         #[command(flatten)]
         letters: Letters,
     },
-    /// Delete them for good.
+    /// Delete dead letters permanently
     Drop {
         #[command(flatten)]
         letters: Letters,
     },
 }
 
-/// Which dead letters.
+/// A selection of dead letters.
 #[derive(clap::Args)]
 struct Letters {
     #[command(flatten)]
     source: Source,
-    /// Only those of events or of notifications.
+    /// Only those of events or of notifications
     #[arg(long, value_enum)]
     kind: Option<LetterKind>,
-    /// Their ids; all if there is none. `drop` needs them, or --all.
+    /// Ids; all if there is none. `drop` requires ids or --all
     ids: Vec<String>,
-    /// All of them.
+    /// All dead letters
     #[arg(long, conflicts_with = "ids")]
     all: bool,
 }
@@ -96,43 +99,24 @@ enum LetterKind {
 
 #[derive(clap::Args)]
 struct Source {
-    /// The configuration file.
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
-/// What went wrong, as an exit code tells it: 1 failed, 2 usage or configuration, 3 the environment.
-struct Failed {
-    code: u8,
-    error: anyhow::Error,
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self { code: 3, error }
-    }
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failed { code, error }) => {
-            // Standard error is narration; the logger may not be up yet.
-            eprintln!("datastorage: {error:#}");
-            ExitCode::from(code)
-        }
-    }
+    exit::report("datastorage", run(Cli::parse()))
 }
 
-fn run(cli: Cli) -> Result<(), Failed> {
+fn run(cli: Cli) -> Result<(), ExitError> {
     match cli.command {
         Command::Serve { source, print_config } => {
             let (config, secrets) = source.load()?;
             if print_config {
-                return print(&config::print(&config)?);
+                return exit::print(&service::config::print(&config, config::PREFIX)?);
             }
-            service::logging::start(&config.log.filter).map_err(usage)?;
+            service::logging::start(&config.log.filter).map_err(ExitError::usage)?;
             runtime()?.block_on(serve::serve(config, secrets))?;
             Ok(())
         }
@@ -146,31 +130,26 @@ fn run(cli: Cli) -> Result<(), Failed> {
                 DlqCommand::Retry { letters } => (Action::Retry, letters),
                 DlqCommand::Drop { letters } => (Action::Drop, letters),
             };
-            dlq(action, &letters)
+            dead_letters(action, &letters)
         }
         Command::VerifyExport { source, file } => verify_export(&source, file),
     }
 }
 
 impl Source {
-    /// The configuration and the secrets that it names, checked whole.
-    fn load(&self) -> Result<(Config, Secrets), Failed> {
-        let config: Config =
-            service::config::load(&self.config, config::PREFIX).map_err(|error| usage(error.into()))?;
-        let secrets = Secrets::read(&config).map_err(|mistakes| {
-            let told: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
-            usage(anyhow::anyhow!(
+    /// The configuration and its secrets, completely validated.
+    fn load(&self) -> Result<(Config, Secrets), ExitError> {
+        let config: Config = service::config::load(&self.config, config::PREFIX).map_err(ExitError::usage)?;
+        let secrets = Secrets::read(&config).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+            ExitError::usage(anyhow::anyhow!(
                 "configuration {}:\n  {}",
                 self.config.display(),
-                told.join("\n  ")
+                errors.join("\n  ")
             ))
         })?;
         Ok((config, secrets))
     }
-}
-
-fn usage(error: anyhow::Error) -> Failed {
-    Failed { code: 2, error }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -179,35 +158,24 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn print(text: &str) -> Result<(), Failed> {
-    use std::io::Write as _;
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Failed {
-            code: 3,
-            error: error.into(),
-        })
-}
-
-async fn migrate(config: &Config, secrets: &Secrets, check: bool) -> Result<(), Failed> {
-    let mut session = Database::new(config, secrets)?
-        .session()
-        .await
-        .map_err(|error| Failed {
-            code: 3,
-            error: anyhow::anyhow!("{error} (postgresql.address = {})", config.postgresql.address),
-        })?;
+async fn migrate(config: &Config, secrets: &Secrets, check: bool) -> Result<(), ExitError> {
+    let mut session = Database::new(config, secrets)?.session().await.map_err(|error| {
+        ExitError::environment(anyhow::anyhow!(
+            "{error} (postgresql.address = {})",
+            config.postgresql.address
+        ))
+    })?;
     if check {
         return match migrations::state(&session.client).await? {
             State::Current => Ok(()),
-            State::Behind(missing) => Err(Failed {
-                code: 1,
-                error: anyhow::anyhow!("not applied: {}; run `datastorage migrate`", missing.join(", ")),
-            }),
-            State::Unknown(versions) => Err(Failed {
-                code: 1,
-                error: anyhow::anyhow!("the database has versions unknown here: {}", versions.join(", ")),
-            }),
+            State::Behind(missing) => Err(ExitError::failed(anyhow::anyhow!(
+                "not applied: {}; run `datastorage migrate`",
+                missing.join(", ")
+            ))),
+            State::Unknown(versions) => Err(ExitError::failed(anyhow::anyhow!(
+                "the database has versions unknown here: {}",
+                versions.join(", ")
+            ))),
         };
     }
     let applied = migrations::migrate(&mut session.client).await?;
@@ -218,7 +186,7 @@ async fn migrate(config: &Config, secrets: &Secrets, check: bool) -> Result<(), 
     Ok(())
 }
 
-fn dlq(action: Action, letters: &Letters) -> Result<(), Failed> {
+fn dead_letters(action: Action, letters: &Letters) -> Result<(), ExitError> {
     let Letters {
         source,
         kind,
@@ -226,8 +194,8 @@ fn dlq(action: Action, letters: &Letters) -> Result<(), Failed> {
         all,
     } = letters;
     if action == Action::Drop && ids.is_empty() && !all {
-        return Err(usage(anyhow::anyhow!(
-            "name the ids of the dead letters to drop, or write --all"
+        return Err(ExitError::usage(anyhow::anyhow!(
+            "pass the ids of the dead letters to drop, or --all"
         )));
     }
     let (config, secrets) = source.load()?;
@@ -240,39 +208,35 @@ fn dlq(action: Action, letters: &Letters) -> Result<(), Failed> {
         let streams = Streams::new(&config, &secrets)?;
         dead_letters::run(&streams, action, &kinds, ids).await
     })?;
-    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    exit::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     eprintln!("{} dead letters", lines.len());
     Ok(())
 }
 
-fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), Failed> {
+fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), ExitError> {
     use std::io::{BufReader, Read};
     let (_, secrets) = source.load()?;
     let input: Box<dyn Read> = match &file {
         Some(path) => {
             let file = std::fs::File::open(path);
-            Box::new(
-                file.map_err(|error| usage(anyhow::anyhow!("{} can't be read: {error}", path.display())))?,
-            )
+            Box::new(file.map_err(|error| {
+                ExitError::usage(anyhow::anyhow!("cannot read {}: {error}", path.display()))
+            })?)
         }
         None => Box::new(std::io::stdin()),
     };
-    let checked =
-        proof::check(BufReader::new(input), &secrets.chain_keys).map_err(|error| usage(error.into()))?;
+    let checked = proof::check(BufReader::new(input), &secrets.chain_keys).map_err(ExitError::usage)?;
     let Checked {
         events,
         chains,
-        mistakes,
+        errors,
     } = checked;
-    if mistakes.is_empty() {
-        return print(&format!("{events} events of {chains} chains verify\n"));
+    if errors.is_empty() {
+        return exit::print(&format!("{events} events of {chains} chains verify\n"));
     }
-    Err(Failed {
-        code: 1,
-        error: anyhow::anyhow!(
-            "{} of {events} events or more do not verify:\n  {}",
-            mistakes.len(),
-            mistakes.join("\n  ")
-        ),
-    })
+    Err(ExitError::failed(anyhow::anyhow!(
+        "{} of {events} events or more do not verify:\n  {}",
+        errors.len(),
+        errors.join("\n  ")
+    )))
 }

@@ -1,21 +1,21 @@
-//! `datastorage dlq`: entries that could not be stored, listed, tried again or dropped by a person.
+//! `datastorage dlq`: lists, retries or drops entries that could not be stored.
 
 use crate::store::stream::{DeadLetter, Kind, Streams};
 
-/// What to do with dead letters.
+/// An action on dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     List,
-    /// Back into the stream, at its end.
+    /// Append it to the stream again.
     Retry,
-    /// Gone for good.
+    /// Delete it permanently.
     Drop,
 }
 
-/// Letters of one page.
+/// Page size.
 const PAGE: usize = 500;
 
-/// Does it with the letters whose ids are given, or with all of the kinds; returns one line for each, as JSON.
+/// Executes the action on the given ids, or on all of the kinds; returns one line of JSON for each.
 pub(crate) async fn run(
     streams: &Streams,
     action: Action,
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let missing: Vec<&String> = ids.iter().filter(|id| !found.contains(id)).collect();
     anyhow::ensure!(
         missing.is_empty(),
-        "no dead letter has the id {missing:?}; datastorage dlq list shows them"
+        "no dead letter has the id {missing:?}; datastorage dlq list shows all"
     );
     Ok(lines)
 }

@@ -1,8 +1,8 @@
-//! Brings what waits in the streams into PostgreSQL.
+//! Drains the streams into PostgreSQL.
 //!
 //! Every replica runs this; an advisory lock of PostgreSQL lets one work at a time, so that the entries of a
-//! correlation stay in their order. Who holds the lock takes over whatever another replica read and did not store.
-//! If the replica dies, its session and with it the lock ends.
+//! correlation stay in order. The holder of the lock claims entries that another replica read and did not store.
+//! When the replica dies, its session and the lock end.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::domain::event::{Event, Sealed};
 use crate::domain::fields::Invalid;
 use crate::domain::notification::Notification;
-use crate::store::append::{Appender, Away, Verdict};
+use crate::store::append::{Appender, Unavailable, Verdict};
 use crate::store::notifications::{self, Stored};
 use crate::store::stream::{Entry, Kind};
 use crate::writer::Shared;
@@ -25,19 +25,19 @@ const LOCK: i64 = 0x6175_6469_745f_6472;
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
     #[error(transparent)]
-    Postgresql(#[from] Away),
+    Postgresql(#[from] Unavailable),
     #[error("Redis failed: {0}")]
     Redis(#[from] RedisError),
 }
 
-/// What is to become of an entry.
+/// The result of an entry.
 enum Fate {
     /// It is stored, now or before.
     Stored,
-    /// The database refuses it; it is tried again, and in the end buried.
-    Refused(String),
+    /// The database rejects it; it is retried, and finally dead-lettered.
+    Rejected(String),
     /// It can never be stored.
-    Hopeless(String),
+    Unstorable(String),
 }
 
 /// The worker.
@@ -47,7 +47,7 @@ pub(crate) struct Drain {
     consumer: String,
     interval: Duration,
     group: usize,
-    most_tries: u32,
+    max_attempts: u32,
     timeout: Duration,
     appender: Option<Appender>,
 }
@@ -60,13 +60,13 @@ impl Drain {
             consumer: uuid::Uuid::new_v4().to_string(),
             interval: Duration::from_millis(config.stream.drain_interval_ms),
             group: config.stream.drain_group,
-            most_tries: config.stream.most_tries,
+            max_attempts: config.stream.max_attempts,
             timeout: Duration::from_millis(config.writer.commit_timeout_ms),
             appender: None,
         }
     }
 
-    /// Works until the service stops; what is left then is the other replicas', or this one's after its restart.
+    /// Works until the service stops; remaining entries are drained by other replicas, or after the restart.
     pub(crate) async fn run(mut self) {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -92,7 +92,7 @@ impl Drain {
         }
     }
 
-    /// Empties one stream, unless another replica is doing so.
+    /// Drains one stream, unless another replica does.
     async fn pass(&mut self, kind: Kind) -> Result<(), Interrupted> {
         let (depth, _) = self.shared.streams.depth(kind).await?;
         if depth == 0 || self.shared.availability.is_down(Dependency::Postgresql) {
@@ -114,23 +114,23 @@ impl Drain {
         result
     }
 
-    async fn lock(&self) -> Result<bool, Away> {
+    async fn lock(&self) -> Result<bool, Unavailable> {
         self.statement("SELECT pg_try_advisory_lock($1)").await
     }
 
-    async fn statement(&self, sql: &str) -> Result<bool, Away> {
+    async fn statement(&self, sql: &str) -> Result<bool, Unavailable> {
         let Some(appender) = &self.appender else {
             return Ok(false);
         };
         let row = tokio::time::timeout(self.timeout, appender.client().query_one(sql, &[&LOCK]))
             .await
-            .map_err(|_| Away::TimedOut(self.timeout))??;
+            .map_err(|_| Unavailable::TimedOut(self.timeout))??;
         Ok(row.get(0))
     }
 
     async fn empty(&mut self, kind: Kind) -> Result<(), Interrupted> {
         self.shared.streams.ensure_group(kind).await?;
-        // First what was read before and not stored: it is older.
+        // First the entries that were read before and not stored: they are older.
         let mut start = "0-0".to_owned();
         loop {
             let (next, entries) = self
@@ -154,7 +154,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Stores entries and takes them out of the stream, those that are refused counted or buried.
+    /// Stores entries and removes them from the stream; rejected ones are counted or dead-lettered.
     async fn store(&mut self, kind: Kind, entries: &[Entry]) -> Result<(), Interrupted> {
         if entries.is_empty() {
             return Ok(());
@@ -167,18 +167,13 @@ impl Drain {
         for (entry, fate) in entries.iter().zip(fates) {
             match fate {
                 Fate::Stored => stored.push(entry.id.as_str()),
-                Fate::Hopeless(reason) => self.bury(kind, entry, &reason, 1).await?,
-                Fate::Refused(reason) => {
+                Fate::Unstorable(reason) => self.dead_letter(kind, entry, &reason, 1).await?,
+                Fate::Rejected(reason) => {
                     let tries = self.shared.streams.count_try(kind, &entry.id).await?;
-                    if tries >= self.most_tries {
-                        self.bury(kind, entry, &reason, tries).await?;
+                    if tries >= self.max_attempts {
+                        self.dead_letter(kind, entry, &reason, tries).await?;
                     } else {
-                        tracing::warn!(
-                            entry = entry.id,
-                            tries,
-                            reason,
-                            "an entry of the stream is refused"
-                        );
+                        tracing::warn!(entry = entry.id, tries, reason, "a stream entry is rejected");
                     }
                 }
             }
@@ -188,19 +183,28 @@ impl Drain {
         Ok(())
     }
 
-    async fn bury(&self, kind: Kind, entry: &Entry, reason: &str, tries: u32) -> Result<(), RedisError> {
+    async fn dead_letter(
+        &self,
+        kind: Kind,
+        entry: &Entry,
+        reason: &str,
+        tries: u32,
+    ) -> Result<(), RedisError> {
         tracing::error!(
             entry = entry.id,
             tries,
             reason,
-            "an entry of the stream can't be stored and is a dead letter now; see datastorage dlq list"
+            "a stream entry cannot be stored and is dead-lettered; see datastorage dlq list"
         );
-        self.shared.streams.bury(kind, entry, reason, tries).await?;
-        self.shared.metrics.buried(kind);
+        self.shared
+            .streams
+            .dead_letter(kind, entry, reason, tries)
+            .await?;
+        self.shared.metrics.dead_lettered(kind);
         Ok(())
     }
 
-    async fn store_events(&mut self, entries: &[Entry]) -> Result<Vec<Fate>, Away> {
+    async fn store_events(&mut self, entries: &[Entry]) -> Result<Vec<Fate>, Unavailable> {
         let read: Vec<Result<Sealed, String>> = entries
             .iter()
             .map(|entry| {
@@ -214,26 +218,26 @@ impl Drain {
         let mut verdicts = Vec::new();
         if !units.is_empty() {
             let Some(appender) = &mut self.appender else {
-                return Err(Away::Failed("no session".to_owned()));
+                return Err(Unavailable::Failed("no session".to_owned()));
             };
             let append = appender.append(&units, &self.shared.keys, &mut verdicts);
             tokio::time::timeout(self.timeout, append)
                 .await
-                .map_err(|_| Away::TimedOut(self.timeout))??;
+                .map_err(|_| Unavailable::TimedOut(self.timeout))??;
         }
         let mut verdicts = verdicts.into_iter();
         Ok(read
             .into_iter()
             .map(|read| match read {
                 Ok(_) => fate_of(verdicts.next().flatten()),
-                Err(reason) => Fate::Hopeless(format!("it can't be read as an event: {reason}")),
+                Err(reason) => Fate::Unstorable(format!("it is not a valid event: {reason}")),
             })
             .collect())
     }
 
-    async fn store_notifications(&self, entries: &[Entry]) -> Result<Vec<Fate>, Away> {
+    async fn store_notifications(&self, entries: &[Entry]) -> Result<Vec<Fate>, Unavailable> {
         let Some(appender) = &self.appender else {
-            return Err(Away::Failed("no session".to_owned()));
+            return Err(Unavailable::Failed("no session".to_owned()));
         };
         let mut fates = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -243,14 +247,14 @@ impl Drain {
                 .ok_or_else(|| "it has no field `body`".to_owned())
                 .and_then(|body| Notification::read_again(body).map_err(|invalid| told(&invalid)));
             fates.push(match read {
-                Err(reason) => Fate::Hopeless(format!("it can't be read as a notification: {reason}")),
+                Err(reason) => Fate::Unstorable(format!("it is not a valid notification: {reason}")),
                 Ok(notification) => {
                     match notifications::insert_with(appender.client(), &notification).await? {
                         Stored::New(_) | Stored::Known { same: true } => Fate::Stored,
-                        Stored::Known { same: false } => Fate::Hopeless(
+                        Stored::Known { same: false } => Fate::Unstorable(
                             "another notification with its notification_id is stored".to_owned(),
                         ),
-                        Stored::Refused(reason) => Fate::Refused(reason),
+                        Stored::Rejected(reason) => Fate::Rejected(reason),
                     }
                 }
             });
@@ -263,13 +267,13 @@ fn fate_of(verdict: Option<Verdict>) -> Fate {
     match verdict {
         Some(Verdict::Stored) => Fate::Stored,
         Some(Verdict::Conflict { event_id, .. }) => {
-            Fate::Hopeless(format!("another event with the event_id {event_id} is stored"))
+            Fate::Unstorable(format!("another event with the event_id {event_id} is stored"))
         }
         Some(Verdict::MissingParent { parent, .. }) => {
-            Fate::Refused(format!("its parent_event_id {parent} is not stored"))
+            Fate::Rejected(format!("its parent_event_id {parent} is not stored"))
         }
-        Some(Verdict::Refused(reason)) => Fate::Refused(reason),
-        None => Fate::Refused("it was not tried".to_owned()),
+        Some(Verdict::Rejected(reason)) => Fate::Rejected(reason),
+        None => Fate::Rejected("it was not attempted".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What waits for a committer, made into groups (docs/adr/0044-coalescing-window.md).
+//! Groups the submissions of a committer (docs/adr/0044-coalescing-window.md).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,75 +10,75 @@ use tokio::time::Instant;
 use crate::domain::event::Sealed;
 use crate::store::append::Verdict;
 
-/// What a caller is told of what it wrote.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// PostgreSQL answered.
+    /// PostgreSQL's verdict.
     Answered(Verdict),
     /// It waits in the stream.
     Queued,
-    /// Neither store took it, or too much waits already; the text is for the caller.
+    /// Neither store accepts it, or the queue is full; the text is the public message.
     Unavailable(&'static str),
 }
 
-/// Events that are stored together or not at all, and who waits for them.
+/// Events that are stored together or not at all, and their writer.
 pub(crate) struct Submission {
     pub(crate) events: Vec<Sealed>,
     pub(crate) reply: oneshot::Sender<Outcome>,
-    /// Its part of the queue's room, given back with it.
+    /// Its share of the queue, released on drop.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) room: OwnedSemaphorePermit,
-    /// One of those that are not answered.
+    /// Counts the submission as in flight until it is dropped.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) counted: Arc<()>,
 }
 
-/// How long after an answer those who were answered are waited for.
+/// The coalescing window after a response.
 const COMPANIONS: Duration = Duration::from_millis(1);
-/// A group is not made larger than this.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of a group by coalescing.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The receiving end of a committer's queue.
 pub(crate) struct Groups {
     receiver: mpsc::UnboundedReceiver<Submission>,
-    /// Taken from the queue and in no group yet.
+    /// Received and not yet in a group.
     waiting: VecDeque<Submission>,
-    most_events: usize,
-    /// How many submissions the last group had, and when they were answered.
+    max_events: usize,
+    /// Size of the last group, and the time of its responses.
     last: usize,
     answered: Instant,
 }
 
 impl Groups {
-    pub(crate) fn new(receiver: mpsc::UnboundedReceiver<Submission>, most_events: usize) -> Self {
+    pub(crate) fn new(receiver: mpsc::UnboundedReceiver<Submission>, max_events: usize) -> Self {
         Self {
             receiver,
             waiting: VecDeque::new(),
-            most_events,
+            max_events,
             last: 0,
             answered: Instant::now(),
         }
     }
 
-    /// Whether nothing was taken from the queue that is in no group yet.
+    /// Whether every received submission is in a group.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Waits for submissions; `false` when there will be none any more. What is dropped meanwhile has taken none.
+    /// Waits for submissions; `false` when the queue is closed. Dropping the future loses none.
     pub(crate) async fn take(&mut self) -> bool {
         let mut taken = Vec::new();
-        let received = self.receiver.recv_many(&mut taken, self.most_events).await;
+        let received = self.receiver.recv_many(&mut taken, self.max_events).await;
         self.waiting.extend(taken);
         received > 0
     }
 
-    /// The next group, up to its limits: at least one submission, if there is any.
+    /// The next group, within its limits: at least one submission, if there is any.
     pub(crate) async fn next(&mut self) -> Vec<Submission> {
-        self.wait_for_companions().await;
+        self.coalesce().await;
         while let Ok(submission) = self.receiver.try_recv() {
             self.waiting.push_back(submission);
-            if self.waiting.len() >= self.most_events {
+            if self.waiting.len() >= self.max_events {
                 break;
             }
         }
@@ -87,7 +87,7 @@ impl Groups {
         while let Some(next) = self.waiting.front() {
             events += next.events.len();
             bytes += next.events.iter().map(Sealed::bytes).sum::<usize>();
-            if !group.is_empty() && (events > self.most_events || bytes > MOST_BYTES) {
+            if !group.is_empty() && (events > self.max_events || bytes > MAX_BYTES) {
                 break;
             }
             group.extend(self.waiting.pop_front());
@@ -96,14 +96,14 @@ impl Groups {
         group
     }
 
-    /// The last group was answered just now.
+    /// Records that the last group was acknowledged.
     pub(crate) fn answered(&mut self) {
         self.answered = Instant::now();
     }
 
-    /// Callers that were answered together write again together, if they do: the first of them must not become a
-    /// transaction of its own, for which all the others wait. A caller that is alone waits for nobody.
-    async fn wait_for_companions(&mut self) {
+    /// Writers that were acknowledged together usually write again together: the first of them must not become a
+    /// transaction of its own, for which all the others wait. A single writer does not wait.
+    async fn coalesce(&mut self) {
         let over = self.answered + COMPANIONS;
         while self.waiting.len() < self.last {
             match tokio::time::timeout_at(over, self.take()).await {
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// Groups of a queue whose last group, of so many, was answered just now.
+    /// Groups of a queue whose last group, of this size, was acknowledged just now.
     async fn after(last: usize) -> (mpsc::UnboundedSender<Submission>, Groups) {
         let (queue, receiver) = mpsc::unbounded_channel();
         let mut groups = Groups::new(receiver, 1_000);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_was_answered_together_is_one_group_again() {
+    async fn writers_acknowledged_together_form_one_group_again() {
         let (queue, mut groups) = after(16).await;
         let callers = async {
             for _ in 0..16 {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_come_back_is_waited_for_a_millisecond_and_then_forgotten() {
+    async fn window_ends_after_a_millisecond_without_the_missing_writers() {
         let (queue, mut groups) = after(16).await;
         send(&queue, 3).await;
         let begin = Instant::now();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_alone_or_comes_late_waits_for_nobody() {
+    async fn single_and_late_writers_do_not_wait() {
         for (last, idle) in [(1, Duration::ZERO), (16, Duration::from_millis(5))] {
             let (queue, mut groups) = after(last).await;
             tokio::time::advance(idle).await;

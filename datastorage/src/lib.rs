@@ -1,7 +1,6 @@
-//! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that can
-//! prove that it was not altered. docs/datastorage.md is its manual.
+//! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that
+//! proves that it was not altered. docs/datastorage.md is the manual.
 
-mod auth;
 mod availability;
 mod cli;
 mod config;
@@ -15,7 +14,6 @@ mod monitor;
 mod retention;
 mod serve;
 mod store;
-mod version;
 mod writer;
 
 pub use cli::main;

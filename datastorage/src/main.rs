@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Events are many small texts: with the C library's allocator a third of the service's time goes into it.
+/// Events are many small strings: with the C library's allocator a third of the service's time is spent in it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! What the service counts and measures of itself. docs/datastorage.md tells what each is good for.
+//! The service's metrics. docs/datastorage.md describes their use.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) struct Metrics {
     oldest: Family<Stream, Gauge>,
     spilled: Family<Stream, Counter>,
     drained: Family<Stream, Counter>,
-    buried: Family<Stream, Counter>,
+    dead_lettered: Family<Stream, Counter>,
     dead: Family<Stream, Gauge>,
     group_size: Histogram,
     commit_duration: Histogram,
@@ -69,7 +69,7 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    /// Makes them, registered.
+    /// Creates and registers all metrics.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             write_duration: Family::new_with_constructor(seconds),
@@ -81,7 +81,7 @@ impl Metrics {
             oldest: Family::default(),
             spilled: Family::default(),
             drained: Family::default(),
-            buried: Family::default(),
+            dead_lettered: Family::default(),
             dead: Family::default(),
             group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
             commit_duration: seconds(),
@@ -89,14 +89,14 @@ impl Metrics {
             requests: Family::new_with_constructor(seconds),
         };
         metrics.register(registry);
-        // A counter that is absent until something goes wrong can't be alerted on.
+        // A counter that is absent until something fails cannot be alerted on.
         for kind in Kind::ALL {
             let stream = Stream {
                 stream: kind.as_str(),
             };
             drop(metrics.spilled.get_or_create(&stream));
             drop(metrics.drained.get_or_create(&stream));
-            drop(metrics.buried.get_or_create(&stream));
+            drop(metrics.dead_lettered.get_or_create(&stream));
             drop(metrics.depth.get_or_create(&stream));
             drop(metrics.oldest.get_or_create(&stream));
             drop(metrics.dead.get_or_create(&stream));
@@ -116,78 +116,78 @@ impl Metrics {
         use Registered::{Counters, Gauges, Histogram as One};
         add(
             "datastorage_audit_lag_seconds",
-            "From an event's own time to its arrival",
+            "Time from an event's timestamp to its arrival",
             One(&self.audit_lag),
         );
         add(
             "datastorage_commit_group_size",
-            "Events of one transaction",
+            "Events per transaction",
             One(&self.group_size),
         );
         add(
             "datastorage_commit_duration_seconds",
-            "One transaction of a group",
+            "Duration of a group's transaction",
             One(&self.commit_duration),
         );
         add(
-            "datastorage_dlq_depth",
-            "Entries that wait in a stream for PostgreSQL",
+            "datastorage_spill_entries",
+            "Stream entries waiting for PostgreSQL",
             Gauges(&self.depth),
         );
         add(
-            "datastorage_dlq_oldest_seconds",
-            "How long the oldest of them has waited",
+            "datastorage_spill_oldest_seconds",
+            "Age of the oldest waiting stream entry",
             Gauges(&self.oldest),
         );
         add(
-            "datastorage_dlq_spilled",
-            "Entries put into a stream",
+            "datastorage_spill_added",
+            "Entries added to a stream",
             Counters(&self.spilled),
         );
         add(
-            "datastorage_dlq_drained",
-            "Entries of a stream that were stored",
+            "datastorage_spill_drained",
+            "Stream entries stored in PostgreSQL",
             Counters(&self.drained),
         );
         add(
-            "datastorage_dlq_dead",
-            "Entries that became dead letters",
-            Counters(&self.buried),
+            "datastorage_dead_lettered",
+            "Dead-lettered entries",
+            Counters(&self.dead_lettered),
         );
         add(
-            "datastorage_dlq_dead_letters",
-            "Dead letters that nobody has dealt with",
+            "datastorage_dead_letters",
+            "Entries in the dead-letter queue",
             Gauges(&self.dead),
         );
         registry.register(
             "datastorage_validation_failures",
-            "Fields that were refused",
+            "Rejected fields",
             self.validation_failures.clone(),
         );
         registry.register(
             "datastorage_write_duration_seconds",
-            "A write from its arrival to its answer",
+            "Time from the arrival of a write to its response",
             self.write_duration.clone(),
         );
         registry.register(
             "datastorage_query_duration_seconds",
-            "A query from its arrival to its answer",
+            "Time from the arrival of a query to its response",
             self.query_duration.clone(),
         );
         registry.register(
             "datastorage_http_request_duration_seconds",
-            "Each answer of the API, once",
+            "Duration of HTTP requests",
             self.requests.clone(),
         );
     }
 
-    /// A group was committed.
+    /// Records a committed group.
     pub(crate) fn group(&self, events: usize, duration: Duration) {
         self.group_size.observe(events as f64);
         self.commit_duration.observe(duration.as_secs_f64());
     }
 
-    /// Entries went into a stream.
+    /// Records entries added to a stream.
     pub(crate) fn spilled(&self, kind: Kind, entries: usize) {
         self.spilled
             .get_or_create(&Stream {
@@ -196,7 +196,7 @@ impl Metrics {
             .inc_by(entries as u64);
     }
 
-    /// Entries of a stream were stored.
+    /// Records stored stream entries.
     pub(crate) fn drained(&self, kind: Kind, entries: usize) {
         self.drained
             .get_or_create(&Stream {
@@ -205,16 +205,16 @@ impl Metrics {
             .inc_by(entries as u64);
     }
 
-    /// An entry became a dead letter.
-    pub(crate) fn buried(&self, kind: Kind) {
-        self.buried
+    /// Records a dead-lettered entry.
+    pub(crate) fn dead_lettered(&self, kind: Kind) {
+        self.dead_lettered
             .get_or_create(&Stream {
                 stream: kind.as_str(),
             })
             .inc();
     }
 
-    /// How a stream stands.
+    /// Records the state of a stream.
     pub(crate) fn stream(&self, kind: Kind, depth: u64, oldest: Duration, dead: u64) {
         let stream = Stream {
             stream: kind.as_str(),
@@ -230,29 +230,29 @@ impl Metrics {
             .set(i64::try_from(dead).unwrap_or(i64::MAX));
     }
 
-    /// A write was answered well.
+    /// Records an acknowledged write.
     pub(crate) fn write(&self, table: &'static str, duration: Duration) {
         self.write_duration
             .get_or_create(&Table { table })
             .observe(duration.as_secs_f64());
     }
 
-    /// An event arrived so long after its own time.
+    /// Records the delay between an event's timestamp and its arrival.
     pub(crate) fn lag(&self, micros: i64) {
         self.audit_lag.observe(micros.max(0) as f64 / 1e6);
     }
 
-    /// A query was answered.
+    /// Records a query.
     pub(crate) fn query(&self, query: &'static str, duration: Duration) {
         self.query_duration
             .get_or_create(&Query { query })
             .observe(duration.as_secs_f64());
     }
 
-    /// Fields were refused.
+    /// Records rejected fields.
     pub(crate) fn invalid(&self, invalid: &[Invalid]) {
         for Invalid { field, reason, .. } in invalid {
-            // The names of unknown fields are the callers' and have no bound.
+            // The names of unknown fields are the clients' and unbounded.
             let known = *reason != crate::domain::fields::Reason::Unknown;
             let field = if known { field.clone() } else { "other".to_owned() };
             self.validation_failures
@@ -264,9 +264,9 @@ impl Metrics {
         }
     }
 
-    /// An answer went out.
+    /// Records a response.
     pub(crate) fn answer(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
-        // A method is whatever a caller writes.
+        // A client can send any method.
         let method = match method {
             known @ ("GET" | "POST" | "PATCH" | "DELETE" | "PUT" | "HEAD" | "OPTIONS") => known,
             _ => "other",

@@ -1,4 +1,4 @@
-//! What is looked at again and again: whether the stores answer, how the streams stand, whether next month has its
+//! Periodic checks: availability of the stores, state of the streams, next month's
 //! partition.
 
 use std::time::Duration;
@@ -18,10 +18,10 @@ const STREAMS_EVERY: Duration = Duration::from_secs(1);
 const CLIENTS_EVERY: Duration = Duration::from_secs(60);
 const POSTGRESQL_WITHIN: Duration = Duration::from_secs(5);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// After a failure.
+/// Delay after a failure.
 const PARTITIONS_AGAIN: Duration = Duration::from_secs(60);
 
-/// Looks at the streams until the service stops.
+/// Checks the streams until the service stops.
 pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(STREAMS_EVERY);
     loop {
@@ -34,15 +34,14 @@ pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
             Err(error) => {
                 shared.availability.down(Dependency::Redis, error.to_string());
                 if let Err(error) = shared.streams.renew() {
-                    tracing::warn!(%error, "the connection to Redis can't be renewed");
+                    tracing::warn!(%error, "cannot renew the connection to Redis");
                 }
             }
         }
     }
 }
 
-/// Looks whether PostgreSQL answers, until the service stops. Those who write find out sooner; this is for when nobody
-/// does.
+/// Checks PostgreSQL until the service stops. Writers notice sooner; this is for times without writes.
 pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(STREAMS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -55,7 +54,7 @@ pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
         }
         match tokio::time::timeout(POSTGRESQL_WITHIN, ask_postgresql(&shared, &mut session)).await {
             Ok(Ok(())) => {
-                // Where it answers and takes no writes, it is those who write that say so.
+                // When it responds and accepts no writes, the writers report that.
                 if std::mem::take(&mut was_away) {
                     shared.availability.up(Dependency::Postgresql);
                 }
@@ -68,14 +67,14 @@ pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
             }
             Err(_) => {
                 was_away = true;
-                let reason = format!("PostgreSQL did not answer within {POSTGRESQL_WITHIN:?}");
+                let reason = format!("PostgreSQL did not respond within {POSTGRESQL_WITHIN:?}");
                 shared.availability.down(Dependency::Postgresql, reason);
             }
         }
     }
 }
 
-/// Through a connection of its own: that all others are in use is load, not absence.
+/// Through a connection of its own: a busy pool is load, not an outage.
 async fn ask_postgresql(shared: &Shared, session: &mut Option<Session>) -> anyhow::Result<()> {
     let open = match session.take() {
         Some(open) if !open.client.is_closed() => open,
@@ -98,14 +97,13 @@ async fn look_at_streams(shared: &Shared) -> Result<(), RedisError> {
     Ok(())
 }
 
-/// Makes the partitions around now, daily, until the service stops. A month that a write needs before is made by the
-/// write.
+/// Creates the current partitions daily, until the service stops. A write creates a month that it needs earlier.
 pub(crate) async fn partitions(shared: Shared, lifecycle: Lifecycle) {
     loop {
         let wait = match make_partitions(&shared).await {
             Ok(()) => PARTITIONS_EVERY,
             Err(error) => {
-                tracing::warn!(%error, "partitions can't be made now");
+                tracing::warn!(%error, "cannot create partitions");
                 PARTITIONS_AGAIN
             }
         };
@@ -122,7 +120,7 @@ async fn make_partitions(shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the limiter forget clients that have been quiet, until the service stops.
+/// Removes idle clients from the limiter, until the service stops.
 pub(crate) async fn clients(gate: Gate, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(CLIENTS_EVERY);
     loop {

@@ -1,4 +1,4 @@
-//! Retention, again and again.
+//! Periodic retention.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::store::failure::describe;
 use crate::store::retention::{self, Removed};
 use crate::writer::Shared;
 
-/// Runs until the service stops. Where several replicas do, one works at a time.
+/// Runs until the service stops. With several replicas one works at a time.
 pub(crate) async fn run(config: Config, shared: Shared, lifecycle: Lifecycle) {
     if !config.retention.enabled {
         return;
     }
-    let mut ticks = tokio::time::interval(Duration::from_secs(config.retention.interval_seconds));
+    let mut ticks = tokio::time::interval(Duration::from_millis(config.retention.interval_ms));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -24,7 +24,7 @@ pub(crate) async fn run(config: Config, shared: Shared, lifecycle: Lifecycle) {
         }
         let work = once(&shared, config.retention.default_days);
         let result = tokio::select! {
-            // What it had begun is rolled back; the next run does it.
+            // An interrupted transaction is rolled back and repeated by the next run.
             () = lifecycle.stopping() => return,
             result = work => result,
         };
@@ -34,7 +34,7 @@ pub(crate) async fn run(config: Config, shared: Shared, lifecycle: Lifecycle) {
                 rows: 0,
             }) => {}
             Ok(Removed { partitions, rows }) => tracing::info!(partitions, rows, "retention removed events"),
-            Err(error) => tracing::warn!(%error, "retention failed; it is tried again"),
+            Err(error) => tracing::warn!(%error, "retention failed and will be retried"),
         }
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use service::auth::Authorizer;
+use service::config::AuthMode;
 use service::health::ReadinessCell;
-use service::server::{Addresses, Lifecycle, Listeners, Stop};
+use service::http::Limits;
+use service::server::{Lifecycle, Listeners};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::auth::Authenticator;
 use crate::availability::{Availability, Dependency};
-use crate::config::{Config, Secrets};
+use crate::config::{Config, FINISH_MS, Secrets};
 use crate::drain::Drain;
 use crate::http::{self, Gate, Service};
 use crate::metrics::Metrics;
@@ -20,23 +22,14 @@ use crate::store::append::Ends;
 use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::Streams;
-use crate::version::version;
 use crate::writer::{Shared, Writer};
 use crate::{monitor, retention};
 
-/// How long the queue may take to empty after the last request was answered.
-const FINISH: Duration = Duration::from_secs(8);
-
-/// Serves until the process is told to end.
+/// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     tokio::spawn(service::server::stop_on_signal(&lifecycle)?);
-    let listeners = Listeners::bind(Addresses {
-        api: config.http.api,
-        health: config.http.health,
-        metrics: config.http.metrics,
-    })
-    .await?;
+    let listeners = Listeners::bind(&config.http).await?;
     let readiness = ReadinessCell::default();
     let mut registry = Registry::default();
     let shared = Shared {
@@ -48,15 +41,14 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         metrics: Arc::new(Metrics::new(&mut registry)),
     };
     check_schema(&shared).await?;
-    let authenticator = if config.auth_is_on() {
-        Some(Authenticator::new(&config).await?)
-    } else {
-        None
+    let authorizer = match config.auth.mode(config.environment) {
+        AuthMode::Off => None,
+        AuthMode::Kubernetes => Some(Authorizer::connect(&config.auth, None).await?),
     };
-    let gate = Gate::new(authenticator, &config.rate_limit);
-    let addresses = listeners.addresses()?;
+    let gate = Gate::new(authorizer, &config.rate_limit);
+    let version = service::version(env!("CARGO_PKG_VERSION"));
     let served = listeners.serve_health(
-        service::health::router("datastorage", version(), lifecycle.clone(), readiness),
+        service::health::router("datastorage", version.clone(), lifecycle.clone(), readiness),
         service::health::metrics(Arc::new(registry)),
     );
     let (writer, mut committers) = Writer::start(&config, &shared);
@@ -67,34 +59,33 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
     helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));
     helpers.spawn(retention::run(config.clone(), shared.clone(), lifecycle.clone()));
-    tracing::info!(api = %addresses.api, health = %addresses.health, metrics = %addresses.metrics, "serving");
+    tracing::info!(%version, environment = ?config.environment, "serving");
     let service = Service {
         writer,
         shared,
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
     };
-    let api = http::router(service, gate);
-    let stop = Stop {
-        announce: Duration::from_millis(config.http.announce_ms),
-        drain: Duration::from_secs(config.http.drain_seconds),
-    };
-    let side = served.serve_api(api, lifecycle, stop).await;
+    let api = http::router(service, gate, Limits::new(&config.http), &config.http)?;
+    let side = served.serve_api(api, lifecycle, config.stop).await;
     // The routes held the last clone of the writer: the committers end when their queues are empty.
     let finish = async {
         while committers.join_next().await.is_some() {}
         while helpers.join_next().await.is_some() {}
     };
-    if tokio::time::timeout(FINISH, finish).await.is_err() {
-        tracing::warn!("the last writes did not finish in time; they were not acknowledged");
+    if tokio::time::timeout(Duration::from_millis(FINISH_MS), finish)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the last writes did not complete in time; they were not acknowledged");
     }
     drop(side);
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Refuses a schema that this program does not know. A database that is away is no reason not to start: the stream
-/// takes writes meanwhile.
+/// Rejects an unknown schema. Starts without a database: the stream accepts writes
+/// meanwhile.
 async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
     let session = match shared.database.session().await {
         Ok(session) => session,
@@ -105,7 +96,7 @@ async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
     };
     match migrations::state(&session.client)
         .await
-        .context("the schema can't be checked")?
+        .context("cannot check the schema")?
     {
         State::Current => {
             shared.availability.up(Dependency::Postgresql);

@@ -1,9 +1,9 @@
-//! The group committer: what arrives while a transaction is under way is the next transaction.
+//! The group committer: writes that arrive during a transaction form the next one.
 //!
-//! A write that arrives while nothing is under way is committed at once, so that a quiet service answers as fast as
-//! the disk; under load groups grow by themselves, and callers that write again and again stay together in one
-//! (docs/adr/0044-coalescing-window.md). The committers own what they took: a client that hangs up changes
-//! nothing. When PostgreSQL is away they put the group into the stream, in the same order.
+//! A write to an idle service is committed at once, so that it responds as fast as the disk; under load groups grow by
+//! themselves, and clients that write repeatedly stay together in one
+//! (docs/adr/0044-coalescing-window.md). The committers own accepted writes: a client that hangs up changes
+//! nothing. While PostgreSQL is unavailable they put groups into the stream, in the same order.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
 use crate::group::{Groups, Outcome, Submission};
 use crate::metrics::Metrics;
-use crate::store::append::{Appender, Away, Ends, Verdict};
+use crate::store::append::{Appender, Ends, Unavailable, Verdict};
 use crate::store::database::Database;
 use crate::store::stream::{Kind, StreamError, Streams};
 
-/// What waits for one committer.
+/// The queue of one committer.
 struct Queue {
     sender: mpsc::UnboundedSender<Submission>,
-    /// Each submission that is not answered holds a clone.
+    /// Each submission in flight holds a clone.
     counted: Arc<()>,
 }
 
@@ -35,14 +35,14 @@ impl Queue {
     }
 }
 
-/// Hands events to the committers; cheap to clone.
+/// Submits events to the committers; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writer {
     queues: Arc<[Queue]>,
     room: Arc<Semaphore>,
 }
 
-/// The unit of the queue's room.
+/// The unit of the queue's capacity.
 const ROOM_BYTES: usize = 1024;
 
 impl Writer {
@@ -68,11 +68,11 @@ impl Writer {
                 }
             })
             .collect();
-        let room = Arc::new(Semaphore::new(config.writer.queue_mib * 1024 * 1024 / ROOM_BYTES));
+        let room = Arc::new(Semaphore::new(config.writer.queue_bytes / ROOM_BYTES));
         (Self { queues, room }, tasks)
     }
 
-    /// Stores events together or not at all. Dropping the future changes nothing of that.
+    /// Stores events together or not at all. Dropping the future does not cancel that.
     pub(crate) async fn write(&self, events: Vec<Sealed>) -> Outcome {
         let needed = events
             .iter()
@@ -83,7 +83,7 @@ impl Writer {
             .ok()
             .and_then(|needed| Arc::clone(&self.room).try_acquire_many_owned(needed).ok())
         else {
-            return Outcome::Unavailable("too many writes are waiting already");
+            return Outcome::Unavailable("too many writes are waiting");
         };
         let Some(queue) = self.queue_of(&events) else {
             return Outcome::Answered(Verdict::Stored);
@@ -103,8 +103,8 @@ impl Writer {
             .unwrap_or(Outcome::Unavailable("the service is stopping"))
     }
 
-    /// Events of one correlation go to one committer, so that committers don't wait for each other's locks. A batch is
-    /// of many correlations, and work for a while: it goes where the least waits.
+    /// Events of one correlation go to one committer, so that committers don't wait for each other's locks. A batch
+    /// contains many correlations, and is much work: it goes to the least loaded one.
     fn queue_of(&self, events: &[Sealed]) -> Option<&Queue> {
         let first = &events.first()?.event.correlation_id;
         if events.iter().any(|sealed| sealed.event.correlation_id != *first) {
@@ -119,11 +119,11 @@ impl Writer {
     }
 }
 
-/// Up to so many writes at once one committer has alone: a transaction costs PostgreSQL as much as ten of its rows, so
-/// that two that share few writes take longer than one.
+/// Up to this many concurrent writes go to one committer: a transaction costs PostgreSQL as much as ten of its rows, so
+/// that two committers that share few writes take longer than one.
 const ENOUGH_FOR_ONE: usize = 24;
 
-/// What the committers share with the rest of the service.
+/// State that the committers share with the rest of the service.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) database: Database,
@@ -139,15 +139,15 @@ struct Committer {
     groups: Groups,
     timeout: Duration,
     appender: Option<Appender>,
-    /// A connection under way: a PostgreSQL that does not answer must not keep groups from the stream.
-    opening: Option<JoinHandle<Result<Appender, Away>>>,
-    /// When PostgreSQL is tried again; `None` while it is not known to be away.
+    /// A connection being opened: a hanging PostgreSQL must not keep groups from the stream.
+    opening: Option<JoinHandle<Result<Appender, Unavailable>>>,
+    /// Time of the next attempt to connect; `None` unless PostgreSQL is known to be unavailable.
     retry_at: Option<Instant>,
-    /// Changed when anyone found PostgreSQL to be back since this one lost it or began to open a connection.
+    /// Changes when any user finds PostgreSQL available again since this committer lost it or began to connect.
     returns: watch::Receiver<u64>,
 }
 
-/// How long PostgreSQL is left alone after it failed.
+/// Delay between attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
 impl Committer {
     async fn run(mut self) {
@@ -164,8 +164,8 @@ impl Committer {
         }
     }
 
-    /// Waits for something to write; says whether there may be more. While PostgreSQL is away it is tried meanwhile, so
-    /// that it is found to be back without a write that has to wait.
+    /// Waits for a submission; returns whether there may be more. Meanwhile connects to an unavailable PostgreSQL, so
+    /// that its return is noticed without a waiting write.
     async fn wait_for_more(&mut self) -> bool {
         if self.appender.is_some() {
             return self.groups.take().await;
@@ -185,8 +185,8 @@ impl Committer {
         }
     }
 
-    /// Sees to a connection. Waits for one (not longer than opening one may take) only while PostgreSQL is not known to
-    /// be away: after its restart a new connection is often there at once.
+    /// Ensures a connection. Waits for it (at most the time to open one) only unless PostgreSQL is known to be
+    /// unavailable: after a restart a new connection is often possible at once.
     async fn reach(&mut self) {
         if self.appender.as_ref().is_some_and(Appender::is_closed) {
             self.appender = None;
@@ -217,12 +217,12 @@ impl Committer {
                 self.returns.mark_unchanged();
             }
             Ok(Err(error)) => self.postgresql_failed(&error),
-            Err(error) => self.postgresql_failed(&Away::Failed(error.to_string())),
+            Err(error) => self.postgresql_failed(&Unavailable::Failed(error.to_string())),
         }
     }
 
-    /// Another found PostgreSQL to be back. A connection that this one began before may hang until its time is up: what
-    /// it was to reach is gone.
+    /// Another user found PostgreSQL available. A connection that was begun before may hang until its timeout: its
+    /// target is gone.
     fn begin_anew(&mut self) {
         if let Some(opening) = self.opening.take() {
             opening.abort();
@@ -230,7 +230,7 @@ impl Committer {
         self.retry_at = None;
     }
 
-    fn postgresql_failed(&mut self, error: &Away) {
+    fn postgresql_failed(&mut self, error: &Unavailable) {
         if self.appender.take().is_some() {
             self.returns.mark_unchanged();
         }
@@ -252,7 +252,7 @@ impl Committer {
             let append = appender.append(&units, &self.shared.keys, &mut verdicts);
             let result = match tokio::time::timeout(self.timeout, append).await {
                 Ok(result) => result,
-                Err(_) => Err(Away::TimedOut(self.timeout)),
+                Err(_) => Err(Unavailable::TimedOut(self.timeout)),
             };
             if let Err(error) = result {
                 self.postgresql_failed(&error);
@@ -264,12 +264,12 @@ impl Committer {
         self.answer(group, verdicts).await;
     }
 
-    /// Tells everyone what PostgreSQL said, and puts what it did not answer into the stream.
+    /// Sends PostgreSQL's verdicts, and puts the units without one into the stream.
     async fn answer(&self, group: Vec<Submission>, verdicts: Vec<Option<Verdict>>) {
         let mut unanswered = Vec::new();
         for (submission, verdict) in group.into_iter().zip(verdicts) {
             match verdict {
-                // A caller that hung up is not there to be told.
+                // The receiver may be gone.
                 Some(verdict) => drop(submission.reply.send(Outcome::Answered(verdict))),
                 None => unanswered.push(submission),
             }
@@ -291,23 +291,23 @@ impl Committer {
             Err(StreamError::Full(stream)) => {
                 tracing::warn!(
                     stream,
-                    "a write is refused: PostgreSQL is away and the stream is full"
+                    "a write is rejected: PostgreSQL is unavailable and the stream is full"
                 );
-                Outcome::Unavailable("the database is away and the stream is full")
+                Outcome::Unavailable("the database is unavailable and the stream is full")
             }
-            Err(StreamError::Away(error)) => {
-                tracing::warn!(%error, "a write is refused: neither PostgreSQL nor Redis takes it");
+            Err(StreamError::Unavailable(error)) => {
+                tracing::warn!(%error, "a write is rejected: neither PostgreSQL nor Redis accepts it");
                 self.shared
                     .availability
                     .down(Dependency::Redis, error.to_string());
-                Outcome::Unavailable("neither the database nor the stream takes writes")
+                Outcome::Unavailable("neither the database nor the stream accepts writes")
             }
         }
     }
 }
 
-/// Waits until a connection under way came to its end, or until it is time to begin one.
-async fn opened(opening: &mut Option<JoinHandle<Result<Appender, Away>>>, retry_at: Instant) {
+/// Waits until the connection being opened is ready or failed, or until it is time to open one.
+async fn opened(opening: &mut Option<JoinHandle<Result<Appender, Unavailable>>>, retry_at: Instant) {
     while opening.as_ref().is_some_and(|opening| !opening.is_finished()) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,6 +1,6 @@
-//! Why something failed, in the words of what failed first.
+//! The root cause of an error.
 
-/// The innermost reason: the outer ones of an HTTP client say only that a request failed, and to which address.
+/// The innermost error: the outer ones of an HTTP client say only that a request failed, and to which address.
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

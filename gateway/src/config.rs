@@ -1,182 +1,80 @@
-//! The Gateway's configuration, as `docs/gateway.md` describes it. What is not given has the defaults here.
+//! The Gateway's configuration; docs/gateway.md describes it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use service::config::{Mistake, Validate};
-use service::server::{Addresses, Stop};
+use service::config::{Auth, ConfigError, Environment, Http, Log, Ranges, Stop, Validate};
 
 use crate::audit::spool;
 use crate::cluster::{breaker, retry};
 use crate::domain::request::is_namespace_name;
 
-/// Everything that can be set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The prefix of the environment variables.
+pub const PREFIX: &str = "GATEWAY";
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Config {
-    /// Where this runs; told in log lines only.
-    pub environment: String,
-    /// What is logged, in `tracing`'s directives.
+    /// production, development or test. Production requires tokens.
+    pub environment: Environment,
+    /// Log output.
     pub log: Log,
-    /// Listeners and limits.
+    /// Listeners and limits. Port 0 selects a free port.
     pub http: Http,
+    /// Authentication and authorization of senders.
+    pub auth: Auth,
+    /// The ordered stop.
+    pub stop: Stop,
     /// The cluster.
     pub kubernetes: Kubernetes,
-    /// Where audit events go.
+    /// The receiver of audit events.
     pub datastorage: DataStorage,
-    /// Where audit events wait.
+    /// Audit events that wait for DataStorage.
     pub spool: spool::Settings,
     /// How signals become requests.
     pub deduplication: Deduplication,
-    /// Who may send signals.
-    pub auth: Auth,
-    /// How often calls of the Kubernetes API are tried.
+    /// Retries of calls to the Kubernetes API.
     pub retry: retry::Policy,
-    /// When no call is tried any more.
+    /// Circuit breaker of the Kubernetes API.
     pub breaker: breaker::Settings,
-    /// How the service ends.
-    pub stop: Stopping,
 }
 
-/// What is logged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Such as `info` or `info,gateway=debug`.
-    pub filter: String,
-}
-
-/// Listeners and limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Where signals are taken.
-    pub api: SocketAddr,
-    /// Where `/healthz` and `/readyz` are.
-    pub health: SocketAddr,
-    /// Where `/metrics` is.
-    pub metrics: SocketAddr,
-    /// The longest body.
-    pub body_bytes: usize,
-    /// How long a request may take.
-    pub deadline_ms: u64,
-    /// How many requests are worked on at once; more get 429.
-    pub in_flight: usize,
-    /// Origins whose pages may send signals, such as `https://console.example.com`.
-    pub cors_origins: Vec<String>,
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            environment: Environment::default(),
+            log: Log::default(),
+            http: Http::default(),
+            auth: Auth {
+                service: "gateway-service".to_owned(),
+                ..Auth::default()
+            },
+            stop: Stop {
+                announce_ms: 3_000,
+                drain_ms: 15_000,
+            },
+            kubernetes: Kubernetes::default(),
+            datastorage: DataStorage::default(),
+            spool: spool::Settings::default(),
+            deduplication: Deduplication::default(),
+            retry: retry::Policy::default(),
+            breaker: breaker::Settings::default(),
+        }
+    }
 }
 
 /// The cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
 pub struct Kubernetes {
-    /// The file that says how to reach it; absent in a pod.
+    /// Access to the Kubernetes API; unset: as in a pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<PathBuf>,
-    /// Where requests are made whose own namespace does not exist.
+    /// Namespace of requests whose own namespace does not exist.
     pub fallback_namespace: String,
-}
-
-/// Where audit events go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataStorage {
-    /// Its API's address.
-    pub url: String,
-    /// A bearer token for it, read anew for each request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
-}
-
-/// How signals become requests.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Deduplication {
-    /// Which signals are the same problem.
-    pub fingerprint: FingerprintOf,
-    /// The least time between two writes to the same request.
-    pub interval_ms: u64,
-}
-
-/// Which signals are the same problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FingerprintOf {
-    /// Those of the same name about the same object.
-    Signal,
-    /// All about objects of the same top-level owner.
-    Owner,
-}
-
-/// Who may send signals.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// Whether anybody is asked.
-    pub mode: AuthMode,
-    /// The service on which a sender needs the verb `create`.
-    pub service: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// For how long an answer of the cluster is remembered.
-    pub remember_ms: u64,
-}
-
-/// Whether senders are asked who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// Everyone may send.
-    Off,
-    /// The cluster's accounts and roles decide.
-    Kubernetes,
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            mode: AuthMode::Off,
-            service: "gateway-service".to_owned(),
-            namespace: "kubernaut-system".to_owned(),
-            remember_ms: 5_000,
-        }
-    }
-}
-
-/// How the service ends; the three together stay below the 30 seconds that a pod is given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Stopping {
-    /// For how long new connections are still taken after readiness turned.
-    pub announce_ms: u64,
-    /// How long requests in flight are waited for.
-    pub drain_ms: u64,
-    /// How long DataStorage is waited for to take what is in the spool.
-    pub flush_ms: u64,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-        }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            api: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            health: SocketAddr::from(([0, 0, 0, 0], 8081)),
-            metrics: SocketAddr::from(([0, 0, 0, 0], 9090)),
-            body_bytes: 256 << 10,
-            deadline_ms: 15_000,
-            in_flight: 2_048,
-            cors_origins: Vec::new(),
-        }
-    }
 }
 
 impl Default for Kubernetes {
@@ -188,6 +86,18 @@ impl Default for Kubernetes {
     }
 }
 
+/// The receiver of audit events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub struct DataStorage {
+    /// URL of its API.
+    pub url: String,
+    /// File with a bearer token, read for each request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+}
+
 impl Default for DataStorage {
     fn default() -> Self {
         Self {
@@ -195,6 +105,17 @@ impl Default for DataStorage {
             token_file: None,
         }
     }
+}
+
+/// How signals become requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub struct Deduplication {
+    /// signal: one incident is one signal name at one object; owner: all signals about objects of one top-level owner.
+    pub fingerprint: FingerprintOf,
+    /// Minimum time between two writes to one request.
+    pub interval_ms: u64,
 }
 
 impl Default for Deduplication {
@@ -206,148 +127,114 @@ impl Default for Deduplication {
     }
 }
 
-impl Default for Stopping {
-    fn default() -> Self {
-        Self {
-            announce_ms: 3_000,
-            drain_ms: 15_000,
-            flush_ms: 8_000,
+/// What an incident is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum FingerprintOf {
+    /// One signal name at one object.
+    Signal,
+    /// All signals about objects of one top-level owner.
+    Owner,
+}
+
+impl Validate for Config {
+    fn errors(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        self.http.check(&mut errors);
+        self.auth.check(self.environment, &mut errors);
+        self.stop.check(self.spool.flush_ms, &mut errors);
+        self.check_ranges(&mut errors);
+        if let Err(error) = reqwest::Url::parse(&self.datastorage.url) {
+            let reason = format!("{error}; write http://HOST:PORT");
+            errors.push(ConfigError::new("datastorage.url", &self.datastorage.url, reason));
         }
+        let namespace = &self.kubernetes.fallback_namespace;
+        if !is_namespace_name(namespace) {
+            let reason = "is not a namespace name; write up to 63 lowercase letters, digits and -";
+            errors.push(ConfigError::new(
+                "kubernetes.fallback_namespace",
+                namespace,
+                reason,
+            ));
+        }
+        errors
     }
 }
 
 impl Config {
-    /// Where it listens.
-    #[must_use]
-    pub fn addresses(&self) -> Addresses {
-        Addresses {
-            api: self.http.api,
-            health: self.http.health,
-            metrics: self.http.metrics,
-        }
-    }
-
-    /// How the listeners end.
-    #[must_use]
-    pub fn stop(&self) -> Stop {
-        Stop {
-            announce: Duration::from_millis(self.stop.announce_ms),
-            drain: Duration::from_millis(self.stop.drain_ms),
-        }
-    }
-}
-
-impl Validate for Config {
-    fn mistakes(&self) -> Vec<Mistake> {
-        let mut mistakes = Vec::new();
-        let mut between = |field: &str, value: u64, least: u64, most: u64| {
-            if !(least..=most).contains(&value) {
-                mistakes.push(Mistake::new(
-                    field,
-                    value,
-                    format!("must be from {least} to {most}"),
-                ));
-            }
-        };
-        between("http.body_bytes", self.http.body_bytes as u64, 1_024, 1 << 20);
-        between("http.deadline_ms", self.http.deadline_ms, 100, 300_000);
-        between("http.in_flight", self.http.in_flight as u64, 1, 100_000);
-        between("spool.segment_bytes", self.spool.segment_bytes, 4_096, 1 << 30);
-        between("spool.max_bytes", self.spool.max_bytes, 1 << 20, 1 << 40);
-        between(
+    fn check_ranges(&self, errors: &mut Vec<ConfigError>) {
+        let mut ranges = Ranges(errors);
+        ranges.check("spool.segment_bytes", self.spool.segment_bytes, 4_096..=1 << 30);
+        ranges.check("spool.max_bytes", self.spool.max_bytes, 1 << 20..=1 << 40);
+        ranges.check(
             "spool.memory_events",
             self.spool.memory_events as u64,
-            1,
-            1_000_000,
+            1..=1_000_000,
         );
-        between(
+        ranges.check("spool.flush_ms", self.spool.flush_ms, 0..=25_000);
+        ranges.check(
             "deduplication.interval_ms",
             self.deduplication.interval_ms,
-            0,
-            1_000,
+            0..=1_000,
         );
-        between("auth.remember_ms", self.auth.remember_ms, 0, 60_000);
-        between("retry.tries", self.retry.tries.into(), 1, 10);
-        between("retry.first_delay_ms", self.retry.first_delay_ms, 1, 10_000);
-        between("retry.timeout_ms", self.retry.timeout_ms, 100, 60_000);
-        between("breaker.calls", self.breaker.calls as u64, 1, 1_000);
-        between("breaker.window_ms", self.breaker.window_ms, 100, 600_000);
-        between("breaker.open_ms", self.breaker.open_ms, 100, 600_000);
-        between("breaker.probes", self.breaker.probes.into(), 1, 100);
-        let stop = self.stop.announce_ms + self.stop.drain_ms + self.stop.flush_ms;
-        between("stop.announce_ms + drain_ms + flush_ms", stop, 0, 30_000);
-        if !(self.breaker.failed_share > 0.0 && self.breaker.failed_share <= 1.0) {
-            let reason = "must be above 0 and at most 1";
-            mistakes.push(Mistake::new(
-                "breaker.failed_share",
-                self.breaker.failed_share,
-                reason,
+        ranges.check("retry.max_attempts", self.retry.max_attempts.into(), 1..=10);
+        ranges.check("retry.first_delay_ms", self.retry.first_delay_ms, 1..=10_000);
+        ranges.check("retry.timeout_ms", self.retry.timeout_ms, 100..=60_000);
+        ranges.check("breaker.calls", self.breaker.calls as u64, 1..=1_000);
+        ranges.check("breaker.window_ms", self.breaker.window_ms, 100..=600_000);
+        ranges.check("breaker.open_ms", self.breaker.open_ms, 100..=600_000);
+        ranges.check("breaker.probes", self.breaker.probes.into(), 1..=100);
+        let ratio = self.breaker.failure_ratio;
+        if !(ratio > 0.0 && ratio <= 1.0) {
+            errors.push(ConfigError::new(
+                "breaker.failure_ratio",
+                ratio,
+                "must be above 0 and at most 1",
             ));
         }
-        if let Err(error) = reqwest::Url::parse(&self.datastorage.url) {
-            mistakes.push(Mistake::new(
-                "datastorage.url",
-                &self.datastorage.url,
-                format!("{error}; write http://HOST:PORT"),
-            ));
-        }
-        for origin in &self.http.cors_origins {
-            if !is_origin(origin) {
-                let reason = "is no origin; write scheme://host or scheme://host:port, and each by itself";
-                mistakes.push(Mistake::new("http.cors_origins", origin, reason));
-            }
-        }
-        if !is_namespace_name(&self.kubernetes.fallback_namespace) {
-            let reason = "is no namespace's name; lowercase letters, digits and - are, up to 63";
-            mistakes.push(Mistake::new(
-                "kubernetes.fallback_namespace",
-                &self.kubernetes.fallback_namespace,
-                reason,
-            ));
-        }
-        mistakes
     }
-}
-
-/// An origin as browsers send it: nothing after the host and port, and no wildcard.
-fn is_origin(text: &str) -> bool {
-    reqwest::Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mistakes(text: &str) -> Vec<String> {
-        match service::config::parse::<Config>("gateway.toml", text, "GATEWAY", []) {
+    fn errors(text: &str) -> Vec<String> {
+        match service::config::parse::<Config>("gateway.toml", text, PREFIX, []) {
             Ok(_) => Vec::new(),
-            Err(service::config::Error::Mistakes { mistakes, .. }) => {
-                mistakes.into_iter().map(|mistake| mistake.field).collect()
+            Err(service::config::Error::Invalid { errors, .. }) => {
+                errors.into_iter().map(|error| error.field).collect()
             }
             Err(error) => panic!("{error}"),
         }
     }
 
     #[test]
-    fn the_defaults_are_without_mistakes() {
-        assert_eq!(mistakes(""), Vec::<String>::new());
+    fn defaults_are_valid() {
+        assert_eq!(errors(""), Vec::<String>::new());
     }
 
     #[test]
-    fn every_mistake_is_named() {
-        let text = "[http]\nin_flight = 0\ncors_origins = ['*', 'https://a.example', 'https://a.example/']\n[retry]\ntries = 99\n[breaker]\nfailed_share = 2.0\n\
+    fn every_error_is_named() {
+        let text = "[http]\nmax_in_flight = 0\ncors_origins = ['*', 'https://a.example', 'https://a.example/']\n[retry]\nmax_attempts = 99\n[breaker]\nfailure_ratio = 2.0\n\
             [kubernetes]\nfallback_namespace = 'No'\n[datastorage]\nurl = 'nowhere'";
         assert_eq!(
-            mistakes(text),
+            errors(text),
             [
-                "http.in_flight",
-                "retry.tries",
-                "breaker.failed_share",
+                "http.max_in_flight",
+                "http.cors_origins",
+                "http.cors_origins",
+                "retry.max_attempts",
+                "breaker.failure_ratio",
                 "datastorage.url",
-                "http.cors_origins",
-                "http.cors_origins",
                 "kubernetes.fallback_namespace"
             ]
         );
+    }
+
+    #[test]
+    fn every_key_has_a_doc_comment() {
+        assert_eq!(service::config::undocumented::<Config>(), Vec::<String>::new());
     }
 }

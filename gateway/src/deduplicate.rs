@@ -1,8 +1,8 @@
-//! One active request of each problem, and every signal counted once.
+//! One active request per incident, and every signal counted once.
 //!
-//! Signals of the same problem that arrive while the cluster is being written to wait as a group, and the group is
-//! counted with the next write: a storm of one alert costs the API server one write at a time, not one an alert. A
-//! signal is answered when the write that includes it is stored.
+//! Signals of one incident that arrive during a write to the cluster form a group, and the group is counted by the
+//! next write: a storm of one alert costs the API server one write at a time, not one per alert. A signal is
+//! acknowledged when the write that includes it is stored.
 
 mod answers;
 mod storing;
@@ -21,29 +21,29 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Index;
 use crate::domain::signal::Signal;
 
-/// What became of a signal.
+/// The result of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The namespace of its request.
     pub namespace: String,
     /// The name of its request.
     pub name: String,
-    /// Whether the request was there before.
+    /// Whether the request existed before.
     pub duplicate: bool,
-    /// Signals up to and with this one.
+    /// Number of signals up to and including this one.
     pub count: i64,
-    /// When the first of them came.
+    /// When the first of them arrived.
     pub first_seen: Timestamp,
-    /// When this one came, or a later one that was stored with it.
+    /// When this one arrived, or a later one that was stored with it.
     pub last_seen: Timestamp,
 }
 
 /// Why a signal has no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the cluster said.
+    /// The error of the cluster.
     pub error: Error,
-    /// The name of the request that could not be made; none where an existing one could not be counted.
+    /// The name of the request that could not be created; `None` where an existing one could not be counted.
     pub uncreated: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct Deduplicator<R> {
 struct Shared<R> {
     requests: R,
     index: Arc<Mutex<Index>>,
-    /// The groups that wait, by problem. A problem that is here has a task that works on it.
+    /// The waiting groups by fingerprint. Each has a task that works on it.
     groups: Mutex<HashMap<Fingerprint, Vec<Waiting>>>,
     fallback_namespace: String,
     interval: Duration,
@@ -77,8 +77,8 @@ impl<R> Clone for Deduplicator<R> {
 }
 
 impl<R: Requests> Deduplicator<R> {
-    /// Writes through `requests` and knows what is in the cluster from `index`. Requests whose namespace does not
-    /// exist are made in `fallback_namespace`. A problem is written to at most once an `interval`.
+    /// Writes through `requests` and knows the cluster from `index`. Requests whose namespace does not
+    /// exist are created in `fallback_namespace`. An incident is written to at most once per `interval`.
     pub fn new(
         requests: R,
         index: Arc<Mutex<Index>>,
@@ -97,8 +97,8 @@ impl<R: Requests> Deduplicator<R> {
         }
     }
 
-    /// Makes the signal's request or counts the signal on it; `id` is the signal's own. Goes on to its end also when
-    /// the caller no longer waits.
+    /// Creates the signal's request or counts the signal on it; `id` is the signal's own. Completes even when the
+    /// caller has stopped waiting.
     ///
     /// # Errors
     /// [`Failure`].
@@ -121,9 +121,9 @@ impl<R: Requests> Deduplicator<R> {
         }
         answered.await.unwrap_or_else(|_| {
             Err(Failure {
-                error: Error::Refused {
+                error: Error::Rejected {
                     status: 0,
-                    detail: "the task that counts ended early".to_owned(),
+                    detail: "the counting task ended early".to_owned(),
                 },
                 uncreated: None,
             })
@@ -132,9 +132,9 @@ impl<R: Requests> Deduplicator<R> {
 }
 
 impl<R: Requests> Shared<R> {
-    /// Works on one problem until nobody waits for it.
+    /// Works on one incident until no signal waits.
     async fn work(self: Arc<Self>, fingerprint: Fingerprint) {
-        // If this panics, the next signal must find no group, or it would wait for ever.
+        // After a panic the next signal must find no group, or it would wait forever.
         let _cleared = Cleared {
             shared: &self,
             fingerprint,
@@ -156,7 +156,7 @@ impl<R: Requests> Shared<R> {
     }
 }
 
-/// Takes a problem's group away when the task that works on it panics.
+/// Removes an incident's group when its task panics.
 struct Cleared<'a, R> {
     shared: &'a Shared<R>,
     fingerprint: Fingerprint,

@@ -1,4 +1,4 @@
-//! What is done with a signal, from its fingerprint to its audit events.
+//! Processes a signal, from its fingerprint to its audit events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::signal::Signal;
 use crate::metrics::Metrics;
 
-/// Takes signals. Cheap to clone.
+/// Processes signals. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
     deduplicator: Deduplicator<Kubernetes>,
@@ -28,18 +28,18 @@ pub struct Gateway {
     owners: Option<Arc<Owners>>,
 }
 
-/// A signal that was worked on.
+/// A processed signal.
 #[derive(Debug)]
 pub struct Taken {
-    /// Its problem.
+    /// Its fingerprint.
     pub fingerprint: Fingerprint,
-    /// What became of it.
+    /// Its result.
     pub result: Result<Outcome, Error>,
 }
 
 impl Gateway {
-    /// Deduplicates through `deduplicator` once `progress` says that the cluster is known, tells `spool` of it, and
-    /// counts in `metrics`. With `owners`, signals about objects of the same owner are one problem.
+    /// Deduplicates through `deduplicator` once `progress` reports that the index is in sync, writes audit events to
+    /// `spool` and counts in `metrics`. With `owners`, signals about objects of the same owner are one incident.
     #[must_use]
     pub fn new(
         deduplicator: Deduplicator<Kubernetes>,
@@ -63,7 +63,7 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Makes the signal's request or counts it, and keeps the audit events of it.
+    /// Creates the signal's request or counts it, and stores its audit events.
     pub async fn take(&self, signal: Signal) -> Taken {
         self.metrics.received(signal.signal_type, signal.severity);
         let fingerprint = signal.fingerprint();
@@ -82,7 +82,7 @@ impl Gateway {
         let fingerprint = match self.fingerprint(&signal).await {
             Ok(fingerprint) => fingerprint,
             Err(error) => {
-                tracing::warn!(%fingerprint, %error, "the owner of a signal's target is not known");
+                tracing::warn!(%fingerprint, %error, "cannot look up the owner of a signal's target");
                 self.metrics.creation_failed(error.kind());
                 return Taken {
                     fingerprint,
@@ -92,7 +92,7 @@ impl Gateway {
         };
         let id = Uuid::now_v7();
         let result = self.deduplicator.submit(id, signal.clone(), fingerprint).await;
-        let told = match &result {
+        let events = match &result {
             Ok(outcome) => {
                 if outcome.duplicate {
                     self.metrics.deduplicated();
@@ -109,7 +109,7 @@ impl Gateway {
                 event.into_iter().collect()
             }
         };
-        self.keep(&told).await;
+        self.keep(&events).await;
         Taken {
             fingerprint,
             result: result.map_err(|failure| failure.error),
@@ -128,7 +128,7 @@ impl Gateway {
             .iter()
             .filter_map(|event| {
                 serde_json::to_vec(event)
-                    .inspect_err(|error| tracing::error!(%error, "an audit event can't be written"))
+                    .inspect_err(|error| tracing::error!(%error, "cannot store an audit event"))
                     .ok()
             })
             .collect();

@@ -1,7 +1,7 @@
-//! The Gateway: takes signals, and makes exactly one active RemediationRequest of each problem.
+//! The Gateway: receives signals, and creates exactly one active RemediationRequest per incident.
 //!
-//! [`domain`] decides and does no I/O; [`cluster`] and [`audit`] do it; [`deduplicate`] and [`gateway`] bring them
-//! together; [`http`] is what senders see; [`run`] starts and ends it all.
+//! [`domain`] has the rules without I/O; [`cluster`] and [`audit`] do the I/O; [`deduplicate`] and [`gateway`]
+//! combine them; [`http`] is the API; [`run`] starts and stops the service.
 
 pub mod audit;
 mod cause;

@@ -1,13 +1,15 @@
 //! The Gateway service.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use gateway::config::Config;
+use gateway::config::{Config, PREFIX};
+use service::exit::{self, ExitError};
 
-/// Takes signals and makes exactly one active RemediationRequest of each problem.
+/// Receive signals and create exactly one active RemediationRequest per incident
+///
+/// Exit codes: 0 success, 2 usage or configuration, 3 the environment does not allow it.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -17,16 +19,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Serve until told to end.
+    /// Serve until SIGTERM or SIGINT
     Serve(Serve),
 }
 
 #[derive(Args)]
 struct Serve {
-    /// The configuration, TOML.
+    /// Configuration file, TOML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Print the configuration with all defaults, and end.
+    /// Print the effective configuration with the meaning of each key, and exit
     #[arg(long)]
     print_config: bool,
 }
@@ -35,24 +37,18 @@ fn main() -> ExitCode {
     let Arguments {
         verb: Verb::Serve(serve),
     } = Arguments::parse();
-    match start(&serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "gateway: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::report("gateway", start(&serve))
 }
 
-fn start(serve: &Serve) -> anyhow::Result<()> {
-    let config: Config = service::config::load(&serve.config, "GATEWAY")?;
+fn start(serve: &Serve) -> Result<(), ExitError> {
+    let config: Config = service::config::load(&serve.config, PREFIX).map_err(ExitError::usage)?;
     if serve.print_config {
-        write!(std::io::stdout(), "{}", toml::to_string_pretty(&config)?)?;
-        return Ok(());
+        return exit::print(&service::config::print(&config, PREFIX)?);
     }
-    service::logging::start(&config.log.filter)?;
-    tokio::runtime::Builder::new_multi_thread()
+    service::logging::start(&config.log.filter).map_err(ExitError::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(gateway::run::serve(config))
+        .build()
+        .map_err(ExitError::environment)?;
+    Ok(runtime.block_on(gateway::run::serve(config))?)
 }

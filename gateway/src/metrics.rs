@@ -1,4 +1,4 @@
-//! What the Gateway counts. Every label has a handful of values, whatever is sent.
+//! The Gateway's metrics. Every label has a handful of values, whatever is sent.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct HttpLabels {
 }
 
 impl Metrics {
-    /// New counters, shown by `registry`.
+    /// Creates the counters and registers them.
     #[must_use]
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -80,10 +80,10 @@ impl Metrics {
             audit_stored,
             audit_refused,
         } = metrics.clone();
-        registry.register("gateway_signals_received", "Signals that were read", received);
+        registry.register("gateway_signals_received", "Signals received", received);
         registry.register(
             "gateway_signals_rejected",
-            "Signals that were refused for what is in them",
+            "Signals rejected as invalid",
             rejected,
         );
         registry.register(
@@ -94,24 +94,28 @@ impl Metrics {
         registry.register("gateway_crds_created", "RemediationRequests made", created);
         registry.register(
             "gateway_crd_creation_errors",
-            "Signals whose request was not made",
+            "Signals whose request could not be created",
             creation_errors,
         );
-        registry.register("gateway_http_request_duration_seconds", "Time to answer", http);
+        registry.register(
+            "gateway_http_request_duration_seconds",
+            "Duration of HTTP requests",
+            http,
+        );
         registry.register(
             "gateway_audit_events_stored",
-            "Audit events that DataStorage took",
+            "Audit events stored by DataStorage",
             audit_stored,
         );
         registry.register(
-            "gateway_audit_events_refused",
-            "Audit events that DataStorage refused",
+            "gateway_audit_events_rejected",
+            "Audit events rejected by DataStorage",
             audit_refused,
         );
         metrics
     }
 
-    /// A signal was read.
+    /// Counts a received signal.
     pub fn received(&self, signal_type: SignalType, severity: Severity) {
         let labels = SignalLabels {
             source_type: signal_type.as_str(),
@@ -120,7 +124,7 @@ impl Metrics {
         self.received.get_or_create(&labels).inc();
     }
 
-    /// A signal was refused.
+    /// Counts a rejected signal.
     pub fn rejected(&self, signal_type: SignalType) {
         self.rejected
             .get_or_create(&SourceLabels {
@@ -129,24 +133,24 @@ impl Metrics {
             .inc();
     }
 
-    /// A signal was counted on an active request.
+    /// Counts a signal on an active request.
     pub fn deduplicated(&self) {
         self.deduplicated.inc();
     }
 
-    /// A request was made.
+    /// Counts a created request.
     pub fn created(&self) {
         self.created.inc();
     }
 
-    /// A request could not be made.
+    /// Counts a request that could not be created.
     pub fn creation_failed(&self, error_type: &'static str) {
         self.creation_errors
             .get_or_create(&ErrorLabels { error_type })
             .inc();
     }
 
-    /// A request was answered.
+    /// Counts an HTTP request.
     pub fn answered(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
         let method = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
             .into_iter()
@@ -166,12 +170,12 @@ impl Observer for Metrics {
         self.audit_stored.inc_by(events as u64);
     }
 
-    fn refused(&self) {
+    fn rejected(&self) {
         self.audit_refused.inc();
     }
 }
 
-/// What is looked up when metrics are read.
+/// Values that are read at each scrape.
 #[derive(Debug)]
 pub struct Gauges {
     /// What waits in the spool.
@@ -197,21 +201,21 @@ impl Collector for Gauges {
         };
         gauge(
             "gateway_audit_spool_events",
-            "Audit events that wait",
+            "Audit events in the spool",
             (events + in_memory) as f64,
         )?;
         gauge(
             "gateway_audit_spool_bytes",
-            "Bytes of the spool on disk",
+            "Size of the spool on disk in bytes",
             bytes as f64,
         )?;
         gauge(
             "gateway_audit_spool_oldest_seconds",
-            "Age of the oldest audit event that waits",
+            "Age of the oldest audit event in the spool",
             oldest,
         )?;
         let lost = ConstCounter::new(lost);
-        let help = "Audit events lost because there was room nowhere";
+        let help = "Audit events lost because disk and memory were full";
         lost.encode(encoder.encode_descriptor(
             "gateway_audit_events_lost",
             help,
@@ -219,7 +223,7 @@ impl Collector for Gauges {
             lost.metric_type(),
         )?)?;
         let state = ConstGauge::new(self.breaker.state() as i64);
-        let help = "0 closed, 1 half open, 2 open";
+        let help = "State of the circuit breaker: 0 closed, 1 half open, 2 open";
         let mut family =
             encoder.encode_descriptor("gateway_circuit_breaker_state", help, None, state.metric_type())?;
         state.encode(family.encode_family(&[("name", "kubernetes")])?)

@@ -1,4 +1,4 @@
-//! The service from its start to its end.
+//! Starts and stops the service.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,42 +6,44 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use prometheus_client::registry::Registry;
+use service::auth::Authorizer;
+use service::config::AuthMode;
 use service::health::{self, ReadinessCell, Status};
+use service::http::Limits;
 use service::server::{self, Lifecycle, Listeners};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::audit::delivery::{Delivery, Health};
 use crate::audit::spool::{Pending, Spool};
-use crate::cluster::access::Access;
 use crate::cluster::breaker::{Breaker, State};
 use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::owners::Owners;
 use crate::cluster::watch::{self as cluster_watch, Progress};
-use crate::config::{Auth, AuthMode, Config, FingerprintOf};
+use crate::config::{Config, FingerprintOf};
 use crate::deduplicate::Deduplicator;
 use crate::domain::index::Index;
 use crate::gateway::Gateway;
 use crate::http::{self, App};
 use crate::metrics::{Gauges, Metrics};
 
-/// How often readiness is looked at for what no message tells of, such as the age of events and the breaker.
+/// How often readiness is checked for changes without an event, such as the age of the spool and the breaker.
 const LOOK: Duration = Duration::from_secs(1);
-/// Connecting to an API server takes milliseconds; on a machine that is short of time, seconds.
+/// Connecting to an API server takes milliseconds; on an overloaded machine, seconds.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT, then ends in order: readiness, requests in flight, spool.
+/// Serves until SIGTERM or SIGINT, then stops in order: readiness, requests in flight, spool.
 ///
 /// # Errors
-/// It can't start: the cluster's configuration, the spool or a listener; each says which and why.
+/// It cannot start: the cluster's configuration, the spool or a listener; the error has the reason.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let listeners = Listeners::bind(config.addresses()).await?;
+    let listeners = Listeners::bind(&config.http).await?;
     let lifecycle = Lifecycle::default();
     tokio::spawn(server::stop_on_signal(&lifecycle)?);
 
     let spool = Arc::new(Spool::open(config.spool.clone())?);
     let client = client(&config)
         .await
-        .context("the Kubernetes API's configuration can't be used")?;
+        .context("cannot use the Kubernetes API's configuration")?;
     let breaker = Arc::new(Breaker::new(config.breaker));
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -64,7 +66,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let index = Arc::new(Mutex::new(Index::default()));
     let (progress, synced) = watch::channel(Progress::Starting {
-        detail: "not asked yet".to_owned(),
+        detail: "not checked yet".to_owned(),
     });
     tokio::spawn(cluster_watch::feed(client.clone(), Arc::clone(&index), progress));
     let readiness = ReadinessCell::default();
@@ -76,58 +78,31 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     tokio::spawn(known.keep(readiness.clone()));
 
-    let requests = Kubernetes::new(client, config.retry, breaker);
+    let requests = Kubernetes::new(client.clone(), config.retry, breaker);
     let interval = Duration::from_millis(config.deduplication.interval_ms);
     let fallback = config.kubernetes.fallback_namespace.clone();
     let owners = matches!(config.deduplication.fingerprint, FingerprintOf::Owner);
     let owners = owners.then(|| Arc::new(Owners::new(requests.clone())));
-    let access = access(&config, &requests);
+    let authorizer = match config.auth.mode(config.environment) {
+        AuthMode::Off => None,
+        AuthMode::Kubernetes => Some(Authorizer::connect(&config.auth, Some(client)).await?),
+    };
     let deduplicator = Deduplicator::new(requests, index, fallback, interval);
-    let in_flight = Arc::new(Semaphore::new(config.http.in_flight));
+    let limits = Limits::new(&config.http);
     let app = App {
         gateway: Gateway::new(deduplicator, Arc::clone(&spool), metrics, synced, owners),
-        access,
-        in_flight: Arc::clone(&in_flight),
-        deadline: Duration::from_millis(config.http.deadline_ms),
-        body_bytes: config.http.body_bytes,
-        cors_origins: config
-            .http
-            .cors_origins
-            .iter()
-            .map(|origin| origin.parse())
-            .collect::<Result<_, _>>()?,
+        authorizer,
+        limits: limits.clone(),
     };
+    let api = http::router(app, &config.http)?;
     let version = service::version(env!("CARGO_PKG_VERSION"));
-    let addresses = listeners.addresses()?;
-    tracing::info!(%version, environment = config.environment, api = %addresses.api, health = %addresses.health,
-        metrics = %addresses.metrics, "serving");
+    tracing::info!(%version, environment = ?config.environment, "serving");
     let health = health::router("gateway", version, lifecycle.clone(), readiness);
     let side = listeners.serve_health(health, health::metrics(Arc::new(registry)));
-    let side = side.serve_api(http::router(app), lifecycle, config.stop()).await;
-    end(&config, &in_flight, &spool).await;
+    let side = side.serve_api(api, lifecycle, config.stop).await;
+    end(&config, &limits, &spool).await;
     drop(side);
     Ok(())
-}
-
-fn access(config: &Config, kubernetes: &Kubernetes) -> Option<Arc<Access>> {
-    let Auth {
-        mode,
-        service,
-        namespace,
-        remember_ms,
-    } = config.auth.clone();
-    match mode {
-        AuthMode::Off => None,
-        AuthMode::Kubernetes => {
-            let remembered_for = Duration::from_millis(remember_ms);
-            Some(Arc::new(Access::new(
-                kubernetes.clone(),
-                service,
-                namespace,
-                remembered_for,
-            )))
-        }
-    }
 }
 
 async fn client(config: &Config) -> anyhow::Result<kube::Client> {
@@ -137,16 +112,16 @@ async fn client(config: &Config) -> anyhow::Result<kube::Client> {
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
         }
         None => {
-            kube::Config::incluster().context("kubernetes.kubeconfig is not given, and this is no pod")?
+            kube::Config::incluster().context("kubernetes.kubeconfig is not set, and this is not a pod")?
         }
     };
     settings.connect_timeout = Some(CONNECT);
-    // Calls are tried again where it is known whether that helps.
+    // Calls are retried where it is known whether that helps.
     settings.default_retry = false;
     Ok(kube::Client::try_from(settings)?)
 }
 
-/// What readiness is made of.
+/// The sources of readiness.
 struct Known {
     progress: watch::Receiver<Progress>,
     breaker: Arc<Breaker>,
@@ -155,12 +130,12 @@ struct Known {
 }
 
 impl Known {
-    /// Keeps `readiness` true. The service is ready from when it knows the cluster, also while the cluster or
-    /// DataStorage is away: senders are then told to come again, and events wait.
+    /// Keeps `readiness` up to date. The service is ready once the index is in sync, and stays ready while the cluster
+    /// or DataStorage is unavailable: clients get 503, and events wait.
     async fn keep(mut self, readiness: ReadinessCell) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
-            self.tell(&readiness);
+            self.report(&readiness);
             let closed = tokio::select! {
                 changed = self.progress.changed() => changed.is_err(),
                 changed = self.delivered.changed() => changed.is_err(),
@@ -172,7 +147,7 @@ impl Known {
         }
     }
 
-    fn tell(&mut self, readiness: &ReadinessCell) {
+    fn report(&mut self, readiness: &ReadinessCell) {
         let progress = self.progress.borrow_and_update().clone();
         let (status, detail) = match (&progress, self.breaker.state()) {
             (Progress::Starting { detail } | Progress::Broken { detail }, _) => {
@@ -183,7 +158,7 @@ impl Known {
         };
         readiness.dependency("kubernetes", status, detail);
         let (status, detail) = match &*self.delivered.borrow_and_update() {
-            Health::Away { detail } => (Status::Down, detail.clone()),
+            Health::Unavailable { detail } => (Status::Down, detail.clone()),
             Health::Unknown | Health::Working => (Status::Ok, String::new()),
         };
         readiness.dependency("datastorage", status, detail);
@@ -198,7 +173,7 @@ impl Known {
                 Status::Down,
                 format!("{trouble}; {in_memory} events wait in memory, {lost} are lost"),
             ),
-            None if lost > 0 => (Status::Ok, format!("{lost} events are lost since the start")),
+            None if lost > 0 => (Status::Ok, format!("{lost} events were lost since the start")),
             None => (Status::Ok, String::new()),
         };
         readiness.dependency("spool", status, detail);
@@ -206,14 +181,12 @@ impl Known {
     }
 }
 
-/// After the last answer: the work that goes on without a client, then the spool.
-async fn end(config: &Config, in_flight: &Semaphore, spool: &Spool) {
-    let patience = Duration::from_millis(config.stop.flush_ms);
-    let all = u32::try_from(config.http.in_flight).unwrap_or(u32::MAX);
+/// After the last response: waits for work that continues without a client, then for the spool.
+async fn end(config: &Config, limits: &Limits, spool: &Spool) {
+    let patience = Duration::from_millis(config.spool.flush_ms);
     let mut pending = spool.pending();
     let flushed = tokio::time::timeout(patience, async {
-        // All permits are back when nothing is worked on any more.
-        let _ = in_flight.acquire_many(all).await;
+        limits.idle().await;
         let _ = pending
             .wait_for(|pending| pending.events == 0 && pending.in_memory == 0)
             .await;
@@ -222,7 +195,7 @@ async fn end(config: &Config, in_flight: &Semaphore, spool: &Spool) {
         let events = spool.pending().borrow().events;
         tracing::warn!(
             events,
-            "DataStorage did not take all audit events; the rest stays in the spool"
+            "DataStorage did not acknowledge all audit events; the rest stays in the spool"
         );
     }
     spool.close();

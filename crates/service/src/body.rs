@@ -1,4 +1,4 @@
-//! The body of a request that should be JSON.
+//! JSON bodies of requests.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +11,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use wire::problem::FieldError;
 
-use crate::http::Failure;
+use crate::problem::Failure;
 
-/// So much of a body that is too long is read and thrown away: most clients listen for the answer only when all of it
-/// is sent, and a connection that is closed before that is all that they see.
-const READ_AWAY: usize = 32 << 20;
+/// Maximum bytes of an oversized body that are read and dropped: most clients read the response only after they have
+/// sent everything, and only see the connection close before that.
+const DRAIN_BYTES: usize = 32 << 20;
 
-/// A client that takes longer for it is not waited for.
-const READ_AWAY_TIME: Duration = Duration::from_secs(5);
+/// Maximum time to drain.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// A JSON body. Refuses what is not JSON with the line and column, another content type with 415, and a body over
-/// the router's limit ([`axum::extract::DefaultBodyLimit`]) with 413.
+/// A JSON body. Rejects invalid JSON with line and column, another content type with 415, and a body over
+/// the route's limit ([`crate::http::body_limit`]) with 413.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -31,7 +31,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let detail = format!("the body is not the JSON that is expected here: {error}");
+            let detail = format!("the body is not the expected JSON: {error}");
             let message = error.to_string();
             Failure::invalid(
                 detail,
@@ -44,7 +44,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// The bytes of a body that should be JSON: content type and size are checked as for [`JsonBody`], the text is not.
+/// The bytes of a JSON body: content type and size are checked as for [`JsonBody`], the text is not.
 #[derive(Debug)]
 pub struct RawBody(pub Bytes);
 
@@ -56,26 +56,16 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
             && !is_json(value)
         {
             let detail = format!("Content-Type is {value:?}; send application/json");
-            return Err(Failure::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported media type",
-                detail,
-            ));
+            return Err(Failure::unsupported_media_type(detail));
         }
         let (parts, body) = request.into_parts();
-        let body = Lent(Arc::new(Mutex::new(body)));
+        let body = Shared(Arc::new(Mutex::new(body)));
         let request = Request::from_parts(parts, Body::new(body.clone()));
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                body.read_away().await;
-                Err(Failure::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "payload-too-large",
-                    "Body too large",
-                    "the body is larger than this route takes",
-                ))
+                body.drain().await;
+                Err(Failure::too_large("the body exceeds the limit of this route"))
             }
             Err(_) => Err(Failure::invalid(
                 "the body ended before all of it arrived",
@@ -97,11 +87,11 @@ fn is_json(value: &HeaderValue) -> bool {
         })
 }
 
-/// A body that can be read on when whoever was reading it has given up.
+/// A body that can be read further after its extractor has rejected it.
 #[derive(Clone)]
-struct Lent(Arc<Mutex<Body>>);
+struct Shared(Arc<Mutex<Body>>);
 
-impl HttpBody for Lent {
+impl HttpBody for Shared {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -114,10 +104,10 @@ impl HttpBody for Lent {
     }
 }
 
-impl Lent {
-    /// Reads what is still to come, up to the bounds.
-    async fn read_away(self) {
-        let mut left = READ_AWAY;
+impl Shared {
+    /// Reads the rest, up to the bounds.
+    async fn drain(self) {
+        let mut left = DRAIN_BYTES;
         let read = async {
             let mut body = Body::new(self);
             while left > 0
@@ -127,8 +117,8 @@ impl Lent {
                 left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             }
         };
-        // The answer is the same, whether the client has sent all or not.
-        let _in_time = tokio::time::timeout(READ_AWAY_TIME, read).await;
+        // The response is the same in both cases.
+        let _in_time = tokio::time::timeout(DRAIN_TIME, read).await;
     }
 }
 
@@ -143,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_sends_all_of_a_long_body_before_it_listens_is_answered() {
+    async fn client_that_sends_a_long_body_before_reading_gets_the_response() {
         const LENGTH: usize = 16 << 20;
         let routes = Router::new()
             .route("/", post(|_: RawBody| async {}))

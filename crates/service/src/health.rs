@@ -12,42 +12,42 @@ use serde::Serialize;
 
 use crate::server::Lifecycle;
 
-/// What a service needs of one other service.
+/// The state of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependency {
-    /// Whether it answers.
+    /// Whether it is available.
     pub status: Status,
-    /// What it said last, or since when it is away.
+    /// Its last error, or since when it is unavailable.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// Whether a dependency answers.
+/// Whether a dependency is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It answers.
+    /// Available.
     Ok,
-    /// It does not.
+    /// Unavailable.
     Down,
 }
 
-/// What a service says of itself when it is asked whether it is ready.
+/// The readiness of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Whether it can do its work now. A service that can work without a dependency is ready without it.
+    /// Whether it can do its work. A service that can work without a dependency is ready without it.
     pub ready: bool,
     /// Each dependency by name.
     pub dependencies: BTreeMap<String, Dependency>,
 }
 
-/// The last known readiness: the parts of a service write it when they learn something, and the probe reads it, so
-/// that a probe is answered at once whatever state a dependency is in.
+/// The last known readiness: written by the components of a service, read by the probe, so
+/// that a probe gets its response at once, whatever state a dependency is in.
 #[derive(Clone, Debug, Default)]
 pub struct ReadinessCell(Arc<RwLock<Readiness>>);
 
 impl ReadinessCell {
-    /// Changes what is known.
+    /// Changes the readiness.
     pub fn update(&self, change: impl FnOnce(&mut Readiness)) {
         change(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
@@ -63,7 +63,7 @@ impl ReadinessCell {
         });
     }
 
-    /// What is known now.
+    /// The current readiness.
     #[must_use]
     pub fn get(&self) -> Readiness {
         self.0
@@ -83,7 +83,7 @@ struct Health<'a> {
 }
 
 /// The health listener's routes: `/healthz` is 200 while the process serves; `/readyz` is 200 when the service is
-/// ready and not stopping, else 503.
+/// ready and not stopping, otherwise 503.
 pub fn router(
     service: &'static str,
     version: String,

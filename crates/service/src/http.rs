@@ -1,115 +1,31 @@
-//! What every answer of the API has: a request id, security headers, one access-log line, and problem details for
-//! errors.
-//!
-//! A handler returns [`Failure`]; the request's path and id are written into it on its way out ([`edge`]), so that no
-//! handler carries them.
+//! The edge of an API: request ids, security headers, the access log, problem details, limits and cross-origin requests.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use tower_http::cors::{AllowMethods, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 use uuid::Uuid;
-use wire::problem::{FieldError, MEDIA_TYPE, Problem};
+use wire::problem::MEDIA_TYPE;
 
 pub use crate::body::{JsonBody, RawBody};
+pub use crate::limits::{InFlight, Limits};
+pub use crate::problem::Failure;
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An answer that is a problem.
-///
-/// Use the constructors for what every service has; [`Failure::new`] for a kind of its own.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The body; `instance` and `request_id` are filled in by [`edge`].
-    pub problem: Box<Problem>,
-    /// `Retry-After` in seconds.
-    pub retry_after: Option<u64>,
-}
-
-impl Failure {
-    /// A problem of a kind of the service's own.
-    #[must_use]
-    pub fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self {
-            problem: Box::new(Problem::new(status.as_u16(), kind, title, detail)),
-            retry_after: None,
-        }
-    }
-
-    /// 400: the body can't be read, or fields are wrong; all of them.
-    #[must_use]
-    pub fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Self {
-        let mut failure = Self::new(
-            StatusCode::BAD_REQUEST,
-            "validation-error",
-            "The request is not valid",
-            detail,
-        );
-        failure.problem.errors = errors;
-        failure
-    }
-
-    /// 404: the thing is not there.
-    #[must_use]
-    pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
-    }
-
-    /// 409: it contradicts what is there.
-    #[must_use]
-    pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
-    }
-
-    /// 503: not now; come again in so many seconds.
-    #[must_use]
-    pub fn unavailable(detail: impl Into<String>, retry_after: u64) -> Self {
-        let mut failure = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "service-unavailable",
-            "Not available now",
-            detail,
-        );
-        failure.retry_after = Some(retry_after);
-        failure
-    }
-
-    /// 500: a fault of ours. The reason goes to the log and not to the caller.
-    #[must_use]
-    pub fn internal(reason: &(dyn std::fmt::Display + Sync)) -> Self {
-        tracing::error!(error = %reason, "request failed");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal-error",
-            "Internal error",
-            "the service failed; its log has the reason under this request_id",
-        )
-    }
-
-    /// The status of the answer.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let mut response = self.status().into_response();
-        response.extensions_mut().insert(self);
-        response
-    }
-}
+/// How long a browser may cache a preflight response.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Wraps the routes of an API: 404 and 405 as problems, request ids, security headers, the access log.
 ///
-/// `observe` is told of each answer once: endpoint (the route's pattern, never the raw path, so that it is bounded),
+/// `observe` is called once per response: endpoint (the route's pattern, never the raw path, so that it is bounded),
 /// method, status, seconds.
 pub fn edge<F>(routes: Router, observe: F) -> Router
 where
@@ -118,28 +34,23 @@ where
     routes
         .fallback(|request: Request| async move {
             Failure::not_found(format!(
-                "there is nothing at {}; /openapi.json lists the routes",
+                "no route {}; /openapi.json lists all routes",
                 request.uri().path()
             ))
         })
         .method_not_allowed_fallback(|request: Request| async move {
-            Failure::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "Method not allowed",
-                format!(
-                    "{} does not take {}; see the Allow header",
-                    request.uri().path(),
-                    request.method()
-                ),
-            )
+            Failure::method_not_allowed(format!(
+                "{} does not support {}; see the Allow header",
+                request.uri().path(),
+                request.method()
+            ))
         })
         .layer(middleware::from_fn(move |request, next| {
-            answer(request, next, observe.clone())
+            respond(request, next, observe.clone())
         }))
 }
 
-async fn answer<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, observe: F) -> Response {
+async fn respond<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, observe: F) -> Response {
     let begin = Instant::now();
     let id = Uuid::new_v4().to_string();
     let method = request.method().clone();
@@ -164,9 +75,9 @@ async fn answer<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obser
     response
 }
 
-/// The problem as the body; headers that the answer already has (such as Allow) stay.
+/// Writes the problem as the body; existing headers (such as Allow) stay.
 fn render(failure: Failure, mut response: Response, path: &str, id: &str) -> Response {
-    let retry_after = failure.retry_after;
+    let (retry_after, challenge) = (failure.retry_after, failure.challenge);
     let mut problem = *failure.problem;
     path.clone_into(&mut problem.instance);
     id.clone_into(&mut problem.request_id);
@@ -177,8 +88,11 @@ fn render(failure: Failure, mut response: Response, path: &str, id: &str) -> Res
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if problem.status == StatusCode::PAYLOAD_TOO_LARGE.as_u16() {
-        // Not all of the body may have been read, so the connection ends here: a client that is not told sends its next
+    if let Some(challenge) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if problem.status == 413 {
+        // Part of the body may be unread, so the connection ends here; without this header a client would send its next
         // request into it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -201,19 +115,63 @@ fn harden(response: &mut Response, id: &str) {
         HeaderValue::from_static("max-age=31536000; includeSubDomains"),
     );
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // A page of the service's own may say more exactly what it needs.
+    // A page of the service may set its own policy.
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'"));
 }
 
+/// The layer for cross-origin requests of pages of `origins`; `None` without any. Preflights need an `OPTIONS` route.
+///
+/// # Errors
+/// An origin is not a valid header value.
+pub fn cors(
+    origins: &[String],
+    methods: impl Into<AllowMethods>,
+    headers: impl IntoIterator<Item = HeaderName>,
+) -> anyhow::Result<Option<CorsLayer>> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let origins: Vec<HeaderValue> = origins
+        .iter()
+        .map(|origin| origin.parse())
+        .collect::<Result<_, _>>()?;
+    let headers: Vec<HeaderName> = [header::CONTENT_TYPE, header::AUTHORIZATION]
+        .into_iter()
+        .chain(headers)
+        .collect();
+    Ok(Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods(methods)
+            .allow_headers(headers)
+            .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+            .max_age(CORS_MAX_AGE),
+    ))
+}
+
+/// Limits a route's body. An error names the limit.
+pub fn body_limit<S: Clone + Send + Sync + 'static>(routes: Router<S>, max_bytes: usize) -> Router<S> {
+    routes
+        .layer(DefaultBodyLimit::max(max_bytes))
+        .layer(middleware::map_response(move |mut response: Response| {
+            if let Some(failure) = response.extensions_mut().get_mut::<Failure>()
+                && failure.problem.status == 413
+            {
+                failure.problem.detail = format!("the body has more than {max_bytes} bytes");
+            }
+            std::future::ready(response)
+        }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::extract::DefaultBodyLimit;
     use axum::routing::post;
     use std::sync::{Arc, Mutex};
     use tower::ServiceExt;
+    use wire::problem::Problem;
 
     type Seen = Arc<Mutex<Vec<(String, String, u16)>>>;
 
@@ -225,8 +183,11 @@ mod tests {
                 post(|JsonBody(body): JsonBody<Vec<u8>>| async move { format!("{}", body.len()) }),
             )
             .route("/later", post(|| async { Failure::unavailable("not yet", 7) }))
-            .layer(DefaultBodyLimit::max(20));
-        edge(routes, move |endpoint, method, status, _| {
+            .route(
+                "/secret",
+                post(|| async { Failure::unauthenticated("no token", false) }),
+            );
+        edge(body_limit(routes, 20), move |endpoint, method, status, _| {
             seen.lock()
                 .unwrap()
                 .push((endpoint.to_owned(), method.to_owned(), status));
@@ -256,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_good_body_is_answered_with_all_headers_and_counted_once_by_its_route() {
+    async fn response_has_all_headers_and_is_counted_once_by_its_route() {
         let (response, seen) = send(
             "POST",
             "/things/5",
@@ -292,6 +253,7 @@ mod tests {
             ("POST", "/things/1", Some("text/plain"), "[]", 415),
             ("POST", "/things/1", None, "[1,", 400),
             ("POST", "/later", None, "", 503),
+            ("POST", "/secret", None, "", 401),
         ] {
             let (response, _) = send(method, path, kind, body).await;
             assert_eq!(response.status(), status, "{method} {path}");
@@ -300,13 +262,19 @@ mod tests {
                 .get(header::CONNECTION)
                 .is_some_and(|value| value == "close");
             assert_eq!(closes, status == 413, "{method} {path}");
+            let challenge = response.headers().get(header::WWW_AUTHENTICATE).cloned();
+            assert_eq!(
+                challenge.is_some_and(|value| value == "Bearer"),
+                status == 401,
+                "{method} {path}"
+            );
             let problem = problem(response).await;
             assert_eq!((problem.status, problem.instance.as_str()), (status, path));
         }
     }
 
     #[tokio::test]
-    async fn a_refused_method_says_which_are_allowed() {
+    async fn rejected_method_lists_the_allowed_ones() {
         let (response, _) = send("GET", "/things/1", None, "").await;
         assert_eq!(response.headers()[header::ALLOW], "POST");
     }

@@ -1,12 +1,12 @@
-//! Log lines: one JSON object a line on standard output, where a pod's logs are read.
+//! Logs: one JSON object per line on standard output, where Kubernetes collects a pod's logs.
 
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `filter` is a [`tracing_subscriber::EnvFilter`] directive such as `info` or `info,gateway=debug`;
-/// the environment variable `RUST_LOG` goes before it.
+/// the environment variable `RUST_LOG` overrides it.
 ///
 /// # Errors
-/// The directive can't be read, or logging was started before.
+/// The directive is invalid, or logging was started before.
 pub fn start(filter: &str) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directive) if !directive.is_empty() => EnvFilter::try_new(directive)?,
@@ -20,5 +20,5 @@ pub fn start(filter: &str) -> anyhow::Result<()> {
         .with_target(true)
         .with_env_filter(filter)
         .try_init()
-        .map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
+        .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
 }

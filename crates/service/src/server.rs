@@ -1,21 +1,33 @@
 //! The three listeners of a service and its ordered stop.
 //!
-//! On SIGTERM or SIGINT: readiness turns to 503 at once, the API goes on answering for [`Stop::announce`] (the time
-//! that a cluster takes to stop sending new connections), then takes no new connection, finishes what is in flight,
-//! and at last hands back to the caller, which empties its queues. Health and metrics answer until the end.
+//! On SIGTERM or SIGINT: readiness turns to 503 at once, the API accepts connections for `stop.announce_ms` (the time
+//! that a cluster takes to stop sending new ones), then accepts no new connection and finishes requests in flight for
+//! `stop.drain_ms`; afterwards the service empties its queues. Health and metrics are served until the end.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
+use anyhow::Context as _;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::serve::ListenerExt;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::Layer;
+
+use crate::config::{self, Stop};
+
+/// Delay after a failed accept.
+const ACCEPT_DELAY: Duration = Duration::from_secs(1);
 
 /// Whether the service is stopping; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,20 +46,20 @@ impl Lifecycle {
         *self.0.borrow()
     }
 
-    /// Begins the stop: as a signal does, for tests and for a service that can't go on.
+    /// Begins the stop, as a signal does; for tests and for a service that cannot continue.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 
     /// Waits until the stop begins.
     pub async fn stopping(&self) {
-        // The sender lives in `self`, so that waiting can't fail.
+        // The sender lives in `self`, so waiting cannot fail.
         let _ = self.0.subscribe().wait_for(|stopping| *stopping).await;
     }
 }
 
-/// Where the three listeners listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The addresses of the three listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Addresses {
     /// The API.
     pub api: SocketAddr,
@@ -57,56 +69,56 @@ pub struct Addresses {
     pub metrics: SocketAddr,
 }
 
-/// How long each part of a stop may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Stop {
-    /// From the signal until no new connection is taken.
-    pub announce: Duration,
-    /// From then until requests in flight are given up.
-    pub drain: Duration,
-}
-
 /// The three bound listeners.
 #[derive(Debug)]
 pub struct Listeners {
     api: TcpListener,
     health: TcpListener,
     metrics: TcpListener,
+    header_timeout: Duration,
 }
 
 impl Listeners {
-    /// Binds all three.
+    /// Binds all three, logs their addresses and writes them to `http.addresses_file`.
     ///
     /// # Errors
-    /// One or more addresses can't be bound; the message names each with its field of the configuration.
-    pub async fn bind(addresses: Addresses) -> anyhow::Result<Self> {
-        let Addresses { api, health, metrics } = addresses;
-        match (
-            TcpListener::bind(api).await,
-            TcpListener::bind(health).await,
-            TcpListener::bind(metrics).await,
-        ) {
-            (Ok(api), Ok(health), Ok(metrics)) => Ok(Self { api, health, metrics }),
-            (api_result, health_result, metrics_result) => {
-                let failures: Vec<String> = [
-                    ("api", api, api_result.err()),
-                    ("health", health, health_result.err()),
-                    ("metrics", metrics, metrics_result.err()),
-                ]
-                .into_iter()
-                .filter_map(|(field, address, error)| {
-                    error.map(|error| format!("http.{field} = {address}: {error}"))
-                })
-                .collect();
-                anyhow::bail!("can't listen: {}", failures.join("; "))
+    /// One or more addresses cannot be bound, or the file cannot be written; the message names each key.
+    pub async fn bind(http: &config::Http) -> anyhow::Result<Self> {
+        let (mut bound, mut failures) = (Vec::new(), Vec::new());
+        for (key, address) in [
+            ("api", http.api),
+            ("health", http.health),
+            ("metrics", http.metrics),
+        ] {
+            match TcpListener::bind(address).await {
+                Ok(listener) => bound.push(listener),
+                Err(error) => failures.push(format!("http.{key} = {address}: {error}")),
             }
         }
+        let Ok([api, health, metrics]) = <[TcpListener; 3]>::try_from(bound) else {
+            anyhow::bail!("cannot listen: {}", failures.join("; "));
+        };
+        let header_timeout = Duration::from_millis(http.header_timeout_ms);
+        let listeners = Self {
+            api,
+            health,
+            metrics,
+            header_timeout,
+        };
+        let addresses = listeners.addresses()?;
+        if let Some(path) = &http.addresses_file {
+            write_addresses(path, &addresses)
+                .with_context(|| format!("http.addresses_file = {}", path.display()))?;
+        }
+        let Addresses { api, health, metrics } = addresses;
+        tracing::info!(%api, %health, %metrics, "listening");
+        Ok(listeners)
     }
 
-    /// Where they listen; for ports given as 0.
+    /// The bound addresses, with the ports that the system selected for 0.
     ///
     /// # Errors
-    /// The system can't say.
+    /// The system returns none.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         Ok(Addresses {
             api: self.api.local_addr()?,
@@ -115,27 +127,37 @@ impl Listeners {
         })
     }
 
-    /// Serves health and metrics from now on, for as long as the answer is kept.
+    /// Serves health and metrics until the returned value is dropped.
     #[must_use]
     pub fn serve_health(self, health: Router, metrics: Router) -> HealthServed {
+        let spawn = |listener, routes| {
+            tokio::spawn(serve(
+                listener,
+                routes,
+                self.header_timeout,
+                std::future::pending(),
+            ))
+        };
         let side = vec![spawn(self.health, health), spawn(self.metrics, metrics)];
         HealthServed {
             api: self.api,
+            header_timeout: self.header_timeout,
             _side: Side(side),
         }
     }
 }
 
-/// Health and metrics are answered; the API not yet.
+/// Health and metrics are served; the API not yet.
 #[derive(Debug)]
 pub struct HealthServed {
     api: TcpListener,
+    header_timeout: Duration,
     _side: Side,
 }
 
 /// Health and metrics, served until this is dropped.
 #[derive(Debug)]
-#[must_use = "health and metrics are no longer answered when this is dropped"]
+#[must_use = "health and metrics are no longer served when this is dropped"]
 pub struct Side(Vec<JoinHandle<()>>);
 
 impl Drop for Side {
@@ -147,8 +169,8 @@ impl Drop for Side {
 }
 
 impl HealthServed {
-    /// Serves the API until `lifecycle` stops, then drains as the module's doc says. Health and metrics go on for as
-    /// long as the returned value is kept.
+    /// Serves the API until `lifecycle` stops, then drains as the module's doc says. Health and metrics are served until
+    /// the returned value is dropped.
     pub async fn serve_api(self, api: Router, lifecycle: Lifecycle, stop: Stop) -> Side {
         let closing = lifecycle.clone();
         let api = api.layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -156,7 +178,7 @@ impl HealthServed {
             async move {
                 let mut response = next.run(request).await;
                 if closing.is_stopping() {
-                    // A kept-alive connection would go on bringing requests here until it is cut.
+                    // A kept-alive connection would bring further requests until it is closed.
                     response
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -169,22 +191,17 @@ impl HealthServed {
             let mut closed = closed;
             let _ = closed.wait_for(|closed| *closed).await;
         };
-        let listener = self.api.tap_io(no_delay);
-        // Who the peer is, for those who limit what one client may send.
-        let api = api.into_make_service_with_connect_info::<SocketAddr>();
-        let mut served =
-            tokio::spawn(async move { axum::serve(listener, api).with_graceful_shutdown(wait).await });
+        let mut served = tokio::spawn(serve(self.api, api, self.header_timeout, wait));
         lifecycle.stopping().await;
-        tokio::time::sleep(stop.announce).await;
+        tokio::time::sleep(stop.announce()).await;
         close.send_replace(true);
-        match tokio::time::timeout(stop.drain, &mut served).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the API listener failed"),
+        match tokio::time::timeout(stop.drain(), &mut served).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the API task failed"),
             Err(_) => {
                 tracing::warn!(
-                    seconds = stop.drain.as_secs(),
-                    "requests still in flight are given up"
+                    drain_ms = stop.drain_ms,
+                    "requests are still in flight and are aborted"
                 );
                 served.abort();
             }
@@ -193,25 +210,60 @@ impl HealthServed {
     }
 }
 
-/// Without it the second small segment of an answer waits for the client's delayed acknowledgement, 40 ms.
-fn no_delay(stream: &mut tokio::net::TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY can't be set");
-    }
-}
-
-fn spawn(listener: TcpListener, routes: Router) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "a side listener failed");
+/// Serves connections until `closed` completes, then finishes their current requests.
+///
+/// axum's own server has no timeout for headers: a client that never completes them would hold its connection forever.
+async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    header_timeout: Duration,
+    closed: impl Future<Output = ()>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    let connections = GracefulShutdown::new();
+    tokio::pin!(closed);
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = &mut closed => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of file descriptors, most likely: time for other connections to end.
+                    tokio::time::sleep(ACCEPT_DELAY).await;
+                    continue;
+                }
+            },
+        };
+        // Without it the second small segment of a response waits for the client's delayed acknowledgement, 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-    })
+        // The peer's address, for limits per client.
+        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(routes.clone()));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
 }
 
-/// Begins the stop of `lifecycle` when the process is told to end.
+/// Writes the addresses as JSON, atomically.
+fn write_addresses(path: &Path, addresses: &Addresses) -> anyhow::Result<()> {
+    let beside = path.with_extension("partial");
+    std::fs::write(&beside, serde_json::to_vec(addresses)?)?;
+    Ok(std::fs::rename(&beside, path)?)
+}
+
+/// Begins the stop of `lifecycle` on SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Signal handlers can't be set.
+/// Signal handlers cannot be installed.
 pub fn stop_on_signal(lifecycle: &Lifecycle) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -225,4 +277,77 @@ pub fn stop_on_signal(lifecycle: &Lifecycle) -> std::io::Result<impl Future<Outp
         tracing::info!(signal = name, "stopping");
         lifecycle.stop();
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    fn local() -> config::Http {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        config::Http {
+            api: any,
+            health: any,
+            metrics: any,
+            ..config::Http::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn port_0_is_bound_and_written_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("addresses.json");
+        let http = config::Http {
+            addresses_file: Some(path.clone()),
+            ..local()
+        };
+        let listeners = Listeners::bind(&http).await.unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let bound = listeners.addresses().unwrap();
+        assert_ne!(bound.api.port(), 0);
+        assert_eq!(written, serde_json::to_value(bound).unwrap());
+    }
+
+    #[tokio::test]
+    async fn taken_address_is_named_with_its_key() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = config::Http {
+            health: taken.local_addr().unwrap(),
+            ..local()
+        };
+        let error = Listeners::bind(&http).await.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("http.health = {}", http.health)),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn connection_with_incomplete_headers_is_closed() {
+        let http = config::Http {
+            header_timeout_ms: 100,
+            ..local()
+        };
+        let listeners = Listeners::bind(&http).await.unwrap();
+        let address = listeners.addresses().unwrap().health;
+        let side = listeners.serve_health(Router::new().route("/", get(|| async { "ok" })), Router::new());
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ")
+            .await
+            .unwrap();
+        let mut rest = Vec::new();
+        // Ends only when the server closes the connection.
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(
+            !rest.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&rest)
+        );
+        drop(side);
+    }
 }

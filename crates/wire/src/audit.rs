@@ -1,4 +1,4 @@
-//! Audit events: what services send to DataStorage and what it answers.
+//! Audit events: requests to DataStorage and its responses.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use uuid::Uuid;
 /// The version of the event format that this crate writes.
 pub const VERSION: &str = "1.0";
 
-/// The service that an event tells of.
+/// The service that an event describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventCategory {
     /// Signals and remediation requests.
     Gateway,
-    /// Messages to people.
+    /// Notifications of people.
     Notification,
-    /// What was found out about a problem.
+    /// Analysis of an incident.
     Analysis,
     /// Enrichment and classification of a signal.
     Signalprocessing,
-    /// The choice of a workflow.
+    /// Selection of a workflow.
     Workflow,
-    /// The run of a workflow.
+    /// Execution of a workflow.
     Execution,
     /// The remediation as a whole.
     Orchestration,
@@ -43,7 +43,7 @@ impl EventCategory {
         Self::Orchestration,
     ];
 
-    /// As it is written in JSON.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,22 +57,22 @@ impl EventCategory {
         }
     }
 
-    /// The category of that name.
+    /// Parses the name in JSON.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.as_str() == name)
     }
 }
 
-/// How what an event tells of ended.
+/// The outcome of the action that an event describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventOutcome {
-    /// Well.
+    /// Success.
     Success,
-    /// Badly.
+    /// Failure.
     Failure,
-    /// Not yet.
+    /// Not yet known.
     Pending,
 }
 
@@ -80,7 +80,7 @@ impl EventOutcome {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Pending];
 
-    /// As it is written in JSON.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl EventOutcome {
         }
     }
 
-    /// The outcome of that name.
+    /// Parses the name in JSON.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
@@ -109,52 +109,52 @@ impl fmt::Display for EventOutcome {
     }
 }
 
-/// An event as it is sent. Fields that are not listed here are refused: what is not kept must not look kept.
+/// An event as it is sent. Unknown fields are rejected: a field that is not stored must not look stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditEvent {
-    /// Made by the sender, so that sending an event twice stores it once. DataStorage makes one if it is absent.
+    /// Set by the sender, so that sending an event twice stores it once. DataStorage creates one if it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
     /// The version of this format, at most 10 characters: [`VERSION`].
     #[schema(min_length = 1, max_length = 10)]
     pub version: String,
-    /// What happened, such as `gateway.signal.received`; 1 to 100 characters.
+    /// Event type, such as `gateway.signal.received`; 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub event_type: String,
-    /// When it happened, RFC 3339; kept to the microsecond. At most 5 minutes ahead and 7 days old.
+    /// When it happened, RFC 3339; stored in microseconds. At most 5 minutes ahead and 7 days old.
     #[schema(value_type = String, format = DateTime)]
     pub event_timestamp: Timestamp,
-    /// Which service tells it.
+    /// The reporting service.
     pub event_category: EventCategory,
-    /// The verb, such as `received`; 1 to 50 characters.
+    /// The action, such as `received`; 1 to 50 characters.
     #[schema(min_length = 1, max_length = 50)]
     pub event_action: String,
-    /// How it ended.
+    /// Its outcome.
     pub event_outcome: EventOutcome,
-    /// What ties the events of one remediation together; 1 to 255 characters.
+    /// Connects the events of one remediation; 1 to 255 characters.
     #[schema(min_length = 1, max_length = 255)]
     pub correlation_id: String,
-    /// What is particular to this type of event: an object, at most 256 KiB of JSON and 10 levels deep.
+    /// Data specific to this type of event: an object, at most 256 KiB of JSON and 10 levels deep.
     #[schema(value_type = Object)]
     pub event_data: Map<String, Value>,
-    /// The kind of who did it, such as `service` or `user`; at most 50 characters.
+    /// The kind of the actor, such as `service` or `user`; at most 50 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 50)]
     pub actor_type: Option<String>,
-    /// Who did it; at most 255 characters. Where callers are authenticated it is the caller, whatever is sent.
+    /// The actor; at most 255 characters. With authentication it is the client, whatever is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 255)]
     pub actor_id: Option<String>,
-    /// The kind of the thing it was done to, such as `Pod`; at most 100 characters.
+    /// The kind of the affected resource, such as `Pod`; at most 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 100)]
     pub resource_type: Option<String>,
-    /// The thing's name; at most 255 characters.
+    /// The name of the affected resource; at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 255)]
     pub resource_id: Option<String>,
-    /// The event that caused this one; it must be stored, or stand before this one in the same batch.
+    /// The event that caused this one; it must be stored, or precede this one in the same batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_event_id: Option<Uuid>,
     /// The Kubernetes namespace; at most 253 characters.
@@ -165,30 +165,30 @@ pub struct AuditEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 255)]
     pub cluster_name: Option<String>,
-    /// How bad it is, such as `critical`; at most 20 characters.
+    /// Severity, such as `critical`; at most 20 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 20)]
     pub severity: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     pub duration_ms: Option<i32>,
-    /// A short code of the error; at most 100 characters.
+    /// Error code; at most 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 100)]
     pub error_code: Option<String>,
-    /// The error in words; at most 10,000 characters.
+    /// Error message; at most 10,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 10_000)]
     pub error_message: Option<String>,
-    /// How long it must be kept, in days; DataStorage's default if absent.
+    /// Retention in days; DataStorage's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 2555)]
     pub retention_days: Option<i32>,
 }
 
 impl AuditEvent {
-    /// An event of now with a new time-ordered id and no optional field.
+    /// Creates an event of now with a new time-ordered id and no optional field.
     #[must_use]
     pub fn new(
         category: EventCategory,
@@ -224,60 +224,60 @@ impl AuditEvent {
     }
 }
 
-/// The answer to one event that was taken.
+/// The response to one accepted event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventAccepted {
-    /// The event's id, its sender's or a new one.
+    /// The event's id, the sender's or a new one.
     pub event_id: Uuid,
-    /// The event's own time, as it is kept.
+    /// The event's timestamp, as stored.
     #[schema(value_type = String, format = DateTime)]
     pub event_timestamp: Timestamp,
-    /// Whether it is stored or waits in the stream, for people.
+    /// Message for people: whether the event is stored or waits in the stream.
     pub message: String,
 }
 
-/// The answer to a batch that was taken whole.
+/// The response to a completely accepted batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BatchAccepted {
-    /// The ids, in the order in which the events were sent.
+    /// The ids, in the order of the events.
     pub event_ids: Vec<Uuid>,
-    /// How many they are and where they are, for people.
+    /// Message for people: their number, and whether they are stored.
     pub message: String,
 }
 
-/// An event as it is kept: what was sent, and its place in the chain of its correlation.
+/// A stored event: what was sent, and its position in the chain of its correlation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoredEvent {
     /// The event's id.
     pub event_id: Uuid,
-    /// The version of the format that it was sent in.
+    /// The version of the format in which it was sent.
     pub version: String,
-    /// What happened.
+    /// Event type.
     pub event_type: String,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     pub event_timestamp: Timestamp,
-    /// Which service tells it.
+    /// The reporting service.
     pub event_category: EventCategory,
-    /// The verb.
+    /// The action.
     pub event_action: String,
-    /// How it ended.
+    /// Its outcome.
     pub event_outcome: EventOutcome,
-    /// What ties the events of one remediation together.
+    /// Connects the events of one remediation.
     pub correlation_id: String,
-    /// What is particular to this type of event.
+    /// Data specific to this type of event.
     #[schema(value_type = Object)]
     pub event_data: Value,
-    /// The kind of who did it.
+    /// The kind of the actor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_type: Option<String>,
-    /// Who did it.
+    /// The actor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
-    /// The kind of the thing it was done to.
+    /// The kind of the affected resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    /// The thing's name.
+    /// The name of the affected resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
     /// The event that caused this one.
@@ -289,29 +289,29 @@ pub struct StoredEvent {
     /// The cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
-    /// How bad it is.
+    /// Severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<i32>,
-    /// A short code of the error.
+    /// Error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// The error in words.
+    /// Error message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    /// How long it must be kept, in days.
+    /// Retention in days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<i32>,
-    /// Its place in the chain of its correlation, from 1, in the order of storing.
+    /// Its position in the chain of its correlation, from 1, in the order of storing.
     pub sequence: i64,
     /// When it was stored.
     #[schema(value_type = String, format = DateTime)]
     pub recorded_at: Timestamp,
-    /// The hash of the event before it in the chain, 64 hex digits; zeros for the first.
+    /// The hash of its predecessor in the chain, 64 hex digits; zeros for the first.
     pub previous_hash: String,
-    /// The hash over the one before and this event, 64 hex digits.
+    /// The hash over the predecessor's hash and this event, 64 hex digits.
     pub event_hash: String,
 }
 
@@ -320,25 +320,25 @@ pub struct StoredEvent {
 pub struct EventPage {
     /// The events.
     pub data: Vec<StoredEvent>,
-    /// Where this page is.
+    /// The position of this page.
     pub pagination: Pagination,
 }
 
-/// Where a page is in the whole.
+/// The position of a page in the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pagination {
-    /// How many the page holds at most.
+    /// Maximum events per page.
     pub limit: i64,
-    /// How many were left out before it; 0 for a page that was asked for by cursor.
+    /// Number of events before it; 0 for a page requested by cursor.
     pub offset: i64,
-    /// How many there are in all. Where there are more than DataStorage counts, the number it counted to.
+    /// Total number of events, up to the maximum that DataStorage counts.
     pub total: i64,
-    /// False where `total` stands for "at least".
+    /// False where `total` is a lower bound.
     #[serde(default = "yes")]
     pub total_is_exact: bool,
-    /// Whether there is a page after this one.
+    /// Whether another page follows.
     pub has_more: bool,
-    /// Asks for the page after this one as `cursor`; new events do not shift it, as they shift an offset.
+    /// The `cursor` of the next page; unlike an offset, it is stable under new events.
     pub next_cursor: Option<String>,
 }
 
@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_json() {
+    fn names_equal_those_in_json() {
         for category in EventCategory::ALL {
             assert_eq!(serde_json::to_value(category).unwrap(), category.as_str());
             assert_eq!(EventCategory::from_name(category.as_str()), Some(category));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_not_sent() {
+    fn unset_fields_are_not_sent() {
         let event = AuditEvent::new(
             EventCategory::Gateway,
             "a.b",

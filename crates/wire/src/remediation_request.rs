@@ -1,7 +1,7 @@
-//! The RemediationRequest: the one object that the Gateway makes of a problem and the other services work on.
+//! The RemediationRequest: the one object that the Gateway creates per incident and the other services work on.
 //!
 //! This type is the source of `deploy/manifests/crds/remediationrequests.yaml`; a test below fails when they differ.
-//! The limits are in the schema, so the API server keeps what the Gateway promises, whoever writes.
+//! The limits are in the schema, so that the API server enforces them for every writer.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-/// Longest `signalName` and target name, in characters.
+/// Maximum characters of `signalName` and target name.
 pub const MAX_NAME_LENGTH: usize = 253;
-/// Longest `signalSource`, target kind and target namespace, in characters.
+/// Maximum characters of `signalSource`, target kind and target namespace.
 pub const MAX_TERM_LENGTH: usize = 253;
 
-/// The phases after which a request is over and the next signal of its fingerprint makes a new one.
-/// Every other phase, also one that this list does not know, is active.
+/// The terminal phases: after them, the next signal of the fingerprint creates a new request.
+/// Every other phase, including unknown ones, is active.
 pub const TERMINAL_PHASES: [&str; 5] = ["Completed", "Failed", "TimedOut", "Skipped", "Cancelled"];
 
-/// What the Gateway found out about a problem. Never changes after it was created: who acts on a request must not
-/// find another problem in it than the one that was decided on.
+/// The incident that the Gateway found. Immutable: controllers must not find another incident in a request than the
+/// one that was decided on.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "kubernaut.ai",
@@ -31,7 +31,7 @@ pub const TERMINAL_PHASES: [&str; 5] = ["Completed", "Failed", "TimedOut", "Skip
     namespaced,
     status = "RemediationRequestStatus",
     derive = "PartialEq",
-    doc = "One problem to be remedied: made by the Gateway of the first signal, counted by it for every further one, worked on by the other services.",
+    doc = "One incident to be remediated: created by the Gateway for the first signal, counted by it for each further one, processed by the other services.",
     selectable = ".spec.signalFingerprint",
     printcolumn = r#"{"name":"Signal", "type":"string", "jsonPath":".spec.signalName"}"#,
     printcolumn = r#"{"name":"Severity", "type":"string", "jsonPath":".spec.severity"}"#,
@@ -44,56 +44,56 @@ pub const TERMINAL_PHASES: [&str; 5] = ["Completed", "Failed", "TimedOut", "Skip
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{ "rule": "self == oldSelf", "message": "spec is immutable" }]))]
 pub struct RemediationRequestSpec {
-    /// Lowercase hex SHA-256 that is the same for every signal of the same problem.
+    /// Lowercase hex SHA-256, equal for every signal of the same incident.
     #[schemars(regex(pattern = r"^[a-f0-9]{64}$"))]
     pub signal_fingerprint: String,
     /// The alert's name or the event's reason.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     pub signal_name: String,
-    /// How bad it is.
+    /// Severity of the signal.
     pub severity: Severity,
-    /// What kind of signal it was.
+    /// Type of the signal.
     pub signal_type: SignalType,
-    /// Which program sent the signal, such as `alertmanager` or the event's reporting component.
+    /// The program that sent the signal, such as `alertmanager` or the event's reporting component.
     #[schemars(length(max = MAX_TERM_LENGTH))]
     pub signal_source: String,
-    /// What kind of system the target is part of.
+    /// The type of system that the target belongs to.
     pub target_type: TargetType,
     /// The object that the signal is about.
     pub target_resource: TargetResource,
-    /// When the problem began, as the sender says.
+    /// When the incident began, according to the sender.
     #[schemars(with = "DateTime")]
     pub firing_time: Timestamp,
-    /// When the Gateway took the signal.
+    /// When the Gateway received the signal.
     #[schemars(with = "DateTime")]
     pub received_time: Timestamp,
-    /// The signal's labels as they came.
+    /// The signal's labels as received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = without_default)]
     pub signal_labels: BTreeMap<String, String>,
-    /// The signal's annotations as they came.
+    /// The signal's annotations as received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = without_default)]
     pub signal_annotations: BTreeMap<String, String>,
-    /// The JSON text of the signal as it came: the one alert of a webhook, or the whole event.
+    /// The JSON text of the signal as received: the one alert of a webhook, or the whole event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_payload: Option<String>,
 }
 
-/// How bad a signal is.
+/// Severity of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Somebody has to act now.
+    /// Requires immediate action.
     Critical,
-    /// Somebody has to look.
+    /// Requires attention.
     Warning,
-    /// Somebody may want to know.
+    /// For information.
     Info,
 }
 
 impl Severity {
-    /// The word in requests, labels and metrics.
+    /// The name in requests, labels and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Critical => "critical",
@@ -103,18 +103,18 @@ impl Severity {
     }
 }
 
-/// What kind of signal a request was made of.
+/// Type of the signal that created a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignalType {
-    /// An alert that Prometheus's AlertManager delivered.
+    /// An alert delivered by Prometheus Alertmanager.
     PrometheusAlert,
     /// An Event of the Kubernetes API.
     KubernetesEvent,
 }
 
 impl SignalType {
-    /// The word in requests, labels and metrics.
+    /// The name in requests, labels and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PrometheusAlert => "prometheus-alert",
@@ -123,7 +123,7 @@ impl SignalType {
     }
 }
 
-/// What kind of system a target is part of.
+/// Type of system that a target belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetType {
@@ -131,7 +131,7 @@ pub enum TargetType {
     Kubernetes,
 }
 
-/// The object that a signal is about. `Unknown`/`unknown` where the signal does not say.
+/// The object that a signal is about. `Unknown`/`unknown` if the signal does not name one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TargetResource {
     /// Its kind, such as `Pod`.
@@ -140,42 +140,42 @@ pub struct TargetResource {
     /// Its name.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     pub name: String,
-    /// The namespace that the signal names, whether or not it exists.
+    /// The namespace in the signal, whether or not it exists.
     #[schemars(length(max = MAX_TERM_LENGTH))]
     pub namespace: String,
 }
 
-/// What became of the request. The Gateway writes `deduplication` and reads `overallPhase`; the rest is the other
-/// services' and is kept as they wrote it.
+/// Status of the request. The Gateway writes `deduplication` and reads `overallPhase`; other services own the
+/// remaining fields, which are preserved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = with_unknown_fields)]
 pub struct RemediationRequestStatus {
-    /// How often the signal came. Absent while it came once: a new signal then costs the API server one write.
+    /// Occurrences of the signal. Absent after the first one: a new signal then costs the API server one write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<Deduplication>,
-    /// How far the remediation is. It is over when Completed, Failed, TimedOut, Skipped or Cancelled.
+    /// Phase of the remediation. Terminal phases are Completed, Failed, TimedOut, Skipped and Cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overall_phase: Option<String>,
 }
 
-/// How often a request's signal came, and when.
+/// Number and times of a request's signals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplication {
-    /// When the Gateway took the first signal.
+    /// When the Gateway received the first signal.
     #[schemars(with = "DateTime")]
     pub first_seen_at: Timestamp,
-    /// When the Gateway took the latest signal.
+    /// When the Gateway received the latest signal.
     #[schemars(with = "DateTime")]
     pub last_seen_at: Timestamp,
-    /// Signals, the first included.
+    /// Number of signals, including the first.
     #[schemars(range(min = 1))]
     pub occurrence_count: i64,
 }
 
 impl RemediationRequest {
-    /// Whether the problem is being worked on, so that a further signal of it is a duplicate.
+    /// Whether the request is active, so that a further signal is a duplicate.
     pub fn is_active(&self) -> bool {
         phase_is_active(
             self.status
@@ -184,7 +184,7 @@ impl RemediationRequest {
         )
     }
 
-    /// Signals so far, the first included.
+    /// Number of signals so far, including the first.
     pub fn occurrence_count(&self) -> i64 {
         let counted = self
             .status
@@ -194,7 +194,7 @@ impl RemediationRequest {
     }
 }
 
-/// Whether a request in this phase is still being worked on. No phase yet is active, and so is an unknown one.
+/// Whether a phase is active: no phase yet and unknown phases are.
 pub fn phase_is_active(phase: Option<&str>) -> bool {
     phase.is_none_or(|phase| !TERMINAL_PHASES.contains(&phase))
 }
@@ -216,12 +216,12 @@ impl JsonSchema for DateTime {
     }
 }
 
-/// A default in the schema would be written into every stored object by the API server.
+/// The API server would write a default in the schema into every stored object.
 fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }
 
-/// Without this the API server prunes what other services put into the status.
+/// Without this the API server prunes the status fields of other services.
 fn with_unknown_fields(schema: &mut Schema) {
     schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
 }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deployed_crd_is_the_one_of_the_type() {
+    fn deployed_crd_equals_the_type() {
         let wanted = generated();
         if std::env::var_os("UPDATE_CRD").is_some() {
             std::fs::write(CRD_FILE, &wanted).unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_crd_has_no_defaults_and_keeps_its_promises() {
+    fn crd_has_no_defaults_and_is_immutable_where_promised() {
         let crd = serde_json::to_value(RemediationRequest::crd()).unwrap();
         assert!(
             !crd.to_string().contains("\"default\""),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_terminal_phases_end_a_request() {
+    fn only_terminal_phases_end_a_request() {
         for phase in TERMINAL_PHASES {
             assert!(!phase_is_active(Some(phase)), "{phase}");
         }

@@ -1,7 +1,7 @@
-//! What senders of signals send: AlertManager's webhook (version 4) and Events of the Kubernetes API.
+//! Payloads of signal senders: Alertmanager's webhook (version 4) and Events of the Kubernetes API.
 //!
-//! Only what is read of them is here; fields that these types do not know are allowed. A field that is there must be
-//! of its type, and one that is absent or null is empty: what is required is decided where signals are made of them.
+//! Only the fields that are read are listed; unknown fields are allowed. A present field must have its type, and an
+//! absent or null one is empty: which fields are required is decided where signals are created from them.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use utoipa::ToSchema;
 /// Labels or annotations of an alert.
 pub type Labels = BTreeMap<String, String>;
 
-/// One delivery of AlertManager: the alerts of one group.
+/// One delivery of Alertmanager: the alerts of one group.
 ///
-/// The alerts stay raw, so that each is read, refused and kept for itself: as an [`Alert`].
+/// The alerts stay raw, so that each is parsed, rejected and stored by itself: as an [`Alert`].
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", bound = "'de: 'a")]
 pub struct Webhook<'a> {
     /// The format's version, `4`.
     #[serde(default, deserialize_with = "or_empty")]
     pub version: String,
-    /// The receiver's name in AlertManager's configuration.
+    /// The receiver's name in Alertmanager's configuration.
     #[serde(default, deserialize_with = "or_empty")]
     pub receiver: String,
-    /// Labels that all alerts of the group have.
+    /// Labels common to all alerts of the group.
     #[serde(default, deserialize_with = "or_empty")]
     pub common_labels: Labels,
-    /// Annotations that all alerts of the group have.
+    /// Annotations common to all alerts of the group.
     #[serde(default, deserialize_with = "or_empty")]
     pub common_annotations: Labels,
     /// The alerts, each as its own JSON text.
@@ -44,13 +44,13 @@ pub struct Alert {
     /// `firing` or `resolved`.
     #[serde(default, deserialize_with = "or_empty")]
     pub status: String,
-    /// What identifies the alert; `alertname` among them.
+    /// The labels that identify the alert, including `alertname`.
     #[serde(default, deserialize_with = "or_empty")]
     pub labels: Labels,
-    /// What describes the alert.
+    /// The annotations that describe the alert.
     #[serde(default, deserialize_with = "or_empty")]
     pub annotations: Labels,
-    /// Since when it fires.
+    /// When it began to fire.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub starts_at: Option<Timestamp>,
@@ -63,36 +63,36 @@ pub struct Alert {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `Normal`, `Warning`, or what the reporter made up.
+    /// `Normal`, `Warning`, or another value of the reporter.
     #[serde(default, rename = "type", deserialize_with = "or_empty")]
     pub event_type: String,
-    /// Why it was reported, one word such as `OOMKilled`.
+    /// The reason, one word such as `OOMKilled`.
     #[serde(default, deserialize_with = "or_empty")]
     pub reason: String,
-    /// What happened, for people.
+    /// Message for people.
     #[serde(default, deserialize_with = "or_empty")]
     pub message: String,
     /// The event's own metadata.
     #[serde(default, deserialize_with = "or_empty")]
     pub metadata: EventMetadata,
-    /// What it is about.
+    /// The object that it is about.
     #[serde(default, deserialize_with = "or_empty")]
     pub involved_object: InvolvedObject,
-    /// Who reported it, in the older form.
+    /// The reporter, in the older form.
     #[serde(default, deserialize_with = "or_empty")]
     pub source: EventSource,
-    /// Who reported it, in the newer form.
+    /// The reporter, in the newer form.
     #[serde(default, deserialize_with = "or_empty")]
     pub reporting_component: String,
-    /// When it was first seen.
+    /// First occurrence.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub first_timestamp: Option<Timestamp>,
-    /// When it was last seen.
+    /// Last occurrence.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_timestamp: Option<Timestamp>,
-    /// When it was first seen, from reporters of the newer form, which leave the other two null.
+    /// First occurrence, from reporters of the newer form, which leave the other two null.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub event_time: Option<Timestamp>,
@@ -115,7 +115,7 @@ pub struct EventMetadata {
     pub annotations: Labels,
 }
 
-/// What an [`Event`] is about.
+/// The object that an [`Event`] is about.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct InvolvedObject {
     /// Its kind, such as `Pod`.
@@ -124,12 +124,12 @@ pub struct InvolvedObject {
     /// Its name.
     #[serde(default, deserialize_with = "or_empty")]
     pub name: String,
-    /// Its namespace; empty for what has none, such as nodes.
+    /// Its namespace; empty for cluster-scoped objects such as nodes.
     #[serde(default, deserialize_with = "or_empty")]
     pub namespace: String,
 }
 
-/// Who reported an [`Event`].
+/// The reporter of an [`Event`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct EventSource {
     /// The component, such as `kubelet`.
@@ -141,13 +141,13 @@ pub struct EventSource {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventSeries {
-    /// When it was last seen.
+    /// Last occurrence.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_observed_time: Option<Timestamp>,
 }
 
-/// Go's encoders write null for an empty map, list or struct.
+/// Go's encoders write null for empty maps, lists and structs.
 fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_the_newer_form_is_read() {
+    fn reads_events_of_the_newer_form() {
         let body = r#"{"type":"Warning","reason":"BackOff","involvedObject":{"kind":"Pod","name":"p"},
             "firstTimestamp":null,"lastTimestamp":null,"eventTime":"2025-12-01T10:00:00.123456Z",
             "source":{},"series":{"count":3,"lastObservedTime":"2025-12-01T10:01:00Z"}}"#;

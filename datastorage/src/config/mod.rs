@@ -1,177 +1,220 @@
-//! The configuration: one TOML file and `DATASTORAGE__SECTION__KEY` variables, checked whole at start.
+//! The configuration: one TOML file and `DATASTORAGE__SECTION__KEY` variables, validated completely at start.
 
-mod print;
 mod secret;
 mod validate;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use service::config::{Auth, Environment, Http, Log, Stop};
 
-pub(crate) use print::print;
 pub(crate) use secret::Secrets;
-pub(crate) use validate::split_address;
+pub(crate) use validate::{FINISH_MS, split_address};
 
 /// The prefix of the environment variables.
 pub(crate) const PREFIX: &str = "DATASTORAGE";
 
-/// Where this runs; production refuses what is only good enough for a test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Environment {
-    #[default]
-    Production,
-    Development,
-    Test,
-}
-
-/// Whether and how a connection is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(crate) enum Tls {
     Off,
     Verify,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Config {
+    /// production, development or test. Production requires tokens and encrypted connections.
     pub(crate) environment: Environment,
+    /// Log output.
     pub(crate) log: Log,
+    /// Listeners and limits. Port 0 selects a free port.
     pub(crate) http: Http,
-    pub(crate) postgresql: Postgresql,
-    pub(crate) redis: Redis,
-    pub(crate) writer: Writer,
-    pub(crate) stream: Stream,
-    pub(crate) query: Query,
-    pub(crate) chain: Chain,
-    pub(crate) retention: Retention,
+    /// Authentication and authorization of clients.
     pub(crate) auth: Auth,
+    /// The ordered stop.
+    pub(crate) stop: Stop,
+    /// The database.
+    pub(crate) postgresql: Postgresql,
+    /// The fallback while PostgreSQL is unavailable.
+    pub(crate) redis: Redis,
+    /// Group commit.
+    pub(crate) writer: Writer,
+    /// Spilled events.
+    pub(crate) stream: Stream,
+    /// Queries and exports.
+    pub(crate) query: Query,
+    /// Hash chains.
+    pub(crate) chain: Chain,
+    /// Removal of expired events.
+    pub(crate) retention: Retention,
+    /// Limit per client.
     pub(crate) rate_limit: RateLimit,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Log {
-    pub(crate) filter: String,
+/// Maximum body size in bytes: a batch of 1,000 events of 5 KB.
+const MAX_BODY_BYTES: usize = 5 << 20;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            environment: Environment::default(),
+            log: Log::default(),
+            http: Http {
+                max_body_bytes: MAX_BODY_BYTES,
+                request_timeout_ms: 30_000,
+                ..Http::default()
+            },
+            auth: Auth {
+                service: "datastorage".to_owned(),
+                ..Auth::default()
+            },
+            stop: Stop {
+                announce_ms: 2_000,
+                drain_ms: 15_000,
+            },
+            postgresql: Postgresql::default(),
+            redis: Redis::default(),
+            writer: Writer::default(),
+            stream: Stream::default(),
+            query: Query::default(),
+            chain: Chain::default(),
+            retention: Retention::default(),
+            rate_limit: RateLimit::default(),
+        }
+    }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The database.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(crate) struct Http {
-    pub(crate) api: SocketAddr,
-    pub(crate) health: SocketAddr,
-    pub(crate) metrics: SocketAddr,
-    pub(crate) announce_ms: u64,
-    pub(crate) drain_seconds: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Postgresql {
+    /// HOST:PORT.
     pub(crate) address: String,
+    /// The database.
     pub(crate) database: String,
+    /// The role; it owns the tables.
     pub(crate) user: String,
+    /// File with the role's password.
     pub(crate) password_file: Option<PathBuf>,
+    /// verify or off; unset: verify in production, otherwise off.
     pub(crate) tls: Option<Tls>,
+    /// PEM certificates to trust instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Connections for queries and notifications; writer.committers and the drain have one more each.
     pub(crate) pool_size: usize,
+    /// Maximum time to open a connection.
     pub(crate) connect_timeout_ms: u64,
+    /// Maximum time that a request waits for a free connection before it gets 503.
     pub(crate) pool_wait_ms: u64,
+    /// Maximum time of one statement.
     pub(crate) statement_timeout_ms: u64,
+    /// Maximum time that a statement waits for a lock.
     pub(crate) lock_timeout_ms: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The fallback while PostgreSQL is unavailable.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Redis {
+    /// HOST:PORT.
     pub(crate) address: String,
+    /// Number of the database.
     pub(crate) database: i64,
+    /// ACL user, if there is one.
     pub(crate) user: Option<String>,
+    /// File with the password.
     pub(crate) password_file: Option<PathBuf>,
+    /// verify or off; unset: verify in production, otherwise off.
     pub(crate) tls: Option<Tls>,
+    /// PEM certificates to trust instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Maximum time to open a connection.
     pub(crate) connect_timeout_ms: u64,
+    /// Maximum time of one command.
     pub(crate) response_timeout_ms: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Group commit.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Writer {
+    /// Concurrent transactions; more help where a commit waits long for the disk.
     pub(crate) committers: usize,
+    /// Maximum events per transaction; a batch is never split.
     pub(crate) group_events: usize,
-    pub(crate) queue_mib: usize,
+    /// Memory for events that wait for their transaction; above it writes get 503.
+    pub(crate) queue_bytes: usize,
+    /// Maximum time of a commit; after it PostgreSQL counts as unavailable and the group goes to the stream.
     pub(crate) commit_timeout_ms: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Spilled events.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Stream {
-    pub(crate) most_entries: u64,
+    /// Maximum entries of a stream; above it writes get 503, nothing is ever trimmed.
+    pub(crate) max_entries: u64,
+    /// Interval of the drain.
     pub(crate) drain_interval_ms: u64,
+    /// Entries per transaction of the drain.
     pub(crate) drain_group: usize,
-    pub(crate) most_tries: u32,
+    /// Maximum attempts to store an entry that the database rejects before it is dead-lettered.
+    pub(crate) max_attempts: u32,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Queries and exports.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Query {
+    /// Maximum to which the total of a list is counted.
     pub(crate) count_limit: i64,
+    /// Concurrent exports; each uses a connection while it runs.
     pub(crate) exports: usize,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Hash chains.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Chain {
+    /// File with the HMAC key of the chain, 32 bytes or more; unset: plain SHA-256.
     pub(crate) hmac_key_file: Option<PathBuf>,
+    /// Earlier keys, with which older events still verify.
     pub(crate) previous_hmac_key_files: Vec<PathBuf>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Removal of expired events.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub(crate) struct Retention {
+    /// Whether this replica removes expired events.
     pub(crate) enabled: bool,
+    /// Retention of events without their own, 1 to 2555 days.
     pub(crate) default_days: i32,
-    pub(crate) interval_seconds: u64,
+    /// Interval of retention's runs.
+    pub(crate) interval_ms: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Limit per client.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(crate) struct Auth {
-    pub(crate) enabled: Option<bool>,
-    pub(crate) kubeconfig: Option<PathBuf>,
-    pub(crate) audiences: Vec<String>,
-    pub(crate) namespace: String,
-    pub(crate) service: String,
-    pub(crate) cache_seconds: u64,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[schemars(inline)]
 pub(crate) struct RateLimit {
+    /// Requests per second of one client; 0: no limit.
     pub(crate) requests_per_second: u32,
+    /// Burst of one client; 0: one second's requests.
     pub(crate) burst: u32,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-        }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            api: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            health: SocketAddr::from(([0, 0, 0, 0], 8081)),
-            metrics: SocketAddr::from(([0, 0, 0, 0], 9090)),
-            announce_ms: 2000,
-            drain_seconds: 15,
-        }
-    }
 }
 
 impl Default for Postgresql {
@@ -212,7 +255,7 @@ impl Default for Writer {
         Self {
             committers: 2,
             group_events: 1000,
-            queue_mib: 64,
+            queue_bytes: 64 << 20,
             commit_timeout_ms: 8000,
         }
     }
@@ -221,10 +264,10 @@ impl Default for Writer {
 impl Default for Stream {
     fn default() -> Self {
         Self {
-            most_entries: 100_000,
+            max_entries: 100_000,
             drain_interval_ms: 500,
             drain_group: 500,
-            most_tries: 5,
+            max_attempts: 5,
         }
     }
 }
@@ -243,36 +286,56 @@ impl Default for Retention {
         Self {
             enabled: true,
             default_days: 2555,
-            interval_seconds: 3600,
-        }
-    }
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            enabled: None,
-            kubeconfig: None,
-            audiences: Vec::new(),
-            namespace: "kubernaut-system".to_owned(),
-            service: "datastorage".to_owned(),
-            cache_seconds: 10,
+            interval_ms: 3_600_000,
         }
     }
 }
 
 impl Config {
-    /// Whether callers must show a token: said, or else in production.
-    pub(crate) fn auth_is_on(&self) -> bool {
-        self.auth
-            .enabled
-            .unwrap_or(self.environment == Environment::Production)
-    }
-
-    /// Whether a connection is encrypted: said, or else in production.
+    /// Whether a connection is encrypted: as configured, by default in production.
     pub(crate) fn tls_is_on(&self, said: Option<Tls>) -> bool {
         said.map_or(self.environment == Environment::Production, |tls| {
             tls == Tls::Verify
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::config::{parse, print, undocumented};
+
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_doc_comment() {
+        assert_eq!(undocumented::<Config>(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn printed_configuration_is_valid() {
+        let text = print(&Config::default(), PREFIX).unwrap();
+        let read: Config = parse("printed", &text, PREFIX, []).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn reports_every_error_at_once() {
+        let text = "environment = 'production'\nretries = 1\n[http]\nhealth = '0.0.0.0:8080'\n[auth]\nmode = 'off'\n\
+            [postgresql]\naddress = 'here'\npool_size = 0\ntls = 'off'\n[redis]\nca_file = '/a'\ntls = 'off'";
+        let error = parse::<Config>("c.toml", text, PREFIX, [])
+            .unwrap_err()
+            .to_string();
+        for field in [
+            "retries",
+            "http.health = 0.0.0.0:8080",
+            "auth.mode",
+            "postgresql.address = here",
+            "postgresql.pool_size = 0",
+            "postgresql.tls",
+            "redis.tls",
+            "redis.ca_file",
+        ] {
+            assert!(error.contains(field), "{field} in {error}");
+        }
     }
 }

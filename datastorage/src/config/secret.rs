@@ -1,13 +1,13 @@
-//! Secrets, which stand in files of their own and never in the configuration.
+//! Secrets, which are in files of their own and never in the configuration.
 
 use std::path::Path;
 
-use service::config::Mistake;
+use service::config::ConfigError;
 
 use super::Config;
 use crate::domain::chain::{Key, Keys};
 
-/// What the secret files hold.
+/// The content of the secret files.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     pub(crate) postgresql_password: Option<String>,
@@ -16,23 +16,23 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Reads every file that the configuration names; every file that can't be read is a mistake.
-    pub(crate) fn read(config: &Config) -> Result<Self, Vec<Mistake>> {
-        let mut mistakes = Vec::new();
+    /// Reads every file that the configuration names; each unreadable file is an error.
+    pub(crate) fn read(config: &Config) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
         let mut read = |field: &str, path: Option<&Path>| {
             let path = path?;
             match std::fs::read_to_string(path) {
                 Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                    mistakes.push(Mistake::new(field, path.display(), "the file is empty"));
+                    errors.push(ConfigError::new(field, path.display(), "the file is empty"));
                     None
                 }
-                // Editors end a file with a line break; no secret does.
+                // Editors end a file with a line break; secrets do not.
                 Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
-                    mistakes.push(Mistake::new(
+                    errors.push(ConfigError::new(
                         field,
                         path.display(),
-                        format!("the file can't be read: {error}"),
+                        format!("cannot read the file: {error}"),
                     ));
                     None
                 }
@@ -56,7 +56,7 @@ impl Secrets {
             .chain(previous.iter().map(|key| ("chain.previous_hmac_key_files", key)))
         {
             if key.len() < 32 {
-                mistakes.push(Mistake {
+                errors.push(ConfigError {
                     field: field.to_owned(),
                     value: None,
                     reason: format!(
@@ -66,8 +66,8 @@ impl Secrets {
                 });
             }
         }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let key = |text: String| Key::new(text.into_bytes());
         let chain_keys = Keys {

@@ -1,119 +1,99 @@
-//! What the types of the configuration let through.
+//! Validates what the types of the configuration do not.
 
-use std::ops::RangeInclusive;
+use service::config::{ConfigError, Environment, Ranges, Validate};
 
-use service::config::{Mistake, Validate};
+use super::{Config, Tls};
+use crate::domain::event::MAX_RETENTION_DAYS;
 
-use super::{Config, Environment, Tls};
+/// Time after the last response in which the queues are emptied.
+pub(crate) const FINISH_MS: u64 = 8_000;
 
 impl Validate for Config {
-    fn mistakes(&self) -> Vec<Mistake> {
-        let mut mistakes = Vec::new();
-        self.check_ranges(&mut mistakes);
-        self.check_addresses(&mut mistakes);
-        self.check_tls(&mut mistakes);
-        if self.auth.enabled == Some(false) && self.environment == Environment::Production {
-            let reason =
-                "callers must be authenticated in production; remove the key, or name another environment";
-            mistakes.push(Mistake::new("auth.enabled", false, reason));
-        }
-        mistakes
+    fn errors(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        self.http.check(&mut errors);
+        self.auth.check(self.environment, &mut errors);
+        self.stop.check(FINISH_MS, &mut errors);
+        self.check_ranges(&mut errors);
+        self.check_addresses(&mut errors);
+        self.check_tls(&mut errors);
+        errors
     }
 }
 
 impl Config {
-    fn check_ranges(&self, mistakes: &mut Vec<Mistake>) {
-        let sizes: [(&str, u64, RangeInclusive<u64>); 19] = [
-            ("http.announce_ms", self.http.announce_ms, 0..=20_000),
-            ("http.drain_seconds", self.http.drain_seconds, 1..=25),
-            ("postgresql.pool_size", self.postgresql.pool_size as u64, 1..=500),
-            (
-                "postgresql.connect_timeout_ms",
-                self.postgresql.connect_timeout_ms,
-                100..=60_000,
-            ),
-            (
-                "postgresql.pool_wait_ms",
-                self.postgresql.pool_wait_ms,
-                10..=60_000,
-            ),
-            (
-                "postgresql.statement_timeout_ms",
-                self.postgresql.statement_timeout_ms,
-                100..=600_000,
-            ),
-            (
-                "postgresql.lock_timeout_ms",
-                self.postgresql.lock_timeout_ms,
-                10..=600_000,
-            ),
-            (
-                "redis.connect_timeout_ms",
-                self.redis.connect_timeout_ms,
-                50..=60_000,
-            ),
-            (
-                "redis.response_timeout_ms",
-                self.redis.response_timeout_ms,
-                50..=60_000,
-            ),
-            ("writer.committers", self.writer.committers as u64, 1..=32),
-            ("writer.group_events", self.writer.group_events as u64, 1..=5_000),
-            ("writer.queue_mib", self.writer.queue_mib as u64, 8..=4_096),
-            (
-                "writer.commit_timeout_ms",
-                self.writer.commit_timeout_ms,
-                500..=60_000,
-            ),
-            ("stream.most_entries", self.stream.most_entries, 1..=100_000_000),
-            (
-                "stream.drain_interval_ms",
-                self.stream.drain_interval_ms,
-                10..=60_000,
-            ),
-            ("stream.drain_group", self.stream.drain_group as u64, 1..=5_000),
-            ("stream.most_tries", u64::from(self.stream.most_tries), 1..=1_000),
-            ("query.exports", self.query.exports as u64, 1..=100),
-            (
-                "retention.interval_seconds",
-                self.retention.interval_seconds,
-                1..=86_400,
-            ),
-        ];
-        for (field, value, allowed) in sizes {
-            if !allowed.contains(&value) {
-                let reason = format!("write a number from {} to {}", allowed.start(), allowed.end());
-                mistakes.push(Mistake::new(field, value, reason));
-            }
-        }
-        if !(1..=crate::domain::event::MOST_RETENTION_DAYS).contains(&self.retention.default_days) {
-            let reason = "write a number of days from 1 to 2555";
-            mistakes.push(Mistake::new(
-                "retention.default_days",
-                self.retention.default_days,
+    fn check_ranges(&self, errors: &mut Vec<ConfigError>) {
+        let Self {
+            postgresql,
+            redis,
+            writer,
+            stream,
+            query,
+            retention,
+            ..
+        } = self;
+        let mut ranges = Ranges(errors);
+        ranges.check("postgresql.pool_size", postgresql.pool_size as u64, 1..=500);
+        ranges.check(
+            "postgresql.connect_timeout_ms",
+            postgresql.connect_timeout_ms,
+            100..=60_000,
+        );
+        ranges.check("postgresql.pool_wait_ms", postgresql.pool_wait_ms, 10..=60_000);
+        ranges.check(
+            "postgresql.statement_timeout_ms",
+            postgresql.statement_timeout_ms,
+            100..=600_000,
+        );
+        ranges.check(
+            "postgresql.lock_timeout_ms",
+            postgresql.lock_timeout_ms,
+            10..=600_000,
+        );
+        ranges.check("redis.connect_timeout_ms", redis.connect_timeout_ms, 50..=60_000);
+        ranges.check(
+            "redis.response_timeout_ms",
+            redis.response_timeout_ms,
+            50..=60_000,
+        );
+        ranges.check("writer.committers", writer.committers as u64, 1..=32);
+        ranges.check("writer.group_events", writer.group_events as u64, 1..=5_000);
+        ranges.check("writer.queue_bytes", writer.queue_bytes as u64, 8 << 20..=4 << 30);
+        ranges.check("writer.commit_timeout_ms", writer.commit_timeout_ms, 500..=60_000);
+        ranges.check("stream.max_entries", stream.max_entries, 1..=100_000_000);
+        ranges.check("stream.drain_interval_ms", stream.drain_interval_ms, 10..=60_000);
+        ranges.check("stream.drain_group", stream.drain_group as u64, 1..=5_000);
+        ranges.check("stream.max_attempts", stream.max_attempts.into(), 1..=1_000);
+        ranges.check("query.exports", query.exports as u64, 1..=100);
+        ranges.check(
+            "query.count_limit",
+            query.count_limit.try_into().unwrap_or(0),
+            1..=10_000_000,
+        );
+        ranges.check("retention.interval_ms", retention.interval_ms, 1_000..=86_400_000);
+        let max_days = u64::try_from(MAX_RETENTION_DAYS).unwrap_or(0);
+        ranges.check(
+            "retention.default_days",
+            retention.default_days.try_into().unwrap_or(0),
+            1..=max_days,
+        );
+        if self.rate_limit.requests_per_second == 0 && self.rate_limit.burst > 0 {
+            let reason = "has no effect without rate_limit.requests_per_second; set both, or neither";
+            errors.push(ConfigError::new(
+                "rate_limit.burst",
+                self.rate_limit.burst,
                 reason,
             ));
         }
-        if !(1..=10_000_000).contains(&self.query.count_limit) {
-            mistakes.push(Mistake::new(
-                "query.count_limit",
-                self.query.count_limit,
-                "write a number from 1 to 10000000",
-            ));
-        }
-        if self.rate_limit.requests_per_second == 0 && self.rate_limit.burst > 0 {
-            let reason = "has no effect without rate_limit.requests_per_second; set both, or neither";
-            mistakes.push(Mistake::new("rate_limit.burst", self.rate_limit.burst, reason));
-        }
     }
 
-    fn check_addresses(&self, mistakes: &mut Vec<Mistake>) {
+    fn check_addresses(&self, errors: &mut Vec<ConfigError>) {
         for (field, address) in [
             ("postgresql.address", &self.postgresql.address),
             ("redis.address", &self.redis.address),
         ] {
             if split_address(address).is_none() {
-                mistakes.push(Mistake::new(
+                errors.push(ConfigError::new(
                     field,
                     address,
                     "write HOST:PORT, such as postgresql:5432",
@@ -123,40 +103,24 @@ impl Config {
         for (field, text) in [
             ("postgresql.database", &self.postgresql.database),
             ("postgresql.user", &self.postgresql.user),
-            ("auth.namespace", &self.auth.namespace),
-            ("auth.service", &self.auth.service),
         ] {
             if text.is_empty() {
-                mistakes.push(Mistake::new(field, "\"\"", "write a name"));
-            }
-        }
-        let http = &self.http;
-        for (field, address, other, other_address) in [
-            ("http.health", http.health, "http.api", http.api),
-            ("http.metrics", http.metrics, "http.api", http.api),
-            ("http.metrics", http.metrics, "http.health", http.health),
-        ] {
-            if address == other_address && address.port() != 0 {
-                mistakes.push(Mistake::new(
-                    field,
-                    address,
-                    format!("is {other} too; give each its own port"),
-                ));
+                errors.push(ConfigError::new(field, "\"\"", "write a name"));
             }
         }
     }
 
-    fn check_tls(&self, mistakes: &mut Vec<Mistake>) {
+    fn check_tls(&self, errors: &mut Vec<ConfigError>) {
         for (name, tls, ca_file) in [
             ("postgresql", self.postgresql.tls, &self.postgresql.ca_file),
             ("redis", self.redis.tls, &self.redis.ca_file),
         ] {
             if tls == Some(Tls::Off) && self.environment == Environment::Production {
-                let reason = "must be encrypted in production; write \"verify\", or name another environment";
-                mistakes.push(Mistake::new(&format!("{name}.tls"), "\"off\"", reason));
+                let reason = "must be encrypted in production; write \"verify\", or use another environment";
+                errors.push(ConfigError::new(&format!("{name}.tls"), "\"off\"", reason));
             }
             if ca_file.is_some() && !self.tls_is_on(tls) {
-                mistakes.push(Mistake {
+                errors.push(ConfigError {
                     field: format!("{name}.ca_file"),
                     value: None,
                     reason: format!("has no effect without {name}.tls = \"verify\"; set both, or neither"),
@@ -166,7 +130,7 @@ impl Config {
     }
 }
 
-/// Host and port of `HOST:PORT`; the host of an IPv6 address without its brackets.
+/// Splits `HOST:PORT`; the host of an IPv6 address is returned without brackets.
 pub(crate) fn split_address(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host

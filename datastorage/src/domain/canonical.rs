@@ -1,9 +1,9 @@
-//! Canonical JSON: one text for one value, so that what is hashed can be computed again from what PostgreSQL keeps.
+//! Canonical JSON: one text per value, so that the hashed text can be computed again from what PostgreSQL stores.
 //!
 //! As RFC 8785 (keys in the order of their UTF-16 units, no white space, its escapes), except for numbers: JSONB
-//! keeps decimal digits, so that integers that fit 64 bits stay exact, where RFC 8785 would round them to a double, and
-//! everything else is a double, written as its shortest digits with a point and without an exponent. Negative zero
-//! is zero.
+//! preserves decimal digits, so that integers of 64 bits stay exact, where RFC 8785 would round them to a double, and
+//! everything else is a double, written as its shortest digits with a decimal point and without an exponent. Negative
+//! zero is zero.
 
 use std::fmt::Write as _;
 
@@ -11,21 +11,21 @@ use jiff::Timestamp;
 use serde_json::{Number, Value};
 use uuid::Uuid;
 
-/// Canonical JSON of an object of event data, with what its limits are about.
+/// Canonical JSON of an object of event data, with the measures that are limited.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Canonical {
     /// The text.
     pub(crate) text: String,
-    /// Bytes of the text that PostgreSQL makes of it, which the database limits: one space more after each comma and
+    /// Bytes of PostgreSQL's text of it, which the database limits: one additional space after each comma and
     /// colon.
     pub(crate) stored_bytes: usize,
-    /// Levels of objects and arrays, the outermost included.
+    /// Nesting depth of objects and arrays, including the outermost.
     pub(crate) depth: usize,
-    /// Whether a string holds U+0000, which PostgreSQL has no room for.
+    /// Whether a string contains U+0000, which PostgreSQL cannot store.
     pub(crate) holds_nul: bool,
 }
 
-/// The canonical text of `value` and its measures.
+/// Returns the canonical text of `value` and its measures.
 pub(crate) fn canonical(value: &Value) -> Canonical {
     let mut writer = Canonical {
         text: String::with_capacity(256),
@@ -84,7 +84,7 @@ impl Canonical {
     }
 }
 
-/// Writes `value` as a JSON string; says whether it holds U+0000.
+/// Writes `value` as a JSON string; returns whether it contains U+0000.
 pub(crate) fn string(text: &mut String, value: &str) -> bool {
     text.push('"');
     let mut holds_nul = false;
@@ -101,12 +101,12 @@ pub(crate) fn string(text: &mut String, value: &str) -> bool {
             0..=0x1f => "",
             _ => continue,
         };
-        // What is escaped is ASCII, so that the index is the border of a character.
+        // Escaped characters are ASCII, so the index is a character boundary.
         text.push_str(&value[written..index]);
         written = index + 1;
         if escape.is_empty() {
             holds_nul |= byte == 0;
-            // Writing into a String can't fail.
+            // Writing into a String cannot fail.
             let _ = write!(text, "\\u{byte:04x}");
         } else {
             text.push_str(escape);
@@ -130,12 +130,12 @@ fn number(text: &mut String, value: &Number) {
     };
 }
 
-/// Writes a canonical object member by member. The names must come in their order and need no escapes; a member
-/// whose value is `None` is left out.
+/// Writes a canonical object member by member. The names must be in order and need no escapes; a member whose value
+/// is `None` is omitted.
 pub(crate) struct ObjectWriter(String);
 
 impl ObjectWriter {
-    /// `capacity` is how many bytes the text will have, roughly.
+    /// `capacity` is the approximate number of bytes.
     pub(crate) fn new(capacity: usize) -> Self {
         let mut text = String::with_capacity(capacity);
         text.push('{');
@@ -151,7 +151,7 @@ impl ObjectWriter {
         self.0.push_str("\":");
     }
 
-    /// A value that is canonical JSON already.
+    /// A value that is already canonical JSON.
     pub(crate) fn json(&mut self, name: &str, canonical: &str) {
         self.name(name);
         self.0.push_str(canonical);
@@ -178,7 +178,7 @@ impl ObjectWriter {
         }
     }
 
-    /// In RFC 3339 with six digits of a second.
+    /// RFC 3339 with six fractional digits.
     pub(crate) fn time(&mut self, name: &str, value: Timestamp) {
         self.name(name);
         let _ = write!(self.0, "\"{value:.6}\"");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_as_postgresql_escapes_them() {
+    fn strings_are_escaped_as_by_postgresql() {
         assert_eq!(
             text(&json!("a\"\\\n\u{1}\u{7f}é/")),
             "\"a\\\"\\\\\\n\\u0001\u{7f}é/\""

@@ -1,7 +1,7 @@
 //! The chain of a correlation's events: each event's hash covers the one before it.
 //!
-//! Events stand in the order in which they were stored, not in that of their own times: an event that arrives late is
-//! normal, and must not look like tampering.
+//! Events are in the order of storing, not of their timestamps: an event that arrives late is normal, and must not
+//! look like tampering.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use super::event::Hash;
 use super::time::Micros;
 
-/// What stands before the first event of a chain.
+/// The hash before the first event of a chain.
 pub(crate) const GENESIS: Hash = [0; 32];
 
-/// A key for HMAC: without it nobody can make a chain that verifies, not even who may write to the database.
+/// An HMAC key: without it nobody can forge a chain that verifies, not even a writer of the database.
 #[derive(Clone)]
 pub(crate) struct Key {
     id: String,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Key {
 
 impl Key {
     pub(crate) fn new(secret: Vec<u8>) -> Self {
-        // Tells keys apart and gives nothing of them away.
+        // Identifies the key without revealing anything of it.
         let mut fingerprint = Sha256::new();
         fingerprint.update(b"kubernaut audit chain key");
         fingerprint.update(&secret);
@@ -37,13 +37,13 @@ impl Key {
         }
     }
 
-    /// 16 hex digits, kept beside each event.
+    /// 16 hex digits, stored with each event.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 }
 
-/// The keys that this service has: the one it writes with, and older ones that it verifies with.
+/// The keys of this service: the one for writing, and older ones for verification.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     pub(crate) current: Option<Key>,
@@ -51,14 +51,14 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The key with that id, if it is here.
+    /// The key with that id, if configured.
     pub(crate) fn find(&self, id: &str) -> Option<&Key> {
         self.current.iter().chain(&self.previous).find(|key| key.id == id)
     }
 }
 
-/// The hash of the event at `sequence` (from 1) of a chain: SHA-256, or HMAC-SHA-256 with a key, over the hash before
-/// it, its place, the time of storing and the hash of its content.
+/// The hash of the event at `sequence` (from 1) of a chain: SHA-256, or HMAC-SHA-256 with a key, over the previous
+/// hash, the position, the time of storing and the hash of the content.
 pub(crate) fn link(
     key: Option<&Key>,
     previous: &Hash,
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_the_hash_that_anyone_can_compute() {
+    fn link_can_be_computed_with_standard_tools() {
         // printf of 32 zero bytes, 1 and 2 as 8 bytes each, 32 bytes of 07, through sha256sum.
         let hash = link(None, &GENESIS, 1, Micros(2), &[7; 32]);
         let mut message = vec![0; 32];
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_changes_the_link() {
+    fn every_input_changes_the_link() {
         let key = Key::new(b"secret".to_vec());
         let base = link(None, &GENESIS, 1, Micros(2), &[7; 32]);
         let others = [
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_by_an_id_that_does_not_show_them() {
+    fn key_ids_do_not_reveal_the_key() {
         let keys = Keys {
             current: Some(Key::new(b"new".to_vec())),
             previous: vec![Key::new(b"old".to_vec())],

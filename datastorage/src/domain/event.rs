@@ -1,6 +1,7 @@
-//! An audit event: what is valid, and its canonical content.
+//! An audit event: its validation, and its canonical content.
 
 use serde_json::Value;
+use service::auth::Client;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
@@ -12,20 +13,20 @@ pub(crate) use super::time::Micros;
 /// 32 bytes of SHA-256.
 pub(crate) type Hash = [u8; 32];
 
-// Limits of single fields, the same in the database (migrations/V1).
+// Limits of single fields, the same as in the database (migrations/V1).
 
-/// Bytes of an event's data as PostgreSQL writes it.
-pub(crate) const MOST_DATA_BYTES: usize = 256 * 1024;
-/// Levels of objects and arrays of an event's data, the outermost included.
-pub(crate) const MOST_DATA_DEPTH: usize = 10;
-/// Days for which an event may ask to be kept: seven years.
-pub(crate) const MOST_RETENTION_DAYS: i32 = 2555;
-/// Characters of an error message.
-pub(crate) const MOST_ERROR_MESSAGE: usize = 10_000;
+/// Maximum bytes of an event's data in PostgreSQL's text form.
+pub(crate) const MAX_DATA_BYTES: usize = 256 * 1024;
+/// Maximum nesting depth of an event's data, including the outermost object.
+pub(crate) const MAX_DATA_DEPTH: usize = 10;
+/// Maximum retention in days: seven years.
+pub(crate) const MAX_RETENTION_DAYS: i32 = 2555;
+/// Maximum characters of an error message.
+pub(crate) const MAX_ERROR_MESSAGE: usize = 10_000;
 
-/// How far an event's own time may be from now when it arrives.
-const MOST_AHEAD: Micros = Micros(5 * 60 * 1_000_000);
-const MOST_AGE: Micros = Micros(7 * 24 * 3600 * 1_000_000);
+/// Maximum difference of an event's timestamp from the time of its arrival.
+const MAX_AHEAD: Micros = Micros(5 * 60 * 1_000_000);
+const MAX_AGE: Micros = Micros(7 * 24 * 3600 * 1_000_000);
 
 /// A valid event.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +55,7 @@ pub(crate) struct Event {
     pub(crate) retention_days: Option<i32>,
 }
 
-/// An event with the hash of its content, which is computed once, where the event arrives.
+/// An event with the hash of its content, which is computed once, on arrival.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sealed {
     pub(crate) event: Event,
@@ -67,28 +68,22 @@ impl Sealed {
         Self { event, content_hash }
     }
 
-    /// Bytes of memory that it takes, roughly.
+    /// Approximate bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         1024 + self.event.event_data.len() + self.event.error_message.as_ref().map_or(0, String::len)
     }
 }
 
-/// Who sent an event, where callers are authenticated: it goes before what the event says of its actor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) name: String,
-}
-
 impl Event {
-    /// Reads an event that just arrived. Everything that is wrong with it is returned at once.
-    pub(crate) fn read(value: Value, now: Micros, caller: Option<&Caller>) -> Result<Self, Vec<Invalid>> {
+    /// Validates an event on arrival. Returns all errors at once.
+    pub(crate) fn read(value: Value, now: Micros, client: Option<&Client>) -> Result<Self, Vec<Invalid>> {
         let mut fields = Fields::of(value)?;
-        let event = Self::take(&mut fields, caller, Some(now));
+        let event = Self::take(&mut fields, client, Some(now));
         fields.finish()?;
         event.ok_or_else(Vec::new)
     }
 
-    /// Reads an event that was checked when it arrived, and may have waited for long since: its content as
+    /// Reads an event that was validated on arrival, possibly long ago: its content as
     /// [`Event::content`] wrote it.
     pub(crate) fn read_again(content: &str) -> Result<Self, Vec<Invalid>> {
         let mut fields = Fields::parse(content)?;
@@ -97,9 +92,9 @@ impl Event {
         event.ok_or_else(Vec::new)
     }
 
-    /// Takes every field, so that every mistake is noted; `None` if a field without a default is among them.
-    /// `now` is when the event arrived, if it just did.
-    fn take(fields: &mut Fields, caller: Option<&Caller>, now: Option<Micros>) -> Option<Self> {
+    /// Reads every field, so that every error is recorded; `None` if a required field is invalid.
+    /// `now` is the time of arrival, on arrival.
+    fn take(fields: &mut Fields, client: Option<&Client>, now: Option<Micros>) -> Option<Self> {
         let event_id = fields.optional_uuid("event_id");
         let version = fields.required_text("version", 10);
         let event_type = fields.required_text("event_type", 100);
@@ -122,8 +117,8 @@ impl Event {
         let severity = fields.optional_text("severity", 20);
         let duration_ms = fields.optional_integer("duration_ms", 0, i32::MAX);
         let error_code = fields.optional_text("error_code", 100);
-        let error_message = fields.optional_text("error_message", MOST_ERROR_MESSAGE);
-        let retention_days = fields.optional_integer("retention_days", 1, MOST_RETENTION_DAYS);
+        let error_message = fields.optional_text("error_message", MAX_ERROR_MESSAGE);
+        let retention_days = fields.optional_integer("retention_days", 1, MAX_RETENTION_DAYS);
         Some(Self {
             event_id: event_id.unwrap_or_else(Uuid::now_v7),
             version,
@@ -135,7 +130,7 @@ impl Event {
             correlation_id,
             event_data: event_data?,
             actor_type,
-            actor_id: caller.map(|caller| caller.name.clone()).or(actor_id),
+            actor_id: client.map(|client| client.name.clone()).or(actor_id),
             resource_type,
             resource_id,
             parent_event_id,
@@ -149,8 +144,8 @@ impl Event {
         })
     }
 
-    /// The canonical JSON of everything that was sent: what the chain protects, and what two events with one id must
-    /// agree in.
+    /// The canonical JSON of everything that was sent: the chain protects it, and two events with one id must have the
+    /// same.
     pub(crate) fn content(&self) -> String {
         let mut object = ObjectWriter::new(self.event_data.len() + 700);
         // In the order of the names, which are ASCII.
@@ -179,22 +174,22 @@ impl Event {
     }
 }
 
-/// A time that is far from now is a wrong clock or a replay.
+/// A timestamp far from now is a wrong clock or a replay.
 fn check_age(fields: &mut Fields, time: Micros, now: Micros) {
-    if time.0 > now.0.saturating_add(MOST_AHEAD.0) {
+    if time.0 > now.0.saturating_add(MAX_AHEAD.0) {
         let message = format!(
             "is {}, more than 5 minutes ahead of {}; set the sender's clock",
             time.to_timestamp(),
             now.to_timestamp()
         );
-        fields.refuse("event_timestamp", Reason::Range, message);
-    } else if time.0 < now.0.saturating_sub(MOST_AGE.0) {
+        fields.reject("event_timestamp", Reason::Range, message);
+    } else if time.0 < now.0.saturating_sub(MAX_AGE.0) {
         let message = format!(
             "is {}, more than 7 days before {}",
             time.to_timestamp(),
             now.to_timestamp()
         );
-        fields.refuse("event_timestamp", Reason::Range, message);
+        fields.reject("event_timestamp", Reason::Range, message);
     }
 }
 
@@ -207,21 +202,21 @@ fn take_data(fields: &mut Fields) -> Option<String> {
         holds_nul,
     } = canonical::canonical(&value);
     let mut fine = true;
-    if stored_bytes > MOST_DATA_BYTES {
-        let message = format!("has {stored_bytes} bytes as JSON; expected at most {MOST_DATA_BYTES}");
-        fields.refuse("event_data", Reason::Length, message);
+    if stored_bytes > MAX_DATA_BYTES {
+        let message = format!("has {stored_bytes} bytes as JSON; expected at most {MAX_DATA_BYTES}");
+        fields.reject("event_data", Reason::Length, message);
         fine = false;
     }
-    if depth > MOST_DATA_DEPTH {
-        let message = format!("is {depth} levels deep; expected at most {MOST_DATA_DEPTH}");
-        fields.refuse("event_data", Reason::Range, message);
+    if depth > MAX_DATA_DEPTH {
+        let message = format!("is {depth} levels deep; expected at most {MAX_DATA_DEPTH}");
+        fields.reject("event_data", Reason::Range, message);
         fine = false;
     }
     if holds_nul {
-        fields.refuse(
+        fields.reject(
             "event_data",
             Reason::Format,
-            "holds U+0000, which can't be stored",
+            "contains U+0000, which cannot be stored",
         );
         fine = false;
     }

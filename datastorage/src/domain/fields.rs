@@ -1,4 +1,4 @@
-//! Reads the fields of a JSON object and collects everything that is wrong with them.
+//! Reads the fields of a JSON object and collects all errors.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use wire::problem::FieldError;
 
 use super::time::Micros;
 
-/// Why a field is refused; the label of a metric, so few and fixed.
+/// Why a field is rejected; the label of a metric, so few and fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reason {
     Required,
@@ -32,10 +32,10 @@ impl Reason {
     }
 }
 
-/// One wrong field.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
-    /// Its name; for one that nobody knows, as it was sent.
+    /// Its name; of an unknown one, as it was sent.
     pub(crate) field: String,
     pub(crate) reason: Reason,
     /// What was expected.
@@ -51,7 +51,7 @@ impl Invalid {
         }
     }
 
-    /// As the answer says it.
+    /// As in the response.
     pub(crate) fn to_wire(&self) -> FieldError {
         FieldError {
             field: self.field.clone(),
@@ -60,7 +60,7 @@ impl Invalid {
     }
 }
 
-/// An object whose fields are taken out one by one; what is left over is unknown.
+/// An object whose fields are taken one by one; remaining fields are unknown.
 pub(crate) struct Fields {
     object: Map<String, Value>,
     invalid: Vec<Invalid>,
@@ -82,7 +82,7 @@ impl Fields {
         }
     }
 
-    /// The fields of the object that `text` is, as JSON.
+    /// The fields of the JSON object in `text`.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<Invalid>> {
         let value = serde_json::from_str(text).map_err(|error| {
             vec![Invalid::new(
@@ -94,68 +94,68 @@ impl Fields {
         Self::of(value)
     }
 
-    /// Notes that a field is wrong.
-    pub(crate) fn refuse(&mut self, field: &str, reason: Reason, message: impl Into<String>) {
+    /// Records an error of a field.
+    pub(crate) fn reject(&mut self, field: &str, reason: Reason, message: impl Into<String>) {
         self.invalid.push(Invalid::new(field, reason, message));
     }
 
-    /// A string of 1 to `most` characters that must be there.
-    pub(crate) fn required_text(&mut self, field: &str, most: usize) -> String {
-        match self.text(field, most) {
+    /// A required string of 1 to `max` characters.
+    pub(crate) fn required_text(&mut self, field: &str, max: usize) -> String {
+        match self.text(field, max) {
             Taken::Value(text) if text.is_empty() => {
-                self.refuse(field, Reason::Required, "is empty; expected 1 or more characters");
+                self.reject(field, Reason::Required, "is empty; expected 1 or more characters");
                 text
             }
             Taken::Value(text) => text,
             Taken::Absent => {
-                self.refuse(field, Reason::Required, "is required");
+                self.reject(field, Reason::Required, "is required");
                 String::new()
             }
-            Taken::Refused => String::new(),
+            Taken::Rejected => String::new(),
         }
     }
 
-    /// A string of at most `most` characters; null and the empty string are absence.
-    pub(crate) fn optional_text(&mut self, field: &str, most: usize) -> Option<String> {
-        match self.text(field, most) {
+    /// A string of at most `max` characters; null and the empty string count as absent.
+    pub(crate) fn optional_text(&mut self, field: &str, max: usize) -> Option<String> {
+        match self.text(field, max) {
             Taken::Value(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
-    fn text(&mut self, field: &str, most: usize) -> Taken<String> {
+    fn text(&mut self, field: &str, max: usize) -> Taken<String> {
         match self.object.remove(field) {
             None | Some(Value::Null) => Taken::Absent,
             Some(Value::String(text)) => {
-                // Bytes are at least as many as characters: counting is needed near the limit only.
-                let characters = if text.len() > most {
+                // There are at least as many bytes as characters: counting is needed near the limit only.
+                let characters = if text.len() > max {
                     text.chars().count()
                 } else {
                     text.len()
                 };
-                if characters > most {
-                    let message = format!("has {characters} characters; expected at most {most}");
-                    self.refuse(field, Reason::Length, message);
-                    Taken::Refused
+                if characters > max {
+                    let message = format!("has {characters} characters; expected at max {max}");
+                    self.reject(field, Reason::Length, message);
+                    Taken::Rejected
                 } else if text.contains('\0') {
-                    self.refuse(field, Reason::Format, "holds U+0000, which can't be stored");
-                    Taken::Refused
+                    self.reject(field, Reason::Format, "contains U+0000, which cannot be stored");
+                    Taken::Rejected
                 } else {
                     Taken::Value(text)
                 }
             }
             Some(other) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Type,
                     format!("is {}; expected a string", kind_of(&other)),
                 );
-                Taken::Refused
+                Taken::Rejected
             }
         }
     }
 
-    /// A string that is one of a few.
+    /// A required string out of a list.
     pub(crate) fn choice<T: Copy>(
         &mut self,
         field: &str,
@@ -171,7 +171,7 @@ impl Fields {
         };
         match self.object.remove(field) {
             None | Some(Value::Null) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Required,
                     format!("is required; one of {}", names()),
@@ -181,7 +181,7 @@ impl Fields {
             Some(Value::String(text)) => {
                 let found = choices.iter().copied().find(|choice| name(*choice) == text);
                 if found.is_none() {
-                    self.refuse(
+                    self.reject(
                         field,
                         Reason::Choice,
                         format!("is {}; expected one of {}", shown(&text), names()),
@@ -191,13 +191,13 @@ impl Fields {
             }
             Some(other) => {
                 let message = format!("is {}; expected one of {}", kind_of(&other), names());
-                self.refuse(field, Reason::Type, message);
+                self.reject(field, Reason::Type, message);
                 None
             }
         }
     }
 
-    /// A string that is one of a few, if it is there.
+    /// An optional string out of a list.
     pub(crate) fn optional_choice<T: Copy>(
         &mut self,
         field: &str,
@@ -218,7 +218,7 @@ impl Fields {
             Some(Value::String(text)) => {
                 let id = Uuid::parse_str(&text).ok();
                 if id.is_none() {
-                    self.refuse(
+                    self.reject(
                         field,
                         Reason::Format,
                         format!("is {}; expected a UUID", shown(&text)),
@@ -227,7 +227,7 @@ impl Fields {
                 id
             }
             Some(other) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Type,
                     format!("is {}; expected a UUID", kind_of(&other)),
@@ -237,11 +237,11 @@ impl Fields {
         }
     }
 
-    /// A time in RFC 3339 that must be there.
+    /// A required time in RFC 3339.
     pub(crate) fn required_time(&mut self, field: &str) -> Option<Micros> {
         match self.object.remove(field) {
             None | Some(Value::Null) => {
-                self.refuse(field, Reason::Required, "is required; a time in RFC 3339");
+                self.reject(field, Reason::Required, "is required; a time in RFC 3339");
                 None
             }
             Some(Value::String(text)) => {
@@ -251,12 +251,12 @@ impl Fields {
                         "is {}; expected a time in RFC 3339 such as 2026-01-31T12:00:00Z",
                         shown(&text)
                     );
-                    self.refuse(field, Reason::Format, message);
+                    self.reject(field, Reason::Format, message);
                 }
                 time
             }
             Some(other) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Type,
                     format!("is {}; expected a time in RFC 3339", kind_of(&other)),
@@ -266,23 +266,23 @@ impl Fields {
         }
     }
 
-    /// A whole number from `least` to `most`.
-    pub(crate) fn optional_integer(&mut self, field: &str, least: i32, most: i32) -> Option<i32> {
+    /// An integer from `min` to `max`.
+    pub(crate) fn optional_integer(&mut self, field: &str, min: i32, max: i32) -> Option<i32> {
         match self.object.remove(field) {
             None | Some(Value::Null) => None,
             Some(Value::Number(number)) => {
                 let integer = number
                     .as_i64()
                     .and_then(|integer| i32::try_from(integer).ok())
-                    .filter(|integer| (least..=most).contains(integer));
+                    .filter(|integer| (min..=max).contains(integer));
                 if integer.is_none() {
-                    let message = format!("is {number}; expected a whole number from {least} to {most}");
-                    self.refuse(field, Reason::Range, message);
+                    let message = format!("is {number}; expected a whole number from {min} to {max}");
+                    self.reject(field, Reason::Range, message);
                 }
                 integer
             }
             Some(other) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Type,
                     format!("is {}; expected a whole number", kind_of(&other)),
@@ -292,16 +292,16 @@ impl Fields {
         }
     }
 
-    /// An object that must be there.
+    /// A required object.
     pub(crate) fn required_object(&mut self, field: &str) -> Option<Value> {
         match self.object.remove(field) {
             None | Some(Value::Null) => {
-                self.refuse(field, Reason::Required, "is required; an object");
+                self.reject(field, Reason::Required, "is required; an object");
                 None
             }
             Some(value @ Value::Object(_)) => Some(value),
             Some(other) => {
-                self.refuse(
+                self.reject(
                     field,
                     Reason::Type,
                     format!("is {}; expected an object", kind_of(&other)),
@@ -311,18 +311,18 @@ impl Fields {
         }
     }
 
-    /// A value of any kind, as it is.
+    /// A value of any kind.
     pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
         self.object.remove(field)
     }
 
-    /// What nobody took is refused; then all that is wrong, if anything is.
+    /// Rejects remaining fields; then returns all errors, if any.
     pub(crate) fn finish(mut self) -> Result<(), Vec<Invalid>> {
         for field in self.object.keys() {
             self.invalid.push(Invalid::new(
                 field,
                 Reason::Unknown,
-                "is no field of this; remove it",
+                "is not a field of this object; remove it",
             ));
         }
         if self.invalid.is_empty() {
@@ -336,7 +336,7 @@ impl Fields {
 enum Taken<T> {
     Value(T),
     Absent,
-    Refused,
+    Rejected,
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -350,7 +350,7 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The beginning of what was sent, quoted; a long text is of no use in a message.
+/// The beginning of a text, quoted; a long text is useless in a message.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {

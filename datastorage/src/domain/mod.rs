@@ -1,4 +1,4 @@
-//! The rules of the audit trail: what an event is, what is valid, how chains are hashed. No I/O.
+//! The rules of the audit trail: events, validation, hashes of chains. No I/O.
 
 pub(crate) mod canonical;
 pub(crate) mod chain;

@@ -1,4 +1,4 @@
-//! The record of a message that was sent to somebody.
+//! The record of a notification.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::fields::{Fields, Invalid, Reason};
 use super::time::Micros;
 
-/// How a notification stands.
+/// The status of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = NotificationStatus)]
@@ -16,9 +16,9 @@ pub(crate) enum Status {
     Sent,
     /// It could not be sent.
     Failed,
-    /// Somebody saw it.
+    /// A person has acknowledged it.
     Acknowledged,
-    /// It was sent to somebody else.
+    /// It was sent to another recipient.
     Escalated,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Notification {
 }
 
 impl Notification {
-    /// Reads a record that just arrived. Everything that is wrong with it is returned at once.
+    /// Validates a record on arrival. Returns all errors at once.
     pub(crate) fn read(value: Value, now: Micros) -> Result<Self, Vec<Invalid>> {
         let mut fields = Fields::of(value)?;
         let notification = Self::take(&mut fields, Some(now));
@@ -59,7 +59,7 @@ impl Notification {
         notification.ok_or_else(Vec::new)
     }
 
-    /// Reads a record that was checked when it arrived: [`Notification::to_json`] wrote it.
+    /// Reads a record that was validated on arrival: [`Notification::to_json`] wrote it.
     pub(crate) fn read_again(text: &str) -> Result<Self, Vec<Invalid>> {
         let mut fields = Fields::parse(text)?;
         let notification = Self::take(&mut fields, None);
@@ -67,7 +67,7 @@ impl Notification {
         notification.ok_or_else(Vec::new)
     }
 
-    /// `now` is when the record arrived, if it just did.
+    /// `now` is the time of arrival, on arrival.
     fn take(fields: &mut Fields, now: Option<Micros>) -> Option<Self> {
         let notification_id = fields.required_text("notification_id", 255);
         let remediation_id = fields.required_text("remediation_id", 255);
@@ -79,7 +79,7 @@ impl Notification {
         if let (Some(time), Some(now)) = (sent_at, now)
             && time.0 > now.0.saturating_add(5 * 60 * 1_000_000)
         {
-            fields.refuse(
+            fields.reject(
                 "sent_at",
                 Reason::Range,
                 "is more than 5 minutes ahead; set the sender's clock",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_survives_being_written_and_read_again() {
+    fn record_survives_writing_and_reading() {
         let notification = Notification::read(valid(), NOW).unwrap();
         assert_eq!(
             Notification::read_again(&notification.to_json().to_string()).unwrap(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn reports_every_error_at_once() {
         let mut value = valid();
         value["status"] = json!("lost");
         value["channel"] = json!("x".repeat(51));

@@ -1,4 +1,4 @@
-//! An exported event with what proves it, and the check of an export without a database.
+//! An exported event with its proof, and the verification of an export without a database.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -18,20 +18,20 @@ use super::time::Micros;
 pub(crate) struct Line {
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The event's canonical content: what `content_hash` is the SHA-256 of.
+    /// The event's canonical content, whose SHA-256 is `content_hash`.
     event: Box<RawValue>,
     sequence: i64,
-    /// Microseconds since 1970, as the hash covers them.
+    /// Microseconds since 1970, as covered by the hash.
     recorded_at_micros: i64,
     previous_hash: String,
     content_hash: String,
     event_hash: String,
-    /// Names the HMAC key; null for plain SHA-256.
+    /// Id of the HMAC key; null for plain SHA-256.
     chain_key: Option<String>,
 }
 
 impl Line {
-    /// Of an event as it is kept.
+    /// From a stored event.
     pub(crate) fn of(stored: Stored) -> Result<Self, serde_json::Error> {
         let (sealed, place) = stored.seal_again();
         Ok(Self {
@@ -86,17 +86,17 @@ struct ReadLine {
     sha256: String,
 }
 
-/// What the check of an export found.
+/// The result of verifying an export.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) events: u64,
     pub(crate) chains: usize,
-    /// Everything that does not fit, with the line's number.
-    pub(crate) mistakes: Vec<String>,
+    /// Every error, with the line's number.
+    pub(crate) errors: Vec<String>,
 }
 
-/// Checks each event's hash, each link between two events of a chain that follow each other, and that the export is
-/// whole. Memory: one hash a chain.
+/// Verifies each event's hash, each link between consecutive events of a chain, and that the export is complete.
+/// Memory: one hash per chain.
 pub(crate) fn check(export: impl BufRead, keys: &Keys) -> std::io::Result<Checked> {
     let mut checked = Checked::default();
     let mut lines_hash = Sha256::new();
@@ -106,8 +106,8 @@ pub(crate) fn check(export: impl BufRead, keys: &Keys) -> std::io::Result<Checke
         let (line, number) = (line?, index + 1);
         if whole {
             checked
-                .mistakes
-                .push(format!("line {number}: it stands after the summary"));
+                .errors
+                .push(format!("line {number}: it follows the summary"));
             break;
         }
         match serde_json::from_str::<ReadLine>(&line) {
@@ -115,25 +115,25 @@ pub(crate) fn check(export: impl BufRead, keys: &Keys) -> std::io::Result<Checke
                 whole = true;
                 if read.events != checked.events || read.sha256 != hex::encode(lines_hash.finalize_reset()) {
                     checked
-                        .mistakes
-                        .push(format!("line {number}: the summary is not of these lines"));
+                        .errors
+                        .push(format!("line {number}: the summary does not match these lines"));
                 }
             }
             Ok(read) => {
                 checked.events += 1;
-                if let Err(mistake) = check_line(read, keys, &mut chains) {
-                    checked.mistakes.push(format!("line {number}: {mistake}"));
+                if let Err(error) = check_line(read, keys, &mut chains) {
+                    checked.errors.push(format!("line {number}: {error}"));
                 }
                 lines_hash.update(line.as_bytes());
                 lines_hash.update(b"\n");
             }
-            Err(error) => checked.mistakes.push(format!("line {number}: {error}")),
+            Err(error) => checked.errors.push(format!("line {number}: {error}")),
         }
     }
     if !whole {
         checked
-            .mistakes
-            .push("the summary is missing: the export was cut off".to_owned());
+            .errors
+            .push("the summary is missing: the export is incomplete".to_owned());
     }
     checked.chains = chains.len();
     Ok(checked)
@@ -143,7 +143,7 @@ fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, H
     let event = line.event.ok_or("it has no event")?;
     let event = Event::read_again(&event.to_string()).map_err(|invalid| {
         format!(
-            "the event can't be read: {}",
+            "cannot read the event: {}",
             invalid
                 .iter()
                 .map(|i| i.field.as_str())
@@ -175,10 +175,10 @@ fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, H
     let before = chains.insert(sealed.event.correlation_id, (line.sequence, said));
     match before {
         Some((sequence, hash)) if sequence + 1 == line.sequence && hash != previous => {
-            Err(format!("event {id} does not follow the one before it"))
+            Err(format!("event {id} does not follow its predecessor"))
         }
         Some((sequence, _)) if sequence >= line.sequence => {
-            Err(format!("event {id} stands in another's place"))
+            Err(format!("event {id} has the position of another one"))
         }
         _ => Ok(()),
     }
@@ -188,7 +188,7 @@ fn hash(text: &str) -> Result<Hash, String> {
     hex::decode(text)
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| format!("{text:?} is no hash of 64 hex digits"))
+        .ok_or_else(|| format!("{text:?} is not a hash of 64 hex digits"))
 }
 
 #[cfg(test)]
@@ -226,14 +226,14 @@ mod tests {
         lines
     }
 
-    fn mistakes(lines: &[String]) -> Vec<String> {
+    fn errors(lines: &[String]) -> Vec<String> {
         check(lines.join("\n").as_bytes(), &Keys::default())
             .unwrap()
-            .mistakes
+            .errors
     }
 
     #[test]
-    fn a_whole_export_verifies() {
+    fn complete_export_verifies() {
         let lines = export();
         let checked = check(lines.join("\n").as_bytes(), &Keys::default()).unwrap();
         assert_eq!(
@@ -241,25 +241,25 @@ mod tests {
             Checked {
                 events: 3,
                 chains: 1,
-                mistakes: vec![]
+                errors: vec![]
             }
         );
     }
 
     #[test]
-    fn an_altered_event_a_cut_end_and_a_taken_line_are_told() {
+    fn detects_altered_events_missing_ends_and_removed_lines() {
         let mut altered = export();
         altered[1] = altered[1].replace("\"a\":\"x\"", "\"a\":\"y\"");
         assert!(
-            mistakes(&altered)[0].contains("line 2: event"),
+            errors(&altered)[0].contains("line 2: event"),
             "{:?}",
-            mistakes(&altered)
+            errors(&altered)
         );
         let mut cut = export();
         cut.pop();
-        assert!(mistakes(&cut)[0].contains("cut off"));
+        assert!(errors(&cut)[0].contains("cut off"));
         let mut taken = export();
         taken.remove(1);
-        assert!(mistakes(&taken)[0].contains("summary is not of these lines"));
+        assert!(errors(&taken)[0].contains("summary does not match these lines"));
     }
 }

@@ -1,4 +1,4 @@
-//! Which events are asked for: the query parameters of a list, read and checked all at once.
+//! The query parameters of a list of events, validated completely.
 
 use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
@@ -8,16 +8,16 @@ use super::parameters::Parameters;
 use super::time::Micros;
 use super::time::{DayEdge, moment};
 
-/// The largest `limit`.
-pub(crate) const MOST_EVENTS_OF_A_PAGE: i64 = 1000;
-/// The `limit` where none is asked for.
+/// Maximum `limit`.
+pub(crate) const MAX_EVENTS_OF_A_PAGE: i64 = 1000;
+/// Default `limit`.
 const EVENTS_OF_A_PAGE: i64 = 50;
-/// An offset makes the database walk over all that is left out.
-const MOST_OFFSET: i64 = 1_000_000;
-/// How many keys `detail_key` may have: an event's data is at most one level deeper.
+/// Maximum offset: the database walks over everything that is skipped.
+const MAX_OFFSET: i64 = 1_000_000;
+/// Maximum number of keys in `detail_key`: an event's data is at most one level deeper.
 const DETAIL_LEVELS: usize = 9;
 
-/// What an event must match; `None` matches all.
+/// A filter of events; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     pub(crate) correlation_id: Option<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Filter {
     pub(crate) event_outcome: Option<EventOutcome>,
     pub(crate) severity: Option<String>,
     pub(crate) since: Option<Micros>,
-    /// This moment included.
+    /// Inclusive.
     pub(crate) until: Option<Micros>,
     pub(crate) detail: Option<Detail>,
 }
@@ -40,8 +40,8 @@ pub(crate) struct Detail {
 }
 
 impl Detail {
-    /// The JSON documents that an event's data must contain one of: the value as a string, and as the number,
-    /// boolean or null that it also reads as.
+    /// The JSON documents of which an event's data must contain one: the value as a string, and as the number,
+    /// boolean or null that it can be parsed as.
     pub(crate) fn documents(&self) -> Vec<String> {
         let mut values = vec![serde_json::Value::String(self.value.clone())];
         if let Ok(value) = serde_json::from_str::<serde_json::Value>(&self.value)
@@ -63,7 +63,7 @@ impl Detail {
     }
 }
 
-/// The last event of a page: the next page begins below it.
+/// The last event of a page: the next page begins after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) time: Micros,
@@ -71,7 +71,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// 48 hex digits; callers hand it back and read nothing into it.
+    /// 48 hex digits, opaque to clients.
     pub(crate) fn encode(self) -> String {
         format!(
             "{}{}",
@@ -90,7 +90,7 @@ impl Cursor {
     }
 }
 
-/// Where a page begins.
+/// The beginning of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Offset(i64),
@@ -106,18 +106,18 @@ pub(crate) struct PageRequest {
 }
 
 impl PageRequest {
-    /// Reads a filter, a limit and where to begin. Everything that is wrong is returned at once.
+    /// Reads filter, limit and beginning. Returns all errors at once.
     pub(crate) fn read(pairs: Vec<(String, String)>, now: Micros) -> Result<Self, Vec<Invalid>> {
         let mut parameters = Parameters::new(pairs);
         let filter = Filter::take(&mut parameters, now);
         let limit = parameters
-            .integer("limit", 1, MOST_EVENTS_OF_A_PAGE)
+            .integer("limit", 1, MAX_EVENTS_OF_A_PAGE)
             .unwrap_or(EVENTS_OF_A_PAGE);
-        let offset = parameters.integer("offset", 0, MOST_OFFSET);
-        let cursor = parameters.parsed("cursor", Cursor::decode, "the next_cursor of an answer");
+        let offset = parameters.integer("offset", 0, MAX_OFFSET);
+        let cursor = parameters.parsed("cursor", Cursor::decode, "the next_cursor of a response");
         let start = match (offset, cursor) {
             (Some(_), Some(_)) => {
-                parameters.refuse(
+                parameters.reject(
                     "cursor",
                     Reason::Format,
                     "and offset exclude each other; send one",
@@ -133,7 +133,7 @@ impl PageRequest {
 }
 
 impl Filter {
-    /// A filter and nothing else, as an export takes it.
+    /// Reads a filter only, for an export.
     pub(crate) fn read(pairs: Vec<(String, String)>, now: Micros) -> Result<Self, Vec<Invalid>> {
         let mut parameters = Parameters::new(pairs);
         let filter = Self::take(&mut parameters, now);
@@ -165,7 +165,7 @@ impl Filter {
         if let (Some(since), Some(until)) = (filter.since, filter.until)
             && since > until
         {
-            parameters.refuse("since", Reason::Range, "is after until");
+            parameters.reject("since", Reason::Range, "is after until");
         }
         filter
     }
@@ -182,16 +182,16 @@ fn take_detail(parameters: &mut Parameters) -> Option<Detail> {
                     "is {}; expected up to {DETAIL_LEVELS} keys with dots between",
                     shown(&key)
                 );
-                parameters.refuse("detail_key", Reason::Format, message);
+                parameters.reject("detail_key", Reason::Format, message);
             }
             Some(Detail { path, value })
         }
         (Some(_), None) => {
-            parameters.refuse("detail_value", Reason::Required, "is required beside detail_key");
+            parameters.reject("detail_value", Reason::Required, "is required with detail_key");
             None
         }
         (None, Some(_)) => {
-            parameters.refuse("detail_key", Reason::Required, "is required beside detail_value");
+            parameters.reject("detail_key", Reason::Required, "is required with detail_value");
             None
         }
         (None, None) => None,

@@ -1,4 +1,4 @@
-//! An event as it is kept: its content and its place in its chain.
+//! A stored event: its content and its position in its chain.
 
 use serde_json::Value;
 
@@ -6,10 +6,10 @@ use super::canonical::canonical;
 use super::event::{Event, Hash, Sealed};
 use super::time::Micros;
 
-/// An event and its place in its chain.
+/// An event and its position in its chain.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
-    /// Its data is the text that PostgreSQL makes of it, which is not canonical.
+    /// Its data is PostgreSQL's text of it, which is not canonical.
     pub(crate) event: Event,
     pub(crate) sequence: i64,
     pub(crate) recorded_at: Micros,
@@ -18,7 +18,7 @@ pub(crate) struct Stored {
     pub(crate) chain_key: Option<String>,
 }
 
-/// An event's place in its chain, and what proves it.
+/// An event's position in its chain, and its proof.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// From 1.
@@ -26,12 +26,12 @@ pub(crate) struct Place {
     pub(crate) recorded_at: Micros,
     pub(crate) previous_hash: Hash,
     pub(crate) event_hash: Hash,
-    /// Names the HMAC key; `None` for plain SHA-256.
+    /// Id of the HMAC key; `None` for plain SHA-256.
     pub(crate) chain_key: Option<String>,
 }
 
 impl Stored {
-    /// The event as it was sealed, its data made canonical again, and its place.
+    /// The event as sealed, its data made canonical again, and its position.
     pub(crate) fn seal_again(self) -> (Sealed, Place) {
         let Self {
             event,
@@ -41,7 +41,7 @@ impl Stored {
             event_hash,
             chain_key,
         } = self;
-        // JSONB gives JSON; were it not, the hash would not fit, which is what there is to say.
+        // JSONB returns JSON; if it did not, the hash would not match, which is reported.
         let value = serde_json::from_str(&event.event_data).unwrap_or(Value::Null);
         let event_data = canonical(&value).text;
         let place = Place {

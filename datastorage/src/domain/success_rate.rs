@@ -1,7 +1,7 @@
-//! How often remediation works: counted from recorded outcomes, with how much the number can be trusted.
+//! Success rates of remediations: counted from recorded outcomes, with their confidence.
 //!
 //! An outcome is an event of the category `workflow` or `execution` with the action `completed` or `failed` and the
-//! outcome success or failure; what it was is in its data (`incident_type`, `workflow_id`, `workflow_version`,
+//! outcome success or failure; its data describes it (`incident_type`, `workflow_id`, `workflow_version`,
 //! `action_type`).
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::parameters::Parameters;
 use super::time::Micros;
 use super::time::span;
 
-/// How much a rate can be trusted, from the number of outcomes alone.
+/// The confidence of a rate, from the number of outcomes only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Confidence {
@@ -36,28 +36,28 @@ pub(crate) struct Counts {
 /// A rate with its sample.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Rate {
-    /// Outcomes counted.
+    /// Number of outcomes.
     pub(crate) total_executions: i64,
-    /// Those that were a success.
+    /// Successful outcomes.
     pub(crate) successful_executions: i64,
-    /// Those that were a failure.
+    /// Failed outcomes.
     pub(crate) failed_executions: i64,
     /// Successes in percent, 0 to 100; null without outcomes.
     pub(crate) success_rate: Option<f64>,
     /// The 95 % interval of it in percent (Wilson's score interval); null without outcomes.
     pub(crate) confidence_interval: Option<Interval>,
-    /// How much it can be trusted.
+    /// Its confidence.
     pub(crate) confidence: Confidence,
-    /// Whether there are `min_samples` outcomes or more.
+    /// Whether there are at least `min_samples` outcomes.
     pub(crate) min_samples_met: bool,
 }
 
 /// Bounds in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Interval {
-    /// From.
+    /// Lower bound.
     pub(crate) lower: f64,
-    /// To.
+    /// Upper bound.
     pub(crate) upper: f64,
 }
 
@@ -83,7 +83,7 @@ impl Rate {
     }
 }
 
-/// The score interval of 95 %: it stays within 0 and 100, and is honest for few outcomes, where the usual
+/// The 95 % score interval: it stays within 0 and 100, and is accurate for few outcomes, where the usual
 /// approximation is not.
 fn wilson(successes: f64, total: f64) -> Interval {
     const Z: f64 = 1.959_963_984_540_054;
@@ -98,7 +98,7 @@ fn wilson(successes: f64, total: f64) -> Interval {
     }
 }
 
-/// Which outcomes are counted.
+/// The outcomes to count.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RateRequest {
     pub(crate) incident_type: Option<String>,
@@ -107,12 +107,12 @@ pub(crate) struct RateRequest {
     pub(crate) action_type: Option<String>,
     pub(crate) since: Micros,
     pub(crate) until: Micros,
-    /// As it was asked for.
+    /// As requested.
     pub(crate) time_range: String,
     pub(crate) min_samples: i64,
 }
 
-/// What a rate is asked for by.
+/// The dimension of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dimension {
     IncidentType,
@@ -140,7 +140,7 @@ impl RateRequest {
             .filter(|span| *span > 0)
             .and_then(|span| now.0.checked_sub(span));
         if span.is_none() {
-            parameters.refuse(
+            parameters.reject(
                 "time_range",
                 Reason::Format,
                 "must be a time span such as 1h, 24h, 7d, 30d",
@@ -160,14 +160,10 @@ impl RateRequest {
                 Dimension::Several => "is required, or workflow_id, or action_type",
                 _ => "is required",
             };
-            parameters.refuse(field, Reason::Required, message);
+            parameters.reject(field, Reason::Required, message);
         }
         if workflow_version.is_some() && workflow_id.is_none() {
-            parameters.refuse(
-                "workflow_version",
-                Reason::Required,
-                "needs workflow_id beside it",
-            );
+            parameters.reject("workflow_version", Reason::Required, "requires workflow_id");
         }
         parameters.finish()?;
         Ok(Self {
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_says_how_far_it_can_be_trusted() {
+    fn confidence_follows_from_the_number_of_outcomes() {
         assert_eq!(rate(0, 0).success_rate, None);
         assert_eq!(rate(0, 0).confidence, Confidence::InsufficientData);
         assert_eq!(rate(4, 0).confidence, Confidence::InsufficientData);
@@ -205,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_wilsons() {
+    fn interval_is_wilsons() {
         // Published values: 8 of 10 → 0.4902..0.9433; 0 of 10 → 0..0.2775.
         let Interval { lower, upper } = rate(8, 2).confidence_interval.unwrap();
         assert!(
@@ -217,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_must_be_said() {
+    fn required_dimensions_must_be_present() {
         let wrong = |pairs: &[(&str, &str)], dimension| -> Vec<String> {
             let pairs = pairs
                 .iter()

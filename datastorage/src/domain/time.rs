@@ -1,10 +1,10 @@
-//! Times: as they are kept, and as callers write them.
+//! Times: as stored, and as clients write them.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
-/// Microseconds since 1970 in UTC: what PostgreSQL keeps of a time.
+/// Microseconds since 1970 in UTC: PostgreSQL's resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Micros(pub(crate) i64);
 
@@ -13,14 +13,14 @@ impl Micros {
         Self(Timestamp::now().as_microsecond())
     }
 
-    /// Reads RFC 3339; what is finer than a microsecond is cut off.
+    /// Parses RFC 3339; digits below a microsecond are cut off.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         text.parse::<Timestamp>()
             .ok()
             .map(|time| Self(time.as_microsecond()))
     }
 
-    /// As a time of the `jiff` crate; the ends of what it can say stand for what is beyond them.
+    /// As a `jiff` timestamp; times out of its range become its bounds.
     pub(crate) fn to_timestamp(self) -> Timestamp {
         Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
             Timestamp::MIN
@@ -30,7 +30,7 @@ impl Micros {
     }
 }
 
-/// Which end of a day a date stands for.
+/// The end of a day that a date stands for.
 #[derive(Clone, Copy)]
 pub(crate) enum DayEdge {
     /// Its first microsecond.

@@ -1,8 +1,8 @@
-//! Whether a chain is what was stored: every event altered, missing or inserted since is named.
+//! Verification of a chain: every event altered, missing or inserted since it was stored is reported.
 //!
-//! What each event's own hash proves: its content, its place, its time of storing and the hash before it. What the
-//! links prove: that nothing was taken out or put in between. What the head proves: that nothing was cut off the end.
-//! Whoever may write to the database can forge all three together; against that there is the key (HMAC).
+//! An event's own hash proves its content, position, time of storing and the previous hash. The
+//! links prove that nothing was removed or inserted in between, the chain head that nothing was cut off at the end.
+//! A writer of the database can forge all three together; the HMAC key prevents that.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use super::chain::{GENESIS, Keys, link};
 use super::event::{Hash, Sealed};
 use super::stored::Place;
 
-/// What verification needs of a stored event: its data need not stay in memory.
+/// The part of a stored event that verification needs: its data need not stay in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) event_id: Uuid,
     pub(crate) sequence: i64,
     pub(crate) previous_hash: Hash,
     pub(crate) event_hash: Hash,
-    /// Why its own hash does not prove it; `None` if it does.
+    /// Why its own hash does not match; `None` if it does.
     pub(crate) flaw: Option<&'static str>,
     pub(crate) keyed: bool,
 }
@@ -38,7 +38,7 @@ impl Link {
         } = *place;
         let key = chain_key.as_deref().map(|id| keys.find(id));
         let flaw = match key {
-            Some(None) => Some("the key that it was stored with is not configured here"),
+            Some(None) => Some("the key with which it was stored is not configured here"),
             Some(Some(_)) | None => {
                 let hash = link(
                     key.flatten(),
@@ -47,7 +47,8 @@ impl Link {
                     recorded_at,
                     &sealed.content_hash,
                 );
-                (hash != event_hash).then_some("its content, place or time of storing is not what was stored")
+                (hash != event_hash)
+                    .then_some("its content, position or time of storing differs from what was stored")
             }
         };
         Self {
@@ -61,7 +62,7 @@ impl Link {
     }
 }
 
-/// A part of a chain that retention took away.
+/// A run of events that retention removed from a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Gap {
     pub(crate) first: i64,
@@ -70,58 +71,58 @@ pub(crate) struct Gap {
     pub(crate) last_hash: Hash,
 }
 
-/// The last event of a chain, as it is kept apart.
+/// The chain head, stored separately.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) sequence: i64,
     pub(crate) hash: Hash,
 }
 
-/// What was done to an event.
+/// The kind of tampering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tampering {
-    /// It is not what was stored.
+    /// It differs from what was stored.
     Altered,
-    /// It is gone, and retention did not take it.
+    /// It is missing, and retention did not remove it.
     Missing,
     /// It was never stored by this service.
     Inserted,
 }
 
-/// An event that is not as it was stored.
+/// An event that differs from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct TamperedEvent {
-    /// What was done to it.
+    /// The kind of tampering.
     pub(crate) kind: Tampering,
-    /// Its place in the chain.
+    /// Its position in the chain.
     pub(crate) sequence: i64,
     /// Its id; null for one that is missing.
     pub(crate) event_id: Option<Uuid>,
-    /// What does not fit.
+    /// The difference.
     pub(crate) detail: String,
 }
 
-/// The answer to whether a chain is what was stored.
+/// The result of verifying a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct ChainVerification {
     /// The chain.
     pub(crate) correlation_id: String,
-    /// Whether nothing is wrong with it.
+    /// Whether there is no tampering.
     pub(crate) is_valid: bool,
-    /// Events that are there.
+    /// Number of events.
     pub(crate) total_events: usize,
-    /// Those that are as they were stored.
+    /// Number of unaltered events.
     pub(crate) verified_events: usize,
-    /// Events that retention took away; the chain spans them.
+    /// Number of events removed by retention; the chain spans them.
     pub(crate) expired_events: i64,
-    /// Events that an HMAC key protects.
+    /// Number of events protected by an HMAC key.
     pub(crate) keyed_events: usize,
-    /// Everything that is wrong.
+    /// All tampering.
     pub(crate) tampered_events: Vec<TamperedEvent>,
 }
 
-/// Verifies a chain from its events (in any order), the parts that retention took, and its head.
+/// Verifies a chain from its events (in any order), the runs removed by retention, and its head.
 pub(crate) fn verify(
     correlation_id: &str,
     links: Vec<Link>,
@@ -157,12 +158,12 @@ pub(crate) fn verify(
     }
 }
 
-/// What stands before a place.
+/// The state before a position.
 #[derive(Clone, Copy)]
 struct Before<'a> {
-    /// The hash that the next event must name; unknown after a missing event.
+    /// The previous hash that the next event must have; unknown after a missing event.
     hash: Option<Hash>,
-    /// The event that the hash is of, unless it is gone.
+    /// The event of that hash, unless it is removed.
     event: Option<&'a Link>,
 }
 
@@ -173,7 +174,7 @@ impl<'a> Before<'a> {
         event: None,
     };
 
-    /// An event that is there.
+    /// An existing event.
     fn event(link: &'a Link) -> Self {
         Self {
             hash: Some(link.event_hash),
@@ -181,7 +182,7 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// The hash of an event that is not there, nor need be.
+    /// The hash of an event that was removed by retention.
     fn hash(hash: Hash) -> Self {
         Self {
             hash: Some(hash),
@@ -190,8 +191,8 @@ impl<'a> Before<'a> {
     }
 }
 
-/// Where to go on from a place in a gap, and what stands before that. A gap may still hold events that retention is
-/// about to take.
+/// The next position after a gap, and the state before it. A gap may still contain events that retention is about to
+/// remove.
 fn beyond<'a>(gap: &Gap, sequence: i64, places: &BTreeMap<i64, Link>) -> (i64, Before<'a>) {
     match places.range(sequence..=gap.last).next() {
         Some((next, _)) => (*next, Before::UNKNOWN),
@@ -206,8 +207,8 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    /// Names what is wrong; an event is named once, for the first thing that does not fit.
-    fn name(&mut self, kind: Tampering, sequence: i64, event_id: Option<Uuid>, detail: &str) {
+    /// Reports tampering; an event is reported once, for the first difference.
+    fn report(&mut self, kind: Tampering, sequence: i64, event_id: Option<Uuid>, detail: &str) {
         let known = self
             .tampered
             .iter()
@@ -222,14 +223,14 @@ impl Verifier<'_> {
         }
     }
 
-    /// One event for each place; what stands beyond the head, or where another event proves itself, was inserted.
+    /// Selects one event per position; events beyond the head, or at the position of a proven one, were inserted.
     fn places(&mut self, links: Vec<Link>) -> BTreeMap<i64, Link> {
         let end = self.head.map_or(i64::MAX, |head| head.sequence);
         let mut by_place: BTreeMap<i64, Vec<Link>> = BTreeMap::new();
         for link in links {
             if link.sequence < 1 || link.sequence > end {
-                let detail = "its place is beyond the end of the chain";
-                self.name(Tampering::Inserted, link.sequence, Some(link.event_id), detail);
+                let detail = "its position is beyond the end of the chain";
+                self.report(Tampering::Inserted, link.sequence, Some(link.event_id), detail);
             } else {
                 by_place.entry(link.sequence).or_default().push(link);
             }
@@ -242,7 +243,7 @@ impl Verifier<'_> {
             .collect();
         let mut places = BTreeMap::new();
         for (sequence, mut rivals) in by_place {
-            // The one that the next event links to, and that proves itself, was there first.
+            // The proven one to which the next event links was there first.
             rivals.sort_by_key(|link| {
                 (
                     !hashes.contains(&(sequence, link.event_hash)),
@@ -254,18 +255,18 @@ impl Verifier<'_> {
                 places.insert(sequence, chosen);
             }
             for link in rivals {
-                self.name(
+                self.report(
                     Tampering::Inserted,
                     sequence,
                     Some(link.event_id),
-                    "another event has its place",
+                    "another event has its position",
                 );
             }
         }
         places
     }
 
-    /// Follows the links from the first place to the head.
+    /// Follows the links from the first position to the head.
     fn walk(&mut self, places: &BTreeMap<i64, Link>) {
         let end = self
             .head
@@ -273,7 +274,7 @@ impl Verifier<'_> {
             .or(places.keys().next_back().copied())
             .unwrap_or(0);
         if self.head.is_none() && !places.is_empty() {
-            self.name(Tampering::Missing, end, None, "the chain's head is gone");
+            self.report(Tampering::Missing, end, None, "the chain head is missing");
         }
         let mut before = Before::hash(GENESIS);
         let mut keyed = false;
@@ -294,11 +295,11 @@ impl Verifier<'_> {
                 }
                 (sequence, before) = beyond(gap, sequence, places);
             } else {
-                self.name(
+                self.report(
                     Tampering::Missing,
                     sequence,
                     None,
-                    "the event is gone and no retention took it",
+                    "the event is missing and was not removed by retention",
                 );
                 before = Before::UNKNOWN;
                 sequence += 1;
@@ -307,25 +308,25 @@ impl Verifier<'_> {
         if let (Some(head), Some(last)) = (self.head, before.event)
             && before.hash != Some(head.hash)
         {
-            let detail = "its hash is not the one that the chain's head has";
-            self.name(Tampering::Altered, last.sequence, Some(last.event_id), detail);
+            let detail = "its hash differs from the chain head's";
+            self.report(Tampering::Altered, last.sequence, Some(last.event_id), detail);
         }
     }
 
-    /// Judges an event by itself, then by what stands before it. `keyed` tells that the chain has a keyed event before.
+    /// Checks an event by itself, then its link. `keyed`: an earlier event of the chain has a key.
     fn judge(&mut self, link: &Link, before: Before<'_>, keyed: bool) {
         if let Some(flaw) = link.flaw {
-            self.name(Tampering::Altered, link.sequence, Some(link.event_id), flaw);
+            self.report(Tampering::Altered, link.sequence, Some(link.event_id), flaw);
         } else if keyed && !link.keyed {
-            let detail = "it has no key, and events before it have one";
-            self.name(Tampering::Altered, link.sequence, Some(link.event_id), detail);
+            let detail = "it has no key, but earlier events have one";
+            self.report(Tampering::Altered, link.sequence, Some(link.event_id), detail);
         } else {
             self.joined(before, link.previous_hash, link.sequence);
         }
     }
 
-    /// Compares what an event (or a gap) says of the hash before it with that hash. It proves its own word, so that
-    /// the event before was changed, with its hash computed anew.
+    /// Compares the previous hash of an event (or gap) with the actual one. The event proves its own fields, so a
+    /// difference means that its predecessor was changed and its hash recomputed.
     fn joined(&mut self, before: Before<'_>, said: Hash, sequence: i64) {
         let Some(hash) = before.hash else { return };
         if hash == said {
@@ -333,15 +334,15 @@ impl Verifier<'_> {
         }
         match before.event {
             Some(event) => {
-                let detail = "its hash was computed anew: the event after it knows another";
-                self.name(Tampering::Altered, event.sequence, Some(event.event_id), detail);
+                let detail = "its hash was recomputed: the next event has another one";
+                self.report(Tampering::Altered, event.sequence, Some(event.event_id), detail);
             }
             None => {
-                self.name(
+                self.report(
                     Tampering::Missing,
                     sequence,
                     None,
-                    "what stood before this place is not what it links to",
+                    "its previous hash does not match its predecessor",
                 );
             }
         }

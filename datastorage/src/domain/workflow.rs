@@ -1,4 +1,4 @@
-//! The catalogue of remediation workflows: what a version is, and what may still change of it.
+//! The catalogue of remediation workflows: versions, and their mutable fields.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use super::fields::{Fields, Reason, shown};
 pub(crate) enum WorkflowStatus {
     /// It is offered.
     Active,
-    /// It works still; a newer one should be taken.
+    /// It still works; a newer one should be used.
     Deprecated,
-    /// It must not be run.
+    /// It must not run.
     Disabled,
 }
 
@@ -42,8 +42,8 @@ impl WorkflowStatus {
 /// Labels of a workflow, such as `signal_type: OOMKilled`; `*` matches every value in a search.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-const MOST_LABELS: usize = 50;
-pub(crate) const MOST_CONTENT_BYTES: usize = 1024 * 1024;
+const MAX_LABELS: usize = 50;
+pub(crate) const MAX_CONTENT_BYTES: usize = 1024 * 1024;
 
 /// A new version of a workflow.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,15 +64,15 @@ impl NewWorkflow {
             version: fields.required_text("version", 50),
             name: fields.required_text("name", 255),
             description: fields.required_text("description", 10_000),
-            content: fields.required_text("content", MOST_CONTENT_BYTES),
+            content: fields.required_text("content", MAX_CONTENT_BYTES),
             labels: take_labels(&mut fields, "labels"),
         };
-        if workflow.content.len() > MOST_CONTENT_BYTES {
+        if workflow.content.len() > MAX_CONTENT_BYTES {
             let message = format!(
-                "has {} bytes; expected at most {MOST_CONTENT_BYTES}",
+                "has {} bytes; expected at most {MAX_CONTENT_BYTES}",
                 workflow.content.len()
             );
-            fields.refuse("content", Reason::Length, message);
+            fields.reject("content", Reason::Length, message);
         }
         fields.finish()?;
         Ok(workflow)
@@ -83,7 +83,7 @@ impl NewWorkflow {
     }
 }
 
-/// What may change of a version: how it is described and whether it is offered.
+/// The mutable fields of a version: description and status.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WorkflowPatch {
     pub(crate) name: Option<String>,
@@ -108,10 +108,10 @@ impl WorkflowPatch {
             "labels",
         ] {
             if fields.take(fixed).is_some() {
-                fields.refuse(
+                fields.reject(
                     fixed,
                     Reason::Unknown,
-                    "can't change in a version; make a new version",
+                    "cannot change in a version; create a new version",
                 );
             }
         }
@@ -130,7 +130,7 @@ impl WorkflowPatch {
     }
 }
 
-/// Why a version must not be run.
+/// Why a version must not run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Disabling {
     pub(crate) reason: String,
@@ -147,7 +147,7 @@ impl Disabling {
     }
 }
 
-/// Which workflows fit a problem.
+/// A search for workflows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WorkflowSearch {
     pub(crate) labels: Labels,
@@ -177,11 +177,11 @@ fn take_labels(fields: &mut Fields, field: &str) -> Labels {
     let Some(Value::Object(object)) = fields.required_object(field) else {
         return Labels::new();
     };
-    if object.len() > MOST_LABELS {
-        fields.refuse(
+    if object.len() > MAX_LABELS {
+        fields.reject(
             field,
             Reason::Length,
-            format!("has {} labels; expected at most {MOST_LABELS}", object.len()),
+            format!("has {} labels; expected at most {MAX_LABELS}", object.len()),
         );
         return Labels::new();
     }
@@ -202,14 +202,14 @@ fn take_labels(fields: &mut Fields, field: &str) -> Labels {
                     "{} must be a key of 1 to 100 characters and a string of at most 255",
                     shown(&key)
                 );
-                fields.refuse(field, Reason::Type, message);
+                fields.reject(field, Reason::Type, message);
             }
         }
     }
     labels
 }
 
-/// How well a workflow's labels fit what is searched: the share of the searched labels that it has with that value; a
+/// The score of a workflow's labels for a search: the ratio of the searched labels that it has with that value; a
 /// `*` of the workflow counts half. `None` if one of its labels contradicts the search: it is for another problem.
 pub(crate) fn score(searched: &Labels, labels: &Labels) -> Option<f64> {
     let mut points = 0.0;
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_whole_or_every_mistake_is_told() {
+    fn reads_a_complete_version_or_reports_every_error() {
         let good = json!({"workflow_name": "restart", "version": "1.0.0", "name": "Restart", "description": "d",
             "content": "steps: []", "labels": {"signal_type": "OOMKilled"}});
         assert_eq!(
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_can_not_touch_what_a_run_relied_on() {
+    fn patch_cannot_change_immutable_fields() {
         let fields = |value| -> Vec<String> {
             WorkflowPatch::read(value)
                 .unwrap_err()
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_scores_what_fits_and_leaves_out_what_contradicts() {
+    fn search_scores_matches_and_excludes_contradictions() {
         let searched = labels(&[("signal_type", "OOMKilled"), ("severity", "critical")]);
         assert_eq!(score(&searched, &searched), Some(1.0));
         assert_eq!(

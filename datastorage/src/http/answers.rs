@@ -1,4 +1,4 @@
-//! What the outcomes of the stores are in HTTP.
+//! HTTP responses for the outcomes of the stores.
 
 use axum::http::StatusCode;
 use service::http::Failure;
@@ -8,11 +8,11 @@ use crate::group::Outcome;
 use crate::store::append::Verdict;
 use crate::store::failure::describe;
 
-/// Seconds after which to come again when neither store takes a write.
+/// Retry-After in seconds when neither store accepts a write.
 const RETRY_AFTER: u64 = 5;
 
-/// 201 for what is stored, 202 for what waits in the stream, a problem for the rest. `field` names a field of the
-/// event at an index.
+/// 201 for stored events, 202 for events in the stream, otherwise a problem. `field` names a field of the event at
+/// an index.
 pub(super) fn written(
     outcome: Outcome,
     field: impl Fn(usize, &str) -> String,
@@ -40,28 +40,31 @@ pub(super) fn written(
                 vec![FieldError { field, message }],
             ))
         }
-        // Validation and the database's limits agree, so that this is a gap between the two.
-        Outcome::Answered(Verdict::Refused(reason)) => {
-            tracing::error!(reason, "PostgreSQL refuses an event that is valid here");
+        // Validation and the database's limits agree, so this is a gap between the two.
+        Outcome::Answered(Verdict::Rejected(reason)) => {
+            tracing::error!(reason, "PostgreSQL rejects an event that passed validation");
             Err(Failure::invalid(
-                "the database refuses the event; the log has its reason",
+                "the database rejects the event; the log has the reason",
                 Vec::new(),
             ))
         }
     }
 }
 
-/// A query that failed: 503 where the database is away or too slow.
+/// A failed query: 503 when the database is unavailable or too slow.
 pub(super) fn query_failed(error: &tokio_postgres::Error) -> Failure {
     tracing::warn!(error = describe(error), "a query failed");
-    Failure::unavailable("the database is away, or the query took too long", RETRY_AFTER)
+    Failure::unavailable(
+        "the database is unavailable, or the query took too long",
+        RETRY_AFTER,
+    )
 }
 
-/// No connection is free, or none can be made.
+/// No connection is free, or none can be opened.
 pub(super) fn no_connection(error: &deadpool_postgres::PoolError) -> Failure {
     tracing::warn!(%error, "no connection to PostgreSQL");
     Failure::unavailable(
-        "the database is away, or all connections to it are in use",
+        "the database is unavailable, or all connections to it are in use",
         RETRY_AFTER,
     )
 }

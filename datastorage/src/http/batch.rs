@@ -1,4 +1,4 @@
-//! Many events, stored together or not at all.
+//! Batches: events stored together or not at all.
 
 use std::time::Instant;
 
@@ -6,21 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
+use service::auth::Client;
 use service::http::{Failure, JsonBody};
 use uuid::Uuid;
 use wire::audit::{AuditEvent, BatchAccepted};
 use wire::problem::Problem;
 
 use super::{Actor, Service, answers};
-use crate::domain::event::{Caller, Event, Micros, Sealed};
+use crate::domain::event::{Event, Micros, Sealed};
 use crate::domain::fields::{Invalid, Reason};
 
-const MOST_EVENTS: usize = 1000;
+const MAX_EVENTS: usize = 1000;
 
 /// Stores 1 to 1,000 events, all or none.
 #[utoipa::path(post, path = "/api/v1/audit/events/batch", tag = "events", request_body = Vec<AuditEvent>,
     responses((status = 201, body = BatchAccepted, description = "All stored"),
-        (status = 202, body = BatchAccepted, description = "All kept in the stream until the database is back"),
+        (status = 202, body = BatchAccepted, description = "All in the stream until the database is available"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another event has the event_id of one of them")))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -42,35 +43,35 @@ pub(super) async fn create(
         format!("{} audit events stored", event_ids.len())
     } else {
         format!(
-            "{} audit events accepted; they are stored as soon as the database is back",
+            "{} audit events accepted; they are stored when the database is available again",
             event_ids.len()
         )
     };
     Ok((status, Json(BatchAccepted { event_ids, message })))
 }
 
-/// All events of the body, or everything that is wrong with any of them.
+/// All events of the body, or all errors of all events.
 fn read(
     service: &Service,
     body: Value,
     now: Micros,
-    caller: Option<&Caller>,
+    client: Option<&Client>,
 ) -> Result<Vec<Sealed>, Failure> {
-    let refuse = |reason, message: String| service.invalid(&[Invalid::new("body", reason, message)]);
+    let reject = |reason, message: String| service.invalid(&[Invalid::new("body", reason, message)]);
     let Value::Array(values) = body else {
-        return Err(refuse(
+        return Err(reject(
             Reason::Type,
-            "is no array; expected an array of events".to_owned(),
+            "is not an array; expected an array of events".to_owned(),
         ));
     };
-    if values.is_empty() || values.len() > MOST_EVENTS {
-        let message = format!("has {} events; expected 1 to {MOST_EVENTS}", values.len());
-        return Err(refuse(Reason::Length, message));
+    if values.is_empty() || values.len() > MAX_EVENTS {
+        let message = format!("has {} events; expected 1 to {MAX_EVENTS}", values.len());
+        return Err(reject(Reason::Length, message));
     }
     let mut events = Vec::with_capacity(values.len());
     let mut wrong: Vec<(usize, Vec<Invalid>)> = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
-        match Event::read(value, now, caller) {
+        match Event::read(value, now, client) {
             Ok(event) => events.push(Sealed::new(event)),
             Err(invalid) => wrong.push((index, invalid)),
         }

@@ -1,4 +1,4 @@
-//! One event: written, and read.
+//! Writes and reads one event.
 
 use std::time::Instant;
 
@@ -16,10 +16,10 @@ use super::{Actor, Service, answers};
 use crate::domain::event::{Event, Micros, Sealed};
 use crate::store::events;
 
-/// Stores an event. The same event again is answered as the first time; another event with its id is a conflict.
+/// Stores an event. A repeated event gets the same response; another event with its id is a conflict.
 #[utoipa::path(post, path = "/api/v1/audit/events", tag = "events", request_body = AuditEvent,
     responses((status = 201, body = EventAccepted, description = "Stored"),
-        (status = 202, body = EventAccepted, description = "Kept in the stream until the database is back"),
+        (status = 202, body = EventAccepted, description = "In the stream until the database is available"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another event has that event_id")))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -37,7 +37,7 @@ pub(super) async fn create(
     let message = if status == StatusCode::CREATED {
         "audit event stored"
     } else {
-        "audit event accepted; it is stored as soon as the database is back"
+        "audit event accepted; it is stored when the database is available again"
     };
     let accepted = EventAccepted {
         event_id,
@@ -50,7 +50,7 @@ pub(super) async fn create(
 /// One event.
 #[utoipa::path(get, path = "/api/v1/audit/events/{event_id}", tag = "events", params(("event_id" = Uuid, Path)),
     responses((status = 200, body = StoredEvent),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such event")))]
 pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Failure> {
     let begin = Instant::now();
     let event_id =
@@ -66,7 +66,7 @@ pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) 
         .await
         .map_err(|error| answers::query_failed(&error))?;
     service.queried("event", begin);
-    let row = found.ok_or_else(|| Failure::not_found(format!("there is no event {event_id}")))?;
+    let row = found.ok_or_else(|| Failure::not_found(format!("no event {event_id}")))?;
     let event = EventJson::of(&row).map_err(|error| Failure::internal(&error))?;
     Ok(Json(event).into_response())
 }

@@ -15,7 +15,7 @@ use crate::domain::event::Micros;
 use crate::domain::query::{PageRequest, Start};
 use crate::store::events;
 
-/// As [`wire::audit::EventPage`].
+/// [`wire::audit::EventPage`], borrowed.
 #[derive(Serialize)]
 pub(super) struct PageJson<'a> {
     data: Vec<EventJson<'a>>,
@@ -28,12 +28,12 @@ pub(super) struct PageJson<'a> {
         ("event_category" = Option<EventCategory>, Query), ("event_outcome" = Option<EventOutcome>, Query),
         ("severity" = Option<String>, Query),
         ("since" = Option<String>, Query, description = "A time (RFC 3339), a date, or a span before now: 24h, 90m, 7d"),
-        ("until" = Option<String>, Query, description = "As since; this moment included"),
+        ("until" = Option<String>, Query, description = "Like since; inclusive"),
         ("detail_key" = Option<String>, Query, description = "A key of event_data; dots lead into objects"),
-        ("detail_value" = Option<String>, Query, description = "The value that stands there"),
+        ("detail_value" = Option<String>, Query, description = "The value of that key"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
         ("offset" = Option<i64>, Query, minimum = 0, maximum = 1_000_000),
-        ("cursor" = Option<String>, Query, description = "next_cursor of the page before; not beside offset")),
+        ("cursor" = Option<String>, Query, description = "next_cursor of the previous page; excludes offset")),
     responses((status = 200, body = EventPage)))]
 pub(super) async fn list(
     State(service): State<Service>,

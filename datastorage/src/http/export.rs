@@ -1,6 +1,6 @@
-//! The history as a stream: one event a line, with what proves it.
+//! The history as a stream: one event per line, with its proof.
 //!
-//! Memory is constant: PostgreSQL hands out a cursor's rows as the client takes them.
+//! Memory is constant: PostgreSQL returns a cursor's rows as the client reads them.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::domain::proof::{Line, Summary};
 use crate::domain::query::Filter;
 use crate::store::export::{self, Exported};
 
-/// Bytes that are collected before they are handed on.
+/// Size of the chunks that are sent.
 const CHUNK: usize = 64 * 1024;
 
 /// Streams events with their proofs, chain by chain in the order of storing, as NDJSON. The last line is a summary
-/// (`{"type":"summary","events":N,"sha256":"…"}`, the hash of all lines before it): an export without it is not whole.
-/// `datastorage verify-export` verifies the file without a database.
+/// (`{"type":"summary","events":N,"sha256":"…"}`, the hash of all lines before it): an export without it is
+/// incomplete. `datastorage verify-export` verifies the file without a database.
 #[utoipa::path(get, path = "/api/v1/audit/export", tag = "integrity",
     params(("correlation_id" = Option<String>, Query), ("event_type" = Option<String>, Query),
         ("event_category" = Option<String>, Query), ("event_outcome" = Option<String>, Query),
@@ -38,12 +38,12 @@ pub(super) async fn export(
     let filter = Filter::read(pairs, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
     let permit = Arc::clone(&service.exports)
         .try_acquire_owned()
-        .map_err(|_| Failure::unavailable("as many exports as are allowed run already", 30))?;
+        .map_err(|_| Failure::unavailable("the maximum number of exports is running", 30))?;
     let session = service.shared.database.session().await.map_err(|error| {
         tracing::warn!(%error, "no connection for an export");
-        Failure::unavailable("the database is away", 5)
+        Failure::unavailable("the database is unavailable", 5)
     })?;
-    // The channel holds few events: a client that reads slowly slows the database down, and needs no memory here.
+    // The channel buffers few events: a slow reader slows the database down, and needs no memory here.
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
         if let Err(error) = export::stream(session, &filter, &sender).await {
@@ -78,7 +78,7 @@ impl Writer {
         }
     }
 
-    /// An error ends the body without its last chunk, so that the client sees that it is not whole.
+    /// An error ends the body without its last chunk, so that the client sees that it is incomplete.
     async fn next_chunk(mut self) -> Result<Option<(Bytes, Self)>, std::io::Error> {
         if self.ended {
             return Ok(None);

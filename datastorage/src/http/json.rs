@@ -1,5 +1,5 @@
 //! A stored event as JSON: [`wire::audit::StoredEvent`], borrowed from its row, so that a page copies no field and does
-//! not take event data apart to put it together again.
+//! not parse event data.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -53,7 +53,7 @@ pub(super) struct EventJson<'a> {
     event_hash: Hash,
 }
 
-/// Why a row can't be shown: it is not as this program writes them.
+/// Why a row cannot be serialized: it was not written by this program.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("a column of an event: {0}")]
@@ -95,7 +95,7 @@ impl<'a> EventJson<'a> {
     }
 }
 
-/// As `hex::encode`, which goes character by character.
+/// Like `hex::encode`, which works character by character.
 fn hexadecimal<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
     let mut digits = [0; 64];
     // 32 bytes have 64 digits, which are ASCII.

@@ -1,4 +1,4 @@
-//! Legal holds: what is held can't be deleted, by retention or by SQL.
+//! Legal holds: held events cannot be deleted, by retention or by SQL.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -21,16 +21,16 @@ use crate::store::holds::{self, Hold, Placed};
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct LegalHoldRequest {
-    /// Whose events are held, those to come included.
+    /// The correlation, including its future events.
     #[schema(min_length = 1, max_length = 255)]
     correlation_id: String,
-    /// Why.
+    /// The reason.
     #[schema(min_length = 1, max_length = 1000)]
     reason: String,
-    /// Who wants it; where callers are authenticated it is the caller, whatever is sent.
+    /// Requester; with authentication it is the client, whatever is sent.
     #[schema(max_length = 255)]
     placed_by: Option<String>,
 }
@@ -40,18 +40,18 @@ pub(super) struct LegalHoldRequest {
 pub(super) struct LegalHold {
     /// Its id.
     hold_id: Uuid,
-    /// Whose events are held.
+    /// The held correlation.
     correlation_id: String,
-    /// Why.
+    /// The reason.
     reason: String,
-    /// Who placed it.
+    /// Requester.
     placed_by: String,
-    /// When.
+    /// Time of placing.
     #[schema(value_type = String, format = DateTime)]
     placed_at: Timestamp,
-    /// Who ended it.
+    /// Who released it.
     released_by: Option<String>,
-    /// When.
+    /// Time of release.
     #[schema(value_type = Option<String>, format = DateTime)]
     released_at: Option<Timestamp>,
 }
@@ -61,7 +61,7 @@ pub(super) struct LegalHold {
 pub(super) struct LegalHolds {
     /// At most 1,000.
     holds: Vec<LegalHold>,
-    /// How many are listed.
+    /// Number of holds.
     total: usize,
 }
 
@@ -92,7 +92,7 @@ impl From<Hold> for LegalHold {
 #[utoipa::path(post, path = "/api/v1/audit/legal-hold", tag = "integrity", request_body = LegalHoldRequest,
     responses((status = 201, body = LegalHold),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is held already")))]
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Already held")))]
 pub(super) async fn place(
     State(service): State<Service>,
     actor: Actor,
@@ -112,7 +112,7 @@ pub(super) async fn place(
             tracing::info!(correlation_id, placed_by = hold.placed_by, "legal hold placed");
             Ok((StatusCode::CREATED, Json(hold.into())))
         }
-        Placed::AlreadyHeld => Err(Failure::conflict(format!("{correlation_id:?} is held already"))),
+        Placed::AlreadyHeld => Err(Failure::conflict(format!("{correlation_id:?} is already held"))),
         Placed::NoSuchChain => Err(Failure::not_found(format!(
             "no event has the correlation_id {correlation_id:?}"
         ))),
@@ -122,7 +122,7 @@ pub(super) async fn place(
 /// Lists holds.
 #[utoipa::path(get, path = "/api/v1/audit/legal-hold", tag = "integrity",
     params(("correlation_id" = Option<String>, Query, description = "Only holds on it"),
-        ("released" = Option<bool>, Query, description = "Also holds that were ended")),
+        ("released" = Option<bool>, Query, description = "Include released holds")),
     responses((status = 200, body = LegalHolds)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -145,12 +145,12 @@ pub(super) async fn list(
     }))
 }
 
-/// Ends the hold on a correlation.
+/// Releases the hold on a correlation.
 #[utoipa::path(delete, path = "/api/v1/audit/legal-hold", tag = "integrity",
-    params(("correlation_id" = String, Query, description = "Whose hold ends"),
-        ("released_by" = Option<String>, Query, description = "Who ends it; where callers are authenticated it is the caller")),
+    params(("correlation_id" = String, Query, description = "The held correlation"),
+        ("released_by" = Option<String>, Query, description = "Who releases it; with authentication it is the client")),
     responses((status = 200, body = LegalHold),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "Not held")))]
 pub(super) async fn release(
     State(service): State<Service>,
     actor: Actor,
@@ -163,11 +163,11 @@ pub(super) async fn release(
     end(&service, &correlation_id, &actor.name_or(said)).await
 }
 
-/// Ends the hold on a correlation that is named in the path.
+/// Releases the hold on the correlation in the path.
 #[utoipa::path(delete, path = "/api/v1/audit/legal-hold/{correlation_id}", tag = "integrity",
-    params(("correlation_id" = String, Path, description = "Whose hold ends")),
+    params(("correlation_id" = String, Path, description = "The held correlation")),
     responses((status = 200, body = LegalHold),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "Not held")))]
 pub(super) async fn release_named(
     State(service): State<Service>,
     actor: Actor,
@@ -178,13 +178,13 @@ pub(super) async fn release_named(
 
 async fn end(service: &Service, correlation_id: &str, by: &str) -> Result<Json<LegalHold>, Failure> {
     if correlation_id.contains('\0') {
-        return Err(Failure::not_found("no correlation_id holds U+0000"));
+        return Err(Failure::not_found("a correlation_id cannot contain U+0000"));
     }
     let client = service.connection().await?;
     let released = holds::release(&client, correlation_id, by)
         .await
         .map_err(|error| answers::query_failed(&error))?;
     let hold = released.ok_or_else(|| Failure::not_found(format!("{correlation_id:?} is not held")))?;
-    tracing::info!(correlation_id, released_by = by, "legal hold ended");
+    tracing::info!(correlation_id, released_by = by, "legal hold released");
     Ok(Json(hold.into()))
 }

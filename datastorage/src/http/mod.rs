@@ -1,4 +1,4 @@
-//! The API: a handler a file, the routes here.
+//! The API: one file per handler, the routes here.
 
 mod answers;
 mod batch;
@@ -19,10 +19,11 @@ mod workflows;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
 use axum::routing::{delete, get, patch, post};
 use axum::{Router, middleware};
-use service::http::Failure;
+use service::config::Http;
+use service::http::{Failure, Limits};
 use tokio::sync::Semaphore;
 
 use crate::domain::fields::Invalid;
@@ -31,10 +32,7 @@ use crate::writer::{Shared, Writer};
 use gate::Actor;
 pub(crate) use gate::Gate;
 
-/// No body is larger.
-const MOST_BODY_BYTES: usize = 5 * 1024 * 1024;
-
-/// What handlers work with.
+/// State of the handlers.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) writer: Writer,
@@ -43,8 +41,8 @@ pub(crate) struct Service {
     pub(crate) exports: Arc<Semaphore>,
 }
 
-/// The routes of the API, with request ids, headers, logs and problems.
-pub(crate) fn router(service: Service, gate: Gate) -> Router {
+/// The routes of the API, with the edge of every service.
+pub(crate) fn router(service: Service, gate: Gate, limits: Limits, http: &Http) -> anyhow::Result<Router> {
     let metrics = Arc::clone(&service.shared.metrics);
     let routes = Router::new()
         .route("/api/v1/audit/events", post(event::create).get(events::list))
@@ -87,13 +85,20 @@ pub(crate) fn router(service: Service, gate: Gate) -> Router {
             get(success_rate::multi_dimensional),
         )
         .route("/timeline/{correlation_id}", get(timeline::page))
-        .route_layer(middleware::from_fn_with_state(gate, gate::pass))
-        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
-        .with_state(service)
-        .route("/openapi.json", get(openapi::document));
-    service::http::edge(routes, move |endpoint, method, status, seconds| {
-        metrics.answer(endpoint, method, status, seconds);
-    })
+        .route_layer(middleware::from_fn_with_state(limits, Limits::apply))
+        .route_layer(middleware::from_fn_with_state(gate, gate::pass));
+    let mut routes = service::http::body_limit(routes, http.max_body_bytes).with_state(service);
+    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    if let Some(cors) = service::http::cors(&http.cors_origins, methods, [])? {
+        routes = routes.layer(cors);
+    }
+    let routes = routes.route(service::openapi::PATH, get(openapi::document));
+    Ok(service::http::edge(
+        routes,
+        move |endpoint, method, status, seconds| {
+            metrics.answer(endpoint, method, status, seconds);
+        },
+    ))
 }
 
 impl Service {
@@ -107,7 +112,7 @@ impl Service {
             .map_err(|error| answers::no_connection(&error))
     }
 
-    /// 400 with every wrong field, counted.
+    /// 400 with every invalid field, counted.
     fn invalid(&self, invalid: &[Invalid]) -> Failure {
         self.shared.metrics.invalid(invalid);
         let told: Vec<String> = invalid
@@ -117,7 +122,7 @@ impl Service {
         Failure::invalid(told.join("; "), invalid.iter().map(Invalid::to_wire).collect())
     }
 
-    /// Measures a query.
+    /// Measures the duration of a query.
     fn queried(&self, query: &'static str, begin: Instant) {
         self.shared.metrics.query(query, begin.elapsed());
     }

@@ -1,4 +1,4 @@
-//! The record of a message that was sent.
+//! The record of a notification.
 
 use std::time::Instant;
 
@@ -15,69 +15,69 @@ use super::Service;
 use crate::availability::Dependency;
 use crate::domain::event::Micros;
 use crate::domain::notification::{Notification, Status};
-use crate::store::append::Away;
+use crate::store::append::Unavailable;
 use crate::store::notifications::{self, Stored};
 use crate::store::stream::{Kind, StreamError};
 
-/// The record of a message that was sent.
+/// The record of a notification.
 #[derive(Serialize, ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct NotificationRecord {
-    /// Made by the sender.
+    /// Set by the sender.
     #[schema(min_length = 1, max_length = 255)]
     notification_id: String,
-    /// Of which remediation.
+    /// Id of the remediation.
     #[schema(min_length = 1, max_length = 255)]
     remediation_id: String,
-    /// To whom.
+    /// Recipient.
     #[schema(min_length = 1, max_length = 255)]
     recipient: String,
-    /// How, such as `email` or `slack`.
+    /// Channel, such as `email` or `slack`.
     #[schema(min_length = 1, max_length = 50)]
     channel: String,
-    /// What it said.
+    /// Content.
     #[schema(min_length = 1, max_length = 10_000)]
     message_summary: String,
-    /// How it stands.
+    /// Status.
     status: Status,
     /// When it was sent, at most 5 minutes ahead.
     #[schema(value_type = String, format = DateTime)]
     sent_at: String,
-    /// What the channel answered.
+    /// Response of the channel.
     #[schema(max_length = 255)]
     delivery_status: Option<String>,
-    /// Why it failed.
+    /// Error message.
     #[schema(max_length = 10_000)]
     error_message: Option<String>,
-    /// How far it was escalated.
+    /// Escalation level.
     #[schema(minimum = 0, maximum = 100)]
     escalation_level: Option<i32>,
 }
 
-/// A record that was taken.
+/// An accepted record.
 #[derive(Serialize, ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the answer is the record that was sent, and two fields more"
+    reason = "only its schema is used: the response is the record that was sent, and two more fields"
 )]
 pub(super) struct NotificationAccepted {
     /// The record.
     #[serde(flatten)]
     record: NotificationRecord,
-    /// When it was stored; absent while it waits in the stream.
+    /// Time of storing; absent while it is in the stream.
     #[schema(value_type = Option<String>, format = DateTime)]
     recorded_at: Option<String>,
-    /// Whether it is stored or waits, for people.
+    /// Message for people: whether it is stored or in the stream.
     message: String,
 }
 
-/// Stores the record of a message that was sent.
+/// Stores the record of a notification.
 #[utoipa::path(post, path = "/api/v1/audit/notifications", tag = "notifications", request_body = NotificationRecord,
     responses((status = 201, body = NotificationAccepted, description = "Stored"),
-        (status = 202, body = NotificationAccepted, description = "Kept in the stream until the database is back"),
+        (status = 202, body = NotificationAccepted, description = "In the stream until the database is available"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "That notification_id is stored already")))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -87,7 +87,7 @@ pub(super) async fn create(
     let notification =
         Notification::read(body, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
     let storing = service.clone();
-    // A task of its own: a client that hangs up must not stop it half way.
+    // A task of its own: a client that hangs up must not stop it halfway.
     let (status, mut answer) = tokio::spawn(async move { store(&storing, notification).await })
         .await
         .map_err(|error| Failure::internal(&error))??;
@@ -97,7 +97,7 @@ pub(super) async fn create(
         .write("audit_notifications", begin.elapsed());
     answer["message"] = match status {
         StatusCode::CREATED => "notification stored".into(),
-        _ => "notification accepted; it is stored as soon as the database is back".into(),
+        _ => "notification accepted; it is stored when the database is available again".into(),
     };
     Ok((status, Json(answer)))
 }
@@ -106,7 +106,7 @@ async fn store(service: &Service, notification: Notification) -> Result<(StatusC
     let shared = &service.shared;
     let mut answer = notification.to_json();
     let result = if shared.availability.is_down(Dependency::Postgresql) {
-        Err(Away::Failed("PostgreSQL is away".to_owned()))
+        Err(Unavailable::Failed("PostgreSQL is unavailable".to_owned()))
     } else {
         notifications::insert(shared.database.pool(), &notification).await
     };
@@ -119,10 +119,10 @@ async fn store(service: &Service, notification: Notification) -> Result<(StatusC
             "a notification with the notification_id {:?} is stored already",
             notification.notification_id
         ))),
-        Ok(Stored::Refused(reason)) => {
-            tracing::error!(reason, "PostgreSQL refuses a notification that is valid here");
+        Ok(Stored::Rejected(reason)) => {
+            tracing::error!(reason, "PostgreSQL rejects a notification that passed validation");
             Err(Failure::invalid(
-                "the database refuses the notification; the log has its reason",
+                "the database rejects the notification; the log has the reason",
                 Vec::new(),
             ))
         }
@@ -135,13 +135,13 @@ async fn store(service: &Service, notification: Notification) -> Result<(StatusC
                     Ok((StatusCode::ACCEPTED, answer))
                 }
                 Err(StreamError::Full(_)) => Err(Failure::unavailable(
-                    "the database is away and the stream is full",
+                    "the database is unavailable and the stream is full",
                     5,
                 )),
-                Err(StreamError::Away(error)) => {
+                Err(StreamError::Unavailable(error)) => {
                     shared.availability.down(Dependency::Redis, error.to_string());
                     Err(Failure::unavailable(
-                        "neither the database nor the stream takes writes",
+                        "neither the database nor the stream accepts writes",
                         5,
                     ))
                 }

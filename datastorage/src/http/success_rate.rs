@@ -1,4 +1,4 @@
-//! How often remediation works.
+//! Success rates of remediations.
 
 use std::time::Instant;
 
@@ -14,20 +14,20 @@ use crate::domain::event::Micros;
 use crate::domain::success_rate::{Counts, Dimension, Rate, RateRequest};
 use crate::store::success_rates;
 
-/// A success rate, and what it is made of.
+/// A success rate, and its parts.
 #[derive(Serialize, ToSchema)]
 pub(super) struct SuccessRate {
     incident_type: Option<String>,
     workflow_id: Option<String>,
     workflow_version: Option<String>,
     action_type: Option<String>,
-    /// The window as it was asked for.
+    /// The requested window.
     time_range: String,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     until: Timestamp,
-    /// How many outcomes were asked for at least.
+    /// The requested minimum of outcomes.
     min_samples: i64,
     #[serde(flatten)]
     rate: Rate,
@@ -71,7 +71,7 @@ pub(super) async fn workflow(
     rate(&service, pairs, Dimension::Workflow).await
 }
 
-/// The success rate by several dimensions at once; one of them at least.
+/// The success rate by several dimensions; at least one is required.
 #[utoipa::path(get, path = "/api/v1/success-rate/multi-dimensional", tag = "success rates",
     params(("incident_type" = Option<String>, Query), ("workflow_id" = Option<String>, Query),
         ("workflow_version" = Option<String>, Query), ("action_type" = Option<String>, Query),

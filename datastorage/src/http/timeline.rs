@@ -1,4 +1,4 @@
-//! A page for people: the history of one remediation, with the state of its chain. No script and no other file.
+//! The timeline page: the history of one remediation, with the state of its chain. No script and no other file.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use wire::problem::Problem;
 
 use super::json::EventJson;
 use super::{Service, answers};
-use crate::domain::query::{Filter, MOST_EVENTS_OF_A_PAGE, PageRequest, Start};
+use crate::domain::query::{Filter, MAX_EVENTS_OF_A_PAGE, PageRequest, Start};
 use crate::store::{chains, events};
 
 const PAGE: &str = include_str!("timeline.html");
@@ -27,7 +27,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = Laz
     Ok(templates)
 });
 
-/// Only this one style sheet, nothing else: no script, image or frame.
+/// Only this style sheet: no script, image or frame.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = base64(&Sha256::digest(STYLE.as_bytes()));
     format!(
@@ -41,7 +41,7 @@ struct Entry {
     event: serde_json::Value,
     data: String,
     time: String,
-    /// Since the first event.
+    /// Time since the first event.
     since: String,
     problem: Option<String>,
 }
@@ -68,7 +68,7 @@ pub(super) async fn page(
             correlation_id: Some(correlation_id.clone()),
             ..Filter::default()
         },
-        limit: MOST_EVENTS_OF_A_PAGE,
+        limit: MAX_EVENTS_OF_A_PAGE,
         start: Start::Offset(0),
     };
     let found = events::page(&client, &request, service.count_limit)
@@ -161,7 +161,7 @@ fn short(span: SignedDuration) -> String {
     }
 }
 
-/// Standard base64 with padding, as a content security policy wants it.
+/// Base64 of a hash for the content security policy.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_events_say_can_not_become_markup() {
+    fn event_content_cannot_become_markup() {
         let chain = verify("<script>", Vec::new(), &[], None);
         let entry = Entry {
             event: serde_json::json!({"event_type": "<img>", "event_outcome": "success", "event_category": "gateway"}),

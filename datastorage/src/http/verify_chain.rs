@@ -1,4 +1,4 @@
-//! Whether a chain is what was stored.
+//! Verification of a chain.
 
 use std::time::Instant;
 
@@ -14,11 +14,11 @@ use crate::domain::fields::Fields;
 use crate::domain::verification::ChainVerification;
 use crate::store::chains;
 
-/// Which chain to verify.
+/// The chain to verify.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct VerifyChainRequest {
     /// The chain's correlation.

@@ -13,67 +13,67 @@ use crate::store::workflows::{ListRequest, Workflow};
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct NewWorkflowRequest {
-    /// What all versions share.
+    /// Common to all versions.
     #[schema(min_length = 1, max_length = 255)]
     workflow_name: String,
-    /// Unique in the workflow.
+    /// Unique within the workflow.
     #[schema(min_length = 1, max_length = 50)]
     version: String,
     /// A title for people.
     #[schema(min_length = 1, max_length = 255)]
     name: String,
-    /// What it does and when it is for.
+    /// Purpose and use.
     #[schema(min_length = 1, max_length = 10_000)]
     description: String,
-    /// The workflow itself, in whatever language; at most 1 MiB.
+    /// The workflow itself, in any language; at most 1 MiB.
     #[schema(min_length = 1, max_length = 1_048_576)]
     content: String,
-    /// What it is for: at most 50 labels; the value `*` fits every value that is searched.
+    /// At most 50 labels; the value `*` matches every searched value.
     labels: Labels,
 }
 
-/// What may change of a version.
+/// The mutable fields of a version.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct PatchRequest {
     /// A title for people.
     #[schema(max_length = 255)]
     name: Option<String>,
-    /// What it does.
+    /// Purpose.
     #[schema(max_length = 10_000)]
     description: Option<String>,
-    /// Whether it is offered.
+    /// Status.
     status: Option<WorkflowStatus>,
 }
 
-/// Why a version must not be run.
+/// Why a version must not run.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct DisableRequest {
-    /// For those who look for it.
+    /// For readers of the catalogue.
     #[schema(min_length = 1, max_length = 1000)]
     reason: String,
 }
 
-/// Which workflows are looked for.
+/// A search for workflows.
 #[derive(ToSchema)]
 #[allow(
     dead_code,
-    reason = "only its schema is used: the body is read field by field, to tell every mistake at once"
+    reason = "only its schema is used: the body is read field by field, to report every error at once"
 )]
 pub(super) struct SearchRequest {
-    /// What the problem is like: one label or more.
+    /// The labels of the problem: at least one.
     labels: Labels,
-    /// How many at most.
+    /// Maximum number of results.
     #[schema(minimum = 1, maximum = 100, default = 10)]
     limit: Option<i32>,
 }
@@ -84,9 +84,9 @@ pub(super) struct WorkflowJson {
     workflow_id: Uuid,
     workflow_name: String,
     version: String,
-    /// The order of versions, from 1.
+    /// Order of the versions, from 1.
     revision: i32,
-    /// Whether no newer version was added.
+    /// Whether it is the newest version.
     is_latest: bool,
     name: String,
     description: String,
@@ -132,11 +132,11 @@ impl From<Workflow> for WorkflowJson {
 pub(super) struct WorkflowPage {
     /// By name, newest first.
     workflows: Vec<WorkflowJson>,
-    /// How many there are in all.
+    /// Total number.
     total: i64,
-    /// How many the page holds at most.
+    /// Maximum per page.
     limit: i64,
-    /// How many were left out before it.
+    /// Number of versions before it.
     offset: i64,
 }
 
@@ -153,20 +153,20 @@ impl WorkflowPage {
     }
 }
 
-/// A workflow that fits.
+/// A matching workflow.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FoundWorkflow {
-    /// The share of the labels that fit, 0 to 1; a `*` counts half.
+    /// The ratio of matching labels, 0 to 1; a `*` counts half.
     pub(super) score: f64,
-    /// The newest active version that fits.
+    /// The newest matching active version.
     #[serde(flatten)]
     pub(super) workflow: WorkflowJson,
 }
 
-/// Workflows that fit, best first.
+/// Matching workflows, best first.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FoundWorkflows {
     pub(super) workflows: Vec<FoundWorkflow>,
-    /// How many are listed.
+    /// Number of results.
     pub(super) total: usize,
 }

@@ -108,7 +108,7 @@ async fn page(service: &Service, request: ListRequest) -> Result<Json<WorkflowPa
 #[utoipa::path(get, path = "/api/v1/workflows/{workflow_id}", tag = "workflows",
     params(("workflow_id" = Uuid, Path)),
     responses((status = 200, body = WorkflowJson),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such version")))]
 pub(super) async fn get(
     State(service): State<Service>,
     Path(id): Path<String>,
@@ -118,7 +118,7 @@ pub(super) async fn get(
     found(&id, workflows::get(&client, workflow_id).await)
 }
 
-/// Finds active workflows whose labels fit, best first.
+/// Finds active workflows by labels, best match first.
 #[utoipa::path(post, path = "/api/v1/workflows/search", tag = "workflows", request_body = SearchRequest,
     responses((status = 200, body = FoundWorkflows)))]
 pub(super) async fn search(
@@ -143,11 +143,11 @@ pub(super) async fn search(
     }))
 }
 
-/// Changes how a version is described, or whether it is offered.
+/// Changes the description or status of a version.
 #[utoipa::path(patch, path = "/api/v1/workflows/{workflow_id}", tag = "workflows",
     params(("workflow_id" = Uuid, Path)), request_body = PatchRequest,
     responses((status = 200, body = WorkflowJson),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such version")))]
 pub(super) async fn patch(
     State(service): State<Service>,
     actor: Actor,
@@ -163,11 +163,11 @@ pub(super) async fn patch(
     )
 }
 
-/// Takes a version out of use.
+/// Disables a version.
 #[utoipa::path(patch, path = "/api/v1/workflows/{workflow_id}/disable", tag = "workflows",
     params(("workflow_id" = Uuid, Path)), request_body = DisableRequest,
     responses((status = 200, body = WorkflowJson),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none")))]
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such version")))]
 pub(super) async fn disable(
     State(service): State<Service>,
     actor: Actor,
@@ -194,5 +194,5 @@ fn found(
     let workflow = result.map_err(|error| answers::query_failed(&error))?;
     workflow
         .map(|workflow| Json(workflow.into()))
-        .ok_or_else(|| Failure::not_found(format!("there is no workflow {id}")))
+        .ok_or_else(|| Failure::not_found(format!("no workflow {id}")))
 }

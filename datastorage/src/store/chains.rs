@@ -1,4 +1,4 @@
-//! Chains as they are kept.
+//! Stored chains.
 
 use std::pin::pin;
 
@@ -11,7 +11,7 @@ use crate::domain::verification::{ChainVerification, Gap, Head, Link, verify};
 use crate::store::events::{self, COLUMNS};
 use crate::store::types::HashColumn;
 
-/// Verifies a chain from one snapshot; `None` if there is no trace of it.
+/// Verifies a chain from one snapshot; `None` if nothing of it exists.
 pub(crate) async fn verify_chain(
     client: &mut Client,
     correlation_id: &str,

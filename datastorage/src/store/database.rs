@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: the pool for queries, and single sessions for those who write.
+//! Connections to PostgreSQL: the pool for queries, and single sessions for writers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::split_address;
 use crate::config::{Config, Secrets};
 use crate::store::tls;
 
-/// How to reach the database.
+/// Access to the database.
 #[derive(Clone)]
 pub(crate) struct Database {
     client: ClientConfig,
@@ -23,7 +23,7 @@ pub(crate) struct Database {
     pool: Pool,
 }
 
-/// A connection of its own; it ends when this is dropped.
+/// A connection of its own, closed on drop.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: Client,
@@ -37,7 +37,7 @@ impl Drop for Session {
 }
 
 impl Database {
-    /// Prepares connections; none is opened yet.
+    /// Prepares connections without opening any.
     pub(crate) fn new(config: &Config, secrets: &Secrets) -> anyhow::Result<Self> {
         let postgresql = &config.postgresql;
         let (host, port) =
@@ -79,7 +79,7 @@ impl Database {
         &self.pool
     }
 
-    /// How long opening a connection may take.
+    /// Maximum time to open a connection.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
@@ -104,16 +104,16 @@ impl Database {
     }
 }
 
-/// Why there is no session.
+/// Why no session could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    #[error("PostgreSQL can't be reached: {}", crate::store::failure::describe(.0))]
+    #[error("cannot connect to PostgreSQL: {}", crate::store::failure::describe(.0))]
     Failed(tokio_postgres::Error),
-    #[error("PostgreSQL does not answer within {} ms", .0.as_millis())]
+    #[error("PostgreSQL does not respond within {} ms", .0.as_millis())]
     TimedOut(Duration),
 }
 
-/// What every session sets. An answer of 201 stands for a row on disk, whatever the server's default is.
+/// Settings of every session. A 201 means a durable row, whatever the server's default is.
 fn settings(statement_timeout_ms: u64, lock_timeout_ms: u64) -> String {
     format!(
         "SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \

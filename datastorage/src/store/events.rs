@@ -1,4 +1,4 @@
-//! Reading events.
+//! Queries of events.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -13,14 +13,14 @@ use wire::audit::{EventCategory, EventOutcome};
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// Of [`COLUMNS`].
+    /// Rows of [`COLUMNS`].
     pub(crate) rows: Vec<Row>,
     pub(crate) total: i64,
     pub(crate) total_is_exact: bool,
     pub(crate) next: Option<Cursor>,
 }
 
-/// The columns, in the order in which [`read`] takes them.
+/// The columns, in the order of [`read`].
 pub(crate) const COLUMNS: &str = "event_id, event_timestamp, version, event_type, event_category, event_action, \
      event_outcome, correlation_id, event_data::text, actor_type, actor_id, resource_type, resource_id, \
      parent_event_id, namespace, cluster_name, severity, duration_ms, error_code, error_message, retention_days, \
@@ -28,7 +28,7 @@ pub(crate) const COLUMNS: &str = "event_id, event_timestamp, version, event_type
 
 /// Reads a row of [`COLUMNS`].
 pub(crate) fn read(row: &Row) -> Result<Stored, tokio_postgres::Error> {
-    // Constraints of the table keep other names out; a row that slipped by them is shown, not hidden.
+    // Constraints of the table exclude other names; a row with one is shown, not hidden.
     let category = EventCategory::from_name(row.try_get(4)?).unwrap_or(EventCategory::Orchestration);
     let outcome = EventOutcome::from_name(row.try_get(6)?).unwrap_or(EventOutcome::Pending);
     Ok(Stored {
@@ -148,9 +148,9 @@ impl Conditions {
     }
 }
 
-/// A page, newest first, and how many there are in all (counted up to `count_limit`).
+/// A page, newest first, and the total number (counted up to `count_limit`).
 ///
-/// Most lists end with their first page, which tells their number; only where there is more, it is counted.
+/// Most lists end with their first page, which gives their number; only others are counted.
 pub(crate) async fn page(
     client: &deadpool_postgres::Client,
     request: &PageRequest,
@@ -166,7 +166,7 @@ pub(crate) async fn page(
         }
     };
     let conditions = chosen.to_sql();
-    // One more than asked tells whether there is a next page.
+    // One more than requested shows whether there is a next page.
     let limit_number = chosen.bind(limit + 1);
     let offset_number = chosen.bind(offset);
     let sql = format!(
@@ -199,16 +199,16 @@ pub(crate) async fn page(
     })
 }
 
-/// How many events there are, counted up to one more than `count_limit`.
+/// The number of events, counted up to one more than `count_limit`.
 async fn count(
     client: &deadpool_postgres::Client,
     filter: &Filter,
     count_limit: i64,
 ) -> Result<i64, tokio_postgres::Error> {
     let mut counted = Conditions::of(filter);
-    let most = counted.bind(count_limit + 1);
+    let max = counted.bind(count_limit + 1);
     let sql = format!(
-        "SELECT count(*) FROM (SELECT 1 FROM audit_events{} LIMIT ${most}) AS found",
+        "SELECT count(*) FROM (SELECT 1 FROM audit_events{} LIMIT ${max}) AS found",
         counted.to_sql()
     );
     let statement = client.prepare_cached(&sql).await?;
@@ -217,7 +217,7 @@ async fn count(
 
 /// The row of one event, of [`COLUMNS`].
 pub(crate) async fn get(client: &Client, event_id: Uuid) -> Result<Option<Row>, tokio_postgres::Error> {
-    // The time from the table of ids names the partition.
+    // The time from the table of ids selects the partition.
     let sql = format!(
         "SELECT {COLUMNS} FROM audit_events WHERE event_id = $1 \
          AND event_timestamp = (SELECT event_timestamp FROM audit_event_ids WHERE event_id = $1)"

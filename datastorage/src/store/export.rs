@@ -1,4 +1,4 @@
-//! All events that match, in the order of their chains, through a cursor.
+//! All matching events, in the order of their chains, through a cursor.
 
 use tokio::sync::mpsc;
 
@@ -7,19 +7,19 @@ use crate::domain::stored::Stored;
 use crate::store::database::Session;
 use crate::store::events::{COLUMNS, Conditions, read};
 
-/// An event on its way out.
+/// An event to export.
 pub(crate) type Exported = Stored;
 
 /// Rows of one fetch.
 const ROWS: i32 = 200;
 
-/// Sends every event that matches, from one snapshot. Ends quietly when nobody receives any more.
+/// Sends every matching event, from one snapshot. Ends when the receiver is gone.
 pub(crate) async fn stream(
     mut session: Session,
     filter: &Filter,
     sender: &mpsc::Sender<Result<Exported, ()>>,
 ) -> Result<(), tokio_postgres::Error> {
-    // The first fetch sorts everything; a client may take its time between two.
+    // The first fetch sorts everything; a client may pause between fetches.
     session
         .client
         .batch_execute("SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = '10min'")

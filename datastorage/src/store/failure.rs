@@ -1,21 +1,21 @@
-//! What a failure of PostgreSQL means for what was asked of it.
+//! Classification of PostgreSQL errors.
 
 use tokio_postgres::error::{DbError, SqlState};
 
-/// What to do about a failure.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The data is refused: trying again changes nothing.
-    Refused,
-    /// Another transaction was in the way: try again at once.
+    /// The data is rejected: a retry changes nothing.
+    Rejected,
+    /// A conflict with another transaction: retry at once.
     Conflict,
-    /// A month has no partition: make it, then try again.
+    /// A month has no partition: create it, then retry.
     NoPartition,
-    /// PostgreSQL is away, or can't work: the data goes to the stream.
+    /// PostgreSQL is unavailable, or cannot work: the data goes to the stream.
     Unavailable,
 }
 
-/// Reads the SQLSTATE. What is not known to be the data's fault is PostgreSQL's.
+/// Classifies by SQLSTATE. An unknown error counts as PostgreSQL's, not the data's.
 pub(crate) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     error.as_db_error().map_or(Meaning::Unavailable, of_database)
 }
@@ -24,23 +24,23 @@ fn of_database(error: &DbError) -> Meaning {
     let state = error.code();
     match state.code() {
         "40001" | "40P01" => Meaning::Conflict,
-        // Somebody stored the same id, or began the same chain, a moment before; the next try sees it.
+        // Another transaction stored the same id, or began the same chain, a moment before; the retry sees it.
         "23505" => Meaning::Conflict,
         // "no partition of relation found for row" has the code of a check constraint, but names none.
         "23514" if error.constraint().is_none() => Meaning::NoPartition,
-        // Wrong characters, values out of range, broken constraints, and what a trigger refuses.
-        code if code.starts_with("22") || code.starts_with("23") => Meaning::Refused,
-        "P0001" | "54000" | "54001" => Meaning::Refused,
+        // Invalid characters, values out of range, violated constraints, and rejections by triggers.
+        code if code.starts_with("22") || code.starts_with("23") => Meaning::Rejected,
+        "P0001" | "54000" | "54001" => Meaning::Rejected,
         _ => Meaning::Unavailable,
     }
 }
 
-/// Whether a row with that key is already there.
+/// Whether a row with that key exists.
 pub(crate) fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
-/// The message of the server with its code, without the addresses that connection errors name.
+/// The server's message with its code, without the addresses that connection errors contain.
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(database) => format!("{} (SQLSTATE {})", database.message(), database.code().code()),

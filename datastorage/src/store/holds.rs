@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::event::Micros;
 use crate::store::failure::is_duplicate;
 
-/// A hold on all events of a correlation, those to come included.
+/// A hold on all events of a correlation, including future ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) hold_id: Uuid,
@@ -18,7 +18,7 @@ pub(crate) struct Hold {
     pub(crate) released_at: Option<Micros>,
 }
 
-/// What became of a request for a hold.
+/// The result of a request for a hold.
 #[derive(Debug)]
 pub(crate) enum Placed {
     New(Hold),
@@ -40,8 +40,8 @@ fn read(row: &Row) -> Hold {
     }
 }
 
-/// Holds a correlation's events. The lock on the chain's head orders this against retention and deletion: after the
-/// answer nothing of the chain can be deleted.
+/// Holds a correlation's events. The lock on the chain head orders this against retention and deletion: after the
+/// response nothing of the chain can be deleted.
 pub(crate) async fn place(
     client: &mut Client,
     correlation_id: &str,
@@ -76,7 +76,7 @@ pub(crate) async fn place(
     }
 }
 
-/// Holds, newest first, at most 1,000; released ones too if asked for.
+/// Holds, newest first, at most 1,000; optionally with released ones.
 pub(crate) async fn list(
     client: &Client,
     correlation_id: Option<&str>,
@@ -95,7 +95,7 @@ pub(crate) async fn list(
         .collect())
 }
 
-/// Ends the hold on a correlation; `None` if there is none.
+/// Releases the hold on a correlation; `None` if there is none.
 pub(crate) async fn release(
     client: &Client,
     correlation_id: &str,

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
-    // The macro reads the files unnoticed by the compiler: this is what makes it look again when one changes.
+    // The compiler does not see the files that the macro reads: this makes it rebuild when one changes.
     const _: [&str; 2] = [
         include_str!("../../migrations/V1__audit_events.sql"),
         include_str!("../../migrations/V2__workflows.sql"),
@@ -15,17 +15,17 @@ mod embedded {
 /// The advisory lock that lets one migration run at a time.
 const LOCK: i64 = 0x6175_6469_745f_6d69;
 
-/// How the database's schema stands to this program's.
+/// The database's schema compared with this program's.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Current,
     /// These are missing.
     Behind(Vec<String>),
-    /// The database has versions that this program does not know.
+    /// The database has versions unknown to this program.
     Unknown(Vec<String>),
 }
 
-/// The schema's version that this program needs.
+/// The schema version that this program requires.
 pub(crate) fn latest() -> i32 {
     embedded::migrations::runner()
         .get_migrations()
@@ -40,7 +40,7 @@ pub(crate) async fn state(client: &Client) -> anyhow::Result<State> {
     let exists: bool = client
         .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
         .await
-        .context("the schema's history can't be looked for")?
+        .context("cannot find the schema's history")?
         .get(0);
     let applied: Vec<(i32, String, String)> = if exists {
         let rows = client
@@ -49,7 +49,7 @@ pub(crate) async fn state(client: &Client) -> anyhow::Result<State> {
                 &[],
             )
             .await
-            .context("the schema's history can't be read")?;
+            .context("cannot read the schema's history")?;
         rows.iter()
             .map(|row| (row.get(0), row.get(1), row.get(2)))
             .collect()
@@ -88,17 +88,17 @@ pub(crate) async fn state(client: &Client) -> anyhow::Result<State> {
     }
 }
 
-/// Brings the schema to this program's version; two at once wait for each other. Returns what was applied.
+/// Migrates the schema to this program's version; concurrent calls wait for each other. Returns what was applied.
 pub(crate) async fn migrate(client: &mut Client) -> anyhow::Result<Vec<String>> {
-    // A migration may take longer than a statement of the service is allowed to.
+    // A migration may take longer than a statement of the service.
     client
         .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
         .await?;
-    // Held by the session on which the migrations run: if it breaks, so does the lock, and with it the migration.
+    // Held by the session of the migrations: if it breaks, the lock and the migration end.
     client
         .query_one("SELECT pg_advisory_lock($1)", &[&LOCK])
         .await
-        .context("the migration lock can't be taken")?;
+        .context("cannot take the migration lock")?;
     let result = migrate_locked(client).await;
     // After a failure the session ends, and the lock with it.
     if result.is_ok() {
@@ -121,12 +121,7 @@ async fn migrate_locked(client: &mut Client) -> anyhow::Result<Vec<String>> {
     let report = embedded::migrations::runner()
         .run_async(client)
         .await
-        .map_err(|error| {
-            anyhow::anyhow!(
-                "a migration failed; what it changed was undone: {}",
-                chain(&error)
-            )
-        })?;
+        .map_err(|error| anyhow::anyhow!("a migration failed and was rolled back: {}", chain(&error)))?;
     Ok(report
         .applied_migrations()
         .iter()

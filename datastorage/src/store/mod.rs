@@ -1,4 +1,4 @@
-//! PostgreSQL and the Redis stream: where events are kept.
+//! PostgreSQL and the Redis stream: the stores of events.
 
 pub(crate) mod append;
 pub(crate) mod chains;

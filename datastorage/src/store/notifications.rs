@@ -5,18 +5,18 @@ use tokio_postgres::Client;
 
 use crate::domain::event::Micros;
 use crate::domain::notification::Notification;
-use crate::store::append::Away;
+use crate::store::append::Unavailable;
 use crate::store::failure::{Meaning, describe, meaning};
 
-/// What became of a notification.
+/// The verdict on a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// It is stored, at that time.
     New(Micros),
-    /// One with its id was stored before; whether it is the same.
+    /// One with its id was stored before; whether it is equal.
     Known { same: bool },
-    /// The database refuses the data.
-    Refused(String),
+    /// The database rejects the data.
+    Rejected(String),
 }
 
 const INSERT: &str = "INSERT INTO audit_notifications (notification_id, remediation_id, recipient, channel,
@@ -27,16 +27,16 @@ const SAME: &str = "SELECT count(*) FROM audit_notifications WHERE notification_
     AND delivery_status IS NOT DISTINCT FROM $8 AND error_message IS NOT DISTINCT FROM $9 AND escalation_level = $10";
 
 /// Stores a notification through the pool.
-pub(crate) async fn insert(pool: &Pool, notification: &Notification) -> Result<Stored, Away> {
+pub(crate) async fn insert(pool: &Pool, notification: &Notification) -> Result<Stored, Unavailable> {
     let client = pool
         .get()
         .await
-        .map_err(|error| Away::Failed(error.to_string()))?;
+        .map_err(|error| Unavailable::Failed(error.to_string()))?;
     insert_with(&client, notification).await
 }
 
 /// Stores a notification.
-pub(crate) async fn insert_with(client: &Client, notification: &Notification) -> Result<Stored, Away> {
+pub(crate) async fn insert_with(client: &Client, notification: &Notification) -> Result<Stored, Unavailable> {
     let status = notification.status.as_str();
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
         &notification.notification_id,
@@ -56,7 +56,7 @@ pub(crate) async fn insert_with(client: &Client, notification: &Notification) ->
             let same: i64 = client.query_one(SAME, &parameters).await?.get(0);
             Ok(Stored::Known { same: same == 1 })
         }
-        Err(error) if meaning(&error) == Meaning::Refused => Ok(Stored::Refused(describe(&error))),
+        Err(error) if meaning(&error) == Meaning::Rejected => Ok(Stored::Rejected(describe(&error))),
         Err(error) => Err(error.into()),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn months_around(now: Micros) -> Vec<Date> {
         .collect()
 }
 
-/// Makes the partitions of these months that are missing; says how many it made.
+/// Creates the missing partitions of these months; returns their number.
 pub(crate) async fn ensure(client: &Client, months: &[Date]) -> Result<usize, tokio_postgres::Error> {
     let mut made = 0;
     for month in months {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_are_those_of_utc_and_cross_the_years() {
+    fn months_are_in_utc_and_cross_years() {
         let time = Micros::parse("2026-12-31T23:30:00-01:00").unwrap();
         assert_eq!(month_of(time).to_string(), "2027-01-01");
         let months: Vec<String> = months_around(time).iter().map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
-//! Removes what is older than it must be kept: whole months by dropping their partition, single rows where a hold or a
-//! longer retention is inside. What is removed leaves the hashes at its ends, so that the rest of a chain verifies.
+//! Removes expired events: whole months by dropping their partition, single rows where a hold or a longer retention
+//! keeps others. A removed run leaves its hashes, so that the rest of a chain verifies.
 
 use jiff::civil::Date;
 use tokio_postgres::{Client, Transaction};
@@ -9,7 +9,7 @@ use crate::store::partitions::month_of;
 
 /// One replica at a time.
 const LOCK: i64 = 0x6175_6469_745f_7265;
-/// Rows of one transaction: their locks keep writers of the same chains waiting.
+/// Rows per transaction: their locks keep writers of the same chains waiting.
 const ROWS: i64 = 1000;
 
 /// What a run removed.
@@ -45,7 +45,7 @@ async fn run_locked(
     now: Micros,
 ) -> Result<Removed, tokio_postgres::Error> {
     let mut removed = Removed::default();
-    // A long look at a month is normal; it disturbs nobody.
+    // Scanning a month takes long; it disturbs no one.
     client.batch_execute("SET statement_timeout = 0").await?;
     for (name, month) in partitions(client).await? {
         let is_past = month
@@ -67,7 +67,7 @@ async fn run_locked(
     Ok(removed)
 }
 
-/// The partitions that are attached, oldest first, with their months.
+/// The attached partitions, oldest first, with their months.
 async fn partitions(client: &Client) -> Result<Vec<(String, Date)>, tokio_postgres::Error> {
     let rows = client
         .query(
@@ -87,12 +87,12 @@ async fn partitions(client: &Client) -> Result<Vec<(String, Date)>, tokio_postgr
         .collect())
 }
 
-/// In two parts, for an index each: few events say themselves how long they must be kept.
+/// In two parts, for an index each: few events have their own retention.
 const EXPIRED: &str = "((retention_days IS NULL AND event_timestamp < $1::timestamptz - make_interval(days => $2)) OR
      (retention_days IS NOT NULL AND event_timestamp < $1::timestamptz - make_interval(days => retention_days)))";
 const HELD: &str = "EXISTS (SELECT 1 FROM audit_legal_holds AS hold
      WHERE hold.correlation_id = event.correlation_id AND hold.released_at IS NULL)";
-/// The hashes at the ends of each run of events that is taken from a chain.
+/// The hashes at the ends of each run of removed events.
 const GAPS: &str =
     "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
      SELECT correlation_id, min(sequence), max(sequence), (array_agg(previous_hash ORDER BY sequence))[1],
@@ -101,7 +101,7 @@ const GAPS: &str =
            FROM {source}) AS numbered
      GROUP BY correlation_id, run ON CONFLICT DO NOTHING";
 
-/// Drops a month in which nothing must be kept; says whether it did.
+/// Drops a month in which nothing must be kept; returns whether it did.
 async fn drop_partition(
     client: &mut Client,
     name: &str,
@@ -110,7 +110,7 @@ async fn drop_partition(
     now: Micros,
 ) -> Result<bool, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    // No hold can be placed, and nothing that waited for months can be stored in this one, until this is over.
+    // Until the commit no hold can be placed, and no waiting event can be stored in this month.
     transaction
         .batch_execute(&format!(
             "LOCK TABLE audit_legal_holds IN SHARE MODE; LOCK TABLE {name} IN SHARE MODE"
@@ -136,7 +136,7 @@ async fn drop_partition(
             &[&format!("{month} 00:00:00+00"), &format!("{next} 00:00:00+00")],
         )
         .await?;
-    // Last, because it stops every reader and writer until the commit. The name is one that `partitions` found.
+    // Last, because it blocks every reader and writer until the commit. `partitions` has found the name.
     transaction
         .batch_execute(&format!(
             "ALTER TABLE audit_events DETACH PARTITION {name}; DROP TABLE {name}"
@@ -146,7 +146,7 @@ async fn drop_partition(
     Ok(true)
 }
 
-/// Removes some of the rows of a month that may go; how many.
+/// Removes some of the expired rows of a month; returns their number.
 async fn remove_rows(
     client: &mut Client,
     name: &str,
@@ -173,7 +173,7 @@ async fn remove_rows(
 }
 
 async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(), tokio_postgres::Error> {
-    // A hold that was placed since makes the trigger refuse, and the next run sees it.
+    // A hold placed since makes the trigger reject the deletion, and the next run sees it.
     lock_heads(transaction, "expired").await?;
     transaction
         .execute(&GAPS.replace("{source}", "expired"), &[])
@@ -196,9 +196,9 @@ async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(),
     forget_chains(transaction, "expired", "true").await
 }
 
-/// Forgets chains of which nothing is left, in the transaction that took their last events: whoever looks sees the whole
-/// chain, or no trace of it. `kept` limits the events that count as left. Their heads are locked: a chain that grows
-/// meanwhile stays, or begins anew.
+/// Removes the records of empty chains, in the transaction that removed their last events: readers see the whole
+/// chain, or nothing of it. `kept` limits the events that count. Their heads are locked: a chain that grows
+/// meanwhile stays, or begins again.
 async fn forget_chains(
     transaction: &Transaction<'_>,
     source: &str,
@@ -219,7 +219,7 @@ async fn forget_chains(
     Ok(())
 }
 
-/// Locks the heads of all chains that have rows in `source`, in the order in which everybody locks them.
+/// Locks the heads of all chains with rows in `source`, in the common order of locks.
 async fn lock_heads(transaction: &Transaction<'_>, source: &str) -> Result<(), tokio_postgres::Error> {
     let lock = format!(
         "SELECT 1 FROM audit_chain_heads WHERE correlation_id IN (SELECT correlation_id FROM {source})

@@ -1,10 +1,10 @@
-//! Outcomes counted.
+//! Counts of outcomes.
 
 use tokio_postgres::Client;
 
 use crate::domain::success_rate::{Counts, RateRequest};
 
-/// What the partial indexes of migration V2 are on.
+/// The condition of the partial indexes of migration V2.
 const OUTCOMES: &str =
     "event_category IN ('workflow', 'execution') AND event_action IN ('completed', 'failed')
      AND event_outcome IN ('success', 'failure')";

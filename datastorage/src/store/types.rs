@@ -1,4 +1,4 @@
-//! How values of the domain travel to PostgreSQL and back.
+//! Conversions between domain values and PostgreSQL's.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::domain::event::Micros;
 
-/// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
+/// Microseconds from 1970 to 2000, PostgreSQL's epoch.
 const EPOCH: i64 = 946_684_800_000_000;
 
 impl ToSql for Micros {
@@ -33,7 +33,7 @@ impl<'a> FromSql<'a> for Micros {
     }
 }
 
-/// A JSON text that is passed on as it is.
+/// A JSON text that is passed on unchanged.
 #[derive(Debug)]
 pub(crate) struct Json<'a>(pub(crate) &'a str);
 

@@ -55,14 +55,14 @@ fn read(row: &Row) -> Workflow {
     }
 }
 
-/// Adds a version; `None` if the workflow has it already.
+/// Adds a version; `None` if the workflow already has it.
 pub(crate) async fn create(
     client: &mut Client,
     new: &NewWorkflow,
     created_by: &str,
 ) -> Result<Option<Workflow>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    // Versions that are added at the same time get their revisions one after the other.
+    // Concurrently added versions get consecutive revisions.
     transaction
         .execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('workflow ' || $1, 0))",
@@ -112,7 +112,7 @@ pub(crate) async fn get(
     Ok(client.query_opt(&sql, &[&workflow_id]).await?.as_ref().map(read))
 }
 
-/// What a list of workflows is narrowed to.
+/// A filter of workflows.
 #[derive(Debug)]
 pub(crate) struct ListRequest {
     pub(crate) workflow_name: Option<String>,
@@ -122,7 +122,7 @@ pub(crate) struct ListRequest {
     pub(crate) offset: i64,
 }
 
-/// A page by name and then newest version first, and how many there are in all.
+/// A page by name and then newest version first, and the total number.
 pub(crate) async fn list(
     client: &Client,
     request: &ListRequest,
@@ -154,7 +154,7 @@ pub(crate) async fn list(
     Ok((rows.iter().map(read).collect(), total))
 }
 
-/// Active workflows of which each label of the search fits or is absent, best first; the newest active version of each.
+/// Active workflows whose labels match the search or are absent, best first; the newest active version of each.
 pub(crate) async fn search(
     client: &Client,
     search: &WorkflowSearch,
@@ -184,7 +184,7 @@ pub(crate) async fn search(
     Ok(found)
 }
 
-/// Changes what may change; `None` if there is no such version.
+/// Changes the mutable fields; `None` if there is no such version.
 pub(crate) async fn patch(
     client: &Client,
     workflow_id: Uuid,
@@ -207,7 +207,7 @@ pub(crate) async fn patch(
     Ok(row.as_ref().map(read))
 }
 
-/// Takes a version out of use; `None` if there is no such version.
+/// Disables a version; `None` if there is no such version.
 pub(crate) async fn disable(
     client: &Client,
     workflow_id: Uuid,

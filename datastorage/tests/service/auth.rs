@@ -1,4 +1,4 @@
-//! Who may call, and how often.
+//! Authentication, authorization and rate limit.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::stack::{EVENTS, Servers, Service, event, name, until};
 
-/// A Kubernetes API that knows two tokens, of which one may write here and both may read.
+/// A Kubernetes API with two tokens, of which one may write and both may read.
 fn kubernetes(folder: &tempfile::TempDir) -> Kubernetes {
     let tokens = folder.path().join("tokens.csv");
     fs::write(&tokens, "writer-token,writer,1\nreader-token,reader,2\n").unwrap();
@@ -44,11 +44,11 @@ fn create(kubernetes: &Kubernetes, path: &str, object: &Value) {
 }
 
 #[test]
-fn callers_are_who_their_token_says_and_may_do_what_they_are_allowed() {
+fn clients_are_authenticated_and_authorized_by_their_token() {
     let folder = tempfile::tempdir().unwrap();
     let kubernetes = kubernetes(&folder);
     let more = format!(
-        "[auth]\nenabled = true\nkubeconfig = '{}'\nnamespace = 'audit'\ncache_seconds = 1\n",
+        "[auth]\nmode = 'kubernetes'\nkubeconfig = '{}'\nnamespace = 'audit'\ncache_ttl_ms = 1000\n",
         kubernetes.kubeconfig().display()
     );
     let service = Service::start_with(Arc::new(Servers::shared()), &more);
@@ -64,9 +64,13 @@ fn callers_are_who_their_token_says_and_may_do_what_they_are_allowed() {
     };
     assert_eq!(service.write(&sent).status, 401);
     assert_eq!(send("POST", EVENTS, Some(&sent), "made-up").status, 401);
-    let refused = send("POST", EVENTS, Some(&sent), "reader-token");
-    assert_eq!(refused.status, 403);
-    assert!(refused.text.contains("reader may not create"), "{}", refused.text);
+    let rejected = send("POST", EVENTS, Some(&sent), "reader-token");
+    assert_eq!(rejected.status, 403);
+    assert!(
+        rejected.text.contains("reader may not create"),
+        "{}",
+        rejected.text
+    );
     assert_eq!(send("POST", EVENTS, Some(&sent), "writer-token").status, 201);
     let verify = json!({"correlation_id": correlation});
     assert_eq!(
@@ -95,10 +99,10 @@ fn callers_are_who_their_token_says_and_may_do_what_they_are_allowed() {
         (&read["pagination"]["total"], &read["data"][0]["actor_id"]),
         (&json!(1), &json!("writer"))
     );
-    // What tells of the service itself needs no token.
+    // Health and metrics need no token.
     assert_eq!(service.get("/openapi.json").status, 200);
 
-    // Nobody is let in because the check is away, once its last verdict is too old.
+    // Without reviews no client is let in, once the cached verdict has expired.
     kubernetes.stop().unwrap();
     until("503", 20, || {
         let answer = send("GET", EVENTS, None, "reader-token");
@@ -109,21 +113,21 @@ fn callers_are_who_their_token_says_and_may_do_what_they_are_allowed() {
         }
     });
     kubernetes.start_again().unwrap();
-    assert!(!service.log().contains("writer-token"), "no token is logged");
+    assert!(!service.log().contains("writer-token"), "a token is in the log");
 }
 
 #[test]
-fn one_client_may_send_so_much_and_is_told_when_to_come_again() {
+fn rate_limit_returns_429_with_retry_after() {
     let more = "[rate_limit]\nrequests_per_second = 1\nburst = 5\n";
     let service = Service::start_with(Arc::new(Servers::shared()), more);
     let answers: Vec<_> = (0..12)
         .map(|_| service.get(&format!("{EVENTS}?limit=1")))
         .collect();
     assert!(answers[..5].iter().all(|answer| answer.status == 200));
-    let refused = answers
+    let rejected = answers
         .iter()
         .find(|answer| answer.status == 429)
         .expect("a request over the limit");
-    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    assert_eq!(rejected.retry_after.as_deref(), Some("1"));
     assert_eq!(service.readyz().0, 200, "health is not limited");
 }

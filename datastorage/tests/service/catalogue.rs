@@ -1,4 +1,4 @@
-//! The catalogue of workflows, and how well they do.
+//! The catalogue of workflows, and success rates.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn workflow(name: &str, version: &str, labels: &Value) -> Value {
 }
 
 #[test]
-fn versions_are_immutable_listed_and_taken_out_of_use() {
+fn versions_are_immutable_listed_and_disabled() {
     let service = Service::start();
     let name = name("restart");
     let labels = json!({"signal_type": "OOMKilled", "severity": "*"});
@@ -22,7 +22,7 @@ fn versions_are_immutable_listed_and_taken_out_of_use() {
         service.post(WORKFLOWS, &workflow(&name, "1.0.0", &labels)).status,
         409
     );
-    // The newest is the one that was added last, whatever its name says.
+    // The newest is the one added last, whatever its name is.
     assert_eq!(
         service
             .post(WORKFLOWS, &workflow(&name, "1.10.0", &labels))
@@ -58,7 +58,7 @@ fn versions_are_immutable_listed_and_taken_out_of_use() {
     assert!(
         service
             .servers
-            .refused_sql(&update)
+            .rejected_sql(&update)
             .contains("can not be changed")
     );
     let disabled = patch(&format!("{one}/disable"), json!({"reason": "made it worse"}));
@@ -84,7 +84,7 @@ fn versions_are_immutable_listed_and_taken_out_of_use() {
 }
 
 #[test]
-fn a_search_offers_what_fits_best_first_and_nothing_that_is_disabled() {
+fn search_returns_best_matches_first_and_no_disabled_workflow() {
     let service = Service::start();
     let key = name("kind");
     let [exact, wide, other, old] = ["exact", "wide", "other", "old"].map(name);
@@ -132,7 +132,7 @@ fn a_search_offers_what_fits_best_first_and_nothing_that_is_disabled() {
 }
 
 #[test]
-fn success_rates_are_those_of_the_outcomes_that_were_recorded() {
+fn success_rates_equal_the_recorded_outcomes() {
     let service = Service::start();
     let (incident, workflow) = (name("oom"), name("restart"));
     let correlation = name("outcomes");

@@ -1,4 +1,4 @@
-//! A history that proves itself.
+//! A history that proves that it was not altered.
 
 use std::sync::Arc;
 use std::thread;
@@ -38,7 +38,7 @@ fn tampered(service: &Service, correlation: &str) -> Vec<(String, i64, Option<St
 }
 
 #[test]
-fn what_a_superuser_alters_deletes_or_inserts_is_named() {
+fn superusers_alterations_deletions_and_insertions_are_reported() {
     let service = Service::start();
     let servers = Arc::clone(&service.servers);
     let (altered, altered_ids) = chain(&service, 5);
@@ -81,7 +81,7 @@ fn what_a_superuser_alters_deletes_or_inserts_is_named() {
 }
 
 #[test]
-fn every_column_that_was_sent_is_protected() {
+fn every_sent_column_is_protected() {
     let service = Service::start();
     let (correlation, ids) = chain(&service, 1);
     for change in [
@@ -120,7 +120,7 @@ fn every_column_that_was_sent_is_protected() {
     }
 }
 
-/// What sets a column back to what [`event`] sends.
+/// SQL that restores a column to the value of [`event`].
 fn undo(change: &str) -> String {
     let column = change.split(' ').next().unwrap();
     let value = match column {
@@ -149,14 +149,14 @@ fn undo(change: &str) -> String {
 }
 
 #[test]
-fn the_service_itself_can_not_change_or_empty_the_trail() {
+fn service_role_cannot_change_or_truncate_the_trail() {
     let service = Service::start();
     let (_, ids) = chain(&service, 1);
     let update = format!(
         "UPDATE audit_events SET severity = 'low' WHERE event_id = '{}'",
         ids[0]
     );
-    assert!(service.servers.refused_sql(&update).contains("append-only"));
+    assert!(service.servers.rejected_sql(&update).contains("append-only"));
     let partition = &service
         .servers
         .sql("SELECT tableoid::regclass::text FROM audit_events")[0][0];
@@ -164,7 +164,7 @@ fn the_service_itself_can_not_change_or_empty_the_trail() {
         assert!(
             service
                 .servers
-                .refused_sql(&format!("TRUNCATE {table}"))
+                .rejected_sql(&format!("TRUNCATE {table}"))
                 .contains("can not be truncated"),
             "{table}"
         );
@@ -183,7 +183,7 @@ fn writers_of_two_replicas_in_one_correlation_make_one_valid_chain() {
             thread::spawn(move || {
                 for turn in 0..25 {
                     let mut event = event(&correlation);
-                    // Some arrive days after they happened: late is not tampered.
+                    // Some arrive days after they happened: late is not tampering.
                     let ago = jiff::SignedDuration::from_hours((number * turn) % 150);
                     event["event_timestamp"] = json!((jiff::Timestamp::now() - ago).to_string());
                     assert_eq!(service.write(&event).status, 201);
@@ -210,7 +210,7 @@ fn writers_of_two_replicas_in_one_correlation_make_one_valid_chain() {
 }
 
 #[test]
-fn a_keyed_chain_can_not_be_forged_by_who_owns_the_database() {
+fn keyed_chain_cannot_be_forged_by_the_database_owner() {
     let servers = Arc::new(Servers::shared());
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "0123456789abcdef0123456789abcdef").unwrap();
@@ -233,7 +233,7 @@ fn a_keyed_chain_can_not_be_forged_by_who_owns_the_database() {
 }
 
 #[test]
-fn an_export_of_many_events_verifies_offline_and_needs_little_memory() {
+fn large_export_verifies_offline_in_little_memory() {
     let service = Service::start();
     let correlation = name("export");
     for _ in 0..20 {
@@ -269,7 +269,7 @@ fn an_export_of_many_events_verifies_offline_and_needs_little_memory() {
 }
 
 #[test]
-fn the_timeline_shows_a_history_and_its_chain() {
+fn timeline_shows_a_history_and_the_state_of_its_chain() {
     let service = Service::start();
     let (correlation, ids) = chain(&service, 3);
     let page = service.get(&format!("/timeline/{correlation}"));

@@ -7,7 +7,7 @@ use std::thread;
 use crate::stack::{Servers, configured, run, text};
 
 #[test]
-fn two_migrations_at_once_on_an_empty_database_and_again_on_a_current_one() {
+fn concurrent_and_repeated_migrations_succeed() {
     let servers = Arc::new(Servers::shared());
     let folder = Arc::new(configured(&servers, ""));
     let check = run(&folder, &["migrate"], &["--check"]);
@@ -28,14 +28,14 @@ fn two_migrations_at_once_on_an_empty_database_and_again_on_a_current_one() {
 }
 
 #[test]
-fn an_older_schema_is_brought_up_to_date_and_an_unknown_one_is_refused() {
+fn older_schema_is_migrated_and_an_unknown_one_is_rejected() {
     let servers = Servers::shared();
     let folder = configured(&servers, "");
     let serve = run(&folder, &["serve"], &[]);
     assert_eq!(serve.status.code(), Some(3));
     assert!(text(&serve).contains("datastorage migrate"), "{}", text(&serve));
     assert!(run(&folder, &["migrate"], &[]).status.success());
-    // As if it had been made by a version that knew only the first migration.
+    // As if a version that knew only the first migration had created it.
     servers.sql(
         "DROP TABLE workflows; DROP FUNCTION workflow_refuse_change; DROP INDEX audit_events_outcomes,
                  audit_events_outcomes_workflow; DELETE FROM refinery_schema_history WHERE version > 1",
@@ -58,7 +58,7 @@ fn an_older_schema_is_brought_up_to_date_and_an_unknown_one_is_refused() {
 }
 
 #[test]
-fn every_mistake_of_a_configuration_is_told_at_once() {
+fn every_configuration_error_is_reported_at_once() {
     let servers = Servers::shared();
     let folder = configured(
         &servers,
@@ -66,8 +66,8 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
     );
     let output = run(&folder, &["serve"], &[]);
     assert_eq!(output.status.code(), Some(2));
-    for told in ["writer.committers = 0", "writer.speed", "retention.default_days"] {
-        assert!(text(&output).contains(told), "{told}: {}", text(&output));
+    for field in ["writer.committers = 0", "writer.speed", "retention.default_days"] {
+        assert!(text(&output).contains(field), "{field}: {}", text(&output));
     }
     fs::remove_file(folder.path().join("redis-password")).unwrap();
     let config = fs::read_to_string(folder.path().join("config.toml")).unwrap();
@@ -79,7 +79,7 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
 }
 
 #[test]
-fn the_configuration_in_force_is_printed_without_its_secrets() {
+fn effective_configuration_is_printed_without_secrets() {
     let servers = Servers::shared();
     let folder = configured(&servers, "");
     let output = run(&folder, &["serve"], &["--print-config"]);
@@ -90,7 +90,7 @@ fn the_configuration_in_force_is_printed_without_its_secrets() {
         "{printed}"
     );
     assert!(
-        printed.contains("stream.most") || printed.contains("most_entries = 100000"),
+        printed.contains("stream.most") || printed.contains("max_entries = 100000"),
         "{printed}"
     );
     let password = fs::read_to_string(folder.path().join("postgresql-password")).unwrap();

@@ -1,4 +1,4 @@
-//! A service and a PostgreSQL that are killed under load: what was acknowledged is stored, once.
+//! A service and a PostgreSQL that are killed under load: every acknowledged event is stored once.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::stack::{EVENTS, Servers, Service, event, id_of, name, until};
 
-/// Writers that go on through whatever happens, and what was acknowledged to them.
+/// Writers that continue through any fault, and their acknowledged events.
 struct Load {
     running: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<BTreeSet<String>>>,
@@ -15,7 +15,7 @@ struct Load {
 }
 
 impl Load {
-    /// Writes to whatever service `service` holds at the time, with this many writers.
+    /// Writes to the current service in `service`, with this many writers.
     fn start(service: &Arc<Mutex<Service>>, correlation: &str, writers: usize) -> Self {
         let running = Arc::new(AtomicBool::new(true));
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
@@ -46,7 +46,7 @@ impl Load {
         });
     }
 
-    /// Ends the writers; the ids that were acknowledged.
+    /// Stops the writers; returns the acknowledged ids.
     fn end(self) -> BTreeSet<String> {
         self.running.store(false, Ordering::Relaxed);
         for writer in self.writers {
@@ -56,14 +56,14 @@ impl Load {
     }
 }
 
-/// Writes one event after another until `running` is false, and notes those that were acknowledged.
+/// Writes one event after another until `running` is false, and records the acknowledged ones.
 fn write(
     service: &Mutex<Service>,
     correlation: &str,
     running: &AtomicBool,
     acknowledged: &Mutex<BTreeSet<String>>,
 ) {
-    // Not the service's own agent, which would hold its lock while it waits for an answer.
+    // Not the service's own agent, which would hold its lock while it waits for a response.
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .build()
@@ -81,7 +81,7 @@ fn write(
     }
 }
 
-/// Every id that was acknowledged is stored, and no id twice.
+/// Checks that every acknowledged id is stored, and no id twice.
 fn stored_once(servers: &Servers, correlation: &str, acknowledged: &BTreeSet<String>) {
     until("every acknowledged event", 60, || {
         let rows = servers.sql(&format!(
@@ -98,7 +98,7 @@ fn stored_once(servers: &Servers, correlation: &str, acknowledged: &BTreeSet<Str
 }
 
 #[test]
-fn killed_without_a_word_under_load_it_has_kept_what_it_acknowledged() {
+fn service_killed_under_load_keeps_every_acknowledged_event() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("killed");
     let servers = Arc::clone(&service.servers);
@@ -136,7 +136,7 @@ fn postgresql_killed_under_load_costs_no_acknowledged_event() {
         service
             .lock()
             .unwrap()
-            .metric(r#"datastorage_dlq_dead_total{stream="events"}"#),
+            .metric(r#"datastorage_dead_lettered_total{stream="events"}"#),
         0.0
     );
 }

@@ -1,4 +1,4 @@
-//! Events that the database can't take: each fails alone, and one in the stream becomes a dead letter.
+//! Events that the database rejects: each fails alone, and one in the stream is dead-lettered.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::stack::{STREAM, Servers, Service, event, name, text, until};
 
-/// A service whose database refuses what [`poisoned`] makes: a rule that only the database has, as a later version of
-/// the schema might.
+/// A service whose database rejects the events of [`unstorable`]: a rule that only the database has, as a later
+/// version of the schema might.
 fn with_a_rule_against_poison() -> Service {
     let service = Service::start_with(Arc::new(Servers::shared()), "[stream]\ndrain_interval_ms = 50\n");
     service
@@ -23,13 +23,13 @@ fn poisoned(correlation: &str) -> Value {
     event
 }
 
-/// Puts an entry into the stream, as a service does while PostgreSQL is away.
+/// Puts an entry into the stream, as a service does while PostgreSQL is unavailable.
 fn wait_in_stream(service: &Service, fields: &[&str]) {
     let _: String = service.servers.redis(&[&["XADD", STREAM, "*"], fields].concat());
 }
 
 fn until_stored(service: &Service, correlation: &str, number: usize) {
-    until("the events that can be stored", 30, || {
+    until("the storable events", 30, || {
         match service.events(correlation).len() {
             count if count == number => Ok(()),
             count => Err(format!("{count} events")),
@@ -37,7 +37,7 @@ fn until_stored(service: &Service, correlation: &str, number: usize) {
     });
 }
 
-/// What `dlq list` lists.
+/// The output of `dlq list`.
 fn letters(service: &Service) -> Vec<Value> {
     let listed = service.run(&["dlq", "list"], &[]);
     assert!(listed.status.success(), "{}", text(&listed));
@@ -48,7 +48,7 @@ fn letters(service: &Service) -> Vec<Value> {
 }
 
 #[test]
-fn a_poisoned_event_fails_alone_among_those_that_are_written_with_it() {
+fn unstorable_event_fails_alone_in_its_group() {
     let service = Arc::new(with_a_rule_against_poison());
     let correlation = name("poison");
     let writers: Vec<_> = (0..30)
@@ -68,7 +68,7 @@ fn a_poisoned_event_fails_alone_among_those_that_are_written_with_it() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_stored_becomes_a_dead_letter_that_can_be_tried_again() {
+fn unstorable_entry_is_dead_lettered_and_can_be_retried() {
     let service = with_a_rule_against_poison();
     let correlation = name("letter");
     wait_in_stream(&service, &["body", &poisoned(&correlation).to_string()]);
@@ -76,7 +76,7 @@ fn an_entry_that_cannot_be_stored_becomes_a_dead_letter_that_can_be_tried_again(
     wait_in_stream(&service, &["event", "no JSON", "more", "of it"]);
     until_stored(&service, &correlation, 1);
     until("two dead letters", 30, || {
-        match service.metric(r#"datastorage_dlq_dead_total{stream="events"}"#) {
+        match service.metric(r#"datastorage_dead_lettered_total{stream="events"}"#) {
             2.0 => Ok(()),
             count => Err(format!("{count}")),
         }
@@ -112,7 +112,7 @@ fn an_entry_that_cannot_be_stored_becomes_a_dead_letter_that_can_be_tried_again(
 }
 
 #[test]
-fn dead_letters_are_dropped_only_by_name_or_all_at_once() {
+fn dead_letters_are_dropped_only_by_id_or_all_at_once() {
     let service = with_a_rule_against_poison();
     wait_in_stream(&service, &["event", "no JSON"]);
     until("a dead letter", 30, || match letters(&service).len() {

@@ -1,4 +1,4 @@
-//! A disk that is really full: the tables stand on a small volume of their own.
+//! A disk that is really full: the tables are on a small volume of their own.
 //!
 //! `cargo test -p datastorage --features privileged --test service disk`: mounting needs root.
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::stack::{Servers, Service, event, name, text, until};
 
-/// A volume in memory; unmounted when it is dropped.
+/// A volume in memory, unmounted on drop.
 struct Volume(tempfile::TempDir);
 
 impl Volume {
@@ -38,8 +38,8 @@ fn mount(arguments: &[&str], folder: &Path) {
 }
 
 #[test]
-fn with_the_disk_full_nothing_is_said_to_be_stored_that_is_not() {
-    // Before the servers, so that it outlives them.
+fn full_disk_is_never_acknowledged_as_stored() {
+    // Created before the servers, so that it is dropped after them.
     let volume = Volume::mount("size=24m,mode=0777");
     let servers = Arc::new(Servers::own());
     let location = volume.0.path().join("tables");
@@ -70,7 +70,7 @@ fn with_the_disk_full_nothing_is_said_to_be_stored_that_is_not() {
     while queued.len() < 20 {
         assert!(stored.len() < 1000, "the volume is never full");
         let mut event = event(&correlation);
-        // What does not compress.
+        // Incompressible data.
         let noise: String = (0..3000)
             .map(|_| uuid::Uuid::new_v4().simple().to_string())
             .collect();
@@ -92,7 +92,7 @@ fn with_the_disk_full_nothing_is_said_to_be_stored_that_is_not() {
     let rows: BTreeSet<String> = ids().into_iter().collect();
     assert!(
         !stored.is_empty() && stored.is_subset(&rows),
-        "answered 201 and not stored"
+        "acknowledged with 201 and not stored"
     );
     mount(&["-o", "remount,size=512m"], volume.0.path());
     until("what was queued, once", 90, || {
@@ -106,7 +106,7 @@ fn with_the_disk_full_nothing_is_said_to_be_stored_that_is_not() {
     });
     assert_eq!(service.verify(&correlation)["is_valid"], true);
     assert_eq!(
-        service.metric(r#"datastorage_dlq_dead_total{stream="events"}"#),
+        service.metric(r#"datastorage_dead_lettered_total{stream="events"}"#),
         0.0
     );
 }

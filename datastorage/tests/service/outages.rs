@@ -1,4 +1,4 @@
-//! Faults: what was acknowledged is stored once, whole, whatever broke meanwhile.
+//! Faults: acknowledged events are stored once, completely, whatever broke meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::stack::relay::Relay;
 use crate::stack::{EVENTS, STREAM, Servers, Service, configured, event, id_of, name, run, text, until};
 
-/// The consumer group in which all replicas read the stream.
+/// The consumer group of all replicas.
 const GROUP: &str = "datastorage";
 
-/// Sends this many events while PostgreSQL is away: each is acknowledged and waits in the stream.
+/// Sends this many events while PostgreSQL is unavailable: each is acknowledged and waits in the stream.
 fn spill(service: &Service, correlation: &str, number: usize) -> Vec<Value> {
     let sent: Vec<Value> = (0..number).map(|_| event(correlation)).collect();
     for event in &sent {
@@ -23,7 +23,7 @@ fn spill(service: &Service, correlation: &str, number: usize) -> Vec<Value> {
     sent
 }
 
-/// The events of a correlation by their places in its chain, which must be the order in which they were sent.
+/// Checks the events of a correlation by position, which must be the order of sending.
 fn in_order(service: &Service, correlation: &str, sent: &[Value]) -> Vec<Value> {
     let mut stored = service.events(correlation);
     stored.sort_by_key(|event| event["sequence"].as_i64());
@@ -63,7 +63,7 @@ fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
 }
 
 #[test]
-fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_back() {
+fn writes_during_an_outage_are_stored_completely_and_in_order_afterwards() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("away");
     service.servers.postgres.stop().unwrap();
@@ -77,7 +77,7 @@ fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_b
         );
         sent.push(event);
     }
-    // A retry of what waits already is one row in the end.
+    // A repeated event that already waits is one row in the end.
     assert_eq!(service.write(&sent[3]).status, 202);
     let batch: Vec<Value> = (0..5).map(|_| event(&correlation)).collect();
     assert_eq!(
@@ -122,11 +122,11 @@ fn what_comes_while_postgresql_is_away_is_stored_whole_and_in_order_when_it_is_b
         waiting => Err(format!("{waiting} entries")),
     });
     assert_eq!(
-        service.metric(r#"datastorage_dlq_drained_total{stream="events"}"#),
+        service.metric(r#"datastorage_spill_drained_total{stream="events"}"#),
         26.0
     );
     assert_eq!(
-        service.metric(r#"datastorage_dlq_dead_total{stream="events"}"#),
+        service.metric(r#"datastorage_dead_lettered_total{stream="events"}"#),
         0.0
     );
     assert_eq!(service.write(&event(&correlation)).status, 201);
@@ -145,12 +145,12 @@ fn through(relay: &Relay, port: u16, servers: Arc<Servers>, more: &str) -> Servi
 }
 
 #[test]
-fn redis_is_found_again_after_somebody_else_answered_at_its_address() {
+fn redis_is_reconnected_after_another_server_answered_at_its_address() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.redis.port());
     let service = through(&relay, servers.redis.port(), servers, "");
     let state = |wanted: &str| {
-        until("readiness to know it", 30, || {
+        until("readiness to report it", 30, || {
             let state = service.readyz().1["dependencies"]["redis"].clone();
             if state["status"] == wanted {
                 Ok(())
@@ -159,7 +159,7 @@ fn redis_is_found_again_after_somebody_else_answered_at_its_address() {
             }
         });
     };
-    // As where the address of a pod that is gone went to another.
+    // As when the address of a deleted pod was assigned to another.
     relay.stray("HTTP/1.1 400 Bad Request\r\n\r\n");
     state("down");
     relay.forward();
@@ -172,7 +172,7 @@ fn redis_is_found_again_after_somebody_else_answered_at_its_address() {
 }
 
 #[test]
-fn once_postgresql_is_known_to_be_back_every_write_is_stored_at_once() {
+fn every_write_is_stored_at_once_after_postgresql_is_available_again() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.postgres.port());
     let service = through(
@@ -188,7 +188,7 @@ fn once_postgresql_is_known_to_be_back_every_write_is_stored_at_once() {
         }
     };
     let state = |wanted: &str| {
-        until("readiness to know it", 60, || {
+        until("readiness to report it", 60, || {
             let state = service.readyz().1["dependencies"]["postgresql"]["status"].clone();
             if state == wanted {
                 Ok(())
@@ -198,18 +198,18 @@ fn once_postgresql_is_known_to_be_back_every_write_is_stored_at_once() {
         });
     };
     writes(201);
-    // As a network that swallows packets: what is begun now never comes to an answer.
+    // As a network that drops packets: what is begun now never gets a response.
     relay.swallow();
     writes(202);
     state("down");
     relay.forward();
     state("ok");
-    // Whoever found it back, the others must not wait for what they began before.
+    // Whichever committer found it, the others must not wait for their earlier attempts.
     writes(201);
 }
 
 #[test]
-fn a_stop_while_postgresql_is_away_loses_nothing() {
+fn stop_during_an_outage_loses_nothing() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("stopped");
     service.servers.postgres.stop().unwrap();
@@ -223,13 +223,13 @@ fn a_stop_while_postgresql_is_away_loses_nothing() {
 }
 
 #[test]
-fn entries_that_a_dead_replica_had_read_are_stored_by_another() {
+fn entries_read_by_a_dead_replica_are_stored_by_another() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("read");
     service.servers.postgres.stop().unwrap();
     let sent = spill(&service, &correlation, 10);
     let servers = Arc::clone(&service.servers);
-    // A replica reads half of them, and dies before it stored any.
+    // A replica reads half of them, and dies before it stores any.
     let _: redis::Value = servers.redis(&["XGROUP", "CREATE", STREAM, GROUP, "0"]);
     let _: redis::Value = servers.redis(&[
         "XREADGROUP",
@@ -248,7 +248,7 @@ fn entries_that_a_dead_replica_had_read_are_stored_by_another() {
 }
 
 #[test]
-fn a_full_stream_refuses_and_trims_nothing() {
+fn full_stream_rejects_and_trims_nothing() {
     let service = Service::start_with(Arc::new(Servers::own()), "[stream]\nmost_entries = 20\n");
     let correlation = name("full");
     service.servers.postgres.stop().unwrap();
@@ -267,7 +267,7 @@ fn a_full_stream_refuses_and_trims_nothing() {
         }
     }
     assert_eq!(acknowledged.len(), 20);
-    // A batch that does not fit goes in not at all.
+    // A batch that does not fit is rejected completely.
     assert_eq!(
         service
             .post("/api/v1/audit/events/batch", &json!([event(&correlation)]))
@@ -279,12 +279,12 @@ fn a_full_stream_refuses_and_trims_nothing() {
     assert_eq!(
         service.events(&correlation).len(),
         20,
-        "what was refused was not stored"
+        "rejected events are not stored"
     );
 }
 
 #[test]
-fn with_both_stores_away_nothing_is_acknowledged() {
+fn nothing_is_acknowledged_without_both_stores() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
     let correlation = name("both");
     service.servers.postgres.stop().unwrap();
@@ -309,7 +309,7 @@ fn with_both_stores_away_nothing_is_acknowledged() {
     });
     service.servers.redis.start_again().unwrap();
     service.servers.postgres.start_again().unwrap();
-    until("writes are taken again", 30, || {
+    until("writes are accepted again", 30, || {
         match service.write(&event(&correlation)).status {
             201 => Ok(()),
             status => Err(status.to_string()),
@@ -331,7 +331,7 @@ fn redis_killed_with_entries_loses_none() {
 }
 
 #[test]
-fn a_client_that_hangs_up_changes_nothing_and_is_no_failure_of_the_database() {
+fn client_that_hangs_up_changes_nothing() {
     let service = Service::start();
     let correlation = name("hung-up");
     let sent: Vec<Value> = (0..20).map(|_| event(&correlation)).collect();
@@ -344,7 +344,7 @@ fn a_client_that_hangs_up_changes_nothing_and_is_no_failure_of_the_database() {
             body.len()
         )
         .unwrap();
-        // Gone before the answer.
+        // Gone before the response.
     }
     until("the events of those who hung up, or some of them", 10, || {
         let found = service.events(&correlation).len();
@@ -352,7 +352,7 @@ fn a_client_that_hangs_up_changes_nothing_and_is_no_failure_of_the_database() {
     });
     assert_eq!(service.write(&event(&correlation)).status, 201);
     assert_eq!(
-        service.metric(r#"datastorage_dlq_spilled_total{stream="events"}"#),
+        service.metric(r#"datastorage_spill_added_total{stream="events"}"#),
         0.0
     );
     assert_eq!(service.readyz().1["dependencies"]["postgresql"]["status"], "ok");

@@ -14,14 +14,14 @@ fn ids(answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn pages_by_offset_and_by_cursor_agree_and_a_cursor_is_not_shifted_by_new_events() {
+fn pages_by_offset_and_by_cursor_agree_and_a_cursor_is_stable() {
     let service = Service::start();
     let correlation = name("pages");
     let time = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
     let batch: Value = (0..95)
         .map(|number: i64| {
             let mut event = event(&correlation);
-            // Several share a time: the id decides.
+            // Several have the same time: the id decides.
             event["event_timestamp"] =
                 json!((time + jiff::SignedDuration::from_secs(number / 3)).to_string());
             event
@@ -51,7 +51,7 @@ fn pages_by_offset_and_by_cursor_agree_and_a_cursor_is_not_shifted_by_new_events
             page["pagination"]["next_cursor"].as_str().unwrap_or_default()
         );
         if offset == 0 {
-            // After the first pages are read, nothing of what comes in between must show up in the cursor's.
+            // Events that arrive after the first pages must not appear in the cursor's pages.
             let mut newer = event(&correlation);
             newer["event_timestamp"] = json!(jiff::Timestamp::now().to_string());
             newer["correlation_id"] = json!(name("other"));
@@ -64,7 +64,7 @@ fn pages_by_offset_and_by_cursor_agree_and_a_cursor_is_not_shifted_by_new_events
 }
 
 #[test]
-fn every_filter_narrows_to_what_it_says() {
+fn every_filter_selects_exactly() {
     let service = Service::start();
     let correlation = name("filters");
     let mut odd = event(&correlation);
@@ -128,7 +128,7 @@ fn every_filter_narrows_to_what_it_says() {
 }
 
 #[test]
-fn the_api_describes_itself() {
+fn openapi_document_is_served() {
     let service = Service::start();
     let document = service.get("/openapi.json");
     assert_eq!(

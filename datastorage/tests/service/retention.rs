@@ -8,7 +8,7 @@ use crate::stack::{Servers, Service, event, name, until};
 
 const HOLD: &str = "/api/v1/audit/legal-hold";
 
-/// Puts an event of any age where the drain finds it: what waited long is stored too.
+/// Puts an event of any age into the stream for the drain: events that waited long are stored too.
 fn store_old(service: &Service, correlation: &str, days: i64, retention_days: Option<i32>) {
     let mut old = event(correlation);
     old["event_timestamp"] =
@@ -38,7 +38,7 @@ fn partitions(service: &Service) -> Vec<String> {
 }
 
 #[test]
-fn partitions_are_made_at_start_and_when_a_write_needs_one_that_is_not_there() {
+fn partitions_are_created_at_start_and_when_a_write_needs_one() {
     let service = Service::start();
     let made = until("five partitions", 20, || {
         let found = partitions(&service);
@@ -48,7 +48,7 @@ fn partitions_are_made_at_start_and_when_a_write_needs_one_that_is_not_there() {
             Err(format!("{found:?}"))
         }
     });
-    // As at a month's end whose partition nobody made, with sessions that know the table well.
+    // As at a month's end without a partition, with sessions that have cached plans of the table.
     let correlation = name("month");
     assert_eq!(service.write(&event(&correlation)).status, 201);
     for partition in &made {
@@ -87,7 +87,7 @@ fn release_hold(service: &Service, correlation: &str) {
 }
 
 #[test]
-fn a_chain_is_held_once_until_it_is_released_once() {
+fn chain_is_held_once_until_it_is_released_once() {
     let service = Service::start();
     let correlation = name("held");
     assert_eq!(service.write(&event(&correlation)).status, 201);
@@ -110,9 +110,9 @@ fn a_chain_is_held_once_until_it_is_released_once() {
         (&json!(1), &json!("legal"))
     );
 
-    // SQL is refused too, by the service's own role and whatever else has no right to set triggers aside.
+    // SQL is rejected too, for the service's own role and any other without the right to disable triggers.
     let delete = format!("DELETE FROM audit_events WHERE correlation_id = '{correlation}'");
-    assert!(service.servers.refused_sql(&delete).contains("legal hold"));
+    assert!(service.servers.rejected_sql(&delete).contains("legal hold"));
 
     release_hold(&service, &correlation);
     let again = service.send("DELETE", &format!("{HOLD}/{correlation}"), None, &[]);
@@ -120,7 +120,7 @@ fn a_chain_is_held_once_until_it_is_released_once() {
 }
 
 #[test]
-fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify() {
+fn retention_removes_expired_events_keeps_held_ones_and_leaves_valid_chains() {
     let servers = Arc::new(Servers::shared());
     let more = "[stream]\ndrain_interval_ms = 20\n[retention]\nenabled = false\n";
     let service = Service::start_with(Arc::clone(&servers), more);
@@ -140,8 +140,8 @@ fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify(
     place_hold(&service, &held);
     let before = partitions(&service).len();
     let (_, servers, _) = service.stop();
-    let service = Service::start_with(servers, "[retention]\ninterval_seconds = 1\n");
-    // What goes wholly goes at once: a chain is there with its event, or there is no trace of it.
+    let service = Service::start_with(servers, "[retention]\ninterval_ms = 1000\n");
+    // A chain disappears together with its last event.
     until("a chain without a trace", 30, || {
         let answer = service.post("/api/v1/audit/verify-chain", &json!({"correlation_id": gone}));
         match (answer.status, answer.json()) {
@@ -168,7 +168,7 @@ fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify(
     assert_eq!(service.write(&event(&partly)).status, 201);
     assert_eq!(service.verify(&partly)["is_valid"], true);
 
-    // Once the hold ends, the month of which nothing must be kept is dropped whole.
+    // After the release the month without events to keep is dropped as a whole.
     service.servers.sql(&format!(
         "SET session_replication_role = replica; UPDATE audit_events SET retention_days = 30 WHERE correlation_id = '{kept}'"
     ));
@@ -182,5 +182,5 @@ fn retention_takes_what_may_go_keeps_what_is_held_and_leaves_chains_that_verify(
     let left = service.servers.count(&format!(
         "SELECT count(*) FROM audit_chain_heads WHERE correlation_id IN ('{gone}', '{held}', '{kept}')"
     ));
-    assert_eq!(left, 0, "nothing is left of chains that are gone");
+    assert_eq!(left, 0, "nothing of the removed chains is left");
 }

@@ -1,4 +1,4 @@
-//! A DataStorage with its own PostgreSQL database and Redis, as the tests see it: over HTTP, SQL and processes.
+//! A DataStorage with its own PostgreSQL database and Redis for tests: over HTTP, SQL and processes.
 
 mod program;
 pub(crate) mod relay;
@@ -17,7 +17,7 @@ pub(crate) use service::Service;
 /// The API's path of events.
 pub(crate) const EVENTS: &str = "/api/v1/audit/events";
 
-/// Waits until a condition holds; `what` and the last state seen are in the failure.
+/// Waits for a condition; a failure contains `what` and the last state.
 pub(crate) fn until<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {

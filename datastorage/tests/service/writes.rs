@@ -12,7 +12,7 @@ const BATCH: &str = "/api/v1/audit/events/batch";
 const NOTIFICATIONS: &str = "/api/v1/audit/notifications";
 
 #[test]
-fn an_event_comes_back_as_it_was_sent_with_every_field() {
+fn event_is_returned_as_sent_with_every_field() {
     let service = Service::start();
     let correlation = name("whole");
     let sent = event(&correlation);
@@ -39,7 +39,7 @@ fn an_event_comes_back_as_it_was_sent_with_every_field() {
 }
 
 #[test]
-fn the_same_id_twice_at_once_is_one_row_and_another_body_is_a_conflict() {
+fn concurrent_writes_of_one_id_are_one_row_and_another_body_is_a_conflict() {
     let service = Arc::new(Service::start());
     let replica = Arc::new(service.replica());
     let correlation = name("twice");
@@ -61,7 +61,7 @@ fn the_same_id_twice_at_once_is_one_row_and_another_body_is_a_conflict() {
         (answer.status, answer.fields()),
         (409, vec!["event_id".to_owned()])
     );
-    // Also where the two would stand in different chains and months.
+    // Also where the two belong to different chains and months.
     other["correlation_id"] = json!(name("elsewhere"));
     other["event_timestamp"] =
         json!((jiff::Timestamp::now() - jiff::SignedDuration::from_hours(160)).to_string());
@@ -71,7 +71,7 @@ fn the_same_id_twice_at_once_is_one_row_and_another_body_is_a_conflict() {
 }
 
 #[test]
-fn a_retried_batch_does_not_double_its_rows() {
+fn retried_batch_does_not_double_its_rows() {
     let service = Service::start();
     let correlation = name("retried");
     let batch: Value = (0..50).map(|_| event(&correlation)).collect();
@@ -82,7 +82,7 @@ fn a_retried_batch_does_not_double_its_rows() {
         (again.status, again.json()["event_ids"].clone()),
         (201, first.json()["event_ids"].clone())
     );
-    // With more than before: only what is new is added.
+    // With additional events: only the new ones are added.
     let mut longer = batch.as_array().unwrap().clone();
     longer.push(event(&correlation));
     assert_eq!(service.post(BATCH, &json!(longer)).status, 201);
@@ -90,7 +90,7 @@ fn a_retried_batch_does_not_double_its_rows() {
 }
 
 #[test]
-fn a_batch_is_stored_whole_in_order_or_not_at_all() {
+fn batch_is_stored_completely_in_order_or_not_at_all() {
     let service = Service::start();
     let correlation = name("batch");
     let batch: Vec<Value> = (0..1000).map(|_| event(&correlation)).collect();
@@ -120,7 +120,7 @@ fn a_batch_is_stored_whole_in_order_or_not_at_all() {
         "{detail}"
     );
     assert_eq!(answer.fields(), ["[7].event_outcome", "[93].version"]);
-    // What only the database can know: an id of another event, and a parent that is not there.
+    // Errors that only the database can find: an id of another event, and a missing parent.
     let mut taken = event(&correlation);
     taken["event_id"] = ids[0].clone();
     assert_eq!(
@@ -135,7 +135,7 @@ fn a_batch_is_stored_whole_in_order_or_not_at_all() {
         (400, vec!["[1].parent_event_id".to_owned()])
     );
     assert_eq!(service.events(&correlation).len(), 0);
-    // A parent that stands before its child in the same batch is there.
+    // A parent that precedes its child in the same batch exists.
     let parent = event(&correlation);
     let mut child = event(&correlation);
     child["parent_event_id"] = parent["event_id"].clone();
@@ -146,7 +146,7 @@ fn a_batch_is_stored_whole_in_order_or_not_at_all() {
 }
 
 #[test]
-fn malformed_events_are_refused_with_every_mistake_and_nothing_is_stored() {
+fn malformed_events_are_rejected_with_every_error_and_not_stored() {
     let service = Service::start();
     let correlation = name("malformed");
     for (field, value) in [
@@ -184,11 +184,11 @@ fn malformed_events_are_refused_with_every_mistake_and_nothing_is_stored() {
 }
 
 #[test]
-fn what_the_api_takes_at_its_limits_the_database_takes_too() {
+fn database_accepts_what_the_api_accepts_at_its_limits() {
     let service = Service::start();
     let correlation = "ü".repeat(255);
     let mut sent = event(&correlation);
-    for (field, most) in [
+    for (field, max) in [
         ("version", 10),
         ("event_type", 100),
         ("event_action", 50),
@@ -202,11 +202,11 @@ fn what_the_api_takes_at_its_limits_the_database_takes_too() {
         ("error_code", 100),
         ("error_message", 10_000),
     ] {
-        sent[field] = json!("€".repeat(most));
+        sent[field] = json!("€".repeat(max));
     }
     sent["duration_ms"] = json!(i32::MAX);
     sent["retention_days"] = json!(2555);
-    // 256 KiB as PostgreSQL writes it, with everything that is escaped or written in another way there.
+    // 256 KiB in PostgreSQL's text form, with everything that it escapes or writes in another way.
     let data = json!({"a": "\u{1}\u{7f}\"\\\n", "b": 1e300, "c": -0.0, "d": u64::MAX, "e": 1e-7, "f": [1.0, {}], "z": ""});
     let used = "{\"a\": \"\\u0001\u{7f}\\\"\\\\\\n\", \"b\": .0, \"c\": 0.0, \"d\": 18446744073709551615, \
                 \"e\": 0.0000001, \"f\": [1.0, {}], \"z\": \"\"}"
@@ -223,7 +223,7 @@ fn what_the_api_takes_at_its_limits_the_database_takes_too() {
     sent["event_id"] = json!(Uuid::now_v7());
     sent["event_data"]["z"] = json!("z".repeat(262_145 - used));
     assert_eq!(service.write(&sent).fields(), ["event_data"]);
-    // What is hashed can be computed again from what is stored.
+    // The hashed text can be computed again from what is stored.
     let verification = service
         .post(
             "/api/v1/audit/verify-chain",
@@ -258,14 +258,14 @@ fn eighty_writers_are_served_by_a_few_connections() {
     let connections = service.servers.count(&format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND application_name = 'datastorage'"
     ));
-    // 2 committers, the drain, the readiness check, retention, and those of the pool that were needed.
+    // 2 committers, the drain, the readiness check, retention, and the used ones of the pool.
     assert!((2..=8).contains(&connections), "{connections} connections");
     let sizes = service.metric("datastorage_commit_group_size_sum")
         / service.metric("datastorage_commit_group_size_count");
     assert!(sizes > 1.0, "no group held more than one event: {sizes}");
 }
 
-/// What the service makes after its start needs the locks and connections that a test is about.
+/// Waits for the partitions: their creation needs locks and connections that a test counts.
 fn partitions_are_made(service: &Service) {
     until("the partitions", 20, || {
         let count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass";
@@ -277,13 +277,13 @@ fn partitions_are_made(service: &Service) {
 }
 
 #[test]
-fn the_pool_is_as_large_as_it_is_told_to_be() {
+fn pool_has_its_configured_size() {
     for size in [3, 7] {
         let servers = Arc::new(Servers::shared());
         let section = format!("pool_size = {size}\nstatement_timeout_ms = 20000\nlock_timeout_ms = 20000");
         let service = Arc::new(Service::start_with_postgresql(servers, &section, ""));
         partitions_are_made(&service);
-        // Nobody can read until this is dropped.
+        // Blocks all readers until it is dropped.
         let held = service
             .servers
             .hold("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE");
@@ -311,15 +311,15 @@ fn the_pool_is_as_large_as_it_is_told_to_be() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_what_it_took_is_stored() {
+fn full_queue_rejects_and_stores_what_it_accepted() {
     let servers = Arc::new(Servers::shared());
-    let more = "[writer]\nqueue_mib = 8\ncommit_timeout_ms = 20000\n";
+    let more = "[writer]\nqueue_bytes = 8388608\ncommit_timeout_ms = 20000\n";
     let timeouts = "statement_timeout_ms = 20000\nlock_timeout_ms = 20000";
     let service = Arc::new(Service::start_with_postgresql(servers, timeouts, more));
     let correlation = name("large");
     partitions_are_made(&service);
     assert_eq!(service.write(&event(&correlation)).status, 201);
-    // Nobody can write until this is dropped.
+    // Blocks all writers until it is dropped.
     let held = service.servers.hold("LOCK TABLE audit_events IN SHARE MODE");
     // Of 197 KiB each: 41 fit a queue of 8 MiB.
     let writers: Vec<_> = (0..60)
@@ -333,8 +333,8 @@ fn a_full_queue_refuses_and_what_it_took_is_stored() {
             })
         })
         .collect();
-    // The refused are answered at once, while the others wait.
-    until("the refused writers", 15, || {
+    // The rejections are immediate, while the others wait.
+    until("the rejected writers", 15, || {
         match writers.iter().filter(|writer| writer.is_finished()).count() {
             19 => Ok(()),
             count => Err(format!("{count} answered")),
@@ -342,9 +342,9 @@ fn a_full_queue_refuses_and_what_it_took_is_stored() {
     });
     drop(held);
     let answers: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-    let (refused, taken): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.0 == 503);
-    assert_eq!(refused.len(), 19, "{answers:?}");
-    assert!(refused.iter().all(|answer| answer.1.is_some()), "Retry-After");
+    let (rejected, taken): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.0 == 503);
+    assert_eq!(rejected.len(), 19, "{answers:?}");
+    assert!(rejected.iter().all(|answer| answer.1.is_some()), "Retry-After");
     assert!(taken.iter().all(|answer| answer.0 == 201), "{answers:?}");
     assert_eq!(service.events(&correlation).len(), taken.len() + 1);
     assert_eq!(
@@ -355,7 +355,7 @@ fn a_full_queue_refuses_and_what_it_took_is_stored() {
 }
 
 #[test]
-fn a_body_above_the_limit_is_refused() {
+fn body_over_the_limit_is_rejected() {
     let service = Service::start();
     let correlation = name("body");
     let mut large = event(&correlation);
@@ -365,7 +365,7 @@ fn a_body_above_the_limit_is_refused() {
 }
 
 #[test]
-fn notifications_are_stored_once_and_wrong_ones_refused() {
+fn notifications_are_stored_once_and_invalid_ones_rejected() {
     let service = Service::start();
     let id = name("notification");
     let notification = json!({

@@ -1,4 +1,4 @@
-//! Takes events from the spool to DataStorage, in order, until it has them.
+//! Delivers events from the spool to DataStorage, in order, until they are acknowledged.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,41 +12,41 @@ use super::segment::Stored;
 use super::spool::Spool;
 use crate::cause::root_cause;
 
-/// Events in one request; DataStorage takes up to 1,000.
+/// Maximum events per request; DataStorage accepts up to 1,000.
 const BATCH_EVENTS: usize = 500;
-/// Bytes in one request, about; DataStorage takes up to 5 MiB.
+/// Approximate maximum bytes per request; DataStorage accepts up to 5 MiB.
 const BATCH_BYTES: usize = 1 << 20;
-/// How long one request may take.
+/// Maximum time of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The waits between tries while DataStorage is away.
+/// Delays between attempts while DataStorage is unavailable.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Above it the file of refused events is not extended; they are in the log all the same.
+/// Maximum size of the file of rejected events; beyond it they are only logged.
 const REFUSED_BYTES: u64 = 16 << 20;
 
-/// How the last request went.
+/// The result of the last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// None was made yet.
+    /// No request yet.
     Unknown,
-    /// DataStorage took it.
+    /// DataStorage has acknowledged it.
     Working,
-    /// It did not, and will be asked again.
-    Away {
-        /// What it or the network said.
+    /// It failed and will be retried.
+    Unavailable {
+        /// The error of DataStorage or of the network.
         detail: String,
     },
 }
 
-/// Counts what happens, for metrics.
+/// Counts deliveries, for metrics.
 pub trait Observer: Send + Sync + 'static {
-    /// So many events are stored.
+    /// This many events were stored.
     fn stored(&self, events: usize);
-    /// DataStorage refused one event for what is in it.
-    fn refused(&self);
+    /// DataStorage rejected one event as invalid.
+    fn rejected(&self);
 }
 
-/// The way to DataStorage.
+/// The client of DataStorage.
 pub struct Delivery<O> {
     client: Client,
     url: Url,
@@ -58,17 +58,17 @@ pub struct Delivery<O> {
 
 enum Answer {
     Stored,
-    /// All of it was refused for the sake of at least one event.
-    Refused(String),
+    /// The whole batch was rejected because at least one event is invalid.
+    Rejected(String),
     Later(String, Option<Duration>),
 }
 
 impl<O: Observer> Delivery<O> {
-    /// Delivers from `spool` to the DataStorage at `base`, such as `http://datastorage:8080`; with the bearer token
-    /// in `token_file`, which is read for each request, since it is renewed by the cluster.
+    /// Delivers from `spool` to the DataStorage at `base`, such as `http://datastorage:8080`, with the bearer token
+    /// in `token_file`, which is read for each request, since the cluster rotates it.
     ///
     /// # Errors
-    /// The URL can't be extended by a path, or the client can't be made.
+    /// The URL cannot be extended by a path, or the client cannot be built.
     pub fn new(
         base: &Url,
         token_file: Option<std::path::PathBuf>,
@@ -88,7 +88,7 @@ impl<O: Observer> Delivery<O> {
         })
     }
 
-    /// Delivers for as long as it is polled.
+    /// Delivers until it is dropped.
     pub async fn run(self) {
         loop {
             let batch = self.spool.next(BATCH_EVENTS, BATCH_BYTES).await;
@@ -97,8 +97,8 @@ impl<O: Observer> Delivery<O> {
         }
     }
 
-    /// Returns when each event is stored or was refused for itself. DataStorage stores all of a batch or none, so a
-    /// refused batch is halved until the bad ones are alone.
+    /// Returns when each event is stored or was rejected as invalid. DataStorage stores all of a batch or none, so a
+    /// rejected batch is halved until the invalid events are alone.
     async fn deliver(&self, events: &[Stored]) {
         let mut parts = vec![events];
         let mut wait = FIRST_WAIT;
@@ -109,9 +109,9 @@ impl<O: Observer> Delivery<O> {
                     self.observer.stored(part.len());
                     wait = FIRST_WAIT;
                 }
-                Answer::Refused(detail) => match part {
+                Answer::Rejected(detail) => match part {
                     [] => {}
-                    [event] => self.refused(event, &detail),
+                    [event] => self.rejected(event, &detail),
                     _ => {
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.push(second);
@@ -119,7 +119,7 @@ impl<O: Observer> Delivery<O> {
                     }
                 },
                 Answer::Later(detail, asked) => {
-                    self.away(detail);
+                    self.unavailable(detail);
                     parts.push(part);
                     tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
@@ -154,49 +154,49 @@ impl<O: Observer> Delivery<O> {
             | StatusCode::CONFLICT
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY => {
-                Answer::Refused(format!("{status}: {}", response.text().await.unwrap_or_default()))
+                Answer::Rejected(format!("{status}: {}", response.text().await.unwrap_or_default()))
             }
-            // Everything else is about DataStorage or the way to it, not about these events.
+            // Every other error concerns DataStorage or the network, not these events.
             status => Answer::Later(
-                format!("DataStorage answers {status}"),
+                format!("DataStorage returned {status}"),
                 asked.map(Duration::from_secs),
             ),
         }
     }
 
-    /// Lays a refused event aside where people find it, so that it does not stop those behind it.
-    fn refused(&self, event: &Stored, detail: &str) {
-        self.observer.refused();
-        let path = self.spool.directory().join("refused.ndjson");
+    /// Writes a rejected event to a file for the operator, so that it does not block the following ones.
+    fn rejected(&self, event: &Stored, detail: &str) {
+        self.observer.rejected();
+        let path = self.spool.directory().join("rejected.ndjson");
         let kept = keep(&path, &event.text);
         let id = serde_json::from_slice::<serde_json::Value>(&event.text)
             .ok()
             .and_then(|event| Some(event.get("event_id")?.as_str()?.to_owned()))
             .unwrap_or_default();
-        tracing::error!(event_id = id, detail, path = %path.display(), kept = kept.is_ok(), "DataStorage refused an audit event");
+        tracing::error!(event_id = id, detail, path = %path.display(), kept = kept.is_ok(), "DataStorage rejected an audit event");
     }
 
     fn working(&self) {
         self.health.send_if_modified(|health| {
             let changed = *health != Health::Working;
-            if matches!(health, Health::Away { .. }) {
-                tracing::info!("DataStorage takes audit events again");
+            if matches!(health, Health::Unavailable { .. }) {
+                tracing::info!("DataStorage accepts audit events again");
             }
             *health = Health::Working;
             changed
         });
     }
 
-    fn away(&self, detail: String) {
+    fn unavailable(&self, detail: String) {
         self.health.send_if_modified(|health| {
-            let next = Health::Away { detail };
+            let next = Health::Unavailable { detail };
             if *health == next {
                 return false;
             }
-            if let Health::Away { detail } = &next {
+            if let Health::Unavailable { detail } = &next {
                 tracing::warn!(
                     detail,
-                    "DataStorage takes no audit events; they wait in the spool"
+                    "DataStorage is unavailable; audit events wait in the spool"
                 );
             }
             *health = next;

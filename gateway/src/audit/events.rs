@@ -1,4 +1,4 @@
-//! Which events tell of a signal, and what stands in them.
+//! The audit events of a signal.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -8,10 +8,10 @@ use crate::deduplicate::{Failure, Outcome};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::signal::Signal;
 
-/// Who acts in these events.
+/// The actor of these events.
 const ACTOR: &str = "gateway";
 
-/// The events of a signal that was taken: received and created, or deduplicated.
+/// The events of an accepted signal: received and created, or deduplicated.
 #[must_use]
 pub fn of_outcome(id: Uuid, signal: &Signal, fingerprint: Fingerprint, outcome: &Outcome) -> Vec<AuditEvent> {
     let base = |event_type, action, data| {
@@ -43,7 +43,7 @@ pub fn of_outcome(id: Uuid, signal: &Signal, fingerprint: Fingerprint, outcome: 
     vec![received, created]
 }
 
-/// The event of a signal whose request could not be made.
+/// The event of a signal whose request could not be created.
 #[must_use]
 pub fn of_failure(signal: &Signal, fingerprint: Fingerprint, name: &str, failure: &Failure) -> AuditEvent {
     let data = describe(signal, fingerprint);
@@ -85,7 +85,7 @@ fn event(
     event
 }
 
-/// What happened to whom; labels and the payload stay in the request.
+/// The affected object and the result; labels and the payload stay in the request.
 fn describe(signal: &Signal, fingerprint: Fingerprint) -> Map<String, Value> {
     let data = json!({
         "signal_name": storable(&signal.name),
@@ -105,11 +105,11 @@ fn describe(signal: &Signal, fingerprint: Fingerprint) -> Map<String, Value> {
     }
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    storable(text).chars().take(most).collect()
+fn shortened(text: &str, max: usize) -> String {
+    storable(text).chars().take(max).collect()
 }
 
-/// PostgreSQL's text has no place for the character zero.
+/// PostgreSQL's text cannot contain the character U+0000.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -1,5 +1,5 @@
-//! Audit events: made of what became of a signal, kept on disk before the signal is answered, and delivered to
-//! DataStorage until it took them.
+//! Audit events: created from the result of a signal, stored on disk before the signal is acknowledged, and delivered
+//! to DataStorage.
 
 pub mod delivery;
 pub mod events;

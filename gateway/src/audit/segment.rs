@@ -1,24 +1,24 @@
-//! The files of the spool: records one after the other, each with its length and a checksum.
+//! The files of the spool: a sequence of records, each with its length and a checksum.
 //!
 //! A record is `length: u32 | checksum: u32 | time: u64 | text`, numbers little-endian. The checksum (CRC-32) is over
-//! time and text; the time is in milliseconds since 1970. A process that is killed while it writes leaves at most one
-//! record that is not whole, at the end.
+//! time and text; the time is in milliseconds since 1970. A process that is killed during a write leaves at most one
+//! incomplete record, at the end.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// What stands before each text.
+/// Bytes before each text.
 pub(super) const HEADER: usize = 16;
-/// No event is longer; a length above it is no length.
+/// Maximum length of an event; a larger length field is invalid.
 pub(super) const LONGEST: usize = 1 << 20;
 
 const SUFFIX: &str = "spool";
 
-/// One event as it lies in a segment.
+/// One event in a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// When it was taken, in milliseconds since 1970.
+    /// When it was received, in milliseconds since 1970.
     pub time_ms: u64,
     /// Its JSON text.
     pub text: Vec<u8>,
@@ -48,16 +48,16 @@ fn checksum(time: &[u8], text: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Why a record can't be read.
+/// Why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     /// The text ends before the record does.
     Torn,
-    /// The bytes are not those that were written.
+    /// The checksum differs.
     Corrupt,
 }
 
-/// Reads the record at the begin of `bytes`; none at the end.
+/// Reads the record at the beginning of `bytes`; `None` at the end.
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<Stored>, Damage> {
     if bytes.is_empty() {
         return Ok(None);
@@ -82,20 +82,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Stored>, Damage> {
     }))
 }
 
-/// What a segment holds.
+/// The content of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// Its records after the offset that was asked for.
+    /// Number of records after the given offset.
     pub(super) events: u64,
-    /// The end of the last record that is whole.
+    /// The end of the last complete record.
     pub(super) length: u64,
-    /// What stands after it.
+    /// The damage after it.
     pub(super) damage: Option<Damage>,
-    /// When its first record after the offset was taken.
+    /// When its first record after the offset was received.
     pub(super) oldest_ms: Option<u64>,
 }
 
-/// Looks at all of a segment, counting what is after `offset`.
+/// Scans a whole segment, and counts the records after `offset`.
 pub(super) fn scan(path: &Path, offset: u64) -> io::Result<Scan> {
     let bytes = std::fs::read(path)?;
     let mut found = Scan {
@@ -123,32 +123,32 @@ pub(super) fn scan(path: &Path, offset: u64) -> io::Result<Scan> {
     }
 }
 
-/// Reads records from `offset` to `end`, until there are `most_events` or about `most_bytes` of them; and where the
-/// last of them ends.
+/// Reads records from `offset` to `end`, at most `max_events` and about `max_bytes` of them; also returns the end
+/// of the last one.
 pub(super) fn read(
     path: &Path,
     offset: u64,
     end: u64,
-    most_events: usize,
-    most_bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
 ) -> io::Result<(Vec<Stored>, u64)> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
-    // One record more than the limit, so that a record that is longer than the limit is read whole.
-    let window = (most_bytes + HEADER + LONGEST) as u64;
+    // One record more than the limit, so that a record longer than the limit is read completely.
+    let window = (max_bytes + HEADER + LONGEST) as u64;
     let mut bytes = Vec::new();
     file.take(end.saturating_sub(offset).min(window))
         .read_to_end(&mut bytes)?;
     let mut records = Vec::new();
     let mut position = 0;
-    while records.len() < most_events && position < most_bytes {
+    while records.len() < max_events && position < max_bytes {
         match decode(bytes.get(position..).unwrap_or_default()) {
             Ok(Some(record)) => {
                 position += HEADER + record.text.len();
                 records.push(record);
             }
             Ok(None) => break,
-            // At the end of the window it is only cut off; elsewhere the scan has told of it already.
+            // At the end of the window it is only cut off; other damage was reported by the scan.
             Err(_) if !records.is_empty() => break,
             Err(damage) => {
                 let message = format!("{}: {damage:?} record at {offset}", path.display());
@@ -159,7 +159,7 @@ pub(super) fn read(
     Ok((records, offset + position as u64))
 }
 
-/// The file of segment `number`.
+/// The path of segment `number`.
 pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:020}.{SUFFIX}"))
 }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_anywhere_keeps_every_whole_record() {
+    fn file_cut_anywhere_keeps_every_complete_record() {
         let (_directory, path, bytes) = file_of(&["one", "two", "three"]);
         let ends = [0, 19, 38, 59];
         for cut in 0..=bytes.len() {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_is_found() {
+    fn changed_byte_is_detected() {
         let (_directory, path, bytes) = file_of(&["one", "two"]);
         for position in 4..19 {
             let mut changed = bytes.clone();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_where_it_ended() {
+    fn reading_continues_at_the_end_of_the_last_batch() {
         let (_directory, path, bytes) = file_of(&["one", "two", "three"]);
         let end = bytes.len() as u64;
         let (first, offset) = read(&path, 0, end, 2, 1_000).unwrap();

@@ -1,11 +1,11 @@
 //! Events that wait for DataStorage, on disk.
 //!
-//! Every event is appended to the newest segment before its signal is answered, so that a killed process loses none:
-//! what was written is the system's. One thread appends, and writes all that came while it wrote before as one. The
-//! cursor file says up to where events were delivered; a segment that was delivered is deleted.
+//! Every event is appended to the newest segment before its signal is acknowledged, so that a killed process loses
+//! none: written data stays in the kernel. One thread appends, and writes everything that arrived during the last
+//! write as one block. The cursor file has the end of the delivered events; a delivered segment is deleted.
 //!
-//! The space is bounded. What finds no room waits in memory, bounded too, for room to be made; what finds no room
-//! there is lost, loudly. What was kept already is never given up for something newer.
+//! The space is bounded. Events that do not fit wait in memory, which is bounded too; events that do not fit there
+//! are lost, counted and logged. Stored events are never dropped for newer ones.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -25,20 +26,23 @@ mod cursor;
 mod recover;
 mod writer;
 
-/// How the spool keeps events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Settings of the spool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
 pub struct Settings {
-    /// The folder; made if it is not there. One process at a time.
+    /// The folder; created if it is missing. For one process at a time.
     pub directory: PathBuf,
-    /// The size of all segments that is not exceeded.
+    /// Maximum size of all segments in bytes.
     pub max_bytes: u64,
-    /// The size from which on a new segment is begun.
+    /// Size in bytes from which a new segment is started.
     pub segment_bytes: u64,
-    /// How many events wait in memory when there is no room on disk.
+    /// Maximum number of events in memory while the disk is full.
     pub memory_events: usize,
-    /// Whether a signal is answered only when its events would survive a loss of power, too.
+    /// Whether a signal is acknowledged only when its events would survive a power failure, too.
     pub fsync: bool,
+    /// Maximum time to deliver the remaining events at the stop.
+    pub flush_ms: u64,
 }
 
 impl Default for Settings {
@@ -49,28 +53,29 @@ impl Default for Settings {
             segment_bytes: 4 << 20,
             memory_events: 4_096,
             fsync: false,
+            flush_ms: 8_000,
         }
     }
 }
 
-/// What waits now.
+/// The current content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Events that were not delivered yet.
+    /// Undelivered events.
     pub events: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// When the oldest of the events was taken, in milliseconds since 1970.
+    /// When the oldest event was received, in milliseconds since 1970.
     pub oldest_ms: Option<u64>,
-    /// Events in memory because the disk has no room.
+    /// Events in memory because the disk is full.
     pub in_memory: u64,
-    /// Events lost since the start because there was room nowhere.
+    /// Events lost since the start because disk and memory were full.
     pub lost: u64,
-    /// What the last write met, while it goes on.
+    /// The error of the last write, while it persists.
     pub trouble: Option<String>,
 }
 
-/// The spool; all who append share it.
+/// The spool; shared by all writers.
 pub struct Spool {
     appends: Mutex<Option<Sender<Append>>>,
     shared: Arc<Shared>,
@@ -92,7 +97,7 @@ struct Shared {
 
 struct State {
     segments: VecDeque<Segment>,
-    /// Up to where the first segment was delivered.
+    /// The end of the delivered events in the first segment.
     offset: u64,
     cursor: File,
     pending: Pending,
@@ -100,34 +105,34 @@ struct State {
 
 struct Segment {
     number: u64,
-    /// The end of the last record that is whole.
+    /// The end of the last complete record.
     length: u64,
-    /// Whether nothing is appended to it any more.
+    /// Whether it is complete, so that nothing is appended any more.
     closed: bool,
-    /// Events of it that were not delivered.
+    /// Its undelivered events.
     waiting: u64,
-    /// Whether something unreadable stands after its records, to be kept for people to look at.
+    /// Whether unreadable data follows its records, to be kept for inspection.
     corrupt: bool,
 }
 
-/// Events to be delivered, the oldest first.
+/// Events to deliver, the oldest first.
 #[derive(Debug)]
 pub struct Batch {
-    /// The events; never none.
+    /// The events; never empty.
     pub events: Vec<Stored>,
     segment: u64,
     end: u64,
 }
 
 impl Spool {
-    /// Opens the folder and takes up what is in it.
+    /// Opens the folder and recovers its content.
     ///
     /// # Errors
-    /// The folder can't be made, read or written, or another process has it.
+    /// The folder cannot be created, read or written, or another process uses it.
     pub fn open(settings: Settings) -> anyhow::Result<Self> {
         let directory = settings.directory.clone();
         let named = |what: &str| format!("spool.directory = {}: {what}", directory.display());
-        std::fs::create_dir_all(&directory).with_context(|| named("can't be made"))?;
+        std::fs::create_dir_all(&directory).with_context(|| named("cannot be created"))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -136,11 +141,11 @@ impl Spool {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                anyhow::bail!(named("another process has it; give each its own"))
+                anyhow::bail!(named("another process uses it; give each process its own folder"))
             }
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| named("can't be locked")),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(|| named("cannot be locked")),
         }
-        let state = recover::recover(&directory).with_context(|| named("can't be taken up"))?;
+        let state = recover::recover(&directory).with_context(|| named("cannot be recovered"))?;
         let pending = watch::Sender::new(state.pending.clone());
         let shared = Arc::new(Shared {
             settings,
@@ -161,7 +166,7 @@ impl Spool {
         })
     }
 
-    /// Keeps the events. Returns when they are on disk, or when they are in memory or lost for want of room.
+    /// Stores the events. Returns when they are on disk, or in memory or lost because the disk is full.
     pub async fn append(&self, texts: Vec<Vec<u8>>) {
         let time_ms = now_ms();
         let events = texts.into_iter().map(|text| Stored { time_ms, text }).collect();
@@ -173,35 +178,35 @@ impl Spool {
         let _ = kept.await;
     }
 
-    /// The oldest events, at most `most_events` and about `most_bytes` of them; waits until there is one.
-    pub async fn next(&self, most_events: usize, most_bytes: usize) -> Batch {
+    /// The oldest events, at most `max_events` and about `max_bytes` of them; waits for the first one.
+    pub async fn next(&self, max_events: usize, max_bytes: usize) -> Batch {
         loop {
             let grown = self.shared.grown.notified();
-            if let Some(batch) = self.shared.next(most_events, most_bytes) {
+            if let Some(batch) = self.shared.next(max_events, max_bytes) {
                 return batch;
             }
             grown.await;
         }
     }
 
-    /// The batch was delivered; it is not handed out again, also not after a restart.
+    /// Marks a batch as delivered; it is not returned again, even after a restart.
     pub fn delivered(&self, batch: &Batch) {
         self.shared.delivered(batch);
     }
 
-    /// What waits now, and when that changes.
+    /// The current content, and its changes.
     #[must_use]
     pub fn pending(&self) -> watch::Receiver<Pending> {
         self.shared.pending.subscribe()
     }
 
-    /// Ends the writing; what was appended before is on disk then. For the end of the process.
+    /// Ends the writing; everything appended before is on disk then. For the end of the process.
     pub fn close(&self) {
         lock(&self.appends).take();
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
         {
-            tracing::error!("the spool's thread ended with a panic");
+            tracing::error!("the spool's thread panicked");
         }
     }
 
@@ -213,7 +218,7 @@ impl Spool {
 }
 
 impl Shared {
-    fn next(&self, most_events: usize, most_bytes: usize) -> Option<Batch> {
+    fn next(&self, max_events: usize, max_bytes: usize) -> Option<Batch> {
         loop {
             let (number, offset, end) = {
                 let mut state = lock(&self.state);
@@ -225,7 +230,7 @@ impl Shared {
                 (first.number, state.offset, first.length)
             };
             let path = segment::path(&self.settings.directory, number);
-            match segment::read(&path, offset, end, most_events, most_bytes) {
+            match segment::read(&path, offset, end, max_events, max_bytes) {
                 Ok((events, end)) if !events.is_empty() => {
                     return Some(Batch {
                         events,
@@ -233,13 +238,13 @@ impl Shared {
                         end,
                     });
                 }
-                Ok(_) => self.give_up(number, "it is shorter than it was"),
+                Ok(_) => self.give_up(number, "it is shorter than before"),
                 Err(error) => self.give_up(number, &error.to_string()),
             }
         }
     }
 
-    /// What can't be read must not stop what comes after it.
+    /// Unreadable data must not block what follows it.
     fn give_up(&self, number: u64, reason: &str) {
         let mut state = lock(&self.state);
         let offset = state.offset;
@@ -254,7 +259,7 @@ impl Shared {
             segment = number,
             reason,
             lost,
-            "a segment can't be read; it is kept as .corrupt"
+            "a segment cannot be read; it is kept as .corrupt"
         );
         state.pending.events = state.pending.events.saturating_sub(lost);
         state.pending.lost += lost;
@@ -277,11 +282,11 @@ impl Shared {
             first.waiting = first.waiting.saturating_sub(count);
         }
         state.pending.events = state.pending.events.saturating_sub(count);
-        // Until the next batch is read its first event's time is not known; it is no older than the last delivered.
+        // Until the next batch is read its first event's time is unknown; it is no older than the last delivered one.
         let last = batch.events.last().map(|event| event.time_ms);
         state.pending.oldest_ms = if state.pending.events == 0 { None } else { last };
         if let Err(error) = cursor::write(&state.cursor, batch.segment, batch.end) {
-            tracing::warn!(%error, "the spool's cursor can't be written; after a restart events are delivered again");
+            tracing::warn!(%error, "cannot write the spool's cursor; after a restart events are delivered again");
         }
         state.drop_delivered(&self.settings.directory);
         self.pending.send_replace(state.pending.clone());
@@ -289,7 +294,7 @@ impl Shared {
 }
 
 impl State {
-    /// Deletes segments that were delivered and are not written any more.
+    /// Deletes delivered segments that are complete.
     fn drop_delivered(&mut self, directory: &Path) {
         while let Some(first) = self.segments.front() {
             if !first.closed || self.offset < first.length {
@@ -302,7 +307,7 @@ impl State {
                 std::fs::remove_file(&path)
             };
             if let Err(error) = result {
-                tracing::warn!(%error, path = %path.display(), "a delivered segment can't be removed");
+                tracing::warn!(%error, path = %path.display(), "cannot remove a delivered segment");
             }
             self.pending.bytes = self.pending.bytes.saturating_sub(first.length);
             self.segments.pop_front();
@@ -311,7 +316,7 @@ impl State {
     }
 }
 
-/// The time in milliseconds since 1970.
+/// The current time in milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,27 +1,29 @@
-//! Stops calling an API that does not answer, so that senders are told at once and the API can recover.
+//! Circuit breaker: stops calling a failing API, so that clients get an immediate response and the API can recover.
 //!
-//! Closed: calls pass and are counted. When enough of the latest failed: open, no call passes for a while. Then a few
-//! probes pass; all well closes it, one failure opens it again.
+//! Closed: calls pass and are counted. When enough recent calls failed: open, no call passes for a while. Then a few
+//! probes pass; if all succeed it closes, one failure opens it again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// When to open and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Settings of the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
 pub struct Settings {
-    /// Fewer calls than this in the window say nothing.
+    /// Minimum number of calls in the window.
     pub calls: usize,
-    /// The share of them, 0 to 1, that opens when failed.
-    pub failed_share: f64,
-    /// How far back calls count.
+    /// The ratio of failed calls, 0 to 1, that opens it.
+    pub failure_ratio: f64,
+    /// The window in milliseconds.
     pub window_ms: u64,
-    /// For how long no call passes.
+    /// How long it stays open, in milliseconds.
     pub open_ms: u64,
-    /// How many calls must succeed then.
+    /// Number of probes that must succeed afterwards.
     pub probes: u32,
 }
 
@@ -29,7 +31,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             calls: 10,
-            failed_share: 0.5,
+            failure_ratio: 0.5,
             window_ms: 10_000,
             open_ms: 30_000,
             probes: 3,
@@ -37,18 +39,18 @@ impl Default for Settings {
     }
 }
 
-/// What a breaker does with calls now; the numbers are those of the metric.
+/// The state of a breaker; the numbers are those of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// They pass.
+    /// All calls pass.
     Closed = 0,
-    /// A few pass, to see.
+    /// Only probes pass.
     HalfOpen = 1,
-    /// None passes.
+    /// No call passes.
     Open = 2,
 }
 
-/// One breaker, shared by all who call the same API.
+/// One breaker, shared by all users of the same API.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
@@ -62,17 +64,17 @@ enum Inner {
     HalfOpen { running: u32, succeeded: u32 },
 }
 
-/// Leave to make one call; what became of it is told with [`Permit::done`]. Dropped untold, it counts for nothing.
+/// Permission for one call; [`Permit::done`] records its result. Dropping it without `done` records nothing.
 #[derive(Debug)]
-#[must_use = "a permit that is dropped untold counts for nothing"]
+#[must_use = "dropping a permit without `done` records nothing"]
 pub struct Permit<'a> {
     breaker: &'a Breaker,
     probe: bool,
-    told: bool,
+    recorded: bool,
 }
 
 impl Breaker {
-    /// A closed one.
+    /// Creates a closed breaker.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -83,10 +85,10 @@ impl Breaker {
         }
     }
 
-    /// Leave to make a call.
+    /// Requests permission for a call.
     ///
     /// # Errors
-    /// Not now; how long to wait.
+    /// The breaker is open; contains the time to wait.
     pub fn admit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Inner::Open { until } = *inner {
@@ -113,11 +115,11 @@ impl Breaker {
         Ok(Permit {
             breaker: self,
             probe,
-            told: false,
+            recorded: false,
         })
     }
 
-    /// What it does with calls now.
+    /// The current state.
     #[must_use]
     pub fn state(&self) -> State {
         match &*self.inner.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -127,7 +129,7 @@ impl Breaker {
         }
     }
 
-    fn told(&self, probe: bool, outcome: Option<bool>, now: Instant) {
+    fn record(&self, probe: bool, outcome: Option<bool>, now: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let next = match &mut *inner {
             Inner::Closed { calls } => outcome.and_then(|success| self.counted(calls, success, now)),
@@ -144,7 +146,7 @@ impl Breaker {
                     None => None,
                 }
             }
-            // What was called before it opened says nothing of now.
+            // A call from before the opening does not describe the current state.
             Inner::HalfOpen { .. } | Inner::Open { .. } => None,
         };
         if let Some(next) = next {
@@ -161,7 +163,7 @@ impl Breaker {
         {
             calls.pop_front();
         }
-        // Under load the latest thousand say as much as all of the window.
+        // Under load the latest thousand calls are representative for the window.
         while calls.len() > 1_000.max(self.settings.calls) {
             calls.pop_front();
         }
@@ -169,7 +171,7 @@ impl Breaker {
             return None;
         }
         let failed = calls.iter().filter(|(_, success)| !success).count();
-        (failed as f64 >= self.settings.failed_share * calls.len() as f64).then(|| self.opened(now))
+        (failed as f64 >= self.settings.failure_ratio * calls.len() as f64).then(|| self.opened(now))
     }
 
     fn opened(&self, now: Instant) -> Inner {
@@ -180,17 +182,17 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// Tells whether the API worked. An API that refuses a call works; one that asks for patience does, too.
+    /// Records whether the API worked. A rejected or throttled call counts as working.
     pub fn done(mut self, success: bool, now: Instant) {
-        self.told = true;
-        self.breaker.told(self.probe, Some(success), now);
+        self.recorded = true;
+        self.breaker.record(self.probe, Some(success), now);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.told {
-            self.breaker.told(self.probe, None, Instant::now());
+        if !self.recorded {
+            self.breaker.record(self.probe, None, Instant::now());
         }
     }
 }
@@ -204,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_when_half_of_ten_fail_and_closes_after_three_probes() {
+    fn opens_when_half_of_ten_fail_and_closes_after_three_probes() {
         let breaker = Breaker::new(Settings::default());
         let start = Instant::now();
         for turn in 0..9 {
             assert!(call(&breaker, turn % 2 == 0, start));
         }
-        assert_eq!(breaker.state(), State::Closed, "nine calls say nothing");
+        assert_eq!(breaker.state(), State::Closed, "nine calls are below the minimum");
         assert!(call(&breaker, false, start));
         assert_eq!(breaker.state(), State::Open);
         assert_eq!(breaker.admit(start).unwrap_err(), Duration::from_secs(30));
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failed_probe_opens_it_again_and_an_abandoned_one_frees_its_place() {
+    fn failed_probe_opens_it_again_and_dropped_one_frees_its_slot() {
         let breaker = Breaker::new(Settings {
             calls: 1,
             ..Settings::default()
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_long_past_do_not_count() {
+    fn failures_outside_the_window_do_not_count() {
         let breaker = Breaker::new(Settings::default());
         let start = Instant::now();
         for _ in 0..9 {

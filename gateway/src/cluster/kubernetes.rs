@@ -1,4 +1,4 @@
-//! The real Kubernetes API: every call with a time limit, tried again where that can help, behind a breaker.
+//! Client of the Kubernetes API: every call has a timeout, retries where they help, and a circuit breaker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ use super::{Cause, Error, Requests};
 use crate::cause::root_cause;
 use crate::domain::index::Record;
 
-/// Who the API server notes as the writer.
+/// The field manager.
 const FIELD_MANAGER: &str = "gateway";
-/// The API server itself refuses objects above 3 MiB.
+/// The API server itself rejects objects above 3 MiB.
 const LARGEST_ANSWER: usize = 8 << 20;
-/// Calls at once, each on a connection of its own: more would wait in the API server, where waiting counts as slow.
+/// Maximum concurrent calls, each on its own connection: more would queue in the API server, where queueing counts as
 const CALLS_AT_ONCE: usize = 64;
-/// What senders are told to wait when the API does not say.
+/// Retry-After for clients when the API gives none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The API of one cluster. Cheap to clone.
@@ -40,17 +40,17 @@ pub struct Kubernetes {
     turns: Arc<Semaphore>,
 }
 
-/// What became of one try.
+/// A failed attempt.
 struct Failed {
     error: Error,
-    /// Whether another try may help, and what the server asked for.
+    /// Whether a retry may help, and the server's Retry-After.
     again: Option<Option<Duration>>,
     /// Whether the API itself worked.
     api_works: bool,
 }
 
 impl Kubernetes {
-    /// Calls through `client`, which must not try again itself.
+    /// Calls through `client`, which must not retry by itself.
     #[must_use]
     pub fn new(client: Client, policy: Policy, breaker: Arc<Breaker>) -> Self {
         Self {
@@ -61,21 +61,21 @@ impl Kubernetes {
         }
     }
 
-    /// Makes a call until it works, is refused, or was tried often enough.
+    /// Makes a call until it succeeds, is rejected, or the attempts are used up.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn call<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Error> {
-        let mut tried = 0;
+        let mut attempt = 0;
         loop {
-            tried += 1;
+            attempt += 1;
             let permit = self
                 .breaker
                 .admit(Instant::now())
                 .map_err(|wait| Error::Unavailable {
                     cause: Cause::CircuitOpen,
                     retry_after: wait,
-                    detail: "too many calls failed lately".to_owned(),
+                    detail: "the circuit breaker is open".to_owned(),
                 })?;
             let result = self.try_once(request.clone()).await;
             let api_works = result.as_ref().map_or_else(|failed| failed.api_works, |_| true);
@@ -86,11 +86,11 @@ impl Kubernetes {
             };
             let delay = failed
                 .again
-                .and_then(|asked| self.policy.delay(tried, asked, fastrand::f64()));
+                .and_then(|asked| self.policy.delay(attempt, asked, fastrand::f64()));
             let Some(delay) = delay else {
                 return Err(failed.error);
             };
-            tracing::debug!(error = %failed.error, tried, ?delay, "a call of the Kubernetes API is tried again");
+            tracing::debug!(error = %failed.error, attempt, ?delay, "retrying a call of the Kubernetes API");
             tokio::time::sleep(delay).await;
         }
     }
@@ -103,7 +103,7 @@ impl Kubernetes {
             Ok(result) => result,
             Err(_) => Err(Failed::hindered(
                 Cause::Timeout,
-                format!("no answer in {limit:?}"),
+                format!("no response within {limit:?}"),
             )),
         }
     }
@@ -115,7 +115,7 @@ impl Kubernetes {
             .await
             .map_err(|error| match error {
                 kube::Error::Auth(_) | kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Failed {
-                    error: Error::Refused {
+                    error: Error::Rejected {
                         status: 0,
                         detail: error.to_string(),
                     },
@@ -132,7 +132,7 @@ impl Kubernetes {
         let body = Limited::new(response.into_body(), LARGEST_ANSWER)
             .collect()
             .await
-            .map_err(|error| Failed::hindered(Cause::Unreachable, format!("the answer broke off: {error}")))?
+            .map_err(|error| Failed::hindered(Cause::Unreachable, format!("incomplete response: {error}")))?
             .to_bytes();
         if status.is_success() {
             return Ok(body.to_vec());
@@ -155,7 +155,7 @@ impl Failed {
     }
 
     fn from_answer(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> Self {
-        // Overloaded, the API answers in plain text, and a proxy before it in HTML.
+        // Overloaded, the API responds in plain text, and a proxy in front of it in HTML.
         let answer: Status = serde_json::from_slice(body).unwrap_or_default();
         let details = answer.details.as_ref();
         let seconds = details.map_or(0, |details| details.retry_after_seconds);
@@ -187,7 +187,7 @@ impl Failed {
             StatusCode::NOT_FOUND if kind == "namespaces" => Error::NoNamespace,
             StatusCode::NOT_FOUND if kind == "remediationrequests" => Error::NotFound,
             StatusCode::FORBIDDEN if terminating => Error::NoNamespace,
-            _ => Error::Refused {
+            _ => Error::Rejected {
                 status: status.as_u16(),
                 detail,
             },
@@ -201,9 +201,9 @@ impl Failed {
 }
 
 fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(|error| Error::Refused {
+    serde_json::from_slice(answer).map_err(|error| Error::Rejected {
         status: 200,
-        detail: format!("the answer is not of the expected form: {error}"),
+        detail: format!("unexpected form of the response: {error}"),
     })
 }
 
@@ -212,16 +212,16 @@ fn requests_of(namespace: &str) -> RequestBuilder {
 }
 
 fn unbuildable(error: impl std::fmt::Display) -> Error {
-    Error::Refused {
+    Error::Rejected {
         status: 0,
-        detail: format!("the call can't be built: {error}"),
+        detail: format!("cannot build the call: {error}"),
     }
 }
 
 fn to_record(request: SlimRequest) -> Result<Record, Error> {
-    request.into_record().ok_or_else(|| Error::Refused {
+    request.into_record().ok_or_else(|| Error::Rejected {
         status: 200,
-        detail: "the object in the answer has no fingerprint, uid or version".to_owned(),
+        detail: "the object in the response has no fingerprint, uid or version".to_owned(),
     })
 }
 
@@ -255,8 +255,8 @@ impl Requests for Kubernetes {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        // A merge patch leaves alone what others write into the status; with the version in it, it is refused where
-        // anybody wrote since.
+        // A merge patch preserves other writers' fields of the status; with the version in it, it is rejected after a
+        // concurrent write.
         let patch = serde_json::json!({
             "metadata": { "resourceVersion": record.resource_version, "uid": record.uid },
             "status": { "deduplication": count },

@@ -1,6 +1,5 @@
-//! The Kubernetes API as the Gateway uses it: requests are created, read and counted, and watched from afar.
+//! The Kubernetes API as the Gateway uses it: creates, reads, counts and watches requests.
 
-pub mod access;
 pub mod breaker;
 pub mod kubernetes;
 pub mod owners;
@@ -15,10 +14,10 @@ use wire::remediation_request::{Deduplication, RemediationRequest};
 
 use crate::domain::index::Record;
 
-/// Why a call of the API did not do what it should.
+/// Why a call of the API failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The name is taken.
+    /// The name exists.
     #[error("an object of this name exists")]
     AlreadyExists,
     /// The object changed since it was read.
@@ -30,19 +29,19 @@ pub enum Error {
     /// The namespace does not exist, or is being deleted.
     #[error("the namespace does not exist or is being deleted")]
     NoNamespace,
-    /// Not now: the same call may work later.
-    #[error("the Kubernetes API can't be used now: {detail}")]
+    /// Transient: the same call may succeed later.
+    #[error("the Kubernetes API is unavailable: {detail}")]
     Unavailable {
-        /// What kind of hindrance it is.
+        /// The kind of failure.
         cause: Cause,
-        /// When to try again.
+        /// When to retry.
         retry_after: Duration,
-        /// What the last try met.
+        /// The error of the last attempt.
         detail: String,
     },
-    /// Never: the same call would be refused again.
-    #[error("the Kubernetes API refused it with {status}: {detail}")]
-    Refused {
+    /// Permanent: the same call would be rejected again.
+    #[error("the Kubernetes API rejected the call with {status}: {detail}")]
+    Rejected {
         /// The HTTP status.
         status: u16,
         /// The API's reason and message.
@@ -50,33 +49,33 @@ pub enum Error {
     },
 }
 
-/// Why the API can't be used for now.
+/// Why the API is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// No connection, or it broke.
+    /// No connection, or a broken one.
     Unreachable,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// It answers 5xx.
+    /// 5xx responses.
     Failing,
-    /// It answers 429.
+    /// 429 responses.
     Throttled,
-    /// So many calls failed lately that none is made.
+    /// The circuit breaker is open.
     CircuitOpen,
-    /// What is in the cluster is not known yet.
+    /// The state of the cluster is not known yet.
     NotSynced,
-    /// Others changed the object faster than it could be counted.
+    /// Concurrent writers changed the object faster than it could be counted.
     Contended,
 }
 
 impl Error {
-    /// Whether the same call may work later.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// A word for metrics and audit events; there are ten or so.
+    /// A label for metrics and audit events; about ten values.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -93,32 +92,32 @@ impl Error {
                 Cause::NotSynced => "not_synced",
                 Cause::Contended => "contended",
             },
-            Self::Refused { status: 403, .. } => "forbidden",
-            Self::Refused { status: 422, .. } => "invalid",
-            Self::Refused { .. } => "refused",
+            Self::Rejected { status: 403, .. } => "forbidden",
+            Self::Rejected { status: 422, .. } => "invalid",
+            Self::Rejected { .. } => "rejected",
         }
     }
 }
 
-/// What deduplication needs of the API. A trait, so that its races can be played through in tests.
+/// The part of the API that deduplication needs. A trait, so that tests can play through its races.
 pub trait Requests: Send + Sync + 'static {
     /// Creates a request.
     ///
     /// # Errors
-    /// [`Error`]; `AlreadyExists` also where an earlier try of the same call got through and its answer was lost.
+    /// [`Error`]; `AlreadyExists` also after an earlier attempt whose response was lost.
     fn create(&self, request: &RemediationRequest) -> impl Future<Output = Result<Record, Error>> + Send;
 
-    /// Reads a request as it is now; none if it does not exist.
+    /// Reads the current request; `None` if it does not exist.
     ///
     /// # Errors
     /// [`Error`].
     fn read(&self, namespace: &str, name: &str)
     -> impl Future<Output = Result<Option<Record>, Error>> + Send;
 
-    /// Writes the count of a request, provided that it still is at the record's version.
+    /// Writes the count of a request if it is still at the record's version.
     ///
     /// # Errors
-    /// [`Error`]; `Conflict` also where an earlier try of the same call got through and its answer was lost.
+    /// [`Error`]; `Conflict` also after an earlier attempt whose response was lost.
     fn count(
         &self,
         record: &Record,

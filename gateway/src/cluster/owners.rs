@@ -1,4 +1,4 @@
-//! The top-level owner of an object: of a pod its Deployment, so that the pods of a crash loop are one problem.
+//! The top-level owner of an object: of a pod its Deployment, so that the pods of a crash loop are one incident.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +13,8 @@ use super::kubernetes::Kubernetes;
 use crate::domain::request::is_namespace_name;
 use crate::domain::target::Target;
 
-/// The kinds that others own or that own others, and where they are read. Of any other kind the owner is not asked
-/// for: it is the top.
+/// The kinds that own or are owned, and their API resources. An object of any other kind counts as its own top-level
+/// owner.
 const OWNED: [(&str, &str); 6] = [
     ("Pod", "/api/v1/namespaces/{}/pods"),
     ("ReplicaSet", "/apis/apps/v1/namespaces/{}/replicasets"),
@@ -23,16 +23,16 @@ const OWNED: [(&str, &str); 6] = [
     ("Deployment", "/apis/apps/v1/namespaces/{}/deployments"),
     ("Job", "/apis/batch/v1/namespaces/{}/jobs"),
 ];
-/// No chain of owners is longer.
+/// Maximum length of a chain of owners.
 const MAX_STEPS: usize = 8;
-/// For how long an owner is remembered: longer than a pod that is gone goes on firing.
+/// How long an owner is cached: longer than a deleted pod's alerts keep firing.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// For how long it is remembered that an object is not there; it may come.
+/// How long a missing object is cached; it may be created.
 const ABSENT: Duration = Duration::from_secs(10);
-/// Objects that are remembered.
+/// Maximum number of cached objects.
 const MOST: usize = 10_000;
 
-/// Asks for owners and remembers them.
+/// Looks up and caches owners.
 pub struct Owners {
     kubernetes: Kubernetes,
     known: Mutex<HashMap<Target, (Instant, Target)>>,
@@ -44,7 +44,7 @@ struct Owned {
 }
 
 impl Owners {
-    /// Asks through `kubernetes`.
+    /// Looks up through `kubernetes`.
     #[must_use]
     pub fn new(kubernetes: Kubernetes) -> Self {
         Self {
@@ -53,10 +53,10 @@ impl Owners {
         }
     }
 
-    /// The top-level owner of `target`; the target itself where it has none or does not exist.
+    /// The top-level owner of `target`; the target itself if it has none or does not exist.
     ///
     /// # Errors
-    /// The cluster can't say now, or the Gateway may not ask.
+    /// The cluster is unavailable, or the Gateway lacks the permission.
     pub async fn top(&self, target: &Target) -> Result<Target, Error> {
         if let Some(top) = self.remembered(target) {
             return Ok(top);
@@ -87,12 +87,12 @@ impl Owners {
         }
         let request = RequestBuilder::new(path.replace("{}", &target.namespace))
             .get_metadata(&target.name, &GetParams::default())
-            .map_err(|error| Error::Refused {
+            .map_err(|error| Error::Rejected {
                 status: 0,
                 detail: error.to_string(),
             })?;
         let owned: Owned = match self.kubernetes.call(request).await {
-            Err(Error::Refused { status: 404, .. } | Error::NoNamespace) => return Err(Error::NotFound),
+            Err(Error::Rejected { status: 404, .. } | Error::NoNamespace) => return Err(Error::NotFound),
             other => other?,
         };
         let owners = owned.metadata.owner_references.unwrap_or_default();
@@ -125,7 +125,7 @@ impl Owners {
     }
 }
 
-/// Whether an object of this name can exist. What can't must not be put into a request's path.
+/// Whether an object of this name can exist. Other names must not get into a request's path.
 fn is_object_name(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     (1..=253).contains(&text.len()) && text.bytes().all(legal) && !text.starts_with('.')

@@ -1,43 +1,45 @@
-//! When a call is tried again, and after how long.
+//! When and after which delay a call is retried.
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How often and how patiently.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The retry policy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
 pub struct Policy {
-    /// Tries in all, the first included.
-    pub tries: u32,
-    /// The wait after the first try; it doubles with each further one.
+    /// Maximum number of attempts, including the first.
+    pub max_attempts: u32,
+    /// The delay after the first attempt in milliseconds; it doubles with each further one.
     pub first_delay_ms: u64,
-    /// How long one try may take.
+    /// Maximum time of one attempt in milliseconds.
     pub timeout_ms: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            tries: 3,
+            max_attempts: 3,
             first_delay_ms: 100,
             timeout_ms: 5_000,
         }
     }
 }
 
-/// A server that asks for more patience than this is not waited for: the sender is told instead.
+/// A longer Retry-After of the server is not waited for: it is passed on to the client.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Policy {
-    /// The wait after try number `tried` (1 is the first) failed for a passing reason, or none if it was the last.
-    /// `asked` is the server's Retry-After; `random` is from 0 to 1.
+    /// The delay after attempt number `attempt` (from 1) failed with a transient error, or `None` if it was the last.
+    /// `requested` is the server's Retry-After; `random` is from 0 to 1.
     #[must_use]
-    pub fn delay(&self, tried: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
-        if tried >= self.tries || asked.is_some_and(|asked| asked > LONGEST_WAIT) {
+    pub fn delay(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
+        if attempt >= self.max_attempts || asked.is_some_and(|asked| asked > LONGEST_WAIT) {
             return None;
         }
-        let doubled = Duration::from_millis(self.first_delay_ms) * 2_u32.saturating_pow(tried - 1);
+        let doubled = Duration::from_millis(self.first_delay_ms) * 2_u32.saturating_pow(attempt - 1);
         let spread = doubled.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0));
         Some(spread.min(LONGEST_WAIT).max(asked.unwrap_or_default()))
     }
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_tries_with_doubled_waits_a_tenth_around() {
+    fn three_attempts_with_doubled_delays_and_a_tenth_of_jitter() {
         let policy = Policy::default();
         assert_eq!(policy.delay(1, None, 0.5), Some(Duration::from_millis(100)));
         assert_eq!(policy.delay(2, None, 0.5), Some(Duration::from_millis(200)));
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_kept_if_it_is_short() {
+    fn short_retry_after_is_honoured() {
         let policy = Policy::default();
         assert_eq!(
             policy.delay(1, Some(Duration::from_secs(1)), 0.5),

@@ -1,4 +1,4 @@
-//! The part of a RemediationRequest that is read: payloads and labels of ten thousand requests are never kept.
+//! The part of a RemediationRequest that is kept: payloads and labels of ten thousand requests would not fit.
 
 use kube::Resource;
 use kube::api::ObjectMeta;
@@ -9,7 +9,7 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
 use crate::domain::request::SIGNAL_ID;
 
-/// A RemediationRequest without what deduplication does not need.
+/// A RemediationRequest without the fields that deduplication does not need.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "RemediationRequest")]
 pub struct SlimRequest {
@@ -28,7 +28,7 @@ struct SlimSpec {
 }
 
 impl SlimRequest {
-    /// What is kept of it; none if it has no proper fingerprint or lacks what every stored object has.
+    /// Converts to a record; `None` without a valid fingerprint or a field that every stored object has.
     #[must_use]
     pub fn into_record(self) -> Option<Record> {
         let Self {
@@ -41,7 +41,7 @@ impl SlimRequest {
             Some(known) => (known.first_seen_at, known.last_seen_at, known.occurrence_count),
             None => (spec.received_time, spec.received_time, 1),
         };
-        // The API's own timestamps come in the form of another version of the time library.
+        // The API's timestamps have the type of another version of the time library.
         let created = metadata.creation_timestamp.map_or(0, |time| time.0.as_second());
         Some(Record {
             fingerprint: Fingerprint::parse(&spec.signal_fingerprint)?,

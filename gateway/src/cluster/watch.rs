@@ -1,4 +1,4 @@
-//! Keeps the index of what is in the cluster up to date.
+//! Keeps the index in sync with the cluster.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,34 +11,34 @@ use tokio::sync::watch;
 use super::slim::SlimRequest;
 use crate::domain::index::Index;
 
-/// Requests that are read at once when all are listed: their payloads are in memory for that moment.
+/// Page size of the initial list: whole payloads are in memory for that moment.
 const PAGE: u32 = 250;
-/// A watch is begun anew so often, in seconds, so that one whose other end is gone is noticed.
+/// Maximum duration of a watch in seconds, so that a dead connection is noticed.
 const WATCH_SECONDS: u32 = 60;
-/// The waits between tries while the API is away.
+/// Delays between attempts while the API is unavailable.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// A watch without an error for so long runs.
+/// A watch without an error for this long counts as running.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What the watch knows of itself.
+/// The state of the watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Not everything that is in the cluster is known yet.
+    /// The initial list is not complete.
     Starting {
-        /// What the last try met.
+        /// The error of the last attempt.
         detail: String,
     },
-    /// The index is as new as the watch can make it.
+    /// The index is in sync.
     Synced,
-    /// It was, and the watch is broken for now.
+    /// It was in sync, and the watch is broken.
     Broken {
-        /// What the last try met.
+        /// The error of the last attempt.
         detail: String,
     },
 }
 
-/// Feeds `index` for as long as it is polled. Tells of its progress whenever it changes.
+/// Feeds `index` until it is dropped. Reports each change of its progress.
 pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sender<Progress>) {
     let settings = watcher::Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
     let mut events = std::pin::pin!(watcher::watcher(Api::<SlimRequest>::all(client), settings));
@@ -57,7 +57,7 @@ pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sen
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
-            // A watch that runs again says so only with its next event, which may be long in coming.
+            // A running watch is only confirmed by its next event, which may be far off.
             Err(_) => {
                 progress.send_if_modified(|known| match known {
                     Progress::Broken { .. } => replace(known, Progress::Synced),
@@ -72,7 +72,7 @@ pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sen
     }
 }
 
-/// Puts one event into the index; whether everything in the cluster is known with it.
+/// Applies one event to the index; returns whether the initial list is complete.
 fn apply(index: &Mutex<Index>, event: Event<SlimRequest>) -> bool {
     let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
@@ -84,7 +84,7 @@ fn apply(index: &Mutex<Index>, event: Event<SlimRequest>) -> bool {
         }
         Event::InitDone => {
             index.end_listing(Instant::now());
-            tracing::info!(requests = index.len(), "the requests in the cluster are known");
+            tracing::info!(requests = index.len(), "the index is in sync");
             return true;
         }
         Event::Apply(request) => {
@@ -104,7 +104,7 @@ fn apply(index: &Mutex<Index>, event: Event<SlimRequest>) -> bool {
 }
 
 fn broken(known: &mut Progress, detail: String) -> bool {
-    tracing::warn!(error = %detail, "the watch of RemediationRequests is broken and is begun again");
+    tracing::warn!(error = %detail, "the watch of RemediationRequests is broken and restarts");
     let next = match known {
         Progress::Starting { .. } => Progress::Starting { detail },
         Progress::Synced | Progress::Broken { .. } => Progress::Broken { detail },

@@ -1,10 +1,10 @@
-//! What those who wait are told.
+//! Results for waiting signals.
 
 use super::{Failure, Outcome, Waiting};
 use crate::cluster::Error;
 use crate::domain::index::Record;
 
-/// Tells the signal whose request was made, and which it is the first of.
+/// Sends the result to the signal that created the request.
 pub(super) fn answer_created(waiting: Waiting, record: &Record) {
     let received = waiting.signal.received_time;
     let outcome = Outcome {
@@ -15,11 +15,11 @@ pub(super) fn answer_created(waiting: Waiting, record: &Record) {
         first_seen: received,
         last_seen: received,
     };
-    // Who no longer waits is not told.
+    // The receiver may be gone.
     let _ = waiting.answer.send(Ok(outcome));
 }
 
-/// Tells a group that was counted. The last of it has the count that was stored; each before it one less.
+/// Sends the results to a counted group. The last one has the stored count; each before it one less.
 pub(super) fn answer_counted(group: Vec<Waiting>, stored: &Record) {
     let size = i64::try_from(group.len()).unwrap_or(i64::MAX);
     for (count, waiting) in (stored.count.saturating_sub(size).saturating_add(1)..).zip(group) {
@@ -34,7 +34,7 @@ pub(super) fn answer_counted(group: Vec<Waiting>, stored: &Record) {
     }
 }
 
-/// Tells the whole group why it has no request. `uncreated` is the name of the request that could not be made.
+/// Sends the error to the whole group. `uncreated` is the name of the request that could not be created.
 pub(super) fn fail(group: Vec<Waiting>, error: Error, uncreated: Option<String>) {
     let failure = Failure { error, uncreated };
     for waiting in group {

@@ -1,4 +1,4 @@
-//! One group stored: its problem's active request counted, or the next one created.
+//! Stores one group: counts it on the active request, or creates the next one.
 
 use std::time::{Duration, Instant};
 
@@ -12,26 +12,26 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::{Head, Record};
 use crate::domain::request::{self, Place};
 
-/// How many requests of a problem's past are walked through to find the one that comes next. The index knows the last
-/// one, so that more than a few steps mean that others make and end requests faster than they can be seen.
+/// Maximum number of past requests to follow to the next name. The index knows the last one, so that more than a few
+/// steps mean that other writers create and end requests faster than they can be read.
 const MAX_STEPS: usize = 32;
-/// How often a count is tried anew because others wrote in between.
+/// Maximum number of retries of a count after concurrent writes.
 const MAX_CONFLICTS: usize = 64;
-/// The longest wait before the next of those tries; they are spread over it.
+/// Maximum delay before such a retry; the delays are spread.
 const CONFLICT_WAIT: Duration = Duration::from_millis(10);
 
-/// Who made the request of a name.
+/// The creator of the request of a name.
 enum Created {
-    /// We did, for this signal.
+    /// This process, for this signal.
     Ours(Record),
-    /// Somebody else was first.
+    /// Another process was first.
     Others(Record),
-    /// Somebody else, and it is gone already.
+    /// Another process, and the request is deleted already.
     Vanished,
 }
 
 impl<R: Requests> Shared<R> {
-    /// Stores one group and answers each of it.
+    /// Stores one group and sends the results.
     pub(super) async fn store(&self, fingerprint: Fingerprint, mut group: Vec<Waiting>) {
         let mut occupied = None;
         for _ in 0..MAX_STEPS {
@@ -51,7 +51,7 @@ impl<R: Requests> Shared<R> {
                     match self.create(fingerprint, first, &name).await {
                         Ok(Created::Ours(record)) => answer_created(group.remove(0), &record),
                         Ok(Created::Others(record)) => {
-                            // The name is of another problem that begins with the same digits: go past it.
+                            // The name belongs to another incident whose fingerprint begins with the same digits: skip it.
                             occupied = (record.fingerprint != fingerprint).then(|| record.uid.clone());
                         }
                         Ok(Created::Vanished) => {}
@@ -60,12 +60,11 @@ impl<R: Requests> Shared<R> {
                 }
             }
         }
-        let detail = format!("the problem's requests changed {MAX_STEPS} times while it was looked at");
+        let detail = format!("the incident's requests changed {MAX_STEPS} times while they were read");
         fail(group, contended(detail), None);
     }
 
-    /// Adds the group to the record's count. None if the record is no longer the active one; the index knows better
-    /// then.
+    /// Adds the group to the record's count. `None` if the record is no longer active; the index is updated then.
     async fn count(&self, record: &Record, group: &[Waiting]) -> Result<Option<Record>, Error> {
         let added = i64::try_from(group.len()).unwrap_or(i64::MAX);
         let mut record = record.clone();
@@ -90,7 +89,7 @@ impl<R: Requests> Shared<R> {
                         && current.last_seen == wanted.last_seen_at
                         && current.resource_version != record.resource_version;
                     if ours {
-                        // It was stored by a try whose answer was lost.
+                        // An attempt whose response was lost has stored it.
                         return Ok(Some(current));
                     }
                     if !current.active {
@@ -110,11 +109,11 @@ impl<R: Requests> Shared<R> {
             tokio::time::sleep(CONFLICT_WAIT.mul_f64(fastrand::f64())).await;
         }
         Err(contended(format!(
-            "others changed the request's status {MAX_CONFLICTS} times in between"
+            "concurrent writers changed the request's status {MAX_CONFLICTS} times"
         )))
     }
 
-    /// Creates the request of that name, or finds out whose it is.
+    /// Creates the request of that name, or determines its creator.
     async fn create(&self, fingerprint: Fingerprint, first: &Waiting, name: &str) -> Result<Created, Error> {
         let signal = &first.signal;
         let in_own = request::is_namespace_name(&signal.target.namespace);
@@ -134,7 +133,7 @@ impl<R: Requests> Shared<R> {
                     )
                     .await
                 {
-                    Err(Error::NoNamespace) => Err(Error::Refused {
+                    Err(Error::NoNamespace) => Err(Error::Rejected {
                         status: 404,
                         detail: "neither the signal's namespace nor the fallback namespace exists".to_owned(),
                     }),
@@ -176,8 +175,8 @@ impl<R: Requests> Shared<R> {
     }
 }
 
-/// The time now, but after `last`. It marks the write: whoever finds it stored knows whose write that was. Replicas
-/// that write at once would both take the latest signal's time, or the one that stands there already.
+/// The current time, but after `last`. It identifies the write: a reader of the stored time knows whose write it was.
+/// Replicas that write at once would otherwise use the same signal's time, or the stored one.
 fn unique_after(last: Timestamp) -> Timestamp {
     let now = Timestamp::now();
     if now > last {

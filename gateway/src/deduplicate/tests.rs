@@ -1,4 +1,4 @@
-//! Deduplication against a cluster in memory that loses answers, refuses, and is written to by others.
+//! Deduplication against a cluster in memory that loses responses, rejects calls, and has other writers.
 
 mod cluster;
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::request;
 use crate::domain::target::Target;
 
-/// One replica of the Gateway; it learns of others' requests only by meeting them.
+/// One replica of the Gateway; it finds other replicas' requests only by conflicts.
 fn replica(cluster: &Cluster) -> Deduplicator<Cluster> {
     Deduplicator::new(
         cluster.clone(),
@@ -63,7 +63,7 @@ async fn storm(replicas: &[Deduplicator<Cluster>], number: usize) -> Vec<Result<
         .collect()
 }
 
-/// Exactly one of the signals made a request, and that one counts them all.
+/// Checks that exactly one of the signals created a request that counts them all.
 #[track_caller]
 fn assert_one_request(cluster: &Cluster, outcomes: &[Result<Outcome, Failure>], what: &str) {
     let created = outcomes
@@ -76,7 +76,7 @@ fn assert_one_request(cluster: &Cluster, outcomes: &[Result<Outcome, Failure>], 
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_at_once_are_one_request_and_few_writes() {
+async fn two_hundred_concurrent_signals_are_one_request_and_few_writes() {
     let cluster = Cluster::default();
     let outcomes = storm(&[replica(&cluster)], 200).await;
     let mut counts: Vec<i64> = outcomes
@@ -84,11 +84,7 @@ async fn two_hundred_at_once_are_one_request_and_few_writes() {
         .map(|outcome| outcome.as_ref().unwrap().count)
         .collect();
     counts.sort_unstable();
-    assert_eq!(
-        counts,
-        (1..=200).collect::<Vec<_>>(),
-        "each is told its own place"
-    );
+    assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "each has its own count");
     assert_one_request(&cluster, &outcomes, "a storm");
     assert!(
         cluster.lock().writes < 20,
@@ -98,7 +94,7 @@ async fn two_hundred_at_once_are_one_request_and_few_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_at_once_over_three_replicas_are_one_request() {
+async fn a_thousand_concurrent_signals_over_three_replicas_are_one_request() {
     let cluster = Cluster::default();
     let replicas: Vec<_> = (0..3).map(|_| replica(&cluster)).collect();
     let outcomes = storm(&replicas, 1_000).await;
@@ -106,7 +102,7 @@ async fn a_thousand_at_once_over_three_replicas_are_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn conflicts_and_lost_answers_neither_lose_nor_double_in_a_hundred_random_runs() {
+async fn conflicts_and_lost_responses_are_counted_exactly_in_a_hundred_random_runs() {
     for seed in 0..100 {
         let cluster = Cluster::default();
         cluster.lock().random = Some(fastrand::Rng::with_seed(seed));
@@ -131,7 +127,7 @@ async fn conflicts_between_replicas_are_counted_exactly_in_a_hundred_random_runs
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_over_is_followed_by_one_more_for_all_replicas() {
+async fn ended_request_is_followed_by_exactly_one_for_all_replicas() {
     let cluster = Cluster::default();
     let (one, other, blind) = (replica(&cluster), replica(&cluster), replica(&cluster));
     let first = send(&one).await.unwrap();
@@ -139,7 +135,7 @@ async fn a_request_that_is_over_is_followed_by_one_more_for_all_replicas() {
         cluster.set_phase(&cluster.records()[0], phase);
         assert!(send(&one).await.unwrap().duplicate, "{phase}");
     }
-    // One and the other still believe that it is active.
+    // One and the other still regard it as active.
     assert!(send(&other).await.unwrap().duplicate);
     cluster.set_phase(&cluster.records()[0], "Completed");
     let second = send(&one).await.unwrap();
@@ -153,7 +149,7 @@ async fn a_request_that_is_over_is_followed_by_one_more_for_all_replicas() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_request_is_followed_by_a_new_one() {
+async fn deleted_request_is_followed_by_a_new_one() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
     let first = send(&replica).await.unwrap();
@@ -164,7 +160,7 @@ async fn a_deleted_request_is_followed_by_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_its_namespace_a_request_stands_in_the_fallback() {
+async fn request_of_a_missing_namespace_is_created_in_the_fallback() {
     let cluster = Cluster::default();
     cluster.lock().missing.push("shop".into());
     let replica = replica(&cluster);
@@ -177,13 +173,13 @@ async fn without_its_namespace_a_request_stands_in_the_fallback() {
     cluster.lock().missing.push("fallback".into());
     let failure = send_from(&replica, "Other").await.unwrap_err();
     assert!(
-        matches!(failure.error, Error::Refused { status: 404, .. }),
+        matches!(failure.error, Error::Rejected { status: 404, .. }),
         "{failure:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_can_be_sent_again() {
+async fn failed_signal_can_be_sent_again() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
     cluster.lock().faults = vec![Fault::Away];
@@ -201,7 +197,7 @@ async fn what_failed_can_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_another_problem_has_is_gone_past() {
+async fn name_of_another_incident_is_skipped() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
     let ours = signal("shop").fingerprint();
@@ -223,13 +219,13 @@ async fn a_name_that_another_problem_has_is_gone_past() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_for_the_answer_is_counted_all_the_same() {
+async fn signal_of_a_client_that_hung_up_is_counted() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
     send(&replica).await.unwrap();
     let signal = signal("shop");
     let fingerprint = signal.fingerprint();
-    // Polled once, so that it is handed in, and dropped.
+    // Polled once, so that it is submitted, and dropped.
     let mut submitted = Box::pin(replica.submit(Uuid::now_v7(), signal, fingerprint));
     assert!(futures::poll!(&mut submitted).is_pending());
     drop(submitted);

@@ -1,4 +1,4 @@
-//! AlertManager's webhook, version 4: every alert of it becomes a signal, or is refused for itself.
+//! Alertmanager's webhook, version 4: every alert becomes a signal, or is rejected by itself.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -13,10 +13,10 @@ use super::target::{DEFAULT_NAMESPACE, Target};
 /// The program that sends webhooks.
 const SOURCE: &str = "alertmanager";
 
-/// Labels that name the namespace of what fires, the first that is there.
+/// Labels with the namespace of the target, in order of precedence.
 const NAMESPACE_LABELS: [&str; 2] = ["namespace", "exported_namespace"];
 
-/// Labels that name what fires, the first that is there, and the kind that each means.
+/// Labels with the name of the target, in order of precedence, and the kind that each means.
 const TARGET_LABELS: [(&str, &str); 6] = [
     ("pod", "Pod"),
     ("deployment", "Deployment"),
@@ -26,35 +26,35 @@ const TARGET_LABELS: [(&str, &str); 6] = [
     ("service", "Service"),
 ];
 
-/// A webhook that could be read.
+/// A parsed webhook.
 #[derive(Debug)]
 pub struct Reading {
-    /// One entry an alert, in their order; all mistakes of an alert that is refused.
+    /// One entry per alert, in order; all errors of a rejected alert.
     pub alerts: Vec<Result<Read, Vec<FieldError>>>,
-    /// The newest `startsAt` of the alerts that could be read.
+    /// The newest `startsAt` of the valid alerts.
     pub newest_start: Option<Timestamp>,
 }
 
 /// One alert of a webhook.
 #[derive(Debug)]
 pub struct Read {
-    /// What it says.
+    /// Its signal.
     pub signal: Signal,
-    /// Whether it says that the problem is over.
+    /// Whether it is resolved.
     pub resolved: bool,
 }
 
-/// Reads the body of a webhook.
+/// Parses the body of a webhook.
 ///
 /// # Errors
-/// It is not JSON, not a webhook, or has no alerts. Mistakes within one alert are that alert's.
+/// It is not JSON, not a webhook, or has no alerts. Errors within one alert are that alert's.
 pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, FieldError> {
     let webhook: Webhook<'_> = read::json(body, "")?;
     if webhook.alerts.is_empty() {
-        return Err(read::mistake(
+        return Err(read::field_error(
             "",
             "alerts",
-            "is empty or absent; at least one alert was expected",
+            "is empty or absent; expected at least one alert",
         ));
     }
     let mut newest_start = None;
@@ -84,20 +84,20 @@ fn to_signal(
 ) -> Result<Read, Vec<FieldError>> {
     let labels = with_common(alert.labels, &webhook.common_labels);
     let annotations = with_common(alert.annotations, &webhook.common_annotations);
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     if label(&labels, "alertname").is_none() {
-        mistakes.push(read::mistake(
+        errors.push(read::field_error(
             prefix,
             "labels.alertname",
-            "is empty or absent; the alert's name was expected",
+            "is empty or absent; expected the alert's name",
         ));
     }
     let resolved = match alert.status.as_str() {
         "" | "firing" => false,
         "resolved" => true,
         other => {
-            let message = format!("{other:?} is not a status; firing or resolved was expected");
-            mistakes.push(read::mistake(prefix, "status", message));
+            let message = format!("{other:?} is not a status; expected firing or resolved");
+            errors.push(read::field_error(prefix, "status", message));
             false
         }
     };
@@ -115,7 +115,7 @@ fn to_signal(
         payload: raw.get().to_owned(),
     };
     let target_label = format!("labels.{target_label}");
-    mistakes.extend(read::too_long(
+    errors.extend(read::too_long(
         &signal,
         prefix,
         SignalFields {
@@ -126,14 +126,14 @@ fn to_signal(
             source: SOURCE,
         },
     ));
-    if mistakes.is_empty() {
+    if errors.is_empty() {
         Ok(Read { signal, resolved })
     } else {
-        Err(mistakes)
+        Err(errors)
     }
 }
 
-/// What the group says of all alerts fills what an alert does not say itself.
+/// Adds the group's common labels or annotations that the alert does not have.
 fn with_common(mut own: Labels, common: &Labels) -> Labels {
     for (name, value) in common {
         if !own.contains_key(name) {
@@ -143,7 +143,7 @@ fn with_common(mut own: Labels, common: &Labels) -> Labels {
     own
 }
 
-/// To Prometheus an empty label is one that is not there.
+/// To Prometheus an empty label is absent.
 fn label<'a>(labels: &'a Labels, name: &str) -> Option<&'a str> {
     labels
         .get(name)
@@ -159,7 +159,7 @@ fn severity(labels: &Labels) -> Severity {
     }
 }
 
-/// What fires, and the label that says so.
+/// The target, and the label that names it.
 fn target(labels: &Labels) -> (&'static str, Target) {
     let namespace = NAMESPACE_LABELS
         .iter()
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_is_read_and_the_group_fills_what_it_lacks() {
+    fn reads_every_alert_and_adds_common_labels() {
         let reading = read_value(&json!({
             "commonLabels": { "severity": "critical", "namespace": "shop", "pod": "of-the-group" },
             "commonAnnotations": { "runbook": "https://example.com" },
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(first.signal.severity, Severity::Critical);
         assert_eq!(
             first.signal.target.name, "p-1",
-            "the alert's own label goes before the group's"
+            "the alert's own label takes precedence"
         );
         assert_eq!(first.signal.annotations["runbook"], "https://example.com");
         assert_eq!(first.signal.firing_time, "2025-12-01T10:00:00Z".parse().unwrap());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_the_alert_as_it_came() {
+    fn payload_is_the_alert_as_received() {
         let body = br#"{"alerts":[ {"labels" : {"alertname":"A"}, "unknown":[1, 2]} ]}"#;
         let reading = read(body, now()).unwrap();
         assert_eq!(
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn severity_is_one_of_three_and_else_warning() {
+    fn unknown_severity_is_a_warning() {
         for (given, expected) in [
             ("critical", Severity::Critical),
             ("CRITICAL", Severity::Critical),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_label_that_names_a_target_wins() {
+    fn first_label_that_names_a_target_is_used() {
         let target_of = |labels: Value| {
             let Target {
                 namespace,
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_their_field() {
+    fn errors_name_their_field() {
         let field_of = |body: &str| read(body.as_bytes(), now()).map(|_| ()).unwrap_err().field;
         assert_eq!(field_of("{"), "body");
         assert_eq!(field_of("[]"), "body");
@@ -301,26 +301,26 @@ mod tests {
             "commonLabels.a"
         );
 
-        let refused = |alert: Value| {
+        let rejected = |alert: Value| {
             let mut alerts = read_value(&json!({ "alerts": [alert] })).alerts;
             alerts
                 .remove(0)
                 .unwrap_err()
                 .into_iter()
-                .map(|mistake| mistake.field)
+                .map(|error| error.field)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(refused(json!(7)), ["alerts[0]"]);
+        assert_eq!(rejected(json!(7)), ["alerts[0]"]);
         assert_eq!(
-            refused(json!({ "labels": { "alertname": 5 } })),
+            rejected(json!({ "labels": { "alertname": 5 } })),
             ["alerts[0].labels.alertname"]
         );
         assert_eq!(
-            refused(json!({ "labels": { "alertname": "A" }, "startsAt": "yesterday" })),
+            rejected(json!({ "labels": { "alertname": "A" }, "startsAt": "yesterday" })),
             ["alerts[0].startsAt"]
         );
         assert_eq!(
-            refused(
+            rejected(
                 json!({ "status": "odd", "labels": { "alertname": "a".repeat(254), "pod": "p".repeat(300) } })
             ),
             [

@@ -9,7 +9,7 @@ use super::read::{self, SignalFields};
 use super::signal::Signal;
 use super::target::{DEFAULT_NAMESPACE, Target};
 
-/// Reasons for which somebody has to act at once.
+/// Reasons that require immediate action.
 const CRITICAL_REASONS: [&str; 6] = [
     "OOMKilled",
     "NodeNotReady",
@@ -19,28 +19,28 @@ const CRITICAL_REASONS: [&str; 6] = [
     "NetworkNotReady",
 ];
 
-/// An event that could be read.
+/// A parsed event.
 #[derive(Debug)]
 pub struct Reading {
-    /// What it says.
+    /// Its signal.
     pub signal: Signal,
-    /// When it was last seen, if it says so.
+    /// Its last occurrence, if it has one.
     pub last_seen: Option<Timestamp>,
 }
 
-/// Reads the body of an event.
+/// Parses the body of an event.
 ///
 /// # Errors
-/// All mistakes: it is not JSON, or a field is missing or wrong, or it is no warning.
+/// All errors: it is not JSON, or a field is missing or invalid, or it is not a warning.
 pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldError>> {
     let event: Event = read::json(body, "").map_err(|error| vec![error])?;
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     if !matches!(event.event_type.as_str(), "Warning" | "Error") {
         let message = format!(
-            "{:?} makes no request; Warning or Error was expected",
+            "{:?} creates no request; expected Warning or Error",
             event.event_type
         );
-        mistakes.push(read::mistake("", "type", message));
+        errors.push(read::field_error("", "type", message));
     }
     for (field, value) in [
         ("reason", &event.reason),
@@ -48,11 +48,11 @@ pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldE
         ("involvedObject.name", &event.involved_object.name),
     ] {
         if value.is_empty() {
-            mistakes.push(read::mistake("", field, "is empty or absent"));
+            errors.push(read::field_error("", field, "is empty or absent"));
         }
     }
     let reading = to_signal(event, String::from_utf8_lossy(body).into_owned(), received_time);
-    mistakes.extend(read::too_long(
+    errors.extend(read::too_long(
         &reading.signal,
         "",
         SignalFields {
@@ -63,17 +63,17 @@ pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldE
             source: "reportingComponent",
         },
     ));
-    if mistakes.is_empty() {
+    if errors.is_empty() {
         Ok(reading)
     } else {
-        Err(mistakes)
+        Err(errors)
     }
 }
 
 fn to_signal(event: Event, payload: String, received_time: Timestamp) -> Reading {
     let critical = event.event_type == "Error" || CRITICAL_REASONS.contains(&event.reason.as_str());
     let repeated = event.series.as_ref().and_then(|series| series.last_observed_time);
-    // Reporters of the newer form leave first and last null and give the time and the series instead.
+    // Reporters of the newer form leave first and last null and set the time and the series instead.
     let last_seen = event
         .last_timestamp
         .or(repeated)
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_becomes_a_signal() {
+    fn warning_becomes_a_signal() {
         let Reading { signal, last_seen } = event(json!({})).unwrap();
         let Target {
             namespace,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_form_of_times_is_read() {
+    fn reads_the_newer_form_of_times() {
         let changes = json!({
             "firstTimestamp": null, "lastTimestamp": null, "eventTime": "2025-12-01T11:00:00.5Z",
             "series": { "count": 2, "lastObservedTime": "2025-12-01T11:58:00Z" },
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_namespace_is_in_the_events_and_then_in_default() {
+    fn cluster_scoped_objects_use_the_events_namespace_then_default() {
         let node = json!({ "kind": "Node", "name": "n" });
         assert_eq!(
             event(json!({ "involvedObject": node, "metadata": { "namespace": "events" } }))
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_named() {
+    fn all_errors_are_named() {
         let fields = |changes| {
             event(changes)
                 .map(|_| ())

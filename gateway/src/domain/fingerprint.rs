@@ -1,4 +1,4 @@
-//! Which signals are the same problem.
+//! Fingerprints: which signals belong to the same incident.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 
 use super::target::Target;
 
-/// The SHA-256 that all signals of one problem share; shown as 64 lowercase hex digits.
+/// The SHA-256 shared by all signals of one incident; shown as 64 lowercase hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// One problem is one signal name at one object: `name:namespace:kind:resource`.
+    /// One incident is one signal name at one object: `name:namespace:kind:resource`.
     #[must_use]
     pub fn of_signal(name: &str, target: &Target) -> Self {
         Self::of(&format!(
@@ -20,8 +20,8 @@ impl Fingerprint {
         ))
     }
 
-    /// One problem is one top-level owner, whatever the signal is called: `namespace:Kind:name`. New pods of a crash
-    /// loop are then the same problem.
+    /// One incident is one top-level owner, whatever the signal's name is: `namespace:Kind:name`. New pods of a crash
+    /// loop then belong to the same incident.
     #[must_use]
     pub fn of_owner(owner: &Target) -> Self {
         Self::of(&format!("{}:{}:{}", owner.namespace, owner.kind, owner.name))
@@ -31,7 +31,7 @@ impl Fingerprint {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// The fingerprint that is written as `text`, if it is one.
+    /// Parses a fingerprint.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_check_values_hold() {
+    fn documented_check_values() {
         let target = |namespace: &str, kind: &str, name: &str| Target {
             namespace: namespace.to_owned(),
             kind: kind.to_owned(),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_shown_is_read() {
+    fn rejects_anything_but_64_lowercase_hex_digits() {
         let shown = "8ac6f8bc4acc94d391b44e85621242bb042d3ffb137aa5fc0d10b00316f30751";
         assert_eq!(
             Fingerprint::parse(shown)

@@ -1,25 +1,25 @@
-//! Refusing what is replayed: a captured request must not make a request again days later.
+//! Rejects replayed requests: a captured one must not create a request again days later.
 //!
-//! AlertManager can't send the time in a header, and its alerts fire for days, so that `startsAt` may be old. Senders
-//! that can tell the time are held to it.
+//! Alertmanager cannot send the time in a header, and its alerts fire for days, so that `startsAt` may be old. Clients
+//! that can send the time must be recent.
 
 use jiff::{SignedDuration, Timestamp};
 use wire::problem::FieldError;
 
-/// How old a time may be that must be recent.
+/// Maximum age of a time that must be recent.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
-/// How far a sender's clock may be ahead of ours.
+/// Maximum time that a client's clock may be ahead.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(2);
 
-/// The header in which a sender can give the time of sending, in Unix seconds.
+/// The header with the time of sending, in Unix seconds.
 pub const HEADER: &str = "X-Timestamp";
-/// [`HEADER`] as HTTP libraries want it.
+/// [`HEADER`] as a typed name.
 pub const HEADER_LOWERCASE: &str = "x-timestamp";
 
-/// Checks the time of a webhook: the header where it is given, else the newest `startsAt`.
+/// Checks the time of a webhook: the header if present, otherwise the newest `startsAt`.
 ///
 /// # Errors
-/// Which of the two is wrong, and how.
+/// The invalid one of the two, and why.
 pub fn check_webhook(
     header: Option<&str>,
     newest_start: Option<Timestamp>,
@@ -30,15 +30,15 @@ pub fn check_webhook(
         (None, Some(start)) => not_ahead("alerts[].startsAt", start, now),
         (None, None) => Err(FieldError {
             field: "alerts[].startsAt".to_owned(),
-            message: format!("is absent from every alert; give it, or send the time in {HEADER}"),
+            message: format!("is absent from every alert; set it, or send the time in {HEADER}"),
         }),
     }
 }
 
-/// Checks the time of an event: the header where it is given, and the event's own time.
+/// Checks the time of an event: the header if present, and the event's own time.
 ///
 /// # Errors
-/// Which of the two is wrong, and how.
+/// The invalid one of the two, and why.
 pub fn check_event(
     header: Option<&str>,
     last_seen: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub fn check_event(
     let Some(last_seen) = last_seen else {
         return Err(FieldError {
             field: "lastTimestamp".to_owned(),
-            message: "is absent, and so is firstTimestamp; one of them was expected".to_owned(),
+            message: "is absent, and so is firstTimestamp; expected one of them".to_owned(),
         });
     };
     recent("lastTimestamp", last_seen, now)
@@ -59,7 +59,7 @@ pub fn check_event(
 fn check_header(header: &str, now: Timestamp) -> Result<(), FieldError> {
     let wrong = || FieldError {
         field: HEADER.to_owned(),
-        message: format!("{header:?} is not a time; Unix seconds were expected"),
+        message: format!("{header:?} is not a time; expected Unix seconds"),
     };
     let seconds: i64 = header.trim().parse().map_err(|_| wrong())?;
     recent(HEADER, Timestamp::from_second(seconds).map_err(|_| wrong())?, now)
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_header_old_alerts_are_fresh_and_future_ones_are_not() {
+    fn without_a_header_old_alerts_are_accepted_and_future_ones_rejected() {
         for (seconds, fine) in [(-30 * 86_400, true), (0, true), (120, true), (121, false)] {
             assert_eq!(
                 check_webhook(None, Some(at(seconds)), now()).is_ok(),

@@ -1,8 +1,8 @@
-//! What is known of the requests in the cluster: just what deduplication needs, so that ten thousand fit in a few
+//! The index of the requests in the cluster: only what deduplication needs, so that ten thousand fit in a few
 //! megabytes.
 //!
-//! What stands here may be late. It is never trusted alone: a request is created under a name that can exist once, and
-//! counted with the resourceVersion that was seen, so that the API server refuses what is out of date.
+//! The index may be stale. It is never trusted alone: a request is created under a name that can exist once, and
+//! counted with the resourceVersion that was read, so that the API server rejects stale writes.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use jiff::Timestamp;
 use super::fingerprint::Fingerprint;
 use super::request;
 
-/// For how long a deleted request is remembered as a predecessor. Replicas see a deletion at slightly different
-/// times; while both remember it they derive the same next name, whichever of them has seen it.
+/// How long a deleted request is kept as a predecessor. Replicas see a deletion at slightly different
+/// times; while both keep it they derive the same next name, whichever of them has seen it.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// One request of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Which problem it is of.
+    /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its namespace.
     pub namespace: String,
@@ -27,36 +27,36 @@ pub struct Record {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// The version that this is.
+    /// Its resourceVersion.
     pub resource_version: String,
-    /// Whether it is being worked on.
+    /// Whether it is active.
     pub active: bool,
-    /// When the API server made it, to the second.
+    /// When the API server created it, in seconds.
     pub created: Timestamp,
-    /// When its first signal came.
+    /// When its first signal arrived.
     pub first_seen: Timestamp,
-    /// When its latest signal came.
+    /// When its latest signal arrived.
     pub last_seen: Timestamp,
-    /// Signals so far.
+    /// Number of signals so far.
     pub count: i64,
-    /// The signal that it was made of, where it says so.
+    /// The signal that created it, if recorded.
     pub signal_id: Option<String>,
 }
 
-/// What a problem's next signal meets.
+/// The head of an incident's chain of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// A request that is being worked on.
+    /// An active request.
     Active(Box<Record>),
     /// None; the next one follows the one with this uid, or is the first.
     Next(Option<String>),
 }
 
-/// All requests by their problem.
+/// All requests by fingerprint.
 #[derive(Debug, Default)]
 pub struct Index {
     problems: HashMap<Fingerprint, Problem>,
-    /// Counts up with each listing; what was learnt since the latest began is newer than the listing.
+    /// Incremented with each listing; entries learnt after the start of the latest one are newer than it.
     epoch: u64,
     listed: HashSet<String>,
 }
@@ -76,7 +76,7 @@ struct Deleted {
 }
 
 impl Index {
-    /// Takes what was seen of a request, unless something newer is known.
+    /// Stores an observed request, unless a newer version is known.
     pub fn observe(&mut self, record: Record) {
         let epoch = self.epoch;
         let records = &mut self.problems.entry(record.fingerprint).or_default().records;
@@ -87,7 +87,7 @@ impl Index {
         }
     }
 
-    /// A request is gone.
+    /// Removes a deleted request.
     pub fn forget(&mut self, fingerprint: Fingerprint, uid: &str, now: Instant) {
         let Some(problem) = self.problems.get_mut(&fingerprint) else {
             return;
@@ -98,19 +98,19 @@ impl Index {
         }
     }
 
-    /// A listing of all requests begins.
+    /// Starts a listing of all requests.
     pub fn begin_listing(&mut self) {
         self.epoch += 1;
         self.listed.clear();
     }
 
-    /// A request of the listing.
+    /// Adds a request of the listing.
     pub fn observe_listed(&mut self, record: Record) {
         self.listed.insert(record.uid.clone());
         self.observe(record);
     }
 
-    /// The listing is complete: what was not in it is gone, but for what was learnt while it was made.
+    /// Ends the listing: requests that were not in it are deleted, except those learnt meanwhile.
     pub fn end_listing(&mut self, now: Instant) {
         let listed = std::mem::take(&mut self.listed);
         let epoch = self.epoch;
@@ -128,7 +128,7 @@ impl Index {
         self.expire(now);
     }
 
-    /// Forgets deletions that are long past; to be called now and then.
+    /// Discards old deletions; to be called periodically.
     pub fn expire(&mut self, now: Instant) {
         self.problems.retain(|_, problem| {
             problem
@@ -138,14 +138,14 @@ impl Index {
         });
     }
 
-    /// What the problem's next signal meets.
+    /// The head for an incident's next signal.
     #[must_use]
     pub fn head(&self, fingerprint: Fingerprint, now: Instant) -> Head {
         let Some(problem) = self.problems.get(&fingerprint) else {
             return Head::Next(None);
         };
         let records = || problem.records.iter().map(|(record, _)| record);
-        // Two can be active only if somebody else made one by hand; the older one is then the one.
+        // Two can be active only if one was created by hand; the older one is used then.
         let oldest_active = records()
             .filter(|record| record.active)
             .min_by_key(|record| (record.created, &record.uid));
@@ -160,14 +160,14 @@ impl Index {
             .map(|record| (record.created, &record.name, &record.uid))
             .chain(deleted.map(|deleted| (deleted.created, &deleted.name, &deleted.uid)));
         let names: HashSet<&String> = over.clone().map(|(_, name, _)| name).collect();
-        // Creation times are whole seconds: of two in the same second the one that has no successor is the last.
+        // Creation times are whole seconds: of two in the same second the one without a successor is the last.
         let last = over
             .filter(|(_, _, uid)| !names.contains(&request::name(fingerprint, Some(uid))))
             .max_by_key(|(created, _, uid)| (*created, *uid));
         Head::Next(last.map(|(_, _, uid)| uid.clone()))
     }
 
-    /// How many requests are known.
+    /// Number of requests.
     #[must_use]
     pub fn len(&self) -> usize {
         self.problems.values().map(|problem| problem.records.len()).sum()
@@ -181,7 +181,7 @@ impl Index {
 }
 
 impl Problem {
-    /// Keeps the youngest of the deleted.
+    /// Keeps the youngest of the deleted requests.
     fn remember(&mut self, record: &Record, now: Instant) {
         if self
             .deleted
@@ -198,8 +198,8 @@ impl Problem {
     }
 }
 
-/// Whether version `left` was made before `right`. The API server counts them up; where they are no numbers, what came
-/// last is taken as the newer.
+/// Whether version `left` precedes `right`. The API server increments them; if they are not numbers, the latest
+/// observation counts as newer.
 fn is_older(left: &str, right: &str) -> bool {
     match (left.parse::<u64>(), right.parse::<u64>()) {
         (Ok(left), Ok(right)) => left < right,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_view_does_not_replace_a_newer_one() {
+    fn stale_observation_does_not_replace_a_newer_one() {
         let mut index = Index::default();
         index.observe(record("a", None, 9, true, 1));
         index.observe(record("a", None, 10, false, 1));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_chain_is_the_predecessor_also_within_one_second() {
+    fn last_of_a_chain_is_the_predecessor_even_within_one_second() {
         let now = Instant::now();
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let chain = [
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_request_is_still_the_predecessor_for_a_while() {
+    fn deleted_request_stays_the_predecessor_for_a_while() {
         let mut index = Index::default();
         let now = Instant::now();
         index.observe(record("a", None, 1, true, 1));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_removes_what_is_gone_and_keeps_what_was_made_meanwhile() {
+    fn listing_removes_deleted_requests_and_keeps_those_created_meanwhile() {
         let mut index = Index::default();
         index.observe(record("gone", None, 1, true, 1));
         index.begin_listing();

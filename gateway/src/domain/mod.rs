@@ -1,5 +1,5 @@
-//! What the Gateway decides, without I/O: what a signal is, which problem it belongs to, whether it is fresh, what the
-//! request of a problem looks like, and which request a signal is a duplicate of.
+//! The Gateway's rules, without I/O: what a signal is, which incident it belongs to, whether it is fresh, what its
+//! request looks like, and which request a signal is a duplicate of.
 
 pub mod alertmanager;
 pub mod event;

@@ -1,4 +1,4 @@
-//! Reading JSON so that a mistake names its field, and checking lengths before the API server does.
+//! Parses JSON so that an error names its field, and checks lengths before the API server does.
 
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -8,39 +8,39 @@ use wire::remediation_request::{MAX_NAME_LENGTH, MAX_TERM_LENGTH};
 
 use super::signal::Signal;
 
-/// The field of what is wrong as a whole.
+/// The field of an error about the whole body.
 const BODY: &str = "body";
 
-/// Reads the object in `text`, or says at which field below `prefix` it is not what was expected.
+/// Parses the object in `text`; an error names the field below `prefix`.
 pub(super) fn json<'a, T: Deserialize<'a>>(text: &'a [u8], prefix: &str) -> Result<T, FieldError> {
-    // Without this an array would be read as the fields in their order.
+    // Without this an array would be parsed as the fields in their order.
     if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err(mistake(prefix, BODY, "is not a JSON object"));
+        return Err(field_error(prefix, BODY, "is not a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // What is not JSON at all is at no field, and its place shows as a question mark.
+        // Text that is not JSON has no field; its path is a question mark.
         let path = error.path().to_string();
         let field = path.trim_end_matches(['?', '.']);
         let field = if field.is_empty() { BODY } else { field };
         match error.inner().classify() {
-            Category::Data => mistake(prefix, field, error.inner().to_string()),
-            _ => mistake(prefix, BODY, format!("is not JSON: {}", error.inner())),
+            Category::Data => field_error(prefix, field, error.inner().to_string()),
+            _ => field_error(prefix, BODY, format!("is not JSON: {}", error.inner())),
         }
     })?;
     match deserializer.end() {
         Ok(()) => Ok(value),
-        Err(error) => Err(mistake(prefix, BODY, format!("is not JSON: {error}"))),
+        Err(error) => Err(field_error(prefix, BODY, format!("is not JSON: {error}"))),
     }
 }
 
-/// As [`json`], of a part of a larger text.
+/// Like [`json`], for a part of a larger text.
 pub(super) fn raw<'a, T: Deserialize<'a>>(text: &'a RawValue, prefix: &str) -> Result<T, FieldError> {
     json(text.get().as_bytes(), prefix)
 }
 
-/// A mistake at `field` of the object that stands at `prefix`.
-pub(super) fn mistake(prefix: &str, field: &str, message: impl Into<String>) -> FieldError {
+/// An error at `field` of the object at `prefix`.
+pub(super) fn field_error(prefix: &str, field: &str, message: impl Into<String>) -> FieldError {
     let field = match (prefix, field) {
         ("", field) => field.to_owned(),
         (prefix, BODY) => prefix.to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn mistake(prefix: &str, field: &str, message: impl Into<String>) -> 
     }
 }
 
-/// Collects what is longer than a request can hold; `field` tells where a part of the signal was read from.
+/// Collects values that are longer than a request's limits; `field` maps a part of the signal to its source.
 pub(super) fn too_long(signal: &Signal, prefix: &str, fields: SignalFields<'_>) -> Vec<FieldError> {
     let parts = [
         (fields.name, &signal.name, MAX_NAME_LENGTH),
@@ -66,17 +66,17 @@ pub(super) fn too_long(signal: &Signal, prefix: &str, fields: SignalFields<'_>) 
         .filter_map(|(field, value, limit)| {
             let length = value.chars().count();
             (length > limit).then(|| {
-                mistake(
+                field_error(
                     prefix,
                     field,
-                    format!("{length} characters long; at most {limit}"),
+                    format!("has {length} characters; at most {limit} are allowed"),
                 )
             })
         })
         .collect()
 }
 
-/// Where in a payload the parts of a signal stand.
+/// The sources of a signal's parts in a payload.
 #[derive(Clone, Copy)]
 pub(super) struct SignalFields<'a> {
     pub(super) name: &'a str,

@@ -1,4 +1,4 @@
-//! The RemediationRequest that is made of a signal: its name, place, labels and spec.
+//! The RemediationRequest of a signal: its name, namespace, labels and spec.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,19 @@ use super::fingerprint::Fingerprint;
 use super::signal::Signal;
 use super::target::Target;
 
-/// Names the signal that a request was made of: who finds the name taken sees by it whether it was itself, in a try
-/// whose answer was lost.
+/// The id of the signal that created the request: a process that finds the name taken recognises its own earlier
+/// attempt whose response was lost.
 pub const SIGNAL_ID: &str = "kubernaut.ai/signal-id";
-/// The namespace that a signal named which does not exist.
+/// The missing namespace that a signal named.
 pub const ORIGIN_NAMESPACE: &str = "kubernaut.ai/origin-namespace";
-/// Marks a request that stands in the fallback namespace.
+/// Marks a request in the fallback namespace.
 pub const CLUSTER_SCOPED: &str = "kubernaut.ai/cluster-scoped";
 
 const MAX_LABEL_LENGTH: usize = 63;
 
-/// The name of the request that follows the one with the uid `predecessor`, or of a problem's first.
+/// The name of the request that follows the one with the uid `predecessor`, or of an incident's first one.
 ///
-/// Everyone who wants to make the request that comes next wants this one name, so that the API server's uniqueness
-/// lets one of them.
+/// Every replica derives the same next name, so that the API server's uniqueness lets one of them create it.
 #[must_use]
 pub fn name(fingerprint: Fingerprint, predecessor: Option<&str>) -> String {
     let link = Sha256::digest(predecessor.unwrap_or_default().as_bytes());
@@ -35,12 +34,12 @@ pub fn name(fingerprint: Fingerprint, predecessor: Option<&str>) -> String {
     )
 }
 
-/// Where a request is made.
+/// The namespace in which a request is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// In the signal's own namespace.
+    /// The signal's own namespace.
     Own,
-    /// Here, because the signal's does not exist.
+    /// This one, because the signal's does not exist.
     Fallback(&'a str),
 }
 
@@ -121,7 +120,7 @@ fn labels(signal: &Signal, fingerprint: Fingerprint, in_fallback: bool) -> BTree
     labels
 }
 
-/// The nearest legal label value: at most 63 of letters, digits, `-`, `_` and `.`, a letter or digit at both ends.
+/// The nearest valid label value: at most 63 of letters, digits, `-`, `_` and `.`, a letter or digit at both ends.
 fn label_value(text: &str) -> String {
     let legal = |character: char| match character {
         '-' | '_' | '.' => character,
@@ -138,7 +137,7 @@ fn label_value(text: &str) -> String {
     trimmed.trim_end_matches(edge).to_owned()
 }
 
-/// Whether a namespace of this name can exist. What can't must not be put into a request's path.
+/// Whether a namespace of this name can exist. Other names must not get into a request's path.
 #[must_use]
 pub fn is_namespace_name(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_same_for_all_who_know_the_same_predecessor() {
+    fn replicas_derive_the_same_name_from_the_same_predecessor() {
         let fingerprint = signal("shop").fingerprint();
         let first = name(fingerprint, None);
         let second = name(fingerprint, Some("3c7e1b1e-0000-4000-8000-000000000000"));
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_stands_in_the_signals_namespace_or_says_where_it_came_from() {
+    fn request_is_in_the_signals_namespace_or_labelled_with_its_origin() {
         let signal = signal("Bad Name!");
         let fingerprint = signal.fingerprint();
         let own = build(&signal, fingerprint, Uuid::nil(), "rr-a", Place::Own);
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn label_values_are_always_legal() {
+    fn label_values_are_always_valid() {
         for (text, expected) in [
             ("", ""),
             ("---", ""),
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn only_legal_namespaces_reach_a_path() {
+    fn only_valid_namespaces_get_into_a_path() {
         for (text, legal) in [
             ("shop", true),
             ("a-1", true),

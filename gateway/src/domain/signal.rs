@@ -1,4 +1,4 @@
-//! A signal: one alert or one event, read and complete, whoever sent it.
+//! A signal: one alert or one event, parsed and complete, independent of its sender.
 
 use jiff::Timestamp;
 use wire::remediation_request::{Severity, SignalType};
@@ -7,33 +7,33 @@ use wire::webhook::Labels;
 use super::fingerprint::Fingerprint;
 use super::target::Target;
 
-/// One problem seen once.
+/// One occurrence of an incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signal {
     /// The alert's name or the event's reason.
     pub name: String,
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// Which kind of sender it came from.
+    /// The type of its sender.
     pub signal_type: SignalType,
     /// The program that sent it.
     pub source: String,
-    /// What it is about.
+    /// The object that it is about.
     pub target: Target,
-    /// Since when, as the sender says.
+    /// When it began, according to the sender.
     pub firing_time: Timestamp,
     /// When it arrived here.
     pub received_time: Timestamp,
-    /// As they came.
+    /// As received.
     pub labels: Labels,
-    /// As they came.
+    /// As received.
     pub annotations: Labels,
-    /// The JSON text that it was read from.
+    /// The JSON text from which it was parsed.
     pub payload: String,
 }
 
 impl Signal {
-    /// Which problem the signal belongs to, where it alone decides.
+    /// The fingerprint that follows from the signal alone.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_signal(&self.name, &self.target)

@@ -1,4 +1,4 @@
-//! What a signal is about.
+//! The object that a signal is about.
 
 /// An object of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,5 +11,5 @@ pub struct Target {
     pub name: String,
 }
 
-/// The namespace of what does not name one.
+/// The namespace of objects without one.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -1,4 +1,4 @@
-//! What senders are told.
+//! Responses to senders.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -13,27 +13,27 @@ use crate::cluster;
 use crate::domain::fingerprint::Fingerprint;
 use crate::gateway::Taken;
 
-/// What became of one signal of a request.
+/// The result of one signal of a request.
 #[derive(Debug)]
 pub enum Entry {
-    /// It could not be read.
+    /// It is invalid.
     Rejected(Vec<FieldError>),
-    /// It says that its problem is over; nothing is made of it.
+    /// It is resolved; no request is created.
     Resolved(Fingerprint),
-    /// It was worked on.
+    /// It was processed.
     Taken(Taken),
 }
 
-/// The answer to one signal that was taken.
+/// The response to one accepted signal.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Single {
     /// `created`, `deduplicated` or `resolved`.
     status: &'static str,
     message: String,
-    /// Which problem it is: 64 lowercase hex digits.
+    /// Its fingerprint: 64 lowercase hex digits.
     fingerprint: String,
-    /// Whether the request was there before.
+    /// Whether the request existed before.
     duplicate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation_request_name: Option<String>,
@@ -43,11 +43,11 @@ pub(super) struct Single {
     metadata: Option<Metadata>,
 }
 
-/// How often the signal came.
+/// Occurrences of the signal.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
-    /// Signals up to and with this one.
+    /// Number of signals up to and including this one.
     count: i64,
     #[schema(value_type = String, format = DateTime)]
     first_occurrence: Timestamp,
@@ -57,10 +57,10 @@ struct Metadata {
     remediation_request_ref: String,
 }
 
-/// The answer to several signals.
+/// The response to several signals.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Multi {
-    /// One entry an alert, in their order.
+    /// One entry per alert, in order.
     results: Vec<Line>,
     summary: Summary,
 }
@@ -77,7 +77,7 @@ struct Line {
     error: Option<String>,
 }
 
-/// The signals by what became of them.
+/// The number of signals by status.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Summary {
     total: usize,
@@ -88,7 +88,7 @@ struct Summary {
     failed: usize,
 }
 
-/// 400 with every mistake.
+/// 400 with every error.
 #[must_use]
 pub fn invalid(errors: Vec<FieldError>) -> Failure {
     let detail: Vec<String> = errors
@@ -98,11 +98,11 @@ pub fn invalid(errors: Vec<FieldError>) -> Failure {
     Failure::invalid(detail.join("; "), errors)
 }
 
-/// The answer to a webhook: as to a single signal where it has one alert, else 207; 503 where the sender should send
+/// The response to a webhook: that of a single signal for one alert, otherwise 207; 503 if the sender should send
 /// all of it again.
 ///
 /// # Errors
-/// 400 where no alert could be read, 503, 500.
+/// 400 without any valid alert, 503, 500.
 pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
     if entries.len() == 1
         && let Some(entry) = entries.pop()
@@ -120,7 +120,7 @@ pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
     }
     if entries.iter().all(|entry| matches!(entry, Entry::Rejected(_))) {
         let all = entries.into_iter().filter_map(|entry| match entry {
-            Entry::Rejected(mistakes) => Some(mistakes),
+            Entry::Rejected(errors) => Some(errors),
             Entry::Resolved(_) | Entry::Taken(_) => None,
         });
         return Err(invalid(all.flatten().collect()));
@@ -136,13 +136,13 @@ pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
     Ok((StatusCode::MULTI_STATUS, Json(Multi { results, summary })).into_response())
 }
 
-/// The answer to one signal.
+/// The response to one signal.
 ///
 /// # Errors
 /// 400, 503, 500.
 pub fn single(entry: Entry) -> Result<Response, Failure> {
     let (status, body) = match entry {
-        Entry::Rejected(mistakes) => return Err(invalid(mistakes)),
+        Entry::Rejected(errors) => return Err(invalid(errors)),
         Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(fingerprint)),
         Entry::Taken(Taken { fingerprint, result }) => {
             let outcome = result.map_err(|error| failure(&error))?;
@@ -178,7 +178,7 @@ pub fn single(entry: Entry) -> Result<Response, Failure> {
 fn resolved(fingerprint: Fingerprint) -> Single {
     Single {
         status: "resolved",
-        message: "the alert is resolved; nothing is made of it".to_owned(),
+        message: "the alert is resolved; no request is created".to_owned(),
         fingerprint: fingerprint.to_string(),
         duplicate: false,
         remediation_request_name: None,
@@ -197,11 +197,11 @@ fn message(duplicate: bool, count: i64) -> String {
 
 fn line(entry: Entry, summary: &mut Summary) -> Line {
     match entry {
-        Entry::Rejected(mistakes) => {
+        Entry::Rejected(errors) => {
             summary.rejected += 1;
-            let error: Vec<String> = mistakes
+            let error: Vec<String> = errors
                 .iter()
-                .map(|mistake| format!("{}: {}", mistake.field, mistake.message))
+                .map(|error| format!("{}: {}", error.field, error.message))
                 .collect();
             Line {
                 status: "rejected",
@@ -254,20 +254,20 @@ fn line(entry: Entry, summary: &mut Summary) -> Line {
             Line {
                 status: "failed",
                 fingerprint: Some(fingerprint.to_string()),
-                message: "no RemediationRequest could be made".to_owned(),
-                error: Some(told(&error)),
+                message: "no RemediationRequest could be created".to_owned(),
+                error: Some(public_message(&error)),
             }
         }
     }
 }
 
-/// 503 for what passes, 500 for what does not.
+/// 503 for transient errors, 500 for others.
 pub(super) fn failure(error: &cluster::Error) -> Failure {
     match error {
         cluster::Error::Unavailable { retry_after, .. } => {
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             Failure::unavailable(
-                format!("{}; send it again, repeats are harmless", told(error)),
+                format!("{}; send it again, repeats are harmless", public_message(error)),
                 seconds.max(1),
             )
         }
@@ -275,11 +275,11 @@ pub(super) fn failure(error: &cluster::Error) -> Failure {
     }
 }
 
-/// What a sender is told of an error: the API's own words may name internal things, and are in the log.
-fn told(error: &cluster::Error) -> String {
+/// The public message of an error: the API's own message may contain internal names, and is in the log.
+fn public_message(error: &cluster::Error) -> String {
     let kind = error.kind();
     match error {
-        cluster::Error::Unavailable { .. } => format!("the Kubernetes API can't be used now ({kind})"),
-        _ => format!("the Kubernetes API refused the RemediationRequest ({kind})"),
+        cluster::Error::Unavailable { .. } => format!("the Kubernetes API is unavailable ({kind})"),
+        _ => format!("the Kubernetes API rejected the RemediationRequest ({kind})"),
     }
 }

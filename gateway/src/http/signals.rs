@@ -1,4 +1,4 @@
-//! The two routes on which signals come.
+//! The two routes that receive signals.
 
 use axum::Extension;
 use axum::extract::State;
@@ -13,13 +13,13 @@ use wire::webhook::{Event, Webhook};
 
 use super::App;
 use super::answer::{self, Entry};
-use super::limits::InFlight;
 use crate::domain::{alertmanager, event, freshness};
+use service::http::InFlight;
 
-/// Alerts worked on at once of one webhook.
+/// Alerts of one webhook that are processed concurrently.
 const ALERTS_AT_ONCE: usize = 64;
 
-/// `POST /api/v1/signals/prometheus`: every alert of a webhook.
+/// `POST /api/v1/signals/prometheus`: the alerts of a webhook.
 ///
 /// # Errors
 /// See `docs/gateway.md`.
@@ -43,7 +43,7 @@ pub async fn prometheus(
     };
     let reading = alertmanager::read(&body, now).map_err(rejected)?;
     let sent_at = sent_at(&headers).map_err(rejected)?;
-    // A webhook of which no alert could be read is refused for that.
+    // A webhook without any valid alert is rejected.
     if reading.alerts.iter().any(Result::is_ok) {
         freshness::check_webhook(sent_at, reading.newest_start, now).map_err(rejected)?;
     }
@@ -54,9 +54,9 @@ pub async fn prometheus(
             let gateway = gateway.clone();
             async move {
                 match alert {
-                    Err(mistakes) => {
+                    Err(errors) => {
                         gateway.metrics().rejected(SignalType::PrometheusAlert);
-                        Entry::Rejected(mistakes)
+                        Entry::Rejected(errors)
                     }
                     Ok(alert) if alert.resolved => Entry::Resolved(alert.signal.fingerprint()),
                     Ok(alert) => Entry::Taken(gateway.take(alert.signal).await),
@@ -102,8 +102,8 @@ pub async fn kubernetes_event(
     answer::single(Entry::Taken(taken))
 }
 
-/// Works on to the end also when the client hangs up or the deadline passes: what was begun in the cluster must be
-/// told in the audit trail.
+/// Completes even when the client hangs up or the timeout passes: what was started in the cluster must get its audit
+/// events.
 async fn detached<T: Send + 'static>(
     in_flight: InFlight,
     work: impl Future<Output = T> + Send + 'static,
@@ -124,6 +124,6 @@ fn sent_at(headers: &HeaderMap) -> Result<Option<&str>, FieldError> {
         .transpose()
         .map_err(|_| FieldError {
             field: freshness::HEADER.to_owned(),
-            message: "is not text; Unix seconds were expected".to_owned(),
+            message: "is not text; expected Unix seconds".to_owned(),
         })
 }

@@ -1,4 +1,4 @@
-//! Who may send signals, and from where; and whose problem a signal is.
+//! Authentication, authorization, cross-origin requests, and owners as fingerprints.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -52,13 +52,13 @@ async fn only_accounts_with_the_role_may_send() {
     make::<RoleBinding>(&stack, "kubernaut-system", binding).await;
 
     let gateway = stack
-        .gateway("a", "[auth]\nmode = \"kubernetes\"\nremember_ms = 200\n")
+        .gateway("a", "[auth]\nmode = \"kubernetes\"\ncache_ttl_ms = 200\n")
         .await;
     for token in [None, Some("made-up")] {
-        let refused = alert_with(&stack, &gateway, token).await;
-        assert_eq!(refused.status, 401);
-        assert_eq!(refused.headers["www-authenticate"], "Bearer");
-        assert!(!refused.body.to_string().contains("made-up"));
+        let rejected = alert_with(&stack, &gateway, token).await;
+        assert_eq!(rejected.status, 401);
+        assert_eq!(rejected.headers["www-authenticate"], "Bearer");
+        assert!(!rejected.body.to_string().contains("made-up"));
     }
     assert_eq!(
         alert_with(&stack, &gateway, Some("other-token")).await.status,
@@ -69,7 +69,7 @@ async fn only_accounts_with_the_role_may_send() {
 
     let bindings: Api<RoleBinding> = Api::namespaced(stack.client.clone(), "kubernaut-system");
     bindings.delete("sender", &DeleteParams::default()).await.unwrap();
-    until("the role to be gone", async || {
+    until("the role to be deleted", async || {
         alert_with(&stack, &gateway, Some("good-token")).await.status == 403
     })
     .await;
@@ -77,7 +77,7 @@ async fn only_accounts_with_the_role_may_send() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_of_one_deployment_are_one_problem_where_that_is_chosen() {
+async fn pods_of_one_deployment_are_one_incident_by_owner() {
     let stack = Stack::start().await;
     let owner = |kind: &str, name: &str, uid: Option<String>| json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true }]);
     let selector = json!({ "matchLabels": { "app": "p" } });
@@ -120,7 +120,7 @@ async fn pods_of_one_deployment_are_one_problem_where_that_is_chosen() {
     }
     assert_eq!(send("CrashLoop", "pod", "not-there").await.status, 201);
     assert_eq!(send("CrashLoop", "pod", "../../../namespaces").await.status, 201);
-    // The target stays what the signal said.
+    // The target remains the signal's own.
     let requests = stack.requests("shop").await;
     let request = requests
         .iter()
@@ -130,7 +130,7 @@ async fn pods_of_one_deployment_are_one_problem_where_that_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_origins_are_let_in_only_where_configured() {
+async fn other_origins_are_allowed_only_where_configured() {
     let stack = Stack::start().await;
     let closed = stack.gateway("closed", "").await;
     let open = stack

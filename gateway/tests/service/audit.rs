@@ -1,14 +1,14 @@
-//! Audit events reach DataStorage once each, whatever happens to it or to the Gateway.
+//! Audit events reach DataStorage exactly once, through outages and kills.
 
 use std::collections::BTreeMap;
 
 use crate::stack::{Stack, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_while_datastorage_is_away_loses_and_doubles_no_event() {
+async fn kill_during_a_datastorage_outage_neither_loses_nor_doubles_events() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
-    stack.storage.set_away(true);
+    stack.storage.set_unavailable(true);
     assert_eq!(
         gateway.storm("A", 50).await,
         BTreeMap::from([(201, 1), (202, 49)])
@@ -24,7 +24,7 @@ async fn a_kill_while_datastorage_is_away_loses_and_doubles_no_event() {
     let gateway = stack.gateway("a", "").await;
     assert_eq!(gateway.storm("A", 10).await, BTreeMap::from([(202, 10)]));
     assert_eq!(stack.storage.events("gateway.signal.received").len(), 0);
-    stack.storage.set_away(false);
+    stack.storage.set_unavailable(false);
     until("all events", async || {
         gateway.metric("gateway_audit_spool_events").await == Some(0.0)
     })
@@ -43,7 +43,7 @@ async fn a_kill_while_datastorage_is_away_loses_and_doubles_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ordered_end_finishes_what_is_in_flight_and_empties_the_spool() {
+async fn graceful_stop_finishes_requests_in_flight_and_empties_the_spool() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
     let slow = serde_json::json!({ "method": "POST", "fault": "latency", "milliseconds": 1_000 });
@@ -72,7 +72,7 @@ async fn an_ordered_end_finishes_what_is_in_flight_and_empties_the_spool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_could_not_be_made_is_told() {
+async fn failed_create_leaves_an_audit_event() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
     let fault = serde_json::json!({ "method": "POST", "path": "remediationrequests$", "fault": "unavailable", "times": 3 });
@@ -88,6 +88,6 @@ async fn a_request_that_could_not_be_made_is_told() {
     let answer = gateway.alert("A").await;
     assert_eq!(
         failed["correlation_id"], answer.body["remediationRequestName"],
-        "the same name when it is made"
+        "the same name when it is created"
     );
 }

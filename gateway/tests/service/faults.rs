@@ -1,4 +1,4 @@
-//! A Kubernetes API that is slow, away, throttling, or loses answers.
+//! A Kubernetes API that is slow, unavailable, throttling, or loses responses.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 use crate::stack::{Stack, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conflicts_and_lost_answers_change_no_count() {
+async fn conflicts_and_lost_responses_change_no_count() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
     let path = "remediationrequests$";
@@ -18,7 +18,7 @@ async fn conflicts_and_lost_answers_change_no_count() {
     assert_eq!(
         gateway.alert("A").await.status,
         201,
-        "the answer to the create was lost, and it is ours"
+        "the response to the create was lost, and it is ours"
     );
     for fault in ["conflict", "reset-after", "internal-error", "reset"] {
         stack
@@ -40,7 +40,7 @@ async fn conflicts_and_lost_answers_change_no_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttled_creates_are_tried_again_and_then_put_off() {
+async fn throttled_creates_are_retried_and_then_get_503() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
     let throttled = |times: u32, seconds: u32| {
@@ -69,7 +69,7 @@ async fn throttled_creates_are_tried_again_and_then_put_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready() {
+async fn api_outage_returns_503_and_the_gateway_stays_ready() {
     let stack = Stack::start_with_journal().await;
     let gateway = stack.gateway("a", "[breaker]\nopen_ms = 1000\n").await;
     gateway.alert("Known").await;
@@ -80,7 +80,7 @@ async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready()
         assert!(answer.headers.contains_key("retry-after"));
         assert!(
             !answer.body.to_string().contains("127.0.0.1"),
-            "an address is told: {}",
+            "the response contains an address: {}",
             answer.body
         );
     }
@@ -97,7 +97,7 @@ async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready()
     assert_eq!(gateway.get_health("/healthz").await, Some(200));
     block_in_place(|| stack.kubernetes.start_again()).unwrap();
     for (name, status) in [("Known", 202), ("New", 201)] {
-        until("the API to be back", async || {
+        until("the API to be available again", async || {
             let answer = gateway.alert(name).await;
             assert!([503, status].contains(&answer.status), "{answer:?}");
             answer.status == status
@@ -110,23 +110,23 @@ async fn while_the_api_is_away_senders_are_put_off_and_the_gateway_stays_ready()
 async fn what_takes_too_long_is_answered_504_and_too_much_429() {
     let stack = Stack::start().await;
     let gateway = stack
-        .gateway("a", "[http]\ndeadline_ms = 500\nin_flight = 3\n")
+        .gateway("a", "[http]\nrequest_timeout_ms = 500\nmax_in_flight = 3\n")
         .await;
     let slow = json!({ "method": "POST", "path": "remediationrequests$", "fault": "latency", "milliseconds": 2_000 });
     stack.fault(slow).await;
     let answers = gateway.storm("Slow", 10).await;
     assert_eq!(answers, BTreeMap::from([(429, 7), (504, 3)]));
-    // What was begun is done to its end, and told.
+    // Started work completes, with its audit event.
     until("the request", async || stack.requests("shop").await.len() == 1).await;
     until("its audit event", async || {
         stack.storage.events("gateway.crd.created").len() == 1
     })
     .await;
-    until("room", async || gateway.alert("Slow").await.status == 202).await;
+    until("a free slot", async || gateway.alert("Slow").await.status == 202).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_tells_nothing_does_not_matter() {
+async fn stalled_watch_does_not_matter() {
     let stack = Stack::start().await;
     let first = stack.gateway("a", "").await;
     let second = stack.gateway("b", "").await;

@@ -1,6 +1,6 @@
-//! The Gateway's program against a Kubernetes API over HTTP: what its senders, its operators and the audit trail see.
+//! The Gateway's program against a Kubernetes API over HTTP: responses, operations and audit trail.
 
-// The attributes tell clippy that helpers in these modules are tests, too.
+// The attributes mark helpers in these modules as tests for clippy.
 #[cfg(test)]
 mod access;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A Kubernetes API, a DataStorage that can be away, and any number of Gateways.
+//! A Kubernetes API, a DataStorage that can be unavailable, and any number of Gateways.
 
 mod gateway;
 mod storage;
@@ -15,10 +15,10 @@ use wire::remediation_request::RemediationRequest;
 pub(crate) use self::gateway::{Answer, Gateway, answer, counted};
 pub(crate) use self::storage::Storage;
 
-/// How long anything is waited for.
+/// Maximum time of any wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What every test runs on.
+/// The servers of every test.
 pub(crate) struct Stack {
     pub(crate) kubernetes: embedded::Kubernetes,
     pub(crate) client: Client,
@@ -33,7 +33,7 @@ impl Stack {
         Self::start_with(embedded::Kubernetes::builder()).await
     }
 
-    /// As [`Stack::start`], with these tokens: lines of `token,user,uid`.
+    /// Like [`Stack::start`], with these tokens: lines of `token,user,uid`.
     pub(crate) async fn start_with_tokens(tokens: &str) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), tokens).unwrap();
@@ -46,7 +46,7 @@ impl Stack {
         .await
     }
 
-    /// As [`Stack::start`]; the Kubernetes API keeps its objects when it is stopped and started.
+    /// Like [`Stack::start`]; the Kubernetes API keeps its objects when it is stopped and started.
     pub(crate) async fn start_with_journal() -> Self {
         Self::start_with(embedded::Kubernetes::builder().journal(true)).await
     }
@@ -96,12 +96,12 @@ impl Stack {
         }
     }
 
-    /// A Gateway with this name (its spool's), ready; `more` is appended to its configuration.
+    /// A ready Gateway with this name (its spool's); `more` is appended to its configuration.
     pub(crate) async fn gateway(&self, name: &str, more: &str) -> Gateway {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let settings = format!(
-            "[kubernetes]\nkubeconfig = {:?}\n[datastorage]\nurl = \"http://{}\"\n{more}\n",
+            "environment = \"test\"\n[kubernetes]\nkubeconfig = {:?}\n[datastorage]\nurl = \"http://{}\"\n{more}\n",
             self.kubernetes.kubeconfig(),
             self.storage.address,
         );
@@ -139,7 +139,7 @@ impl Stack {
         );
     }
 
-    /// How often all faults struck.
+    /// Number of requests affected by all faults.
     pub(crate) async fn struck(&self) -> Value {
         self.http
             .get(format!("{}/faults", self.kubernetes.url()))
@@ -166,14 +166,11 @@ pub(crate) fn webhook(alerts: &[Value]) -> Value {
     json!({ "version": "4", "receiver": "kubernaut", "status": "firing", "alerts": alerts })
 }
 
-/// Waits until something is so.
+/// Waits until a condition is met.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain for {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

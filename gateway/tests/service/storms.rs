@@ -1,4 +1,4 @@
-//! One request of each problem, whatever comes at once.
+//! One request per incident, whatever arrives concurrently.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::stack::{Stack, alert, counted, until, webhook};
 
-/// These tests are about numbers, not speed: a machine that is short of time must not make them fail.
-const PATIENT: &str = "[http]\ndeadline_ms = 120000\n[retry]\ntimeout_ms = 60000\n";
+/// These tests are about numbers, not speed: a slow machine must not make them fail.
+const PATIENT: &str = "[http]\nrequest_timeout_ms = 120000\n[retry]\ntimeout_ms = 60000\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_identical_alerts_at_once_are_one_request_counted_two_hundred() {
+async fn two_hundred_concurrent_alerts_are_one_request_counted_two_hundred() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", PATIENT).await;
     assert_eq!(
@@ -39,7 +39,7 @@ async fn two_hundred_identical_alerts_at_once_are_one_request_counted_two_hundre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_replicas_make_one_request_of_a_storm() {
+async fn three_replicas_create_one_request_in_a_storm() {
     let stack = Stack::start().await;
     let replicas = [
         stack.gateway("a", PATIENT).await,
@@ -55,7 +55,7 @@ async fn three_replicas_make_one_request_of_a_storm() {
     let requests = stack.requests("shop").await;
     assert_eq!((requests.len(), requests[0].occurrence_count()), (1, 600));
 
-    // One replica is told that it is over; the others must notice by their next write, whatever their watch says.
+    // One replica sees the terminal phase; the others must notice by their next write, whatever their watch has seen.
     stack.set_phase(&requests[0], "Completed").await;
     let sent = (0..90).map(|number| replicas[number % 3].webhook(&body));
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_hundred_distinct_alerts_are_a_hundred_requests_and_survive_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn others_status_is_left_alone_and_phases_decide() {
+async fn other_services_status_is_preserved_and_phases_decide() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", PATIENT).await;
     gateway.alert("A").await;

@@ -32,7 +32,7 @@ fn wrong(value: Value) -> Vec<(String, Reason)> {
 }
 
 #[test]
-fn a_valid_event_is_read_and_its_content_is_canonical() {
+fn reads_a_valid_event_with_canonical_content() {
     let event = Event::read(valid(), NOW, None).unwrap();
     assert_eq!(
         event.content(),
@@ -45,7 +45,7 @@ fn a_valid_event_is_read_and_its_content_is_canonical() {
 }
 
 #[test]
-fn every_field_survives_being_written_and_read_again() {
+fn every_field_survives_writing_and_reading() {
     let mut value = valid();
     for (field, set) in [
         ("actor_type", json!("service")),
@@ -75,7 +75,7 @@ fn every_field_survives_being_written_and_read_again() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once() {
+fn reports_every_error_at_once() {
     assert_eq!(
         wrong(json!({
             "event_type": "x".repeat(101), "event_timestamp": "yesterday", "event_category": "kitchen",
@@ -102,7 +102,7 @@ fn everything_wrong_is_told_at_once() {
 }
 
 #[test]
-fn limits_hold_at_their_edges() {
+fn limits_apply_at_their_edges() {
     let minute = 60 * 1_000_000;
     let day = 24 * 60 * minute;
     for (field, fits, over, reason) in [
@@ -132,8 +132,8 @@ fn limits_hold_at_their_edges() {
         ),
         (
             "event_data",
-            of_bytes(MOST_DATA_BYTES),
-            of_bytes(MOST_DATA_BYTES + 1),
+            of_bytes(MAX_DATA_BYTES),
+            of_bytes(MAX_DATA_BYTES + 1),
             Reason::Length,
         ),
         ("event_data", of_depth(10), of_depth(11), Reason::Range),
@@ -156,10 +156,10 @@ fn of_depth(depth: usize) -> Value {
 }
 
 #[test]
-fn the_authenticated_caller_is_the_actor() {
-    let caller = Caller {
+fn authenticated_client_is_the_actor() {
+    let client = Client {
         name: "system:serviceaccount:a:b".to_owned(),
     };
-    let event = Event::read(with("actor_id", json!("somebody else")), NOW, Some(&caller)).unwrap();
+    let event = Event::read(with("actor_id", json!("somebody else")), NOW, Some(&client)).unwrap();
     assert_eq!(event.actor_id.as_deref(), Some("system:serviceaccount:a:b"));
 }

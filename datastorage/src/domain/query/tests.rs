@@ -19,7 +19,7 @@ fn wrong(pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_asked_is_the_first_page_of_all() {
+fn empty_query_is_the_first_page_of_everything() {
     let page = read(&[]).unwrap();
     assert_eq!(
         page,
@@ -32,7 +32,7 @@ fn nothing_asked_is_the_first_page_of_all() {
 }
 
 #[test]
-fn times_are_moments_days_and_spans() {
+fn times_are_instants_dates_and_spans() {
     for (text, since, until) in [
         ("24h", "2027-01-14T08:00:00Z", "2027-01-14T08:00:00Z"),
         ("90m", "2027-01-15T06:30:00Z", "2027-01-15T06:30:00Z"),
@@ -76,7 +76,7 @@ fn times_are_moments_days_and_spans() {
 }
 
 #[test]
-fn a_cursor_comes_back_as_it_went_out() {
+fn cursor_survives_encoding_and_decoding() {
     let cursor = Cursor {
         time: Micros(-5),
         event_id: Uuid::from_u128(7),
@@ -93,7 +93,7 @@ fn a_cursor_comes_back_as_it_went_out() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once() {
+fn reports_every_error_at_once() {
     assert_eq!(
         wrong(&[
             ("event_categorie", "gateway"),
@@ -122,7 +122,7 @@ fn everything_wrong_is_told_at_once() {
 }
 
 #[test]
-fn a_detail_is_looked_for_as_text_and_as_what_it_reads_as() {
+fn detail_matches_as_text_and_as_parsed_value() {
     let documents = |key: &str, value: &str| {
         read(&[("detail_key", key), ("detail_value", value)])
             .unwrap()

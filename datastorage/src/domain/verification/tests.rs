@@ -4,7 +4,7 @@ use crate::domain::event::Event;
 use crate::domain::event::tests::{NOW, valid};
 use crate::domain::time::Micros;
 
-/// A service that writes with this key and has no other.
+/// A service that writes with this key only.
 fn with_key(secret: u8) -> Keys {
     Keys {
         current: Some(Key::new(vec![secret; 32])),
@@ -93,7 +93,7 @@ fn id(number: u128) -> Option<Uuid> {
 }
 
 #[test]
-fn an_untouched_chain_is_valid_with_and_without_a_key() {
+fn untouched_chain_is_valid_with_and_without_a_key() {
     for keys in [Keys::default(), with_key(7)] {
         let rows = chain(5, &keys);
         let verification = verdict(&rows, &keys, &[], head_of(&rows));
@@ -103,7 +103,7 @@ fn an_untouched_chain_is_valid_with_and_without_a_key() {
 }
 
 #[test]
-fn an_altered_event_is_named_alone_wherever_it_stands() {
+fn altered_event_is_reported_alone_at_every_position() {
     let keys = Keys::default();
     for place in 0..5 {
         let mut rows = chain(5, &keys);
@@ -116,7 +116,7 @@ fn an_altered_event_is_named_alone_wherever_it_stands() {
             named(&verdict(&rows, &keys, &[], head)),
             [(Tampering::Altered, sequence, Some(event_id))]
         );
-        // Also when its hash is computed anew, as anyone can who may write and has no key against them.
+        // Also when its hash is recomputed, as any writer can without a key.
         let Row { sealed, previous, .. } = &rows[place];
         rows[place].hash = link(None, previous, sequence, Micros(sequence), &sealed.content_hash);
         assert_eq!(
@@ -127,7 +127,7 @@ fn an_altered_event_is_named_alone_wherever_it_stands() {
 }
 
 #[test]
-fn a_missing_event_is_named_by_its_place_also_at_both_ends() {
+fn missing_event_is_reported_by_its_position_at_both_ends_too() {
     let keys = Keys::default();
     for place in 0..5 {
         let mut rows = chain(5, &keys);
@@ -141,7 +141,7 @@ fn a_missing_event_is_named_by_its_place_also_at_both_ends() {
 }
 
 #[test]
-fn an_inserted_event_is_named_beyond_the_end_and_in_anothers_place() {
+fn inserted_event_is_reported_beyond_the_end_and_at_a_taken_position() {
     let keys = Keys::default();
     for sequence in [3, 6] {
         let mut rows = chain(5, &keys);
@@ -165,7 +165,7 @@ fn an_inserted_event_is_named_beyond_the_end_and_in_anothers_place() {
 }
 
 #[test]
-fn a_chain_that_was_written_anew_without_the_key_is_not_valid() {
+fn chain_rewritten_without_the_key_is_invalid() {
     let keys = with_key(7);
     let mut rows = chain(4, &keys);
     rows[1].sealed.event.event_data = "{}".to_owned();
@@ -189,7 +189,7 @@ fn a_chain_that_was_written_anew_without_the_key_is_not_valid() {
 }
 
 #[test]
-fn an_older_key_still_verifies_and_an_unknown_one_is_told() {
+fn older_key_still_verifies_and_an_unknown_one_is_reported() {
     let old = with_key(1);
     let rows = chain(2, &old);
     let rotated = Keys {
@@ -203,7 +203,7 @@ fn an_older_key_still_verifies_and_an_unknown_one_is_told() {
 }
 
 #[test]
-fn what_retention_took_is_no_tampering_and_what_is_put_in_its_place_is() {
+fn removal_by_retention_is_valid_and_a_replacement_is_not() {
     let keys = Keys::default();
     let mut rows = chain(6, &keys);
     let head = head_of(&rows);
@@ -232,7 +232,7 @@ fn what_retention_took_is_no_tampering_and_what_is_put_in_its_place_is() {
 }
 
 #[test]
-fn a_head_that_is_gone_is_told() {
+fn missing_head_is_reported() {
     let keys = Keys::default();
     let rows = chain(2, &keys);
     assert_eq!(

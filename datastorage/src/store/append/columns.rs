@@ -1,4 +1,4 @@
-//! Rows and heads as columns, as `unnest` takes them.
+//! Rows and heads as columns for `unnest`.
 
 use std::collections::HashMap;
 
@@ -112,7 +112,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Heads: those that are new, or those that moved.
+/// Heads: new ones, or moved ones.
 pub(super) struct HeadColumns<'a> {
     correlation_id: Vec<&'a str>,
     sequence: Vec<i64>,
@@ -122,7 +122,7 @@ pub(super) struct HeadColumns<'a> {
 }
 
 impl<'a> HeadColumns<'a> {
-    /// Those that moved and were there before, or were not; in order, as all who write them at once must take them.
+    /// Splits them into existing and new ones, in the common order of locks.
     pub(super) fn of(heads: &HashMap<&'a str, Head>, existed: bool) -> Self {
         let mut chosen: Vec<(&&str, &Head)> = heads
             .iter()
@@ -143,12 +143,12 @@ impl<'a> HeadColumns<'a> {
         self.correlation_id.is_empty()
     }
 
-    /// For heads that are new.
+    /// Columns of new heads.
     pub(super) fn inserted(&self) -> [&(dyn ToSql + Sync); 3] {
         [&self.correlation_id, &self.sequence, &self.hash]
     }
 
-    /// For heads that moved, with where they are expected to be.
+    /// Columns of moved heads, with their expected values.
     pub(super) fn moved(&self) -> [&(dyn ToSql + Sync); 5] {
         [
             &self.correlation_id,

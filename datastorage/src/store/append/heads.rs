@@ -1,20 +1,20 @@
-//! The ends of chains as this process last left them.
+//! Cached chain heads of this process.
 //!
-//! Where nobody else appends to a chain, its end is known without asking, and the transaction that appends checks that
-//! it still is there. Where replicas take turns at the same chains that fails often, and asking first is cheaper: after
-//! each failure the next groups ask.
+//! While no other replica appends to a chain, its head is known without a query, and the appending transaction checks
+//! it. When replicas alternate on the same chains that often fails, and querying first is cheaper: after each failure
+//! the next groups query.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::placing::{End, Head};
 
-/// So many chains are remembered at most: a few megabytes.
+/// Maximum number of cached heads: a few megabytes.
 const MOST: usize = 20_000;
-/// So many groups ask after one whose memory was wrong.
+/// Number of groups that query after a wrong cached head.
 const ASK_AFTER_FAILURE: u32 = 200;
 
-/// Shared by all who append in this process.
+/// Shared by all appenders of this process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ends(Arc<Mutex<State>>);
 
@@ -29,7 +29,7 @@ impl Ends {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the next group may rely on what is remembered.
+    /// Whether the next group may use the cache.
     pub(super) fn may_be_trusted(&self) -> bool {
         let mut state = self.state();
         if state.asking == 0 {
@@ -39,7 +39,7 @@ impl Ends {
         false
     }
 
-    /// The heads of these chains, as far as they are known; the others are returned as unknown.
+    /// The cached heads of these chains; the others are returned as unknown.
     pub(super) fn look_up<'a>(&self, correlations: &[&'a str]) -> (HashMap<&'a str, Head>, Vec<&'a str>) {
         let state = self.state();
         let mut unknown = Vec::new();
@@ -53,7 +53,7 @@ impl Ends {
         (heads, unknown)
     }
 
-    /// Remembers where a committed group left its chains.
+    /// Caches the heads of a committed group.
     pub(super) fn remember(&self, heads: &HashMap<&str, Head>) {
         let mut state = self.state();
         if state.ends.len() + heads.len() > MOST {
@@ -69,7 +69,7 @@ impl Ends {
         }
     }
 
-    /// What is remembered of these chains was wrong, or may be.
+    /// Discards the cached heads of these chains, which were or may be wrong.
     pub(super) fn forget(&self, correlations: &[&str], was_wrong: bool) {
         let mut state = self.state();
         for correlation in correlations {

@@ -1,9 +1,9 @@
 //! One transaction for a group of events: heads locked, ids looked up, chain computed, rows inserted, heads moved.
 //!
-//! It takes one round trip where this process knows the ends of the chains, and two where it must ask, whatever the
-//! number of events: what must be known first, and everything else with the COMMIT behind it. Every statement of the
-//! last trip fails where its assumption does not hold (an id that is known, a chain that somebody else began or moved),
-//! and then the COMMIT behind it is a rollback; the next try locks and asks.
+//! It takes one round trip where the heads are cached, and two otherwise, whatever the number of events: queries
+//! first, and everything else together with the COMMIT. Every statement of the last trip fails if its assumption is
+//! wrong (a known id, a chain that another replica began or moved), and the COMMIT becomes a rollback; the next
+//! attempt locks and queries.
 
 mod columns;
 mod heads;
@@ -27,38 +27,38 @@ use columns::{Columns, HeadColumns};
 pub(crate) use heads::Ends;
 use placing::{End, Head, Row, chain_unit, judge};
 
-/// What became of one unit: a single event, or a batch, which is stored whole or not at all.
+/// The verdict on one unit: a single event, or a batch, which is stored completely or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All of its events are stored, now or before.
     Stored,
     /// Another event has the id of the one at `index`.
     Conflict { index: usize, event_id: Uuid },
-    /// The one at `index` names a parent that is not stored.
+    /// The one at `index` has a parent that is not stored.
     MissingParent { index: usize, parent: Uuid },
-    /// The database refuses the data.
-    Refused(String),
+    /// The database rejects the data.
+    Rejected(String),
 }
 
-/// PostgreSQL can't take events now; what was not answered is to be kept elsewhere.
+/// PostgreSQL is unavailable; unanswered units must be stored elsewhere.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Away {
+pub(crate) enum Unavailable {
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error("PostgreSQL failed: {0}")]
     Failed(String),
-    #[error("PostgreSQL did not answer within {} ms", .0.as_millis())]
+    #[error("PostgreSQL did not respond within {} ms", .0.as_millis())]
     TimedOut(Duration),
 }
 
-impl From<tokio_postgres::Error> for Away {
+impl From<tokio_postgres::Error> for Unavailable {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Failed(describe(&error))
     }
 }
 
-/// How often a group is tried again when other transactions are in its way.
-const MOST_CONFLICTS: usize = 10;
+/// Maximum retries of a group after conflicts with other transactions.
+const MAX_CONFLICTS: usize = 10;
 
 /// A session that appends.
 #[derive(Debug)]
@@ -101,27 +101,27 @@ const MOVE_HEADS: &str = "WITH moved AS (
         RETURNING 1)
     SELECT audit_expect_heads(count(*), cardinality($1::text[])) FROM moved";
 
-/// What a try takes for granted, and fails on where it is wrong.
+/// The assumptions of an attempt, which fails if they are wrong.
 #[derive(Clone, Copy)]
 struct Trust {
-    /// The ends of chains are where this process left them.
+    /// The cached heads are current.
     ends: bool,
     /// The ids are new.
     ids: bool,
 }
 
 impl Appender {
-    pub(crate) async fn open(database: &Database, ends: Ends) -> Result<Self, Away> {
+    pub(crate) async fn open(database: &Database, ends: Ends) -> Result<Self, Unavailable> {
         let session = database.session().await?;
         let limit = database.connect_timeout();
         tokio::time::timeout(limit, Self::prepare(session, ends))
             .await
-            .map_err(|_| Away::TimedOut(limit))?
+            .map_err(|_| Unavailable::TimedOut(limit))?
     }
 
-    async fn prepare(session: Session, ends: Ends) -> Result<Self, Away> {
+    async fn prepare(session: Session, ends: Ends) -> Result<Self, Unavailable> {
         let client = &session.client;
-        // The plans are made once, perhaps while the tables are still empty: they must fit the full ones.
+        // Plans are made once, perhaps while the tables are still empty: they must suit the full ones.
         client
             .batch_execute(
                 "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
@@ -150,7 +150,7 @@ impl Appender {
         })
     }
 
-    /// Whether the connection is known to be gone.
+    /// Whether the connection is known to be closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.session.client.is_closed()
     }
@@ -160,14 +160,14 @@ impl Appender {
         &self.session.client
     }
 
-    /// Appends each unit, dividing the group where the database refuses it, so that a unit that it refuses is refused
-    /// alone. `verdicts` is filled as far as PostgreSQL answered; after an error the rest is `None`.
+    /// Appends each unit, splitting the group where the database rejects it, so that a rejected unit is rejected
+    /// alone. `verdicts` is filled as far as PostgreSQL responded; after an error the rest is `None`.
     pub(crate) async fn append(
         &mut self,
         units: &[&[Sealed]],
         keys: &Keys,
         verdicts: &mut Vec<Option<Verdict>>,
-    ) -> Result<(), Away> {
+    ) -> Result<(), Unavailable> {
         verdicts.clear();
         verdicts.resize(units.len(), None);
         let mut parts = vec![(0, units.len())];
@@ -178,7 +178,7 @@ impl Appender {
                         *verdict = Some(found);
                     }
                 }
-                Err(reason) if end - start == 1 => verdicts[start] = Some(Verdict::Refused(reason)),
+                Err(reason) if end - start == 1 => verdicts[start] = Some(Verdict::Rejected(reason)),
                 Err(_) => {
                     let middle = start + (end - start) / 2;
                     // The first half is next: units stay in their order.
@@ -190,12 +190,12 @@ impl Appender {
         Ok(())
     }
 
-    /// Appends the units in one transaction; `Err` inside of `Ok` tells why the database refuses one of them.
+    /// Appends the units in one transaction; `Err` inside of `Ok` is the reason for which the database rejects one.
     async fn append_whole(
         &mut self,
         units: &[&[Sealed]],
         keys: &Keys,
-    ) -> Result<Result<Vec<Verdict>, String>, Away> {
+    ) -> Result<Result<Vec<Verdict>, String>, Unavailable> {
         let mut conflicts = 0;
         let mut partitions_made = false;
         let mut trust = Trust {
@@ -208,7 +208,7 @@ impl Appender {
                 Err(error) => error,
             };
             let meaning = meaning(&error);
-            // Whatever happened: the next try asks.
+            // In any case the next attempt queries.
             let moved = trust.ends && matches!(meaning, Meaning::Conflict) && !is_duplicate(&error);
             self.ends.forget(&correlations_of(units), moved);
             trust.ends = false;
@@ -216,20 +216,20 @@ impl Appender {
                 trust.ids = false;
             }
             match meaning {
-                Meaning::Conflict if conflicts < MOST_CONFLICTS => conflicts += 1,
+                Meaning::Conflict if conflicts < MAX_CONFLICTS => conflicts += 1,
                 Meaning::NoPartition if !partitions_made => {
                     partitions_made = true;
                     self.make_partitions(units).await?;
                 }
-                Meaning::Refused | Meaning::NoPartition => return Ok(Err(describe(&error))),
-                // The same key again and again is no race: a row is there that the table of ids does not know of.
+                Meaning::Rejected | Meaning::NoPartition => return Ok(Err(describe(&error))),
+                // The same key repeatedly is not a race: a row exists that the table of ids does not have.
                 Meaning::Conflict if is_duplicate(&error) => return Ok(Err(describe(&error))),
                 Meaning::Conflict | Meaning::Unavailable => return Err(error.into()),
             }
         }
     }
 
-    async fn make_partitions(&self, units: &[&[Sealed]]) -> Result<(), Away> {
+    async fn make_partitions(&self, units: &[&[Sealed]]) -> Result<(), Unavailable> {
         let months: BTreeSet<_> = units
             .iter()
             .flat_map(|unit| unit.iter())
@@ -286,7 +286,7 @@ impl Appender {
         Ok(verdicts)
     }
 
-    /// Adds the ends of these chains to `heads`, with or without locks, and says which of the ids are stored, with the
+    /// Adds the heads of these chains to `heads`, with or without locks, and returns the stored ids with the
     /// hashes of their contents. With locks it begins the transaction.
     async fn ask<'a>(
         &self,
@@ -348,7 +348,7 @@ impl Appender {
             .collect())
     }
 
-    /// The last trip. Heads first: whoever waits for another's chain has written nothing yet.
+    /// The last trip. Heads first: a transaction that waits for another's chain has written nothing yet.
     async fn write(
         &self,
         rows: &[Row<'_>],
@@ -397,14 +397,14 @@ impl Appender {
         committed
     }
 
-    /// Ends the transaction that a failed statement left; if that fails too, the connection is gone anyway.
+    /// Ends the transaction that a failed statement left; if that fails too, the connection is closed anyway.
     async fn give_up(&self, error: tokio_postgres::Error) -> tokio_postgres::Error {
         let _ = self.session.client.batch_execute("ROLLBACK").await;
         error
     }
 }
 
-/// The chains of these units, in the order in which everybody locks them.
+/// The chains of these units, in the common order of locks.
 fn correlations_of<'a>(units: &[&'a [Sealed]]) -> Vec<&'a str> {
     let correlations: BTreeSet<&str> = units
         .iter()

@@ -1,4 +1,4 @@
-//! Which units are stored, and the places of their events in their chains.
+//! Decides which units are stored, and assigns the positions of their events.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use super::Verdict;
 use crate::domain::chain::{self, GENESIS, Keys};
 use crate::domain::event::{Hash, Micros, Sealed};
 
-/// The end of a chain.
+/// A chain head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) sequence: i64,
     pub(super) hash: Hash,
 }
 
-/// Where a chain stands while a group is computed.
+/// The state of a chain while a group is computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// In the database; `None` if the chain is new.
@@ -45,7 +45,7 @@ pub(super) struct Row<'a> {
     pub(super) hash: Hash,
 }
 
-/// Whether a unit can be stored: no id of it is another event's, every parent is there.
+/// Whether a unit can be stored: no id belongs to another event, every parent exists.
 pub(super) fn judge(unit: &[Sealed], known: &HashMap<Uuid, Hash>) -> Verdict {
     let mut of_unit: HashMap<Uuid, Hash> = HashMap::new();
     for (index, sealed) in unit.iter().enumerate() {
@@ -65,7 +65,7 @@ pub(super) fn judge(unit: &[Sealed], known: &HashMap<Uuid, Hash>) -> Verdict {
     Verdict::Stored
 }
 
-/// Gives the events of a unit that are not yet stored their places in their chains.
+/// Assigns positions to the events of a unit that are not yet stored.
 pub(super) fn chain_unit<'a>(
     unit: &'a [Sealed],
     keys: &Keys,

@@ -1,11 +1,11 @@
-//! How Redis is reached.
+//! Connection to Redis.
 
 use anyhow::Context as _;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 
 use crate::config::{Config, Secrets, split_address};
 
-/// The client of the configured server; nothing is connected yet.
+/// The client of the configured server, without a connection.
 pub(super) fn client(config: &Config, secrets: &Secrets) -> anyhow::Result<redis::Client> {
     let settings = &config.redis;
     let (host, port) = split_address(&settings.address).context("redis.address is not HOST:PORT")?;
@@ -33,7 +33,7 @@ pub(super) fn client(config: &Config, secrets: &Secrets) -> anyhow::Result<redis
     }
     let root_cert = match &settings.ca_file {
         Some(path) => Some(
-            std::fs::read(path).with_context(|| format!("redis.ca_file {} can't be read", path.display()))?,
+            std::fs::read(path).with_context(|| format!("cannot read redis.ca_file {}", path.display()))?,
         ),
         None => None,
     };

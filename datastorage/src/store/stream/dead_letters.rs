@@ -1,4 +1,4 @@
-//! What could not be stored, kept with its reason until somebody decides.
+//! The dead-letter queue: entries that could not be stored, with the reason.
 
 use redis::streams::StreamRangeReply;
 use redis::{RedisError, cmd, pipe};
@@ -44,7 +44,7 @@ impl Streams {
             .collect())
     }
 
-    /// Puts a dead letter back into its stream.
+    /// Returns a dead letter to its stream.
     pub(crate) async fn revive(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
         pipe()
             .atomic()
@@ -73,8 +73,8 @@ impl Streams {
             .await
     }
 
-    /// Moves an entry to the dead letters.
-    pub(crate) async fn bury(
+    /// Moves an entry to the dead-letter queue.
+    pub(crate) async fn dead_letter(
         &self,
         kind: Kind,
         entry: &Entry,

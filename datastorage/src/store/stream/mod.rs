@@ -1,7 +1,7 @@
-//! The Redis streams: what was acknowledged while PostgreSQL was away, until it is stored.
+//! The Redis streams: events acknowledged while PostgreSQL is unavailable, until they are stored.
 //!
-//! An entry leaves its stream only after it is stored, or after it moved to the dead letters in the same
-//! transaction. Nothing is trimmed: a full stream refuses.
+//! An entry leaves its stream only after it is stored, or after it moved to the dead-letter queue in the same
+//! transaction. Nothing is trimmed: a full stream rejects entries.
 
 mod connection;
 mod dead_letters;
@@ -16,10 +16,10 @@ use redis::{RedisError, cmd, pipe};
 pub(crate) use self::dead_letters::DeadLetter;
 use crate::config::{Config, Secrets};
 
-/// The consumer group that all replicas are in.
+/// The consumer group of all replicas.
 const GROUP: &str = "datastorage";
 
-/// What a stream holds.
+/// The content of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Events,
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// How often each entry was refused: the stream's own count also counts what was PostgreSQL's fault.
+    /// Rejections per entry: the stream's own count includes attempts that failed because of PostgreSQL.
     fn tries(self) -> &'static str {
         match self {
             Self::Events => "audit:dlq:events:tries",
@@ -62,24 +62,24 @@ impl Kind {
 /// One entry of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Redis' id: the time of its arrival in milliseconds, and a count.
+    /// Redis' id: the time of arrival in milliseconds, and a counter.
     pub(crate) id: String,
-    /// What was acknowledged, as JSON; `None` for an entry that somebody else wrote.
+    /// The acknowledged JSON; `None` for an entry of another writer.
     pub(crate) body: Option<String>,
-    /// All of its fields as a JSON object, where it has no body: nothing of it must be lost.
+    /// All of its fields as a JSON object, if it has no body: nothing of it must be lost.
     pub(crate) fields: Option<String>,
 }
 
-/// Why a stream did not take something.
+/// Why a stream rejected an entry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
     #[error("the stream {0} is full")]
     Full(&'static str),
     #[error("Redis failed: {0}")]
-    Away(#[from] RedisError),
+    Unavailable(#[from] RedisError),
 }
 
-/// Adds all entries or, if there is no room for all, none.
+/// Adds all entries or, without space for all, none.
 const ADD: &str = "
 if redis.call('XLEN', KEYS[1]) + #ARGV - 1 > tonumber(ARGV[1]) then return 0 end
 for i = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'v', '1', 'body', ARGV[i]) end
@@ -91,16 +91,16 @@ pub(crate) struct Streams {
     client: redis::Client,
     timeouts: ConnectionManagerConfig,
     connection: Arc<RwLock<ConnectionManager>>,
-    most_entries: u64,
+    max_entries: u64,
 }
 
 impl Streams {
-    /// Prepares the connection; it is opened when it is first needed, and again when it breaks.
+    /// Prepares the connection; it is opened on first use, and again when it breaks.
     pub(crate) fn new(config: &Config, secrets: &Secrets) -> anyhow::Result<Self> {
         let timeouts = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(config.redis.connect_timeout_ms)))
             .set_response_timeout(Some(Duration::from_millis(config.redis.response_timeout_ms)))
-            // A caller is waiting: better a clear "not now" than many tries.
+            // A client is waiting: an early error is better than many attempts.
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50));
         let client = connection::client(config, secrets)?;
@@ -109,14 +109,14 @@ impl Streams {
             client,
             timeouts,
             connection: Arc::new(RwLock::new(connection)),
-            most_entries: config.stream.most_entries,
+            max_entries: config.stream.max_entries,
         })
     }
 
     /// Adds all of `bodies`, or none.
     pub(crate) async fn add(&self, kind: Kind, bodies: &[&str]) -> Result<(), StreamError> {
         let mut command = cmd("EVAL");
-        command.arg(ADD).arg(1).arg(kind.stream()).arg(self.most_entries);
+        command.arg(ADD).arg(1).arg(kind.stream()).arg(self.max_entries);
         for body in bodies {
             command.arg(body);
         }
@@ -135,9 +135,9 @@ impl Streams {
             .clone()
     }
 
-    /// Gives up the connection for a new one, opened when it is first needed. The manager connects again by itself only
-    /// after an error of input and output: where a login failed, or something else answered at Redis' address, it would
-    /// give the same error for ever.
+    /// Replaces the connection by a new one, opened on first use. The manager reconnects by itself only after an I/O
+    /// error: after a failed login, or a response of another server at Redis' address, it would return the same error
+    /// forever.
     pub(crate) fn renew(&self) -> Result<(), RedisError> {
         let fresh = ConnectionManager::new_lazy_with_config(self.client.clone(), self.timeouts.clone())?;
         *self.connection.write().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -148,7 +148,7 @@ impl Streams {
         cmd("PING").query_async(&mut self.connection()).await
     }
 
-    /// How many entries wait, and since when the oldest does, in milliseconds since 1970.
+    /// The number of waiting entries, and the time of the oldest in milliseconds since 1970.
     pub(crate) async fn depth(&self, kind: Kind) -> Result<(u64, Option<u64>), RedisError> {
         let (length, first): (u64, Vec<(String, Vec<String>)>) = pipe()
             .cmd("XLEN")
@@ -169,7 +169,7 @@ impl Streams {
         ))
     }
 
-    /// How many dead letters there are.
+    /// The number of dead letters.
     pub(crate) async fn dead(&self, kind: Kind) -> Result<u64, RedisError> {
         cmd("XLEN")
             .arg(kind.dead_letters())
@@ -177,7 +177,7 @@ impl Streams {
             .await
     }
 
-    /// Makes the consumer group where it is missing: it begins with the stream's first entry.
+    /// Creates the consumer group if it is missing, from the stream's first entry.
     pub(crate) async fn ensure_group(&self, kind: Kind) -> Result<(), RedisError> {
         let result: Result<(), RedisError> = cmd("XGROUP")
             .arg("CREATE")
@@ -193,8 +193,8 @@ impl Streams {
         }
     }
 
-    /// Entries that were read and not stored, by whatever replica, from `start` on; and where to go on, `0-0` after
-    /// the last. Only who holds the lock of the drain may ask: nobody else is at work on them then.
+    /// Entries that any replica read and did not store, from `start` on; and the next start, `0-0` after
+    /// the last. Only for the holder of the drain's lock: no other replica is working on them then.
     pub(crate) async fn claim(
         &self,
         kind: Kind,
@@ -215,7 +215,7 @@ impl Streams {
         Ok((reply.next_stream_id, reply.claimed.iter().map(entry).collect()))
     }
 
-    /// Entries that nobody has read yet.
+    /// Unread entries.
     pub(crate) async fn read(
         &self,
         kind: Kind,
@@ -241,7 +241,7 @@ impl Streams {
             .collect())
     }
 
-    /// Takes stored entries out of the stream.
+    /// Removes stored entries from the stream.
     pub(crate) async fn done(&self, kind: Kind, ids: &[&str]) -> Result<(), RedisError> {
         if ids.is_empty() {
             return Ok(());
@@ -265,7 +265,7 @@ impl Streams {
             .await
     }
 
-    /// Counts a refusal of an entry; how many there were.
+    /// Counts a rejection of an entry; returns the number of rejections.
     pub(crate) async fn count_try(&self, kind: Kind, id: &str) -> Result<u32, RedisError> {
         cmd("HINCRBY")
             .arg(kind.tries())

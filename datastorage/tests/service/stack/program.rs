@@ -1,12 +1,14 @@
-//! The program itself: its configuration, its arguments, what it writes.
+//! The program: its configuration, arguments and output.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
 use super::servers::{Servers, login};
+
+/// The file in a program's folder with the addresses of its listeners.
+pub(super) const ADDRESSES: &str = "addresses.json";
 
 /// A folder with the configuration of a service on these servers.
 pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
@@ -20,7 +22,7 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
         format!("{redis_password}\n"),
     )
     .unwrap();
-    // A machine that is busy with other tests is slow to open connections; a PostgreSQL that was stopped refuses at once.
+    // A loaded machine is slow to open connections; a stopped PostgreSQL refuses the connection at once.
     let config = format!(
         "environment = 'test'\n[postgresql]\nconnect_timeout_ms = 10000\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
          password_file = '{here}/postgresql-password'\n[redis]\naddress = '127.0.0.1:{}'\n\
@@ -33,44 +35,39 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
     folder
 }
 
-/// Runs the program to its end.
+/// Runs the program to completion.
 pub(crate) fn run(folder: &TempDir, verbs: &[&str], rest: &[&str]) -> Output {
-    command(folder, verbs, rest, &free_ports())
+    command(folder, verbs, rest)
         .stdin(Stdio::null())
         .output()
         .unwrap()
 }
 
-/// The program with its listeners at these ports: the API's, the health's, the metrics'.
-pub(super) fn command(folder: &TempDir, verbs: &[&str], rest: &[&str], ports: &[u16; 3]) -> Command {
+/// The program with its listeners on free ports, which it writes to [`ADDRESSES`].
+pub(super) fn command(folder: &TempDir, verbs: &[&str], rest: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_datastorage"));
     command
         .args(verbs)
         .arg("--config")
         .arg(folder.path().join("config.toml"))
         .args(rest);
-    for (name, port) in ["API", "HEALTH", "METRICS"].into_iter().zip(ports) {
-        command.env(format!("DATASTORAGE__HTTP__{name}"), format!("127.0.0.1:{port}"));
+    for name in ["API", "HEALTH", "METRICS"] {
+        command.env(format!("DATASTORAGE__HTTP__{name}"), "127.0.0.1:0");
     }
     command
-        .env("DATASTORAGE__HTTP__ANNOUNCE_MS", "0")
+        .env("DATASTORAGE__HTTP__ADDRESSES_FILE", folder.path().join(ADDRESSES))
+        .env("DATASTORAGE__STOP__ANNOUNCE_MS", "0")
         .env_remove("RUST_LOG");
     command
 }
 
-/// All that it wrote.
+/// Its complete output.
 pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
-}
-
-/// Ports that nobody has at the moment.
-pub(super) fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// Sends a signal, such as `TERM`.

@@ -1,26 +1,26 @@
-//! A network between the service and a store that can go wrong.
+//! A faulty network between the service and a store.
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Passes connections on to a port of this machine, or takes them and does something else.
+/// Forwards connections to a port of this machine, or answers them itself.
 pub(crate) struct Relay {
     port: u16,
     network: Arc<Mutex<Network>>,
 }
 
 struct Network {
-    /// What new connections are told, if they are not passed on; nothing more is ever sent to them.
+    /// The response to new connections that are not forwarded; nothing more is sent to them.
     says: Option<&'static str>,
-    /// Ends of the connections that are passed on.
+    /// Ends of the forwarded connections.
     passed: Vec<TcpStream>,
-    /// Connections that were not passed on; they stay open, also when the network is back.
+    /// Connections that were not forwarded; they stay open, even when forwarding resumes.
     strayed: Vec<TcpStream>,
 }
 
 impl Relay {
-    /// To a port of this machine; passes connections on until told otherwise.
+    /// Creates a relay to a port of this machine that forwards connections.
     pub(crate) fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -38,27 +38,27 @@ impl Relay {
         Self { port, network }
     }
 
-    /// The port that stands for the target's.
+    /// The port of the relay.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends the connections there are, and answers new ones with silence.
+    /// Closes the open connections, and answers new ones with silence.
     pub(crate) fn swallow(&self) {
         self.stray("");
     }
 
-    /// Ends the connections there are, and leads new ones to somebody who says this.
+    /// Closes the open connections, and answers new ones with this text.
     pub(crate) fn stray(&self, says: &'static str) {
         let mut network = self.network.lock().unwrap();
         network.says = Some(says);
         for end in network.passed.drain(..) {
-            // It may have ended by itself.
+            // It may be closed already.
             end.shutdown(Shutdown::Both).ok();
         }
     }
 
-    /// Passes new connections on again; those that strayed do not come back.
+    /// Forwards new connections again; the unanswered ones stay as they are.
     pub(crate) fn forward(&self) {
         self.network.lock().unwrap().says = None;
     }
@@ -74,7 +74,7 @@ fn take(mut client: TcpStream, target: u16, network: &mut Network) {
     for (from, to) in [(&client, &server), (&server, &client)] {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         std::thread::spawn(move || {
-            // Either end may go at any time; then the other goes too.
+            // When either end closes, the other is closed too.
             io::copy(&mut from, &mut to).ok();
             to.shutdown(Shutdown::Both).ok();
         });

@@ -1,4 +1,4 @@
-//! The servers that a service stands on, and what a test does to them behind its back.
+//! The servers of a service, and a test's direct access to them.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-/// The Redis stream in which events wait for PostgreSQL.
+/// The Redis stream of events that wait for PostgreSQL.
 pub(crate) const STREAM: &str = "audit:dlq:events";
 
-/// PostgreSQL and Redis, and a database that this test alone has.
+/// PostgreSQL and Redis, with a database of the test's own.
 pub(crate) struct Servers {
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) redis: Redis,
@@ -19,12 +19,12 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// The PostgreSQL that all tests share, with a database of this test's own.
+    /// The PostgreSQL shared by all tests, with a database of this test's own.
     pub(crate) fn shared() -> Self {
         Self::with(Postgres::shared().expect("PostgreSQL starts"))
     }
 
-    /// A PostgreSQL of this test's own, whose commits are on disk.
+    /// A PostgreSQL of this test's own, with durable commits.
     pub(crate) fn own() -> Self {
         Self::with(Arc::new(Postgres::start().expect("PostgreSQL starts")))
     }
@@ -52,13 +52,13 @@ impl Servers {
         servers
     }
 
-    /// Runs SQL as the superuser of the test's database; the rows, each a list of texts.
+    /// Runs SQL as the superuser of the test's database; returns rows of texts.
     pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         self.sql_at(&self.superuser_url(), sql)
     }
 
-    /// Runs SQL as the service's own role, which must fail; its message.
-    pub(crate) fn refused_sql(&self, sql: &str) -> String {
+    /// Runs SQL as the service's own role, which must fail; returns the message.
+    pub(crate) fn rejected_sql(&self, sql: &str) -> String {
         let url = in_database(&self.postgres.url(), &self.database);
         self.runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
@@ -75,7 +75,7 @@ impl Servers {
         })
     }
 
-    /// Runs SQL as the superuser in a transaction that stays open, with its locks, until what is returned is dropped.
+    /// Runs SQL as the superuser in a transaction that keeps its locks until the returned value is dropped.
     pub(crate) fn hold(&self, sql: &str) -> tokio_postgres::Client {
         self.runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&self.superuser_url(), NoTls)
@@ -87,7 +87,7 @@ impl Servers {
         })
     }
 
-    /// One number.
+    /// Returns one number.
     pub(crate) fn count(&self, sql: &str) -> i64 {
         self.sql(sql)[0][0].as_deref().unwrap().parse().unwrap()
     }
@@ -131,7 +131,7 @@ impl Servers {
         })
     }
 
-    /// Entries that wait in the events' stream.
+    /// Number of entries in the events' stream.
     pub(crate) fn waiting(&self) -> u64 {
         self.redis(&["XLEN", STREAM])
     }

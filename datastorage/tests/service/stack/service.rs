@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::program::{command, configured, free_ports, run, signal, text};
+use super::program::{ADDRESSES, command, configured, run, signal, text};
 use super::servers::Servers;
 use super::{EVENTS, until};
 
@@ -24,17 +24,17 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// On shared servers, its schema current.
+    /// On shared servers, with a current schema.
     pub(crate) fn start() -> Self {
         Self::start_with(Arc::new(Servers::shared()), "")
     }
 
-    /// On these servers, with more configuration.
+    /// On these servers, with additional configuration.
     pub(crate) fn start_with(servers: Arc<Servers>, more: &str) -> Self {
         Self::start_with_postgresql(servers, "", more)
     }
 
-    /// On these servers, with lines in the section of PostgreSQL and other configuration.
+    /// On these servers, with additional lines in PostgreSQL's section and other configuration.
     pub(crate) fn start_with_postgresql(servers: Arc<Servers>, section: &str, more: &str) -> Self {
         let folder = configured(&servers, more);
         let file = folder.path().join("config.toml");
@@ -51,13 +51,14 @@ impl Service {
 
     /// Starts the program in a folder with a configuration.
     pub(crate) fn serve(servers: Arc<Servers>, folder: TempDir) -> Self {
-        let ports = free_ports();
+        // Of an earlier start.
+        let _ = fs::remove_file(folder.path().join(ADDRESSES));
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(folder.path().join("log"))
             .unwrap();
-        let child = command(&folder, &["serve"], &[], &ports)
+        let child = command(&folder, &["serve"], &[])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -68,14 +69,13 @@ impl Service {
             .allow_non_standard_methods(true)
             .build()
             .into();
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut service = Self {
             servers,
             folder,
             child,
-            api: url(ports[0]),
-            health: url(ports[1]),
-            metrics: url(ports[2]),
+            api: String::new(),
+            health: String::new(),
+            metrics: String::new(),
             agent,
         };
         service.wait_until_ready();
@@ -83,10 +83,16 @@ impl Service {
     }
 
     fn wait_until_ready(&mut self) {
-        until("the service is ready", 30, || {
+        until("the service is ready", 120, || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the service ended with {status}:\n{}", self.log());
             }
+            let Ok(addresses) = fs::read(self.folder.path().join(ADDRESSES)) else {
+                return Err(self.log());
+            };
+            let addresses: Value = serde_json::from_slice(&addresses).unwrap();
+            let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
+            (self.api, self.health, self.metrics) = (url("api"), url("health"), url("metrics"));
             match self.agent.get(format!("{}/readyz", self.health)).call() {
                 Ok(answer) if answer.status() == 200 => Ok(()),
                 _ => Err(self.log()),
@@ -107,7 +113,7 @@ impl Service {
         Self::serve(Arc::clone(&self.servers), folder)
     }
 
-    /// Stops it as a pod is stopped; how it ended, its servers and its log.
+    /// Stops it as a pod is stopped; returns its exit status, servers and log.
     pub(crate) fn stop(mut self) -> (ExitStatus, Arc<Servers>, String) {
         signal(&self.child, "TERM");
         let status = until("the service ends", 30, || {
@@ -116,7 +122,7 @@ impl Service {
         (status, Arc::clone(&self.servers), self.log())
     }
 
-    /// Ends it without a word.
+    /// Kills it.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -126,7 +132,7 @@ impl Service {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Sends a request with a JSON body, or none.
+    /// Sends a request with an optional JSON body.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -186,7 +192,7 @@ impl Service {
         (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
     }
 
-    /// The value of a metric with these labels; 0 if it is not there.
+    /// The value of a metric with these labels; 0 if it does not exist.
     pub(crate) fn metric(&self, line: &str) -> f64 {
         let text = self
             .agent
@@ -232,15 +238,15 @@ impl Drop for Service {
     }
 }
 
-/// What a request was answered with.
+/// A response.
 pub(crate) struct Answer {
-    /// 0 if there was none.
+    /// 0 without a response.
     pub(crate) status: u16,
     /// The header `Retry-After`.
     pub(crate) retry_after: Option<String>,
     /// The content type; empty if there is none.
     pub(crate) kind: String,
-    /// The body, or why there is no answer.
+    /// The body, or the error without a response.
     pub(crate) text: String,
 }
 
@@ -272,7 +278,7 @@ impl Answer {
         }
     }
 
-    /// The body as JSON, which it must be.
+    /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }

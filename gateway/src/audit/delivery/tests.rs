@@ -9,18 +9,18 @@ use serde_json::Value;
 use super::*;
 use crate::audit::spool::Settings;
 
-/// A DataStorage that stores all of a batch or none, and is away for its first requests.
+/// A DataStorage that stores all of a batch or none, and is unavailable for its first requests.
 #[derive(Clone, Default)]
 struct Storage {
     stored: Arc<Mutex<Vec<u64>>>,
-    away: Arc<Mutex<u32>>,
+    outages: Arc<Mutex<u32>>,
 }
 
 async fn batch(State(storage): State<Storage>, body: axum::Json<Vec<Value>>) -> AxumStatus {
     {
-        let mut away = storage.away.lock().unwrap();
-        if *away > 0 {
-            *away -= 1;
+        let mut outages = storage.outages.lock().unwrap();
+        if *outages > 0 {
+            *outages -= 1;
             return AxumStatus::SERVICE_UNAVAILABLE;
         }
     }
@@ -43,7 +43,7 @@ impl Observer for Counts {
         self.0.lock().unwrap().0 += events;
     }
 
-    fn refused(&self) {
+    fn rejected(&self) {
         self.0.lock().unwrap().1 += 1;
     }
 }
@@ -56,9 +56,9 @@ struct Setup {
     health: watch::Receiver<Health>,
 }
 
-async fn setup(away: u32) -> Setup {
+async fn setup(outages: u32) -> Setup {
     let storage = Storage {
-        away: Arc::new(Mutex::new(away)),
+        outages: Arc::new(Mutex::new(outages)),
         ..Storage::default()
     };
     let routes = Router::new()
@@ -107,7 +107,7 @@ async fn append_and_wait(setup: &Setup, events: Vec<Value>) {
 }
 
 #[tokio::test]
-async fn events_are_delivered_in_order_through_an_outage() {
+async fn delivers_events_in_order_through_an_outage() {
     let mut setup = setup(3).await;
     append_and_wait(
         &setup,
@@ -125,7 +125,7 @@ async fn events_are_delivered_in_order_through_an_outage() {
 }
 
 #[tokio::test]
-async fn a_bad_event_is_laid_aside_and_stops_no_other() {
+async fn rejected_event_is_set_aside_and_blocks_no_other() {
     let setup = setup(0).await;
     let bad = |number: u64| number == 0 || number == 17 || number == 99;
     let event = |number: u64| serde_json::json!({ "number": number, "bad": bad(number), "event_id": "x" });
@@ -133,8 +133,8 @@ async fn a_bad_event_is_laid_aside_and_stops_no_other() {
     let good: Vec<u64> = (0..100).filter(|number| !bad(*number)).collect();
     assert_eq!(*setup.storage.stored.lock().unwrap(), good);
     assert_eq!(*setup.counts.0.lock().unwrap(), (97, 3));
-    let refused = std::fs::read_to_string(setup.spool.directory().join("refused.ndjson")).unwrap();
-    let numbers: Vec<u64> = refused
+    let rejected = std::fs::read_to_string(setup.spool.directory().join("rejected.ndjson")).unwrap();
+    let numbers: Vec<u64> = rejected
         .lines()
         .map(|line| {
             serde_json::from_str::<Value>(line).unwrap()["number"]

@@ -1,11 +1,11 @@
-//! Up to where events were delivered: a segment's number, an offset in it, and a checksum of both.
+//! The end of the delivered events: a segment's number, an offset in it, and a checksum of both.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 const LENGTH: usize = 20;
 
-/// Reads what [`write`] wrote; none if there is nothing, or something else.
+/// Reads the file of [`write`]; `None` if it is missing or invalid.
 pub(super) fn read(file: &File) -> Option<(u64, u64)> {
     let mut bytes = [0; LENGTH];
     file.read_exact_at(&mut bytes, 0).ok()?;
@@ -20,7 +20,7 @@ pub(super) fn read(file: &File) -> Option<(u64, u64)> {
     ))
 }
 
-/// Writes in one piece, so that a killed process leaves the old or the new.
+/// Writes atomically, so that a killed process leaves the old or the new file.
 pub(super) fn write(file: &File, segment: u64, offset: u64) -> std::io::Result<()> {
     let mut bytes = [0; LENGTH];
     bytes[..8].copy_from_slice(&segment.to_le_bytes());

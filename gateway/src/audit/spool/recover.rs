@@ -1,4 +1,4 @@
-//! What an earlier process left.
+//! Recovers the files of an earlier process.
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::super::segment::{self, Damage};
 use super::{Pending, Segment, State, cursor};
 
-/// Takes up what an earlier process left.
+/// Recovers the files of an earlier process.
 pub(super) fn recover(directory: &Path) -> anyhow::Result<State> {
     let path = directory.join("cursor");
     let file = OpenOptions::new()
@@ -36,10 +36,10 @@ pub(super) fn recover(directory: &Path) -> anyhow::Result<State> {
         match found.damage {
             None => {}
             Some(Damage::Torn) => {
-                tracing::warn!(path = %path.display(), "the last event was not written whole and was not acknowledged");
+                tracing::warn!(path = %path.display(), "the last event was written incompletely and was not acknowledged");
             }
             Some(Damage::Corrupt) => {
-                tracing::error!(path = %path.display(), at = found.length, "a segment was altered: what follows can't be read; it is kept as .corrupt");
+                tracing::error!(path = %path.display(), at = found.length, "a segment was altered: what follows cannot be read; it is kept as .corrupt");
             }
         }
         if state.segments.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn recover(directory: &Path) -> anyhow::Result<State> {
     if state.pending.events > 0 {
         tracing::info!(
             events = state.pending.events,
-            "audit events of an earlier process are delivered now"
+            "delivering audit events of an earlier process"
         );
     }
     Ok(state)

@@ -19,7 +19,7 @@ fn texts(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// What a process would find that starts after this one was killed: the files as they are now.
+/// The state for a process that starts after this one was killed: a copy of the current files.
 fn killed(spool: &Spool) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(spool.directory()).unwrap() {
@@ -29,11 +29,11 @@ fn killed(spool: &Spool) -> TempDir {
     copy
 }
 
-/// Takes and acknowledges all that waits, `most` at a time.
-async fn drain(spool: &Spool, most: usize) -> Vec<Vec<u8>> {
+/// Reads and acknowledges all events, `max` at a time.
+async fn drain(spool: &Spool, max: usize) -> Vec<Vec<u8>> {
     let mut drained = Vec::new();
     while spool.pending().borrow().events > 0 {
-        let batch = spool.next(most, 1 << 20).await;
+        let batch = spool.next(max, 1 << 20).await;
         drained.extend(batch.events.iter().map(|event| event.text.clone()));
         spool.delivered(&batch);
     }
@@ -41,7 +41,7 @@ async fn drain(spool: &Spool, most: usize) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_was_kept_survives_a_kill_in_its_order() {
+async fn stored_events_survive_a_kill_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
     for start in (0..50).step_by(5) {
@@ -56,7 +56,7 @@ async fn what_was_kept_survives_a_kill_in_its_order() {
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_not_handed_out_again_after_a_kill() {
+async fn delivered_events_are_not_returned_again_after_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
     spool.append(texts(0..20)).await;
@@ -86,7 +86,7 @@ async fn what_was_delivered_is_not_handed_out_again_after_a_kill() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_not_written_whole_is_passed_over() {
+async fn incomplete_event_is_skipped() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
     spool.append(texts(0..3)).await;
@@ -106,7 +106,7 @@ async fn an_event_that_was_not_written_whole_is_passed_over() {
 }
 
 #[tokio::test]
-async fn an_altered_segment_is_kept_aside_and_the_rest_is_delivered() {
+async fn altered_segment_is_kept_and_the_rest_is_delivered() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
     for start in 0..8 {
@@ -128,7 +128,7 @@ async fn an_altered_segment_is_kept_aside_and_the_rest_is_delivered() {
 }
 
 #[tokio::test]
-async fn without_room_events_wait_in_memory_and_then_are_lost_with_a_count() {
+async fn full_spool_keeps_events_in_memory_then_counts_losses() {
     let directory = tempfile::tempdir().unwrap();
     let small = Settings {
         max_bytes: 260,
@@ -157,17 +157,17 @@ async fn without_room_events_wait_in_memory_and_then_are_lost_with_a_count() {
 }
 
 #[tokio::test]
-async fn two_processes_do_not_share_a_folder() {
+async fn two_processes_cannot_share_a_folder() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
-    let refused = Spool::open(settings(directory.path())).err().unwrap().to_string();
-    assert!(refused.contains("another process has it"), "{refused}");
+    let rejected = Spool::open(settings(directory.path())).err().unwrap().to_string();
+    assert!(rejected.contains("another process uses it"), "{rejected}");
     drop(spool);
     Spool::open(settings(directory.path())).unwrap();
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_is_woken() {
+async fn append_wakes_a_waiting_reader() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Arc::new(Spool::open(settings(directory.path())).unwrap());
     let reader = Arc::clone(&spool);
@@ -182,7 +182,7 @@ async fn a_reader_that_waits_is_woken() {
 }
 
 #[tokio::test]
-async fn a_segment_that_vanishes_stops_no_other_and_is_counted_as_lost() {
+async fn missing_segment_blocks_no_other_and_is_counted_as_lost() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(settings(directory.path())).unwrap();
     for start in 0..8 {

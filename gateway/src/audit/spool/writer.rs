@@ -15,17 +15,17 @@ use super::{Append, Segment, Shared, cursor, lock};
 pub(super) struct Writer {
     shared: Arc<Shared>,
     current: Option<File>,
-    /// What waits for room.
+    /// Events that wait for space.
     memory: VecDeque<Stored>,
 }
 
-/// Events that are written as one.
+/// Events that are written as one block.
 const GROUP: usize = 1_024;
-/// How often it is tried to get what waits in memory onto the disk.
+/// How often writing events from memory to disk is retried.
 const AGAIN: Duration = Duration::from_millis(250);
 
 impl Writer {
-    /// One that has nothing yet.
+    /// An empty group.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
@@ -34,7 +34,7 @@ impl Writer {
         }
     }
 
-    /// Appends until nobody can append any more.
+    /// Appends until the spool is closed.
     pub(super) fn run(mut self, appends: &Receiver<Append>) {
         loop {
             let first = match appends.recv_timeout(AGAIN) {
@@ -50,7 +50,7 @@ impl Writer {
             }
             self.write();
             for done in waiting {
-                // Who no longer waits is not told.
+                // The receiver may be gone.
                 let _ = done.send(());
             }
         }
@@ -58,12 +58,12 @@ impl Writer {
         if !self.memory.is_empty() {
             tracing::error!(
                 events = self.memory.len(),
-                "audit events are lost: the spool has no room at the end"
+                "audit events are lost: the spool is full at the end"
             );
         }
     }
 
-    /// Gets all that waits onto the disk, or as much as there is room for; gives up what the memory can't hold.
+    /// Writes all waiting events to disk, as far as there is space; drops what does not fit into memory.
     fn write(&mut self) {
         let mut trouble = None;
         while !self.memory.is_empty() && trouble.is_none() {
@@ -78,16 +78,12 @@ impl Writer {
             self.memory.truncate(self.shared.settings.memory_events);
             state.pending.lost += excess as u64;
             let lost = state.pending.lost;
-            tracing::error!(
-                events = excess,
-                lost,
-                "audit events are lost: the spool has no room"
-            );
+            tracing::error!(events = excess, lost, "audit events are lost: the spool is full");
         }
         if trouble != state.pending.trouble {
             match &trouble {
                 Some(trouble) => tracing::error!(%trouble, "audit events wait in memory"),
-                None => tracing::info!("the spool has room again"),
+                None => tracing::info!("the spool has space again"),
             }
         }
         state.pending.in_memory = self.memory.len() as u64;
@@ -141,7 +137,7 @@ impl Writer {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 format!(
-                    "spool.max_bytes = {} are in use and DataStorage takes no events",
+                    "spool.max_bytes = {} are in use and DataStorage is unavailable",
                     settings.max_bytes
                 ),
             ));
@@ -151,7 +147,7 @@ impl Writer {
             .as_mut()
             .ok_or_else(|| io::Error::other("no segment is open"))?;
         if let Err(error) = append(file, &buffer, settings.fsync) {
-            // What was written of it must not stand before the next record.
+            // A partial write must not precede the next record.
             self.current = None;
             let mut state = lock(&self.shared.state);
             if let Some(last) = state.segments.back_mut().filter(|last| last.number == number) {
@@ -178,7 +174,7 @@ fn append(file: &mut File, buffer: &[u8], fsync: bool) -> io::Result<()> {
     if fsync { file.sync_data() } else { Ok(()) }
 }
 
-/// After everything was delivered the numbers go on: a cursor must not point into a new segment of an old number.
+/// Continues the numbers after everything was delivered: a cursor must not point into a new segment.
 fn first_free(directory: &Path) -> io::Result<u64> {
     let delivered = cursor::read(&File::open(directory.join("cursor"))?)
         .unwrap_or_default()

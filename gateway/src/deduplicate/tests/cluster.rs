@@ -1,4 +1,4 @@
-//! A cluster in memory that keeps what the API server promises.
+//! A cluster in memory with the guarantees of the API server.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,18 +14,18 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
 use crate::domain::request;
 
-/// What happens to a write.
+/// The fate of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is done, but the answer is lost; the try after it meets what was done.
+    /// It is executed, but the response is lost; the retry finds its effect.
     AnswerLost,
-    /// Somebody else writes first.
+    /// Another writer is first.
     Conflict,
-    /// The API is away.
+    /// The API is unavailable.
     Away,
 }
 
-/// A cluster that keeps what the API server promises: unique names, versions, namespaces.
+/// A cluster with the guarantees of the API server: unique names, versions, namespaces.
 #[derive(Clone, Default)]
 pub(super) struct Cluster(Arc<Mutex<Inner>>);
 
@@ -34,13 +34,13 @@ pub(super) struct Inner {
     /// By namespace and name.
     pub(super) objects: BTreeMap<(String, String), Record>,
     version: u64,
-    /// Namespaces that do not exist.
+    /// Missing namespaces.
     pub(super) missing: Vec<String>,
-    /// What happens to the next writes, one each.
+    /// The fates of the next writes, one each.
     pub(super) faults: Vec<Fault>,
-    /// What happens to any write, if it is left to chance.
+    /// The random fates of all writes.
     pub(super) random: Option<fastrand::Rng>,
-    /// Writes so far.
+    /// Number of writes.
     pub(super) writes: usize,
 }
 
@@ -65,7 +65,7 @@ impl Cluster {
         self.0.lock().unwrap()
     }
 
-    /// Lets others go on in between, so that every order of their steps comes up.
+    /// Yields to other tasks, so that every order of their steps occurs.
     async fn pause(&self) {
         let turns = self.lock().random.as_mut().map_or(1, |random| random.usize(..4));
         for _ in 0..turns {
@@ -89,7 +89,7 @@ impl Cluster {
     }
 }
 
-fn away() -> Error {
+fn unavailable() -> Error {
     Error::Unavailable {
         cause: Cause::Unreachable,
         retry_after: Duration::from_secs(1),
@@ -103,7 +103,7 @@ impl Requests for Cluster {
         let mut inner = self.lock();
         let fault = inner.fault();
         if fault == Some(Fault::Away) {
-            return Err(away());
+            return Err(unavailable());
         }
         let namespace = request.metadata.namespace.clone().unwrap();
         let name = request.metadata.name.clone().unwrap();
@@ -153,7 +153,7 @@ impl Requests for Cluster {
         let mut inner = self.lock();
         let fault = inner.fault();
         if fault == Some(Fault::Away) {
-            return Err(away());
+            return Err(unavailable());
         }
         let version = inner.next_version();
         let Some(stored) = inner

@@ -10,7 +10,7 @@ use subprocess::{Cancel, Child, Command};
 
 use super::{alert, until, webhook};
 
-/// Listeners at free ports: the log says which.
+/// Free ports: the log has the addresses.
 const LISTEN: &str = "api = \"127.0.0.1:0\"\nhealth = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
 
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ pub(crate) struct Gateway {
     http: reqwest::Client,
 }
 
-/// What the Gateway answered.
+/// A response of the Gateway.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -37,16 +37,17 @@ pub(crate) struct Answer {
 }
 
 impl Gateway {
-    /// Starts one in a folder, where its configuration, its spool and its logs lie; it is ready when this returns.
+    /// Starts one in a folder, with its configuration, its spool and its logs; it is ready when this returns.
     pub(super) async fn start(folder: &Path, settings: &str, http: reqwest::Client) -> Self {
         let config = folder.join("config.toml");
         let text = format!(
-            "{settings}[spool]\ndirectory = {:?}\n[stop]\nannounce_ms = 200\ndrain_ms = 10000\nflush_ms = 2000\n",
+            "{settings}[spool]\ndirectory = {:?}\nflush_ms = 2000\n[stop]\nannounce_ms = 200\ndrain_ms = 10000\n",
             folder.join("spool"),
         );
         let text = match text.contains("[http]") {
             true => text.replace("[http]\n", &format!("[http]\n{LISTEN}")),
-            false => format!("[http]\n{LISTEN}{text}"),
+            // Keys outside of a section come first.
+            false => text.replacen("\n[", &format!("\n[http]\n{LISTEN}["), 1),
         };
         std::fs::write(&config, text).unwrap();
         let log = folder.join(format!("log-{}", uuid::Uuid::now_v7()));
@@ -77,7 +78,7 @@ impl Gateway {
         self.try_webhook(body).await.unwrap()
     }
 
-    /// Sends a webhook; none if there was no answer.
+    /// Sends a webhook; `None` without a response.
     pub(crate) async fn try_webhook(&self, body: &Value) -> Option<Answer> {
         let request = self.http.post(self.url("/api/v1/signals/prometheus")).json(body);
         answer(request).await
@@ -88,7 +89,7 @@ impl Gateway {
         self.webhook(&webhook(&[alert(name)])).await
     }
 
-    /// Sends `number` of the same alert at once; how many of each status were answered.
+    /// Sends `number` of the same alert at once; returns the number of responses by status.
     pub(crate) async fn storm(&self, name: &str, number: usize) -> BTreeMap<u16, usize> {
         let body = webhook(&[alert(name)]);
         let answers = futures::future::join_all((0..number).map(|_| self.webhook(&body))).await;
@@ -111,12 +112,12 @@ impl Gateway {
             .find_map(|text| text.strip_prefix(line)?.trim().parse().ok())
     }
 
-    /// What it logged.
+    /// Its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Begins its ordered end.
+    /// Starts a graceful stop.
     pub(crate) fn terminate(&self) {
         let pid = self.child.pid().to_string();
         assert!(
@@ -128,7 +129,7 @@ impl Gateway {
         );
     }
 
-    /// Waits for its end, which must be in order.
+    /// Waits for the graceful stop to end.
     pub(crate) async fn ended(self) {
         tokio::task::spawn_blocking(move || self.child.wait(&Cancel::never()))
             .await
@@ -142,7 +143,7 @@ impl Gateway {
     }
 }
 
-/// Sends a request and reads the answer as JSON.
+/// Sends a request and parses the response as JSON.
 pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Option<Answer> {
     let response = request.send().await.ok()?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -154,7 +155,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Option<Answer> {
     })
 }
 
-/// How many answers there are of each status.
+/// The number of responses by status.
 pub(crate) fn counted(answers: impl IntoIterator<Item = Answer>) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
@@ -163,7 +164,7 @@ pub(crate) fn counted(answers: impl IntoIterator<Item = Answer>) -> BTreeMap<u16
     counts
 }
 
-/// Where it listens, as its log says.
+/// Its addresses, from the log.
 async fn addresses(child: &Child, log: &Path) -> Addresses {
     let mut found = None;
     until("the Gateway to serve", async || {
@@ -173,7 +174,7 @@ async fn addresses(child: &Child, log: &Path) -> Addresses {
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         found = lines
-            .filter(|line| line["message"] == "serving")
+            .filter(|line| line["message"] == "listening")
             .find_map(|line| {
                 let address = |name: &str| line[name].as_str()?.parse().ok();
                 Some(Addresses {

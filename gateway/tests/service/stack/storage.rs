@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::Value;
 
-/// A DataStorage that keeps each event once, and can be away.
+/// A DataStorage that keeps each event once, and can be unavailable.
 #[derive(Clone)]
 pub(crate) struct Storage {
     pub(super) address: SocketAddr,
@@ -19,7 +19,7 @@ pub(crate) struct Storage {
 
 #[derive(Default)]
 struct Stored {
-    away: bool,
+    unavailable: bool,
     events: BTreeMap<String, Value>,
 }
 
@@ -35,9 +35,9 @@ impl Storage {
         Self { address, inner }
     }
 
-    /// Goes away, or comes back.
-    pub(crate) fn set_away(&self, away: bool) {
-        self.inner.lock().unwrap().away = away;
+    /// Makes it unavailable or available.
+    pub(crate) fn set_unavailable(&self, unavailable: bool) {
+        self.inner.lock().unwrap().unavailable = unavailable;
     }
 
     /// The events of this type that are stored.
@@ -57,11 +57,11 @@ async fn store(
     axum::Json(events): axum::Json<Vec<Value>>,
 ) -> StatusCode {
     let mut stored = stored.lock().unwrap();
-    if stored.away {
+    if stored.unavailable {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     for event in events {
-        // What DataStorage would refuse must not be sent.
+        // DataStorage would reject these.
         let read: wire::audit::AuditEvent = serde_json::from_value(event.clone()).unwrap();
         let id = read.event_id.unwrap().to_string();
         if let Some(known) = stored.events.insert(id, event.clone()) {

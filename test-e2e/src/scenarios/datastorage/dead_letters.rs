@@ -77,10 +77,10 @@ async fn unstorable_entry(context: &Context) -> Result<()> {
     let counted = datastorage
         .metrics()
         .await?
-        .grown_since(&before, "datastorage_dlq_dead_total", &[]);
+        .grown_since(&before, "datastorage_dead_lettered_total", &[]);
     ensure!(
         counted == 2.0,
-        "expected datastorage_dlq_dead_total to grow by 2, it grew by {counted}"
+        "expected datastorage_dead_lettered_total to grow by 2, it grew by {counted}"
     );
 
     let operator = Program::datastorage(context, &json!({}))?;

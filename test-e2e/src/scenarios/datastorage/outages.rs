@@ -80,7 +80,7 @@ async fn without_postgresql(context: &Context) -> Result<()> {
     }
     // An empty stream contains nothing that could add a row: still once each.
     until(DRAINED, "an empty stream", async || {
-        let depth = datastorage.metrics().await?.sum("datastorage_dlq_depth", &[]);
+        let depth = datastorage.metrics().await?.sum("datastorage_spill_entries", &[]);
         Ok(if depth == Some(0.0) {
             Seen::Yes(())
         } else {

@@ -110,14 +110,14 @@ async fn cors(context: &Context) -> Result<()> {
 
 async fn authorization(context: &Context) -> Result<()> {
     /// How long the instance caches the cluster's decision about a token.
-    const REMEMBERED: Duration = Duration::from_millis(500);
+    const CACHE_TTL: Duration = Duration::from_millis(500);
     let namespace = context.namespace().await?;
     let cluster = context.cluster().await?;
     let auth = json!({"auth": {
         "mode": "kubernetes",
         "namespace": namespace,
         "service": "gateway-service",
-        "remember_ms": REMEMBERED.as_millis() as u64,
+        "cache_ttl_ms": CACHE_TTL.as_millis() as u64,
     }});
     let gateway = Program::gateway(context, &auth)?.serve().await?;
     let sender = cluster.account(&namespace, "sender").await?;

@@ -291,7 +291,7 @@ impl Configuration {
         let shown = folder.display();
         let text = format!(
             "environment = 'test'\n[log]\nfilter = 'info,access=warn'\n[http]\napi = '{api}'\nhealth = '{health}'\n\
-             metrics = '{metrics}'\nannounce_ms = 0\n[postgresql]\naddress = '127.0.0.1:{}'\n\
+             metrics = '{metrics}'\n[stop]\nannounce_ms = 0\n[postgresql]\naddress = '127.0.0.1:{}'\n\
              database = '{database}'\nuser = '{user}'\npassword_file = '{shown}/postgresql'\n[redis]\n\
              address = '127.0.0.1:{}'\npassword_file = '{shown}/redis'\n{more}",
             postgres.port(),

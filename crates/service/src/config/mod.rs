@@ -1,28 +1,36 @@
-//! Configuration: a TOML file, then environment variables, into a typed value. Every mistake is reported at once,
-//! with the field, the value, what is wrong with it and what to write.
+//! Configuration: a TOML file, then environment variables, into a typed value. Every error is reported at once, with
+//! the field, the value, the reason and what to write.
 //!
-//! The variable `PREFIX__SECTION__KEY` (two underscores between the parts) goes before `key` of `[section]` in the
-//! file. Its value is read as TOML, and as a string where it is not TOML.
+//! The variable `PREFIX__SECTION__KEY` (two underscores between the parts) overrides `key` of `[section]` in the
+//! file. Its value is parsed as TOML, or taken as a string where it is not TOML.
+
+mod print;
+mod sections;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// One mistake in a configuration.
+pub use print::{print, undocumented};
+pub use sections::{Auth, AuthMode, Environment, Http, Log, Stop};
+
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The key with its sections, such as `postgresql.pool_size`.
     pub field: String,
-    /// What stands there, if anything does. Never shown for fields that hold secrets: those are files.
+    /// The value, if there is one. Never a secret: those are in files.
     pub value: Option<String>,
-    /// What is wrong and what to write instead.
+    /// The error, and what to write instead.
     pub reason: String,
 }
 
-impl Mistake {
-    /// A mistake at `field` with the value that stands there.
+impl ConfigError {
+    /// An error at `field` with its value.
     pub fn new(field: &str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),
@@ -32,7 +40,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Some(value) => write!(f, "{} = {value}: {}", self.field, self.reason),
@@ -41,11 +49,24 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Why there is no configuration.
+/// Collects values out of their range.
+pub struct Ranges<'a>(pub &'a mut Vec<ConfigError>);
+
+impl Ranges<'_> {
+    /// Adds an error if `value` is not allowed.
+    pub fn check(&mut self, field: &str, value: u64, allowed: RangeInclusive<u64>) {
+        if !allowed.contains(&value) {
+            let reason = format!("write a number from {} to {}", allowed.start(), allowed.end());
+            self.0.push(ConfigError::new(field, value, reason));
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file can't be read.
-    #[error("configuration {path} can't be read: {source}")]
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}: {source}")]
     Unreadable {
         /// The file.
         path: String,
@@ -60,28 +81,31 @@ pub enum Error {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
-    /// All mistakes.
-    #[error("configuration {path} has {} mistake{}:\n{}", .mistakes.len(), if .mistakes.len() == 1 { "" } else { "s" },
-        .mistakes.iter().map(|mistake| format!("  {mistake}")).collect::<Vec<_>>().join("\n"))]
-    Mistakes {
+    /// The configuration is invalid.
+    #[error("invalid configuration {path}: {} error{}:\n{}", .errors.len(), if .errors.len() == 1 { "" } else { "s" },
+        .errors.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n"))]
+    Invalid {
         /// The file.
         path: String,
         /// Each of them.
-        mistakes: Vec<Mistake>,
+        errors: Vec<ConfigError>,
     },
 }
 
-/// A configuration that knows more of itself than its types say.
+/// Validation beyond the types of a configuration.
 pub trait Validate {
-    /// Every mistake that the types let through.
-    fn mistakes(&self) -> Vec<Mistake>;
+    /// Returns every error that the types do not exclude.
+    fn errors(&self) -> Vec<ConfigError>;
 }
 
 /// Reads the configuration of a service from the file at `path` and the variables with `prefix` (such as `GATEWAY`).
 ///
 /// # Errors
-/// [`Error`]: unreadable, not TOML, or every mistake in it, unknown keys included.
-pub fn load<T: DeserializeOwned + Validate>(path: &Path, prefix: &str) -> Result<T, Error> {
+/// [`Error`]: unreadable, not TOML, or every error in it, unknown keys included.
+pub fn load<T: DeserializeOwned + Serialize + Default + Validate>(
+    path: &Path,
+    prefix: &str,
+) -> Result<T, Error> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
         path: name.clone(),
@@ -90,11 +114,11 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, prefix: &str) -> Result
     parse(&name, &text, prefix, std::env::vars())
 }
 
-/// [`load`] for a text and variables at hand; `path` is for messages.
+/// Like [`load`], from a text and variables; `path` is for messages.
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse<T: DeserializeOwned + Validate>(
+pub fn parse<T: DeserializeOwned + Serialize + Default + Validate>(
     path: &str,
     text: &str,
     prefix: &str,
@@ -104,34 +128,34 @@ pub fn parse<T: DeserializeOwned + Validate>(
         path: path.to_owned(),
         source: Box::new(source),
     })?;
-    let mut mistakes = override_from(&mut table, prefix, variables);
-    let config = read_all::<T>(table, &mut mistakes);
+    let mut errors = override_from(&mut table, prefix, variables);
+    let config = read_all::<T>(table, &mut errors);
     if let Some(config) = &config {
-        let known: Vec<String> = mistakes.iter().map(|mistake| mistake.field.clone()).collect();
-        // A field that was already reported stands at its default here: what that default breaks is no news.
-        mistakes.extend(
+        let known: Vec<String> = errors.iter().map(|error| error.field.clone()).collect();
+        // A field that was already reported has its default here; errors of that default are not news.
+        errors.extend(
             config
-                .mistakes()
+                .errors()
                 .into_iter()
-                .filter(|mistake| !known.contains(&mistake.field)),
+                .filter(|error| !known.contains(&error.field)),
         );
     }
     match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
-        _ => Err(Error::Mistakes {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(Error::Invalid {
             path: path.to_owned(),
-            mistakes,
+            errors,
         }),
     }
 }
 
-/// Puts the variables with the prefix into the table; what can't be put anywhere is a mistake.
+/// Merges the variables with the prefix into the table; one that does not fit is an error.
 fn override_from(
     table: &mut Table,
     prefix: &str,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
+) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
     let start = format!("{prefix}__");
     for (name, text) in variables {
         let Some(rest) = name.strip_prefix(&start) else {
@@ -148,10 +172,10 @@ fn override_from(
                 "a part of {} is not a section; write {start}SECTION__KEY",
                 keys.join(".")
             );
-            mistakes.push(Mistake::new(&name, text, reason));
+            errors.push(ConfigError::new(&name, text, reason));
         }
     }
-    mistakes
+    errors
 }
 
 fn insert(table: &mut Table, keys: &[String], value: Value) -> bool {
@@ -173,17 +197,23 @@ fn insert(table: &mut Table, keys: &[String], value: Value) -> bool {
     }
 }
 
-/// Deserializes, taking each wrong value out and trying again, so that one wrong value does not hide the next.
-fn read_all<T: DeserializeOwned>(mut table: Table, mistakes: &mut Vec<Mistake>) -> Option<T> {
+/// Deserializes over the service's defaults. Each invalid value is removed and the rest tried again, so that one error
+/// does not hide the next.
+fn read_all<T: DeserializeOwned + Serialize + Default>(
+    mut table: Table,
+    errors: &mut Vec<ConfigError>,
+) -> Option<T> {
     loop {
+        let mut merged = Table::try_from(T::default()).unwrap_or_default();
+        merge(&mut merged, &table);
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
-        let value = serde_path_to_error::Deserializer::new(Value::Table(table.clone()), &mut track);
+        let value = serde_path_to_error::Deserializer::new(Value::Table(merged), &mut track);
         let result = T::deserialize(serde_ignored::Deserializer::new(value, &mut note));
         match result {
             Ok(config) => {
-                mistakes.extend(unknown.into_iter().map(|field| Mistake {
+                errors.extend(unknown.into_iter().map(|field| ConfigError {
                     value: None,
                     reason: "no such key; remove it, or see --print-config for the keys there are".to_owned(),
                     field,
@@ -195,13 +225,23 @@ fn read_all<T: DeserializeOwned>(mut table: Table, mistakes: &mut Vec<Mistake>) 
                 let keys: Vec<String> = field.split('.').map(str::to_owned).collect();
                 let removed = remove(&mut table, &keys);
                 let reason = error.to_string().trim().replace('\n', "; ");
-                mistakes.push(Mistake {
+                errors.push(ConfigError {
                     field,
                     value: removed.as_ref().map(ToString::to_string),
                     reason,
                 });
                 removed.as_ref()?;
             }
+        }
+    }
+}
+
+/// Overrides values of `table` by those of `other`, section by section.
+fn merge(table: &mut Table, other: &Table) {
+    for (key, value) in other {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(other)) => merge(inner, other),
+            _ => _ = table.insert(key.clone(), value.clone()),
         }
     }
 }
@@ -219,27 +259,27 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    #[derive(Debug, Default, Deserialize)]
+    #[derive(Debug, Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Config {
         http: Http,
         pool: Pool,
     }
-    #[derive(Debug, Default, Deserialize)]
+    #[derive(Debug, Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Http {
         port: u16,
         name: String,
     }
-    #[derive(Debug, Default, Deserialize)]
+    #[derive(Debug, Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Pool {
         size: u32,
     }
     impl Validate for Config {
-        fn mistakes(&self) -> Vec<Mistake> {
+        fn errors(&self) -> Vec<ConfigError> {
             if self.pool.size > 100 {
-                vec![Mistake::new("pool.size", self.pool.size, "at most 100")]
+                vec![ConfigError::new("pool.size", self.pool.size, "at most 100")]
             } else {
                 Vec::new()
             }
@@ -256,15 +296,13 @@ mod tests {
     fn fields(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
         match parse::<Config>("c.toml", text, "SVC", variables(pairs)) {
             Ok(_) => Vec::new(),
-            Err(Error::Mistakes { mistakes, .. }) => {
-                mistakes.into_iter().map(|mistake| mistake.field).collect()
-            }
+            Err(Error::Invalid { errors, .. }) => errors.into_iter().map(|error| error.field).collect(),
             Err(other) => panic!("{other}"),
         }
     }
 
     #[test]
-    fn a_variable_goes_before_the_file() {
+    fn variable_overrides_the_file() {
         let text = "[http]\nport = 1\nname = 'file'";
         let pairs = [
             ("SVC__HTTP__PORT", "2"),
@@ -276,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_reported_at_once() {
+    fn every_error_is_reported_at_once() {
         let text = "typo = 1\n[http]\nport = 70000\nname = 5\n[pool]\nsize = 500";
         let mut found = fields(text, &[]);
         found.sort();
@@ -284,11 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_shows_value_and_reason() {
+    fn error_contains_value_and_reason() {
         let error = parse::<Config>("c.toml", "[http]\nport = 70000", "SVC", variables(&[]))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("c.toml has 1 mistake:"), "{error}");
+        assert!(error.contains("invalid configuration c.toml: 1 error"), "{error}");
         assert!(
             error.contains("http.port = 70000") && error.contains("u16"),
             "{error}"
@@ -296,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_below_a_plain_value_is_refused() {
+    fn variable_below_a_plain_value_is_rejected() {
         assert_eq!(
             fields("http = { port = 1 }", &[("SVC__HTTP__PORT__X", "1")]),
             ["SVC__HTTP__PORT__X"]
