@@ -1,6 +1,6 @@
 //! The record of a notification.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -36,17 +36,38 @@ impl Status {
 }
 
 /// A valid record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = NotificationRecord)]
 pub(crate) struct Notification {
+    /// Set by the sender.
+    #[schema(min_length = 1, max_length = 255)]
     pub(crate) notification_id: String,
+    /// Id of the remediation.
+    #[schema(min_length = 1, max_length = 255)]
     pub(crate) remediation_id: String,
+    /// Recipient.
+    #[schema(min_length = 1, max_length = 255)]
     pub(crate) recipient: String,
+    /// Channel, such as `email` or `slack`.
+    #[schema(min_length = 1, max_length = 50)]
     pub(crate) channel: String,
+    /// Content.
+    #[schema(min_length = 1, max_length = 10_000)]
     pub(crate) message_summary: String,
+    /// Status.
     pub(crate) status: Status,
+    /// When it was sent, at most 5 minutes ahead.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "as_timestamp")]
     pub(crate) sent_at: Micros,
+    /// Response of the channel.
+    #[schema(max_length = 255)]
     pub(crate) delivery_status: Option<String>,
+    /// Error message.
+    #[schema(max_length = 10_000)]
     pub(crate) error_message: Option<String>,
+    /// Escalation level.
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 100)]
     pub(crate) escalation_level: i32,
 }
 
@@ -59,7 +80,7 @@ impl Notification {
         notification.ok_or_else(Vec::new)
     }
 
-    /// Reads a record that was validated on arrival: [`Notification::to_json`] wrote it.
+    /// Reads a record that was validated on arrival: its serialization is in the stream.
     pub(crate) fn read_again(text: &str) -> Result<Self, Vec<Invalid>> {
         let mut fields = Fields::parse(text)?;
         let notification = Self::take(&mut fields, None);
@@ -101,34 +122,10 @@ impl Notification {
             escalation_level,
         })
     }
+}
 
-    /// The whole record, as it was sent.
-    pub(crate) fn to_json(&self) -> Value {
-        let Self {
-            notification_id,
-            remediation_id,
-            recipient,
-            channel,
-            message_summary,
-            status,
-            sent_at,
-            delivery_status,
-            error_message,
-            escalation_level,
-        } = self;
-        serde_json::json!({
-            "notification_id": notification_id,
-            "remediation_id": remediation_id,
-            "recipient": recipient,
-            "channel": channel,
-            "message_summary": message_summary,
-            "status": status,
-            "sent_at": sent_at.to_timestamp().to_string(),
-            "delivery_status": delivery_status,
-            "error_message": error_message,
-            "escalation_level": escalation_level,
-        })
-    }
+fn as_timestamp<S: Serializer>(time: &Micros, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.to_timestamp())
 }
 
 #[cfg(test)]
@@ -150,7 +147,7 @@ mod tests {
     fn record_survives_writing_and_reading() {
         let notification = Notification::read(valid(), NOW).unwrap();
         assert_eq!(
-            Notification::read_again(&notification.to_json().to_string()).unwrap(),
+            Notification::read_again(&serde_json::to_string(&notification).unwrap()).unwrap(),
             notification
         );
     }

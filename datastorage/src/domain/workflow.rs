@@ -46,13 +46,25 @@ const MAX_LABELS: usize = 50;
 pub(crate) const MAX_CONTENT_BYTES: usize = 1024 * 1024;
 
 /// A new version of a workflow.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(as = NewWorkflowRequest)]
 pub(crate) struct NewWorkflow {
+    /// Common to all versions.
+    #[schema(min_length = 1, max_length = 255)]
     pub(crate) workflow_name: String,
+    /// Unique within the workflow.
+    #[schema(min_length = 1, max_length = 50)]
     pub(crate) version: String,
+    /// A title for people.
+    #[schema(min_length = 1, max_length = 255)]
     pub(crate) name: String,
+    /// Purpose and use.
+    #[schema(min_length = 1, max_length = 10_000)]
     pub(crate) description: String,
+    /// The workflow itself, in any language; at most 1 MiB.
+    #[schema(min_length = 1, max_length = 1_048_576)]
     pub(crate) content: String,
+    /// At most 50 labels; the value `*` matches every searched value.
     pub(crate) labels: Labels,
 }
 
@@ -84,10 +96,16 @@ impl NewWorkflow {
 }
 
 /// The mutable fields of a version: description and status.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(as = PatchRequest)]
 pub(crate) struct WorkflowPatch {
+    /// A title for people.
+    #[schema(max_length = 255)]
     pub(crate) name: Option<String>,
+    /// Purpose.
+    #[schema(max_length = 10_000)]
     pub(crate) description: Option<String>,
+    /// Status.
     pub(crate) status: Option<WorkflowStatus>,
 }
 
@@ -131,8 +149,11 @@ impl WorkflowPatch {
 }
 
 /// Why a version must not run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(as = DisableRequest)]
 pub(crate) struct Disabling {
+    /// For readers of the catalogue.
+    #[schema(min_length = 1, max_length = 1000)]
     pub(crate) reason: String,
 }
 
@@ -148,9 +169,13 @@ impl Disabling {
 }
 
 /// A search for workflows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(as = SearchRequest)]
 pub(crate) struct WorkflowSearch {
+    /// The labels of the incident: at least one.
     pub(crate) labels: Labels,
+    /// Maximum number of results.
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 100, default = 10)]
     pub(crate) limit: i64,
 }
 

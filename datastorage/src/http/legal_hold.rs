@@ -13,16 +13,12 @@ use wire::problem::Problem;
 
 use super::{Actor, Service, answers};
 use crate::domain::event::Micros;
-use crate::domain::fields::Fields;
+use crate::domain::fields::{Fields, Invalid};
 use crate::domain::parameters::Parameters;
 use crate::store::holds::{self, Hold, Placed};
 
 /// A hold to place.
 #[derive(ToSchema)]
-#[allow(
-    dead_code,
-    reason = "only its schema is used: the body is read field by field, to report every error at once"
-)]
 pub(super) struct LegalHoldRequest {
     /// The correlation, including its future events.
     #[schema(min_length = 1, max_length = 255)]
@@ -33,6 +29,19 @@ pub(super) struct LegalHoldRequest {
     /// Requester; with authentication it is the client, whatever is sent.
     #[schema(max_length = 255)]
     placed_by: Option<String>,
+}
+
+impl LegalHoldRequest {
+    fn read(body: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(body)?;
+        let request = Self {
+            correlation_id: fields.required_text("correlation_id", 255),
+            reason: fields.required_text("reason", 1000),
+            placed_by: fields.optional_text("placed_by", 255),
+        };
+        fields.finish()?;
+        Ok(request)
+    }
 }
 
 /// A hold.
@@ -98,13 +107,13 @@ pub(super) async fn place(
     actor: Actor,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<LegalHold>), Failure> {
-    let mut fields = Fields::of(body).map_err(|invalid| service.invalid(&invalid))?;
-    let correlation_id = fields.required_text("correlation_id", 255);
-    let reason = fields.required_text("reason", 1000);
-    let said = fields.optional_text("placed_by", 255);
-    fields.finish().map_err(|invalid| service.invalid(&invalid))?;
+    let LegalHoldRequest {
+        correlation_id,
+        reason,
+        placed_by,
+    } = LegalHoldRequest::read(body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
-    let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(said))
+    let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(placed_by))
         .await
         .map_err(|error| answers::query_failed(&error))?;
     match placed {

@@ -10,20 +10,25 @@ use utoipa::ToSchema;
 use wire::problem::Problem;
 
 use super::{Service, answers};
-use crate::domain::fields::Fields;
+use crate::domain::fields::{Fields, Invalid};
 use crate::domain::verification::ChainVerification;
 use crate::store::chains;
 
 /// The chain to verify.
 #[derive(ToSchema)]
-#[allow(
-    dead_code,
-    reason = "only its schema is used: the body is read field by field, to report every error at once"
-)]
 pub(super) struct VerifyChainRequest {
     /// The chain's correlation.
     #[schema(min_length = 1, max_length = 255)]
     correlation_id: String,
+}
+
+impl VerifyChainRequest {
+    fn read(body: Value) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::of(body)?;
+        let correlation_id = fields.required_text("correlation_id", 255);
+        fields.finish()?;
+        Ok(Self { correlation_id })
+    }
 }
 
 /// Verifies that nothing in a chain was altered, inserted or removed.
@@ -35,9 +40,8 @@ pub(super) async fn verify(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<ChainVerification>, Failure> {
     let begin = Instant::now();
-    let mut fields = Fields::of(body).map_err(|invalid| service.invalid(&invalid))?;
-    let correlation_id = fields.required_text("correlation_id", 255);
-    fields.finish().map_err(|invalid| service.invalid(&invalid))?;
+    let VerifyChainRequest { correlation_id } =
+        VerifyChainRequest::read(body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
     let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
         .await

@@ -8,17 +8,14 @@ use service::http::{Failure, JsonBody};
 use uuid::Uuid;
 use wire::problem::Problem;
 
-use super::workflow_json::{
-    DisableRequest, FoundWorkflow, FoundWorkflows, NewWorkflowRequest, PatchRequest, SearchRequest,
-    WorkflowJson, WorkflowPage,
-};
+use super::workflow_json::{FoundWorkflow, FoundWorkflows, WorkflowJson, WorkflowPage};
 use super::{Actor, Service, answers};
 use crate::domain::parameters::Parameters;
 use crate::domain::workflow::{Disabling, NewWorkflow, WorkflowPatch, WorkflowSearch, WorkflowStatus};
 use crate::store::workflows::{self, ListRequest, Workflow};
 
 /// Adds a version of a workflow.
-#[utoipa::path(post, path = "/api/v1/workflows", tag = "workflows", request_body = NewWorkflowRequest,
+#[utoipa::path(post, path = "/api/v1/workflows", tag = "workflows", request_body = NewWorkflow,
     responses((status = 201, body = WorkflowJson),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The workflow has that version already")))]
 pub(super) async fn create(
@@ -119,7 +116,7 @@ pub(super) async fn get(
 }
 
 /// Finds active workflows by labels, best match first.
-#[utoipa::path(post, path = "/api/v1/workflows/search", tag = "workflows", request_body = SearchRequest,
+#[utoipa::path(post, path = "/api/v1/workflows/search", tag = "workflows", request_body = WorkflowSearch,
     responses((status = 200, body = FoundWorkflows)))]
 pub(super) async fn search(
     State(service): State<Service>,
@@ -145,7 +142,7 @@ pub(super) async fn search(
 
 /// Changes the description or status of a version.
 #[utoipa::path(patch, path = "/api/v1/workflows/{workflow_id}", tag = "workflows",
-    params(("workflow_id" = Uuid, Path)), request_body = PatchRequest,
+    params(("workflow_id" = Uuid, Path)), request_body = WorkflowPatch,
     responses((status = 200, body = WorkflowJson),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such version")))]
 pub(super) async fn patch(
@@ -165,7 +162,7 @@ pub(super) async fn patch(
 
 /// Disables a version.
 #[utoipa::path(patch, path = "/api/v1/workflows/{workflow_id}/disable", tag = "workflows",
-    params(("workflow_id" = Uuid, Path)), request_body = DisableRequest,
+    params(("workflow_id" = Uuid, Path)), request_body = Disabling,
     responses((status = 200, body = WorkflowJson),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such version")))]
 pub(super) async fn disable(
