@@ -257,7 +257,7 @@ mod tests {
         );
         let mut cut = export();
         cut.pop();
-        assert!(errors(&cut)[0].contains("cut off"));
+        assert!(errors(&cut)[0].contains("the summary is missing"));
         let mut taken = export();
         taken.remove(1);
         assert!(errors(&taken)[0].contains("summary does not match these lines"));

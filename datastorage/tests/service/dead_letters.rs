@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::stack::{STREAM, Servers, Service, event, name, text, until};
 
-/// A service whose database rejects the events of [`unstorable`]: a rule that only the database has, as a later
+/// A service whose database rejects the events of [`rejected_by_database`]: a rule that only the database has, as a later
 /// version of the schema might.
-fn with_a_rule_against_poison() -> Service {
+fn with_rejecting_constraint() -> Service {
     let service = Service::start_with(Arc::new(Servers::shared()), "[stream]\ndrain_interval_ms = 50\n");
     service
         .servers
-        .sql("ALTER TABLE audit_events ADD CONSTRAINT no_poison CHECK (severity <> 'poison')");
+        .sql("ALTER TABLE audit_events ADD CONSTRAINT rejected_severity CHECK (severity <> 'unstorable')");
     service
 }
 
-fn poisoned(correlation: &str) -> Value {
+fn rejected_by_database(correlation: &str) -> Value {
     let mut event = event(correlation);
-    event["severity"] = json!("poison");
+    event["severity"] = json!("unstorable");
     event
 }
 
@@ -49,13 +49,13 @@ fn letters(service: &Service) -> Vec<Value> {
 
 #[test]
 fn unstorable_event_fails_alone_in_its_group() {
-    let service = Arc::new(with_a_rule_against_poison());
-    let correlation = name("poison");
+    let service = Arc::new(with_rejecting_constraint());
+    let correlation = name("unstorable");
     let writers: Vec<_> = (0..30)
         .map(|number| {
             let (service, correlation) = (Arc::clone(&service), correlation.clone());
             thread::spawn(move || match number % 10 {
-                0 => (400, service.write(&poisoned(&correlation)).status),
+                0 => (400, service.write(&rejected_by_database(&correlation)).status),
                 _ => (201, service.write(&event(&correlation)).status),
             })
         })
@@ -69,9 +69,12 @@ fn unstorable_event_fails_alone_in_its_group() {
 
 #[test]
 fn unstorable_entry_is_dead_lettered_and_can_be_retried() {
-    let service = with_a_rule_against_poison();
+    let service = with_rejecting_constraint();
     let correlation = name("letter");
-    wait_in_stream(&service, &["body", &poisoned(&correlation).to_string()]);
+    wait_in_stream(
+        &service,
+        &["body", &rejected_by_database(&correlation).to_string()],
+    );
     wait_in_stream(&service, &["body", &event(&correlation).to_string()]);
     wait_in_stream(&service, &["event", "no JSON", "more", "of it"]);
     until_stored(&service, &correlation, 1);
@@ -95,16 +98,16 @@ fn unstorable_entry_is_dead_lettered_and_can_be_retried() {
         of("no JSON")["body"].as_str().unwrap().contains("of it"),
         "nothing of an entry is lost"
     );
-    let letter = of("poison");
+    let letter = of("unstorable");
     assert!(
-        letter["reason"].as_str().unwrap().contains("no_poison"),
+        letter["reason"].as_str().unwrap().contains("rejected_severity"),
         "{letter}"
     );
     assert_eq!(letter["tries"], 5);
 
     service
         .servers
-        .sql("ALTER TABLE audit_events DROP CONSTRAINT no_poison");
+        .sql("ALTER TABLE audit_events DROP CONSTRAINT rejected_severity");
     let id = letter["id"].as_str().unwrap();
     let retried = service.run(&["dlq", "retry"], &[id]);
     assert!(retried.status.success(), "{}", text(&retried));
@@ -113,7 +116,7 @@ fn unstorable_entry_is_dead_lettered_and_can_be_retried() {
 
 #[test]
 fn dead_letters_are_dropped_only_by_id_or_all_at_once() {
-    let service = with_a_rule_against_poison();
+    let service = with_rejecting_constraint();
     wait_in_stream(&service, &["event", "no JSON"]);
     until("a dead letter", 30, || match letters(&service).len() {
         1 => Ok(()),
