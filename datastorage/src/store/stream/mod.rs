@@ -36,6 +36,7 @@ impl Kind {
         }
     }
 
+    /// Redis key of the stream. `dlq` is historical: a new key would strand the entries that wait during an upgrade.
     pub(crate) fn stream(self) -> &'static str {
         match self {
             Self::Events => "audit:dlq:events",
