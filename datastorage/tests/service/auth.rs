@@ -104,7 +104,7 @@ fn clients_are_authenticated_and_authorized_by_their_token() {
 
     // Without reviews no client is let in, once the cached verdict has expired.
     kubernetes.stop().unwrap();
-    until("503", 20, || {
+    until("503", 60, || {
         let answer = send("GET", EVENTS, None, "reader-token");
         if answer.status == 503 {
             Ok(())

@@ -303,7 +303,7 @@ fn nothing_is_acknowledged_without_both_stores() {
         503
     );
     assert_eq!(service.get(EVENTS).status, 503);
-    until("not ready", 10, || match service.readyz().0 {
+    until("not ready", 60, || match service.readyz().0 {
         503 => Ok(()),
         status => Err(status.to_string()),
     });

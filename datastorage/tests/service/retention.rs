@@ -18,7 +18,7 @@ fn store_old(service: &Service, correlation: &str, days: i64, retention_days: Op
     let _: String = service
         .servers
         .redis(&["XADD", "audit:dlq:events", "*", "body", &old.to_string()]);
-    until("the old event", 20, || match service.events(correlation).len() {
+    until("the old event", 60, || match service.events(correlation).len() {
         count if count == before + 1 => Ok(()),
         count => Err(format!("{count} events")),
     });
@@ -40,7 +40,7 @@ fn partitions(service: &Service) -> Vec<String> {
 #[test]
 fn partitions_are_created_at_start_and_when_a_write_needs_one() {
     let service = Service::start();
-    let made = until("five partitions", 20, || {
+    let made = until("five partitions", 60, || {
         let found = partitions(&service);
         if found.len() == 5 {
             Ok(found)
@@ -63,7 +63,7 @@ fn partitions_are_created_at_start_and_when_a_write_needs_one() {
     assert_eq!(service.verify(&correlation)["total_events"], 3);
     assert_eq!(partitions(&service).len(), 1);
     let again = service.replica();
-    until("five partitions", 20, || match partitions(&again).len() {
+    until("five partitions", 60, || match partitions(&again).len() {
         5 => Ok(()),
         count => Err(format!("{count}")),
     });

@@ -267,7 +267,7 @@ fn eighty_writers_are_served_by_a_few_connections() {
 
 /// Waits for the partitions: their creation needs locks and connections that a test counts.
 fn partitions_are_made(service: &Service) {
-    until("the partitions", 20, || {
+    until("the partitions", 60, || {
         let count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass";
         match service.servers.count(count) {
             5 => Ok(()),
@@ -298,7 +298,7 @@ fn pool_has_its_configured_size() {
              AND wait_event_type = 'Lock' AND query LIKE 'SELECT event_id,%'",
             service.servers.database
         );
-        until("every connection of the pool waits", 15, || {
+        until("every connection of the pool waits", 60, || {
             match service.servers.count(&waiting) {
                 count if count == size => Ok(()),
                 count => Err(format!("{count} of {size}")),
@@ -334,7 +334,7 @@ fn full_queue_rejects_and_stores_what_it_accepted() {
         })
         .collect();
     // The rejections are immediate, while the others wait.
-    until("the rejected writers", 15, || {
+    until("the rejected writers", 60, || {
         match writers.iter().filter(|writer| writer.is_finished()).count() {
             19 => Ok(()),
             count => Err(format!("{count} answered")),
