@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, tries, body
+    /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, attempts, body
     Dlq {
         #[command(subcommand)]
         action: DlqCommand,

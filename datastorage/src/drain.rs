@@ -169,11 +169,11 @@ impl Drain {
                 Fate::Stored => stored.push(entry.id.as_str()),
                 Fate::Unstorable(reason) => self.dead_letter(kind, entry, &reason, 1).await?,
                 Fate::Rejected(reason) => {
-                    let tries = self.shared.streams.count_try(kind, &entry.id).await?;
-                    if tries >= self.max_attempts {
-                        self.dead_letter(kind, entry, &reason, tries).await?;
+                    let attempts = self.shared.streams.count_attempt(kind, &entry.id).await?;
+                    if attempts >= self.max_attempts {
+                        self.dead_letter(kind, entry, &reason, attempts).await?;
                     } else {
-                        tracing::warn!(entry = entry.id, tries, reason, "a stream entry is rejected");
+                        tracing::warn!(entry = entry.id, attempts, reason, "a stream entry is rejected");
                     }
                 }
             }
@@ -188,17 +188,17 @@ impl Drain {
         kind: Kind,
         entry: &Entry,
         reason: &str,
-        tries: u32,
+        attempts: u32,
     ) -> Result<(), RedisError> {
         tracing::error!(
             entry = entry.id,
-            tries,
+            attempts,
             reason,
             "a stream entry cannot be stored and is dead-lettered; see datastorage dlq list"
         );
         self.shared
             .streams
-            .dead_letter(kind, entry, reason, tries)
+            .dead_letter(kind, entry, reason, attempts)
             .await?;
         self.shared.metrics.dead_lettered(kind);
         Ok(())

@@ -103,7 +103,7 @@ fn unstorable_entry_is_dead_lettered_and_can_be_retried() {
         letter["reason"].as_str().unwrap().contains("rejected_severity"),
         "{letter}"
     );
-    assert_eq!(letter["tries"], 5);
+    assert_eq!(letter["attempts"], 5);
 
     service
         .servers

@@ -11,7 +11,7 @@ pub(crate) struct DeadLetter {
     pub(crate) kind: &'static str,
     pub(crate) id: String,
     pub(crate) reason: String,
-    pub(crate) tries: u32,
+    pub(crate) attempts: u32,
     pub(crate) body: String,
 }
 
@@ -38,7 +38,8 @@ impl Streams {
                 kind: kind.as_str(),
                 id: id.id.clone(),
                 reason: id.get("reason").unwrap_or_default(),
-                tries: id.get("tries").unwrap_or_default(),
+                // The stored name: entries of earlier versions have it.
+                attempts: id.get("tries").unwrap_or_default(),
                 body: id.get("body").unwrap_or_default(),
             })
             .collect())
@@ -79,7 +80,7 @@ impl Streams {
         kind: Kind,
         entry: &Entry,
         reason: &str,
-        tries: u32,
+        attempts: u32,
     ) -> Result<(), RedisError> {
         pipe()
             .atomic()
@@ -99,7 +100,7 @@ impl Streams {
             .arg("reason")
             .arg(reason)
             .arg("tries")
-            .arg(tries)
+            .arg(attempts)
             .arg("entry")
             .arg(&entry.id)
             .ignore()
@@ -113,7 +114,7 @@ impl Streams {
             .arg(&entry.id)
             .ignore()
             .cmd("HDEL")
-            .arg(kind.tries())
+            .arg(kind.attempts())
             .arg(&entry.id)
             .ignore()
             .query_async(&mut self.connection())

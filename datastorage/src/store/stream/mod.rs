@@ -52,7 +52,7 @@ impl Kind {
     }
 
     /// Rejections per entry: the stream's own count includes attempts that failed because of PostgreSQL.
-    fn tries(self) -> &'static str {
+    fn attempts(self) -> &'static str {
         match self {
             Self::Events => "audit:dlq:events:tries",
             Self::Notifications => "audit:dlq:notifications:tries",
@@ -259,7 +259,7 @@ impl Streams {
             .arg(ids)
             .ignore()
             .cmd("HDEL")
-            .arg(kind.tries())
+            .arg(kind.attempts())
             .arg(ids)
             .ignore()
             .query_async(&mut self.connection())
@@ -267,9 +267,9 @@ impl Streams {
     }
 
     /// Counts a rejection of an entry; returns the number of rejections.
-    pub(crate) async fn count_try(&self, kind: Kind, id: &str) -> Result<u32, RedisError> {
+    pub(crate) async fn count_attempt(&self, kind: Kind, id: &str) -> Result<u32, RedisError> {
         cmd("HINCRBY")
-            .arg(kind.tries())
+            .arg(kind.attempts())
             .arg(id)
             .arg(1)
             .query_async(&mut self.connection())
