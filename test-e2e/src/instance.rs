@@ -1,6 +1,5 @@
 //! A private instance of a service: the compiled program with a changed configuration.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
@@ -15,6 +14,10 @@ use crate::http::Http;
 use crate::stack::Stack;
 use crate::wait::{Seen, until};
 
+/// An address with a free port, which the service selects.
+const ANY_PORT: &str = "127.0.0.1:0";
+/// The file in an instance's folder with the addresses of its listeners.
+const ADDRESSES: &str = "addresses.json";
 /// Maximum time to become ready.
 const READY: Duration = Duration::from_secs(30);
 /// Maximum time of a subcommand.
@@ -32,8 +35,6 @@ pub(crate) struct Instance {
 pub(crate) struct Program {
     path: PathBuf,
     folder: TempDir,
-    health: String,
-    api: String,
 }
 
 impl Program {
@@ -93,23 +94,18 @@ impl Program {
         let path = stack.programs.get(service).cloned();
         let path = path.with_context(|| format!("the stack file has no programs.{service}"))?;
         let folder = tempfile::tempdir()?;
-        let [api, health, metrics] = free_addresses()?;
         let mut configuration = configure(&folder)?;
         overlay(
             &mut configuration,
-            &json!({"environment": "test", "http": {"api": api, "health": health, "metrics": metrics}}),
+            &json!({"environment": "test", "http": {"api": ANY_PORT, "health": ANY_PORT, "metrics": ANY_PORT,
+                "addresses_file": folder.path().join(ADDRESSES)}}),
         );
         overlay(&mut configuration, changes);
         std::fs::write(
             folder.path().join("config.toml"),
             toml::to_string(&configuration)?,
         )?;
-        Ok(Self {
-            path,
-            folder,
-            health: format!("http://{health}"),
-            api: format!("http://{api}"),
-        })
+        Ok(Self { path, folder })
     }
 
     /// The command with these arguments and its configuration.
@@ -141,17 +137,18 @@ impl Program {
         let child = command.spawn().map_err(|failure| anyhow!("{failure}"))?;
         let http = Http::new()?;
         let ready = until(READY, "a private instance to be ready", async || {
-            http.get(format!("{}/readyz", self.health))
-                .send()
-                .await?
-                .expect(200)?;
-            Ok(Seen::Yes(()))
+            let addresses = std::fs::read(self.folder.path().join(ADDRESSES))?;
+            let addresses: Value = serde_json::from_slice(&addresses)?;
+            let address = |name: &str| addresses[name].as_str().context("the address of a listener");
+            let health = format!("http://{}/readyz", address("health")?);
+            http.get(health).send().await?.expect(200)?;
+            Ok(Seen::Yes(format!("http://{}", address("api")?)))
         });
-        ready
+        let api = ready
             .await
             .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
         Ok(Instance {
-            api: self.api.clone(),
+            api,
             _child: child,
             _program: self,
         })
@@ -168,20 +165,6 @@ fn overlay(document: &mut Value, changes: &Value) {
         }
         (document, changes) => *document = changes.clone(),
     }
-}
-
-/// Addresses of this machine that nobody listens on; all are held until the last is found.
-fn free_addresses<const COUNT: usize>() -> Result<[String; COUNT]> {
-    let listeners: Vec<_> = (0..COUNT)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    let addresses: Vec<_> = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.to_string()))
-        .collect::<Result<_>>()?;
-    addresses
-        .try_into()
-        .map_err(|_| anyhow!("{COUNT} addresses were asked for"))
 }
 
 /// Splits `redis://:PASSWORD@HOST:PORT/DB` into password and address.
@@ -211,12 +194,6 @@ mod tests {
             document,
             json!({"http": {"api": "b", "health": "h"}, "spool": {"directory": "d"}, "auth": {"mode": "kubernetes"}})
         );
-    }
-
-    #[test]
-    fn addresses_differ() {
-        let [one, other] = free_addresses().unwrap();
-        assert_ne!(one, other);
     }
 
     #[test]
