@@ -81,9 +81,11 @@ impl Figure {
         })
     }
 
-    /// Cells `target` and `met` of a table.
-    pub(crate) fn target_cells(&self) -> String {
-        let target = self.target.map_or_else(String::new, Target::shown);
+    /// Cells `target` and `met` of a table; `unit` follows the target's number.
+    pub(crate) fn target_cells(&self, unit: &str) -> String {
+        let target = self.target.map(|target| format!("{} {unit}", target.shown()));
+        let target = target.unwrap_or_default();
+        let target = target.trim_end();
         let met = match self.is_met() {
             Some(true) => "yes",
             Some(false) => "**no**",
@@ -171,7 +173,12 @@ pub(crate) fn table<'f>(figures: impl IntoIterator<Item = &'f Figure>) -> String
         };
         let runs: Vec<String> = figure.runs.iter().copied().map(shown).collect();
         let (name, value, runs) = (&figure.name, shown(figure.value()), runs.join(", "));
-        let _ = writeln!(text, "| {name} | {value} | {runs} | {} |", figure.target_cells());
+        let unit = match figure.unit.as_str() {
+            "ratio" | "files" => "",
+            unit => unit,
+        };
+        let target = figure.target_cells(unit);
+        let _ = writeln!(text, "| {name} | {value} | {runs} | {target} |");
     }
     text
 }
@@ -194,6 +201,8 @@ mod tests {
         assert_eq!(figure(&[0.5, 0.6, 0.9]).is_met(), Some(true));
         assert_eq!(figure(&[0.5, 0.61, 0.9]).is_met(), Some(false));
         assert!(table([&figure(&[0.7])]).contains("| x | 0.70 | 0.70 | ≤ 0.6 | **no** |"));
+        let seconds = Figure::new("x", "s", Target::AtMost(5.0), vec![2.0]);
+        assert!(table([&seconds]).contains("| x | 2.0 s | 2.0 s | ≤ 5 s | yes |"));
         let below = Figure::new("x", "ms", Target::Below(10.0), vec![10.0]);
         assert_eq!(below.is_met(), Some(false));
         assert_eq!(Figure::new("x", "ms", None, vec![1.0]).is_met(), None);

@@ -73,7 +73,7 @@ fn figures(measured: &Measured) -> String {
             number(service),
             number(reference),
             spread(figure),
-            figure.target_cells()
+            figure.target_cells("")
         );
     }
     if !single.is_empty() {
@@ -86,7 +86,7 @@ fn figures(measured: &Measured) -> String {
             figure.name,
             spread(figure),
             figure.unit,
-            figure.target_cells()
+            figure.target_cells("")
         );
     }
     text.push('\n');
