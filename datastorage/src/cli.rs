@@ -44,9 +44,10 @@ enum Command {
         check: bool,
     },
     /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, attempts, body
-    Dlq {
+    #[command(name = "dlq")]
+    DeadLetters {
         #[command(subcommand)]
-        action: DlqCommand,
+        action: DeadLetterCommand,
     },
     /// Verify an export (GET /api/v1/audit/export) without a database; exit with 1 if it is invalid
     VerifyExport {
@@ -58,7 +59,7 @@ enum Command {
 }
 
 #[derive(Subcommand)]
-enum DlqCommand {
+enum DeadLetterCommand {
     /// List dead letters
     List {
         #[command(flatten)]
@@ -124,11 +125,11 @@ fn run(cli: Cli) -> Result<(), ExitError> {
             let (config, secrets) = source.load()?;
             runtime()?.block_on(migrate(&config, &secrets, check))
         }
-        Command::Dlq { action } => {
+        Command::DeadLetters { action } => {
             let (action, letters) = match action {
-                DlqCommand::List { letters } => (Action::List, letters),
-                DlqCommand::Retry { letters } => (Action::Retry, letters),
-                DlqCommand::Drop { letters } => (Action::Drop, letters),
+                DeadLetterCommand::List { letters } => (Action::List, letters),
+                DeadLetterCommand::Retry { letters } => (Action::Retry, letters),
+                DeadLetterCommand::Drop { letters } => (Action::Drop, letters),
             };
             dead_letters(action, &letters)
         }

@@ -211,7 +211,7 @@ impl Drain {
                 let body = entry.body.as_deref().ok_or("it has no field `body`")?;
                 Event::read_again(body)
                     .map(Sealed::new)
-                    .map_err(|invalid| told(&invalid))
+                    .map_err(|invalid| message_of(&invalid))
             })
             .collect();
         let units: Vec<&[Sealed]> = read.iter().flatten().map(std::slice::from_ref).collect();
@@ -245,7 +245,7 @@ impl Drain {
                 .body
                 .as_deref()
                 .ok_or_else(|| "it has no field `body`".to_owned())
-                .and_then(|body| Notification::read_again(body).map_err(|invalid| told(&invalid)));
+                .and_then(|body| Notification::read_again(body).map_err(|invalid| message_of(&invalid)));
             fates.push(match read {
                 Err(reason) => Fate::Unstorable(format!("it is not a valid notification: {reason}")),
                 Ok(notification) => {
@@ -277,7 +277,7 @@ fn fate_of(verdict: Option<Verdict>) -> Fate {
     }
 }
 
-fn told(invalid: &[Invalid]) -> String {
+fn message_of(invalid: &[Invalid]) -> String {
     invalid
         .iter()
         .map(|invalid| format!("{} {}", invalid.field, invalid.message))

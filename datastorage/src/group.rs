@@ -34,7 +34,7 @@ pub(crate) struct Submission {
 }
 
 /// The coalescing window after a response.
-const COMPANIONS: Duration = Duration::from_millis(1);
+const COALESCING_WINDOW: Duration = Duration::from_millis(1);
 /// Maximum size of a group by coalescing.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -104,7 +104,7 @@ impl Groups {
     /// Writers that were acknowledged together usually write again together: the first of them must not become a
     /// transaction of its own, for which all the others wait. A single writer does not wait.
     async fn coalesce(&mut self) {
-        let over = self.answered + COMPANIONS;
+        let over = self.answered + COALESCING_WINDOW;
         while self.waiting.len() < self.last {
             match tokio::time::timeout_at(over, self.take()).await {
                 Ok(true) => {}
@@ -146,13 +146,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn writers_acknowledged_together_form_one_group_again() {
         let (queue, mut groups) = after(16).await;
-        let callers = async {
+        let writers = async {
             for _ in 0..16 {
                 tokio::time::advance(Duration::from_micros(50)).await;
                 send(&queue, 1).await;
             }
         };
-        let (group, ()) = tokio::join!(groups.next(), callers);
+        let (group, ()) = tokio::join!(groups.next(), writers);
         assert_eq!(group.len(), 16);
     }
 

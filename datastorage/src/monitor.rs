@@ -45,7 +45,7 @@ pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
 pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(STREAMS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut was_away = false;
+    let mut was_unavailable = false;
     let mut session = None;
     loop {
         tokio::select! {
@@ -55,18 +55,18 @@ pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
         match tokio::time::timeout(POSTGRESQL_WITHIN, ask_postgresql(&shared, &mut session)).await {
             Ok(Ok(())) => {
                 // When it responds and accepts no writes, the writers report that.
-                if std::mem::take(&mut was_away) {
+                if std::mem::take(&mut was_unavailable) {
                     shared.availability.up(Dependency::Postgresql);
                 }
             }
             Ok(Err(error)) => {
-                was_away = true;
+                was_unavailable = true;
                 shared
                     .availability
                     .down(Dependency::Postgresql, format!("{error:#}"));
             }
             Err(_) => {
-                was_away = true;
+                was_unavailable = true;
                 let reason = format!("PostgreSQL did not respond within {POSTGRESQL_WITHIN:?}");
                 shared.availability.down(Dependency::Postgresql, reason);
             }

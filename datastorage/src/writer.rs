@@ -178,7 +178,7 @@ impl Committer {
                 true
             }
             Ok(()) = self.returns.changed() => {
-                self.begin_anew();
+                self.reconnect();
                 self.reach().await;
                 true
             }
@@ -196,7 +196,7 @@ impl Committer {
             return;
         }
         if self.returns.has_changed().unwrap_or(false) {
-            self.begin_anew();
+            self.reconnect();
         }
         if self.opening.is_none() && self.retry_at.is_none_or(|at| Instant::now() >= at) {
             self.returns.mark_unchanged();
@@ -223,7 +223,7 @@ impl Committer {
 
     /// Another user found PostgreSQL available. A connection that was begun before may hang until its timeout: its
     /// target is gone.
-    fn begin_anew(&mut self) {
+    fn reconnect(&mut self) {
         if let Some(opening) = self.opening.take() {
             opening.abort();
         }

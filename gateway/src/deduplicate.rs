@@ -98,7 +98,7 @@ impl<R: Requests> Deduplicator<R> {
     }
 
     /// Creates the signal's request or counts the signal on it; `id` is the signal's own. Completes even when the
-    /// caller has stopped waiting.
+    /// client has stopped waiting.
     ///
     /// # Errors
     /// [`Failure`].

@@ -30,7 +30,7 @@ pub struct Metrics {
     creation_errors: Family<ErrorLabels, Counter>,
     http: Family<HttpLabels, Histogram, fn() -> Histogram>,
     audit_stored: Counter,
-    audit_refused: Counter,
+    audit_rejected: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,7 +68,7 @@ impl Metrics {
             creation_errors: Family::default(),
             http: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             audit_stored: Counter::default(),
-            audit_refused: Counter::default(),
+            audit_rejected: Counter::default(),
         };
         let Self {
             received,
@@ -78,7 +78,7 @@ impl Metrics {
             creation_errors,
             http,
             audit_stored,
-            audit_refused,
+            audit_rejected,
         } = metrics.clone();
         registry.register("gateway_signals_received", "Signals received", received);
         registry.register(
@@ -110,7 +110,7 @@ impl Metrics {
         registry.register(
             "gateway_audit_events_rejected",
             "Audit events rejected by DataStorage",
-            audit_refused,
+            audit_rejected,
         );
         metrics
     }
@@ -171,7 +171,7 @@ impl Observer for Metrics {
     }
 
     fn rejected(&self) {
-        self.audit_refused.inc();
+        self.audit_rejected.inc();
     }
 }
 

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_created_once_by_concurrent_callers() {
+    fn is_created_once_under_concurrency() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("deep/thing");
         let made = AtomicUsize::new(0);

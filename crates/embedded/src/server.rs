@@ -308,7 +308,7 @@ mod tests {
         assert!(postgres.is_running());
     }
 
-    /// Its readiness probe has no secret: a ready server on the same port is not mistaken for the one that lost.
+    /// Its readiness probe has no secret: a ready server on the same port does not count as the one that lost.
     #[test]
     fn kubernetes_starts_on_another_port_when_another_instance_listens_on_its_first_one() {
         let other = Kubernetes::start().unwrap();

@@ -118,7 +118,7 @@ impl Failure {
         Self::internal_with("the service failed; its log has the reason under this request_id")
     }
 
-    /// 500 with a public message; the caller has logged the reason.
+    /// 500 with a public message; the handler has logged the reason.
     #[must_use]
     pub fn internal_with(detail: impl Into<String>) -> Self {
         Self::new(

@@ -84,7 +84,7 @@ fn read(
 }
 
 fn all_wrong(service: &Service, wrong: &[(usize, Vec<Invalid>)]) -> Failure {
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     let mut errors = Vec::new();
     for (index, invalid) in wrong {
         service.shared.metrics.invalid(invalid);
@@ -92,12 +92,12 @@ fn all_wrong(service: &Service, wrong: &[(usize, Vec<Invalid>)]) -> Failure {
             .iter()
             .map(|invalid| format!("{} {}", invalid.field, invalid.message))
             .collect();
-        told.push(format!("event at index {index}: {}", fields.join("; ")));
+        messages.push(format!("event at index {index}: {}", fields.join("; ")));
         errors.extend(invalid.iter().map(|invalid| {
             let mut error = invalid.to_wire();
             error.field = format!("[{index}].{}", error.field);
             error
         }));
     }
-    Failure::invalid(told.join("\n"), errors)
+    Failure::invalid(messages.join("\n"), errors)
 }

@@ -115,11 +115,14 @@ impl Service {
     /// 400 with every invalid field, counted.
     fn invalid(&self, invalid: &[Invalid]) -> Failure {
         self.shared.metrics.invalid(invalid);
-        let told: Vec<String> = invalid
+        let messages: Vec<String> = invalid
             .iter()
             .map(|invalid| format!("{} {}", invalid.field, invalid.message))
             .collect();
-        Failure::invalid(told.join("; "), invalid.iter().map(Invalid::to_wire).collect())
+        Failure::invalid(
+            messages.join("; "),
+            invalid.iter().map(Invalid::to_wire).collect(),
+        )
     }
 
     /// Measures the duration of a query.

@@ -62,8 +62,11 @@ fn clients_are_authenticated_and_authorized_by_their_token() {
             &[("authorization", &format!("Bearer {token}"))],
         )
     };
-    assert_eq!(service.write(&sent).status, 401);
-    assert_eq!(send("POST", EVENTS, Some(&sent), "made-up").status, 401);
+    let without = service.write(&sent);
+    assert_eq!((without.status, without.challenge.as_deref()), (401, Some("Bearer")));
+    let invalid = send("POST", EVENTS, Some(&sent), "made-up");
+    let challenge = Some("Bearer error=\"invalid_token\"");
+    assert_eq!((invalid.status, invalid.challenge.as_deref()), (401, challenge));
     let rejected = send("POST", EVENTS, Some(&sent), "reader-token");
     assert_eq!(rejected.status, 403);
     assert!(

@@ -65,7 +65,7 @@ fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
 #[test]
 fn writes_during_an_outage_are_stored_completely_and_in_order_afterwards() {
     let service = Service::start_with(Arc::new(Servers::own()), "");
-    let correlation = name("away");
+    let correlation = name("outage");
     service.servers.postgres.stop().unwrap();
     let mut sent = Vec::new();
     for _ in 0..20 {

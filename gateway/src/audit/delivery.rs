@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Maximum size of the file of rejected events; beyond it they are only logged.
-const REFUSED_BYTES: u64 = 16 << 20;
+const MAX_REJECTED_BYTES: u64 = 16 << 20;
 
 /// The result of the last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ fn array_of(events: &[Stored]) -> Vec<u8> {
 
 fn keep(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    if file.metadata()?.len() > REFUSED_BYTES {
+    if file.metadata()?.len() > MAX_REJECTED_BYTES {
         return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
     }
     file.write_all(&[text, b"\n"].concat())

@@ -182,12 +182,12 @@ async fn request_of_a_missing_namespace_is_created_in_the_fallback() {
 async fn failed_signal_can_be_sent_again() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);
-    cluster.lock().faults = vec![Fault::Away];
+    cluster.lock().faults = vec![Fault::Unavailable];
     let failure = send(&replica).await.unwrap_err();
     assert!(failure.error.is_passing());
     assert!(failure.uncreated.unwrap().starts_with("rr-"));
     assert!(!send(&replica).await.unwrap().duplicate);
-    cluster.lock().faults = vec![Fault::Away];
+    cluster.lock().faults = vec![Fault::Unavailable];
     assert_eq!(send(&replica).await.unwrap_err().uncreated, None);
     assert_eq!(
         send(&replica).await.unwrap().count,

@@ -20,7 +20,7 @@ pub(crate) fn write(name: &str, title: &str, svg: &str) -> anyhow::Result<String
     Ok(format!("![{title}]({file})\n"))
 }
 
-/// Renders groups of bars; the caller computes all geometry.
+/// Renders groups of bars; the calling code computes all geometry.
 pub(crate) fn bars(picture: &impl Serialize) -> anyhow::Result<String> {
     let mut templates = Environment::new();
     templates.set_auto_escape_callback(|_| AutoEscape::Html);

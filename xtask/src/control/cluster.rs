@@ -237,7 +237,7 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// Controls the API server of a kind node. It is a static pod: moving its manifest away stops it.
+/// Controls the API server of a kind node. It is a static pod: moving its manifest elsewhere stops it.
 fn api_server(folder: &RunFolder, verb: Verb) -> anyhow::Result<()> {
     let ready = || kubectl(folder, &["get", "--raw=/readyz", "--request-timeout=2s"]);
     let wait_stopped = || {

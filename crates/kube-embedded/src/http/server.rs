@@ -99,7 +99,7 @@ impl Listener {
     }
 }
 
-/// Holds the port without listening: connections are refused, and no other program can bind it meanwhile.
+/// Holds the port without listening: new connections fail, and no other program can bind it meanwhile.
 fn reserve(address: SocketAddr) -> Result<TcpSocket> {
     let bind = || {
         let socket = if address.is_ipv4() {

@@ -22,7 +22,7 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
         format!("{redis_password}\n"),
     )
     .unwrap();
-    // A loaded machine is slow to open connections; a stopped PostgreSQL refuses the connection at once.
+    // A loaded machine is slow to open connections; connecting to a stopped PostgreSQL fails at once.
     let config = format!(
         "environment = 'test'\n[postgresql]\nconnect_timeout_ms = 10000\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
          password_file = '{here}/postgresql-password'\n[redis]\naddress = '127.0.0.1:{}'\n\

@@ -66,7 +66,7 @@ impl Servers {
             let error = client
                 .batch_execute(sql)
                 .await
-                .expect_err("the database refuses it");
+                .expect_err("the database rejects it");
             error
                 .as_db_error()
                 .expect("an error of the database")

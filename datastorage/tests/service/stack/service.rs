@@ -244,6 +244,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The header `Retry-After`.
     pub(crate) retry_after: Option<String>,
+    /// The header `WWW-Authenticate`.
+    pub(crate) challenge: Option<String>,
     /// The content type; empty if there is none.
     pub(crate) kind: String,
     /// The body, or the error without a response.
@@ -259,6 +261,7 @@ impl Answer {
         Self {
             status: response.status().as_u16(),
             retry_after: header("retry-after"),
+            challenge: header("www-authenticate"),
             kind: header("content-type").unwrap_or_default(),
             text: response
                 .body_mut()
@@ -273,6 +276,7 @@ impl Answer {
         Self {
             status: 0,
             retry_after: None,
+            challenge: None,
             kind: String::new(),
             text: error.to_string(),
         }

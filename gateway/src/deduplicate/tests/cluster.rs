@@ -22,7 +22,7 @@ pub(super) enum Fault {
     /// Another writer is first.
     Conflict,
     /// The API is unavailable.
-    Away,
+    Unavailable,
 }
 
 /// A cluster with the guarantees of the API server: unique names, versions, namespaces.
@@ -102,7 +102,7 @@ impl Requests for Cluster {
         self.pause().await;
         let mut inner = self.lock();
         let fault = inner.fault();
-        if fault == Some(Fault::Away) {
+        if fault == Some(Fault::Unavailable) {
             return Err(unavailable());
         }
         let namespace = request.metadata.namespace.clone().unwrap();
@@ -152,7 +152,7 @@ impl Requests for Cluster {
         self.pause().await;
         let mut inner = self.lock();
         let fault = inner.fault();
-        if fault == Some(Fault::Away) {
+        if fault == Some(Fault::Unavailable) {
             return Err(unavailable());
         }
         let version = inner.next_version();

@@ -29,7 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .requires(&[Control])
     .takes(20, 240),
     Scenario::new("s15_without_both_stores_nothing_is_acknowledged", |c| {
-        Box::pin(both_stores_away(c))
+        Box::pin(without_both_stores(c))
     })
     .shares(&[DataStorage])
     .alone(&[PostgreSql, Redis])
@@ -78,8 +78,8 @@ async fn killed(context: &Context) -> Result<()> {
     events.are_stored(STORED).await
 }
 
-async fn both_stores_away(context: &Context) -> Result<()> {
-    let (datastorage, correlation) = (context.datastorage(), context.named("away"));
+async fn without_both_stores(context: &Context) -> Result<()> {
+    let (datastorage, correlation) = (context.datastorage(), context.named("outage"));
     // Over existing connections: in a cluster no new one reaches a pod that is not ready.
     datastorage.health("/readyz").await?.expect(200)?;
     ensure!(datastorage.events(&correlation).await?.is_empty());

@@ -115,10 +115,10 @@ async fn unstorable_entry(context: &Context) -> Result<()> {
 
 /// Makes the database reject the events of a correlation; returns the statements that end that.
 async fn reject(context: &Context, correlation: &str) -> Result<String> {
-    let name = context.named("refuses").replace('-', "_");
+    let name = context.named("rejects").replace('-', "_");
     let allow = format!("DROP TRIGGER IF EXISTS {name} ON audit_events; DROP FUNCTION IF EXISTS {name}();");
     context.undo_by_sql(allow.clone());
-    let refuse = format!(
+    let reject = format!(
         "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN
              RAISE EXCEPTION 'not this one' USING ERRCODE = 'check_violation';
@@ -129,7 +129,7 @@ async fn reject(context: &Context, correlation: &str) -> Result<String> {
     context
         .sql_admin()
         .await?
-        .batch_execute(&refuse)
+        .batch_execute(&reject)
         .await
         .context("as superuser")?;
     Ok(allow)

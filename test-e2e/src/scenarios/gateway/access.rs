@@ -134,11 +134,12 @@ async fn authorization(context: &Context) -> Result<()> {
         }
         request.send().await
     };
-    for token in [None, Some("not-a-token"), Some("")] {
+    let invalid = "Bearer error=\"invalid_token\"";
+    for (token, challenge) in [(None, "Bearer"), (Some("not-a-token"), invalid), (Some(""), "Bearer")] {
         send(token)
             .await?
             .is_problem(401, &[])?
-            .has_header("www-authenticate", "Bearer")?;
+            .has_header("www-authenticate", challenge)?;
     }
     send(Some(&stranger)).await?.is_problem(403, &["create"])?;
     let requests = cluster.requests(&namespace).await?;

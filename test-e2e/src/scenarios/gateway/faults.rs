@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .takes(10, 180),
     Scenario::new(
         "g26_alerts_during_a_kubernetes_api_outage_get_503_and_are_accepted_once_afterwards",
-        |c| Box::pin(away(c)),
+        |c| Box::pin(outage(c)),
     )
     .alone(&[Gateway, Kubernetes])
     .requires(&[Kubeconfig, Faults])
@@ -111,14 +111,14 @@ async fn throttled(context: &Context) -> Result<()> {
     one_request_each(context, &namespace, BURST).await
 }
 
-async fn away(context: &Context) -> Result<()> {
+async fn outage(context: &Context) -> Result<()> {
     const ALERTS: usize = 20;
-    const AWAY: u64 = 20_000;
+    const OUTAGE: u64 = 20_000;
     let namespace = context.namespace().await?;
     let known = Alert::new("HighMemoryUsage", &namespace, "worker-0");
     context.gateway().alert(&known).await?.expect(201)?;
     context
-        .fault(json!({"fault": "close-port", "forMilliseconds": AWAY}))
+        .fault(json!({"fault": "close-port", "forMilliseconds": OUTAGE}))
         .await?;
 
     let delayed = try_join_all((0..ALERTS).map(|number| {

@@ -11,7 +11,7 @@ use crate::load::Alerts;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("g13_a_redis_outage_does_not_affect_the_gateway", |c| {
-        Box::pin(redis_away(c))
+        Box::pin(redis_outage(c))
     })
     .shares(&[Gateway, Kubernetes])
     .alone(&[Redis])
@@ -34,7 +34,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .takes(40, 300),
 ];
 
-async fn redis_away(context: &Context) -> Result<()> {
+async fn redis_outage(context: &Context) -> Result<()> {
     let namespace = context.namespace().await?;
     let gateway = context.gateway();
     context.control()?.stop(Redis).await?;

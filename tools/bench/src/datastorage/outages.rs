@@ -28,7 +28,7 @@ pub(super) fn measure(programs: &Programs, options: &Options) -> anyhow::Result<
     let bounded = Subject::start_with(
         programs,
         options.seconds,
-        &format!("[stream]\nmost_entries = {MAX_ENTRIES}\n"),
+        &format!("[stream]\nmax_entries = {MAX_ENTRIES}\n"),
     )?;
     part.figures.extend(beyond_maximum(&bounded)?);
     Ok(part)

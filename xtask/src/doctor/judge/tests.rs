@@ -1,4 +1,4 @@
-//! What machines of other kinds would be told.
+//! Checks of other kinds of machines.
 
 use super::*;
 use crate::doctor::facts::{Host, Security, Store};
@@ -233,12 +233,12 @@ fn memory_disk_ports_and_leftovers_have_thresholds() {
         "is in use by nginx (pid 7)".to_owned(),
     )];
     let checks = common(&facts(2 * GIBIBYTE, GIBIBYTE, taken, 3));
-    let told: Vec<_> = unmet(&checks)
+    let names: Vec<_> = unmet(&checks)
         .into_iter()
         .map(|(name, status, _)| (name, status))
         .collect();
     assert_eq!(
-        told,
+        names,
         [
             ("available memory", Status::Warning),
             ("disk for builds", Status::Missing),
