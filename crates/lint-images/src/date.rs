@@ -1,10 +1,10 @@
-//! Days, for review dates. A calendar library for one comparison would cost the hook's first build more than this does.
+//! Calendar dates, for review dates of exceptions. ADR-029 says why no calendar library is used.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A day of the Gregorian calendar.
+/// Date of the Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Date {
     pub(crate) year: i64,
@@ -13,7 +13,7 @@ pub(crate) struct Date {
 }
 
 impl Date {
-    /// Today, in UTC.
+    /// Returns the current date in UTC.
     pub(crate) fn today() -> Date {
         let seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -21,9 +21,9 @@ impl Date {
         Date::from_days(i64::try_from(seconds / 86_400).unwrap_or(0))
     }
 
-    /// The day so many days after 1970-01-01.
+    /// Converts a number of days after 1970-01-01.
     fn from_days(days: i64) -> Date {
-        // Years begin in March here, so that a leap day is the last of its year: 400 of them are 146,097 days.
+        // Counts years from March, so that a leap day is the last day of its year: 400 of these years have 146,097 days.
         let days = days + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
@@ -54,10 +54,10 @@ impl FromStr for Date {
     fn from_str(text: &str) -> Result<Date, String> {
         let date: toml::value::Datetime = text
             .parse()
-            .map_err(|_| format!("{text:?} is no date: write 2026-01-31"))?;
+            .map_err(|_| format!("invalid date {text:?}: write it as 2026-01-31"))?;
         let date = date
             .date
-            .ok_or_else(|| format!("{text:?} is no date: write 2026-01-31"))?;
+            .ok_or_else(|| format!("invalid date {text:?}: write it as 2026-01-31"))?;
         Ok(Date::from(date))
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_counted_through_leap_years() {
+    fn counts_days_through_leap_years() {
         let known = [
             (0, "1970-01-01"),
             (59, "1970-03-01"),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read_and_compared() {
+    fn parses_and_compares_dates() {
         let date = |text: &str| text.parse::<Date>().unwrap();
         assert!(date("2026-01-31") < date("2026-02-01"));
         assert!("31.1.2026".parse::<Date>().is_err());

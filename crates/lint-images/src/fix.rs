@@ -1,4 +1,4 @@
-//! Makes the edits that have one answer, and shows them as a diff. Every other byte stays.
+//! Applies the edits that need no decision, and renders them as a diff. Every other byte is kept.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use crate::model::{Edit, File};
 
-/// The text of a file with its certain edits made; None without any.
+/// Returns the text of a file with its fixable edits applied; `None` if it has none.
 pub(crate) fn fixed(file: &File) -> Option<String> {
     let mut edits: Vec<&Edit> = file
         .findings
@@ -20,7 +20,7 @@ pub(crate) fn fixed(file: &File) -> Option<String> {
     let mut out = String::with_capacity(file.text.len());
     let mut copied = 0;
     for edit in edits {
-        // Two rules about one reference: the first edit counts, a second run makes the other.
+        // Two rules may edit one reference: this run applies the first edit, the next run the other.
         let Some(before) = file.text.get(copied..edit.span.start) else {
             continue;
         };
@@ -32,7 +32,7 @@ pub(crate) fn fixed(file: &File) -> Option<String> {
     (out != file.text).then_some(out)
 }
 
-/// A unified diff of a file's edits.
+/// Returns a file's edits as a unified diff.
 pub(crate) fn diff(file: &File, fixed: &str) -> String {
     let (old, new) = (format!("a/{}", file.path), format!("b/{}", file.path));
     TextDiff::from_lines(file.text.as_str(), fixed)
@@ -41,12 +41,12 @@ pub(crate) fn diff(file: &File, fixed: &str) -> String {
         .to_string()
 }
 
-/// Puts the new text in the place of the old one, whole or not at all, with the file's permissions.
+/// Replaces a file atomically and keeps its permissions.
 pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    // A link's target is what is changed, not the link.
+    // Write to the target of a symbolic link, not over the link.
     let path = path
         .canonicalize()
-        .with_context(|| format!("can't fix {}", path.display()))?;
+        .with_context(|| format!("cannot fix {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let make = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -56,5 +56,5 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         file.persist(&path)?;
         Ok(())
     };
-    make().with_context(|| format!("can't fix {}", path.display()))
+    make().with_context(|| format!("cannot fix {}", path.display()))
 }

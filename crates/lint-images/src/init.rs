@@ -1,4 +1,4 @@
-//! `--init`: a starting policy from the images that a repository uses, to be read and cut down.
+//! `--init`: writes an initial policy from the images that a repository uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,26 +11,26 @@ use crate::model::Role;
 use crate::policy::{self, Policy};
 use crate::sources::{self, Inputs};
 
-/// Writes the policy, unless there is one.
+/// Writes the policy, unless the repository has one.
 pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let target = path.map_or_else(|| root.join(".image-policy.toml"), Path::to_path_buf);
     if let Some(existing) = Some(target.clone())
         .filter(|path| path.exists())
         .or_else(|| policy::find(root))
     {
-        subprocess::eprint_line(format!("there is a policy: {}", existing.display()));
+        subprocess::eprint_line(format!("a policy exists: {}", existing.display()));
         return Ok(ExitCode::from(2));
     }
     let text = starting_policy(root);
-    std::fs::write(&target, text).with_context(|| format!("can't write {}", target.display()))?;
+    std::fs::write(&target, text).with_context(|| format!("cannot write {}", target.display()))?;
     subprocess::eprint_line(format!(
-        "wrote {}: read it, take away what is not to be allowed, and run lint-images",
+        "wrote {}: review it, remove images that are not to be allowed, and run lint-images",
         target.display()
     ));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Images by repository, with where they are and what for.
+/// Roles and locations by repository of an image.
 type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
 
 fn starting_policy(root: &Path) -> String {
@@ -44,7 +44,7 @@ fn starting_policy(root: &Path) -> String {
             if let Ok(image) = &each.image {
                 let entry = found.entry(image.repository().to_owned()).or_default();
                 entry.0.insert(each.role);
-                entry.1.insert(format!("{}:{}", file.path, each.place.line));
+                entry.1.insert(format!("{}:{}", file.path, each.location.line));
             }
         }
     }
@@ -65,7 +65,7 @@ fn write_policy(found: &Found) -> String {
             "\n[[registries]]\ntier = \"approved\"\nregistry = \"{registry}\"\n"
         );
     }
-    for (repository, (roles, places)) in found {
+    for (repository, (roles, locations)) in found {
         let stages = roles
             .iter()
             .filter(|role| **role != Role::Workload)
@@ -76,35 +76,35 @@ fn write_policy(found: &Found) -> String {
         let _ = write!(
             out,
             "\n{}[[images]]\nmatch = [\"{repository}\"]\n",
-            comment(places)
+            comment(locations)
         );
         for role in stages {
             let _ = writeln!(out, "{} = {{ tag = \"any\" }}", role.name());
         }
     }
-    for (repository, (roles, places)) in found
+    for (repository, (roles, locations)) in found
         .iter()
         .filter(|(_, (roles, _))| roles.contains(&Role::Workload))
     {
         let _ = roles;
-        let reason = "reason = \"in use when this policy was begun\"";
+        let reason = "reason = \"in use when this policy was created\"";
         let _ = write!(
             out,
             "\n{}[[workloads]]\nmatch = [\"{repository}\"]\n{reason}\n",
-            comment(places)
+            comment(locations)
         );
     }
     out
 }
 
-/// The first places of an image.
-fn comment(places: &BTreeSet<String>) -> String {
-    let more = if places.len() > 3 {
-        format!(" and {} more", places.len() - 3)
+/// Returns a comment with the first locations of an image.
+fn comment(locations: &BTreeSet<String>) -> String {
+    let more = if locations.len() > 3 {
+        format!(" and {} more", locations.len() - 3)
     } else {
         String::new()
     };
-    let first: Vec<&str> = places.iter().take(3).map(String::as_str).collect();
+    let first: Vec<&str> = locations.iter().take(3).map(String::as_str).collect();
     format!("# {}{more}\n", first.join(", "))
 }
 

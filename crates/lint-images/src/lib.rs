@@ -1,7 +1,23 @@
 //! Checks every image that a repository builds on or runs against its registry policy.
 //!
-//! The verb `cargo xtask lint-images` and the program `lint-images` (which hooks run) are this crate's [`run`] with
-//! [`Options`]; docs/lint-images.md is the manual.
+//! The verb `cargo xtask lint-images` and the program `lint-images` (which hooks run) call [`run`] with [`Options`];
+//! docs/lint-images.md is the manual.
+//!
+//! ```
+//! use clap::Parser;
+//!
+//! #[derive(Parser)]
+//! struct Program {
+//!     #[command(flatten)]
+//!     options: lint_images::Options,
+//! }
+//!
+//! // Prints the page of the rule `registry`.
+//! let program = Program::parse_from(["lint-images", "--explain", "registry"]);
+//! let code = lint_images::run(program.options)?;
+//! assert_eq!(code, std::process::ExitCode::SUCCESS);
+//! # anyhow::Ok(())
+//! ```
 
 mod date;
 mod fix;
@@ -25,12 +41,12 @@ use crate::model::{File, Level, Rule};
 use crate::policy::Policy;
 use crate::sources::Inputs;
 
-/// What a run found.
+/// Result of a run.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Files read.
+    /// Number of files read.
     pub(crate) read: usize,
-    /// Files with what was found in them, in the order of their paths; those about which nothing is to be said too.
+    /// Files with their findings, sorted by path; files without findings are included.
     pub(crate) files: Vec<File>,
     citations: BTreeMap<Rule, String>,
 }
@@ -51,14 +67,15 @@ impl Report {
     pub(crate) fn is_unreadable(&self) -> bool {
         self.files
             .iter()
-            .any(|file| file.not_judged.iter().any(|each| each.unreadable))
+            .any(|file| file.skipped.iter().any(|each| each.unreadable))
     }
 }
 
-/// Reads and judges. `whole_tree`: all files of the repository are there, so that what is missing can be told.
+/// Reads the inputs and checks them against the policy.
 ///
-/// `keep_text`: what is to be shown or fixed needs the text of its file; else thousands need not stay in memory.
-pub(crate) fn judge(
+/// `whole_tree`: the inputs are all files of the repository, so that absent uses are findings. `keep_text`: keep the
+/// texts of files with findings, for outputs that show or edit them.
+pub(crate) fn check(
     inputs: Inputs<'_>,
     policy: &Policy,
     today: Date,
@@ -70,7 +87,7 @@ pub(crate) fn judge(
         rules::check_images(&mut file, policy);
         let may_be_shown =
             !(file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty());
-        // There are as many of these as there are files: room that is not used would add up.
+        // Unused capacity adds up over thousands of files.
         file.findings.shrink_to_fit();
         if keep_text && may_be_shown {
             file.text = text.into_owned();
@@ -85,7 +102,7 @@ pub(crate) fn judge(
     for file in &mut files {
         file.findings.retain(|finding| finding.level != Level::Off);
         file.findings
-            .sort_by_key(|finding| (finding.place.line, finding.place.column, finding.rule));
+            .sort_by_key(|finding| (finding.location.line, finding.location.column, finding.rule));
     }
     let citations = Rule::ALL
         .iter()

@@ -1,10 +1,10 @@
-//! `lint-images`: the linter by itself, for hooks of other repositories. `cargo xtask lint-images` is the same.
+//! Program `lint-images`, for hooks and other repositories; `cargo xtask lint-images` runs the same code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Checks every image that a repository builds on or runs against its registry policy.
+/// Check every image that a repository builds on or runs against its registry policy
 #[derive(Parser)]
 #[command(version)]
 struct Program {

@@ -1,4 +1,4 @@
-//! What is found: uses of images, findings about them, edits.
+//! Image uses, findings and edits.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use dockerfile::{Dockerfile, ImageReference, LineIndex};
 use serde::{Deserialize, Serialize};
 
-/// What an image is for.
+/// Purpose of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
-    /// A stage that is only copied from, or an image that is.
+    /// Stage or image that others only copy from.
     Build,
-    /// A stage that can be the result.
+    /// Stage that can be the result of a build.
     Runtime,
-    /// An image that is run but not built here.
+    /// Image that is run but not built here.
     Workload,
 }
 
@@ -31,7 +31,7 @@ impl Role {
     }
 }
 
-/// How much a finding weighs.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -54,36 +54,36 @@ impl Level {
     }
 }
 
-/// The rules.
+/// Rule of the linter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rule {
-    /// The image comes from a registry and organisation that the policy names.
+    /// The policy approves the image's registry and organisation.
     Registry,
-    /// The image is one of those that the policy approves, for this role.
+    /// The policy approves the image for its role.
     ApprovedImage,
-    /// A build stage's tag says as much of the version as the policy asks, and no more.
+    /// The tag of a build stage has the precision that the policy requires.
     BuildTag,
-    /// A runtime stage's tag is the one that the policy asks.
+    /// The tag of a runtime stage has the form that the policy requires.
     RuntimeTag,
     /// The version in the tag is within the image's bounds.
     Bounds,
-    /// What is run without being built is named by the policy.
+    /// The policy lists the workload.
     Workload,
-    /// A mirror stands for a registry only where the policy declares it.
+    /// The policy declares the mirror.
     Mirror,
-    /// Exceptions are complete, in date and used.
+    /// Exceptions are complete, not expired and used.
     Exception,
-    /// Files agree with each other: one digest for a base, one Dockerfile for a service.
+    /// Files agree with each other: one digest per base image, one Dockerfile per service.
     Consistency,
-    /// A runtime stage has what the policy's template asks: a user, labels, one form of health check.
+    /// A runtime stage follows the policy's template: user, labels, one form of health check.
     Hygiene,
-    /// The text is a legal image reference.
+    /// The text is a valid image reference.
     Reference,
     /// The image is known: each variable has a value.
     Unresolved,
-    /// The file can be read as what its name says.
+    /// The file has the format that its name implies.
     Unreadable,
 }
 
@@ -122,7 +122,7 @@ impl Rule {
         }
     }
 
-    /// Its page, the first line of which says what it asks.
+    /// Returns the rule's page in Markdown.
     pub(crate) fn page(self) -> &'static str {
         match self {
             Rule::Registry => include_str!("../../../docs/rules/registry.md"),
@@ -141,7 +141,7 @@ impl Rule {
         }
     }
 
-    /// What it asks, one line: the first paragraph of its page.
+    /// Returns the rule's requirement in one line: the first paragraph of its page.
     pub(crate) fn summary(self) -> &'static str {
         self.page()
             .lines()
@@ -160,92 +160,92 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Why there is no image to judge.
+/// Reason why a use has no image to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoImage {
-    /// A variable has no value, or the like.
+pub(crate) enum ImageError {
+    /// A variable has no value, or its expression is invalid.
     Unresolved(String),
-    /// The text is no legal reference.
-    Illegal(String),
+    /// The text is not a valid reference.
+    Invalid(String),
 }
 
-impl NoImage {
+impl ImageError {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            NoImage::Unresolved(reason) | NoImage::Illegal(reason) => reason,
+            ImageError::Unresolved(reason) | ImageError::Invalid(reason) => reason,
         }
     }
 }
 
-/// A place in a file.
+/// Location in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Place {
-    /// 1-based.
+pub(crate) struct Location {
+    /// Line, from 1.
     pub(crate) line: usize,
-    /// 1-based, in characters.
+    /// Column in characters, from 1.
     pub(crate) column: usize,
-    /// Bytes of the text; empty where there is nothing to show.
+    /// Byte range in the text; empty if there is no text to show.
     pub(crate) span: Range<usize>,
 }
 
-/// Turns spans into places, for one text.
-pub(crate) struct Places<'a> {
+/// Converts byte ranges of one text to locations.
+pub(crate) struct Locations<'a> {
     text: &'a str,
     lines: Cow<'a, LineIndex>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Locations<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Places {
+        Locations {
             text,
             lines: Cow::Owned(LineIndex::new(text)),
         }
     }
 
-    /// Those of a Dockerfile, whose lines are known.
-    pub(crate) fn of(parsed: &'a Dockerfile<'_>) -> Self {
-        Places {
+    /// Uses the line index of a parsed Dockerfile.
+    pub(crate) fn of_dockerfile(parsed: &'a Dockerfile<'_>) -> Self {
+        Locations {
             text: parsed.source,
             lines: Cow::Borrowed(&parsed.lines),
         }
     }
 
-    pub(crate) fn place(&self, span: Range<usize>) -> Place {
+    pub(crate) fn of(&self, span: Range<usize>) -> Location {
         let (line, column) = self.lines.position(self.text, span.start);
-        Place { line, column, span }
+        Location { line, column, span }
     }
 }
 
-/// One use of an image.
+/// Use of an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Use {
-    /// Where the reference itself is.
-    pub(crate) place: Place,
-    /// Line of the instruction that holds it; the reference's own line where there is none.
+    /// Location of the reference.
+    pub(crate) location: Location,
+    /// Line of the instruction that contains the reference; line of the reference where there is none.
     pub(crate) line: usize,
-    /// `from`, `copy-from`, …, `workload`.
+    /// `workload` or a kind of reference in a Dockerfile: `from`, `copy-from`, …
     pub(crate) kind: &'static str,
     pub(crate) role: Role,
-    /// Name of the stage, or its number.
+    /// Name of the stage, or its index.
     pub(crate) stage: Option<String>,
     pub(crate) raw: String,
-    /// None where a variable has no value.
+    /// `None` if a variable has no value.
     pub(crate) expanded: Option<String>,
-    pub(crate) image: Result<ImageReference, NoImage>,
-    /// The text in the file is the reference itself, so that an edit can replace it.
+    pub(crate) image: Result<ImageReference, ImageError>,
+    /// The text at the location is the reference itself, so that an edit can replace it.
     pub(crate) literal: bool,
 }
 
-/// A replacement of bytes.
+/// Replacement of a byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edit {
     pub(crate) span: Range<usize>,
     pub(crate) text: String,
-    /// There is no other answer, so that `--fix` makes it.
+    /// The edit needs no decision, so that `--fix` applies it.
     pub(crate) certain: bool,
 }
 
-/// A line that is shown. Thousands of findings say the same.
+/// Line of a message, shared where thousands of findings have the same.
 #[derive(Debug, Clone)]
 pub(crate) enum Text {
     Fixed(&'static str),
@@ -289,51 +289,51 @@ impl From<Arc<str>> for Text {
     }
 }
 
-/// Something that a rule has against a file.
+/// Violation of a rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
     pub(crate) rule: Rule,
     pub(crate) level: Level,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) message: Text,
-    /// What is allowed and what to do, a line each.
+    /// Lines that say what is allowed and what to do.
     pub(crate) help: Vec<Text>,
-    /// In a box: most findings have none.
+    /// Boxed, since most findings have none.
     pub(crate) edit: Option<Box<Edit>>,
-    /// Which of the file's uses it is about, so that an exception can be matched.
-    pub(crate) about: Option<usize>,
+    /// Index of the use that the finding is about, to match exceptions.
+    pub(crate) use_index: Option<usize>,
 }
 
-/// A file, or a value in one, that can't be judged. Said, and no finding.
+/// File, or value in a file, that was not checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotJudged {
+pub(crate) struct Skipped {
     pub(crate) line: Option<usize>,
     pub(crate) reason: String,
-    /// Unreadable input, as opposed to a template: the exit code tells.
+    /// Whether the input is unreadable (exit code 3), rather than a template.
     pub(crate) unreadable: bool,
 }
 
-/// A file with all that was found in it.
+/// File with its image uses and findings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct File {
-    /// Relative to the repository, with forward slashes, where it is within.
+    /// Path relative to the repository, with forward slashes; the given path if the file is outside.
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) uses: Vec<Use>,
     pub(crate) findings: Vec<Finding>,
-    pub(crate) not_judged: Vec<NotJudged>,
-    /// `# lint-images: allow RULE: reason` comments.
+    pub(crate) skipped: Vec<Skipped>,
+    /// Comments `# lint-images: allow RULE: reason`.
     pub(crate) allowances: Vec<Allowance>,
-    /// Dockerfiles that it names (a stack file), with the name of the entry.
-    pub(crate) dockerfiles: Vec<(String, String, Place)>,
+    /// Dockerfiles that the file (a stack file) refers to: entry, path, location.
+    pub(crate) dockerfiles: Vec<(String, String, Location)>,
     pub(crate) is_dockerfile: bool,
 }
 
-/// An exception written into a file.
+/// Exception in a comment of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
-    pub(crate) place: Place,
-    /// The line that it is about.
+    pub(crate) location: Location,
+    /// Line that the exception applies to.
     pub(crate) target: usize,
     pub(crate) rule: String,
     pub(crate) reason: String,

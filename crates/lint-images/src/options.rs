@@ -1,4 +1,4 @@
-//! The options, and what is done with them.
+//! Command-line options and the run that they select.
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -15,64 +15,64 @@ use crate::model::{File, Level, Rule};
 use crate::output::{self, Format};
 use crate::policy::{self, Policy};
 use crate::sources::{self, Inputs};
-use crate::{Report, fix, init, judge};
+use crate::{Report, check, fix, init};
 
-/// Checks images against the registry policy
+/// Check images against the registry policy
 ///
 /// Reads Dockerfiles, Kubernetes manifests, kustomizations, compose files, CI workflows and stack files. Exit codes:
-/// 0 fine, 1 findings, 2 usage or policy, 3 unreadable input. docs/lint-images.md is the manual.
+/// 0 no errors, 1 errors found, 2 usage or policy, 3 unreadable input. Manual: docs/lint-images.md.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Files and folders to check; without any, the whole repository
+    /// Files and folders to check [default: the whole repository]
     files: Vec<PathBuf>,
 
-    /// Check what is staged in git: the index, not the work tree
+    /// Check the files staged in git: the index, not the work tree
     #[arg(long, conflicts_with = "files")]
     staged: bool,
 
-    /// Leave files out that the policy excludes, even where they are named
+    /// Skip files that the policy excludes, even if they are named
     ///
-    /// For hooks and editors, which name all that changed.
+    /// For hooks and editors, which name every changed file.
     #[arg(long)]
     force_exclude: bool,
 
-    /// The policy [default: deploy/image-policy.toml, else .image-policy.toml, of the repository]
+    /// Policy file [default: deploy/image-policy.toml or .image-policy.toml of the repository]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// The form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 
-    /// Make the edits that have one answer
+    /// Apply the edits that need no decision
     #[arg(long, conflicts_with_all = ["staged", "list"])]
     fix: bool,
 
-    /// Show the edits that --fix would make, as a diff
+    /// Print the edits of --fix as a diff
     #[arg(long, conflicts_with_all = ["fix", "list"])]
     diff: bool,
 
-    /// Print every image with its role and place
+    /// Print every image with its role and location
     #[arg(long)]
     list: bool,
 
-    /// Print what a rule asks, with examples; without a name, the list of rules
+    /// Print a rule's page with examples; without RULE, list the rules
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
 
-    /// Write a starting policy from the images that the repository uses
+    /// Write an initial policy from the images that the repository uses
     #[arg(long, conflicts_with_all = ["files", "staged", "fix", "diff", "list"])]
     init: bool,
 
-    /// A value for an ARG, as the build would be given it (repeatable)
+    /// Set an ARG of the Dockerfiles, as for the build (repeatable)
     #[arg(long = "build-arg", value_name = "NAME=VALUE")]
     build_arguments: Vec<String>,
 
-    /// Say on stderr what the run cost
+    /// Print time and peak memory of the run on stderr
     #[arg(long)]
     statistics: bool,
 
-    /// Judge review dates as of this day [default: today]
+    /// Compare review dates with this date [default: today]
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     today: Option<String>,
 }
@@ -81,13 +81,13 @@ fn parse_date(text: &str) -> Result<String, String> {
     text.parse::<Date>().map(|date| date.to_string())
 }
 
-/// A mistake in how the program was called, or in a policy.
+/// Exit code for invalid arguments or an invalid policy.
 const USAGE: u8 = 2;
 
 /// Runs the linter.
 ///
 /// # Errors
-/// What the environment does not allow: git that fails, a file that can't be written.
+/// When git fails, or when a file or the output cannot be written.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(rule) = &options.explain {
         return explain(rule);
@@ -98,20 +98,20 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let Some(path) = options.policy.clone().or_else(|| policy::find(&root)) else {
         eprint_line(
-            "no policy: there is neither deploy/image-policy.toml nor .image-policy.toml. Write one with --init, or name one with --policy FILE",
+            "no policy found (deploy/image-policy.toml or .image-policy.toml): write one with --init, or name one with --policy FILE",
         );
         return Ok(ExitCode::from(USAGE));
     };
     let mut policy = match policy::load(&path, &root) {
         Ok(policy) => policy,
         Err(error) => {
-            eprint_line(format!("the policy can't be used\n{error}"));
+            eprint_line(format!("invalid policy\n{error}"));
             return Ok(ExitCode::from(USAGE));
         }
     };
     for argument in &options.build_arguments {
         let Some((name, value)) = argument.split_once('=') else {
-            eprint_line(format!("--build-arg {argument} has no value: write NAME=VALUE"));
+            eprint_line(format!("invalid --build-arg {argument:?}: write NAME=VALUE"));
             return Ok(ExitCode::from(USAGE));
         };
         policy.build_arguments.insert(name.to_owned(), value.to_owned());
@@ -129,7 +129,7 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
         .and_then(|date| date.parse().ok())
         .unwrap_or_else(Date::today);
     let keep_text = options.fix || options.diff || options.format.shows_text();
-    let mut report = judge(inputs, policy, today, whole_tree, keep_text);
+    let mut report = check(inputs, policy, today, whole_tree, keep_text);
     if options.list {
         return list(&report, options.format);
     }
@@ -141,8 +141,8 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
         print(&diffs.collect::<String>())?;
         return Ok(exit_code(&report));
     }
-    if options.fix && make_fixes(&report, root)? {
-        report = judge(
+    if options.fix && apply_fixes(&report, root)? {
+        report = check(
             self::inputs(options, policy, root)?,
             policy,
             today,
@@ -150,9 +150,9 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
             keep_text,
         );
     }
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    show(&report, options.format, colour)?;
-    narrate(&report, options.format);
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    print_report(&report, options.format, color)?;
+    print_summary(&report, options.format);
     if options.statistics {
         let (files, time, memory) = (
             report.read,
@@ -162,31 +162,23 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
         eprint_line(format!("statistics: {files} files in {time:.1} ms, {memory}"));
     }
     let code = exit_code(&report);
-    // The process ends here: giving a hundred thousand texts back one by one is a tenth of a large run.
+    // The process ends here: freeing a hundred thousand strings is a tenth of a large run's time.
     std::mem::forget(report);
     Ok(code)
 }
 
-/// The most memory that this process had, where the system says it.
+/// Describes the peak memory of this process in MB; only Linux reports it.
 fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes: Option<u32> = status.lines().find_map(|line| {
-        line.strip_prefix("VmHWM:")?
-            .trim()
-            .strip_suffix(" kB")?
-            .parse()
-            .ok()
-    });
-    match kilobytes {
-        Some(kilobytes) => format!("{:.1} MB of memory at most", f64::from(kilobytes) / 1_000.0),
-        None => "memory not known here".to_owned(),
+    match subprocess::proc::field("self/status", "VmHWM") {
+        Some(bytes) => format!("peak memory {}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        None => "peak memory unknown".to_owned(),
     }
 }
 
 fn inputs<'a>(options: &Options, policy: &Policy, root: &'a Path) -> anyhow::Result<Inputs<'a>> {
     match (options.staged, options.files.is_empty()) {
         (true, _) => {
-            let staged = sources::from_index(root, policy).context("can't read what is staged")?;
+            let staged = sources::from_index(root, policy).context("cannot read the staged files")?;
             Ok(Inputs::Listed(staged))
         }
         (false, true) => Ok(Inputs::Tree(root)),
@@ -198,7 +190,7 @@ fn inputs<'a>(options: &Options, policy: &Policy, root: &'a Path) -> anyhow::Res
     }
 }
 
-/// The repository's root: the nearest folder from here upwards with `.git`, else the nearest with a policy, else here.
+/// Returns the root of the repository: the nearest folder upwards with `.git`, else with a policy, else the current one.
 fn root(options: &Options) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let ancestors = || here.ancestors().map(Path::to_path_buf);
@@ -210,8 +202,8 @@ fn root(options: &Options) -> PathBuf {
         .unwrap_or_else(|| here.clone())
 }
 
-/// Makes all certain edits; whether there were any.
-fn make_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
+/// Applies all fixable edits. Returns whether there were any.
+fn apply_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
     let fixed: Vec<(&File, String)> = report
         .files
         .iter()
@@ -226,7 +218,7 @@ fn make_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
 
 fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
     if format == Format::Json {
-        show(report, Format::Json, false)?;
+        print_report(report, Format::Json, false)?;
         return Ok(if report.is_unreadable() {
             ExitCode::from(3)
         } else {
@@ -245,12 +237,12 @@ fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
                 .as_ref()
                 .map(|stage| format!(" {stage}"))
                 .unwrap_or_default();
-            let (path, line, role, kind) = (&file.path, each.place.line, each.role.name(), each.kind);
+            let (path, line, role, kind) = (&file.path, each.location.line, each.role.name(), each.kind);
             text.push_str(&format!("{image}\t{role}\t{kind}{stage}\t{path}:{line}\n"));
         }
     }
     print(&text)?;
-    narrate(report, Format::Json);
+    print_summary(report, Format::Json);
     Ok(if report.is_unreadable() {
         ExitCode::from(3)
     } else {
@@ -271,7 +263,7 @@ fn explain(name: &str) -> anyhow::Result<ExitCode> {
         Some(rule) => print(rule.page())?,
         None => {
             let known: Vec<_> = Rule::ALL.iter().map(|rule| rule.id()).collect();
-            eprint_line(format!("there is no rule {name:?}; rules: {}", known.join(", ")));
+            eprint_line(format!("unknown rule {name:?}; rules: {}", known.join(", ")));
             return Ok(ExitCode::from(USAGE));
         }
     }
@@ -286,12 +278,12 @@ fn exit_code(report: &Report) -> ExitCode {
     }
 }
 
-/// What could not be judged, and the sum.
-fn narrate(report: &Report, format: Format) {
+/// Prints skipped files and values, and the totals.
+fn print_summary(report: &Report, format: Format) {
     for file in &report.files {
-        for each in &file.not_judged {
+        for each in &file.skipped {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
-            eprint_line(format!("not judged: {}{line}: {}", file.path, each.reason));
+            eprint_line(format!("skipped: {}{line}: {}", file.path, each.reason));
         }
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
@@ -301,15 +293,23 @@ fn narrate(report: &Report, format: Format) {
             "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
             report.read
         ));
-        if report.files.iter().any(|file| fix::fixed(file).is_some()) {
-            eprint_line("lint-images: some have one answer: --diff shows the edits, --fix makes them");
+        let findings = report.files.iter().flat_map(|file| &file.findings);
+        let fixable = findings
+            .filter(|each| each.edit.as_ref().is_some_and(|edit| edit.certain))
+            .count();
+        match fixable {
+            0 => {}
+            1 => eprint_line("lint-images: 1 finding is fixable: run with --diff or --fix"),
+            count => eprint_line(format!(
+                "lint-images: {count} findings are fixable: run with --diff or --fix"
+            )),
         }
     }
 }
 
-fn show(report: &Report, format: Format, colour: bool) -> anyhow::Result<()> {
+fn print_report(report: &Report, format: Format, color: bool) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    let written = output::write(report, format, colour, &mut out).and_then(|()| out.flush());
+    let written = output::write(report, format, color, &mut out).and_then(|()| out.flush());
     tolerate_closed(written)
 }
 
@@ -317,11 +317,11 @@ fn print(text: &str) -> anyhow::Result<()> {
     tolerate_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
-/// Data goes to stdout. A reader that has seen enough (`| head`) is no error.
+/// Accepts a closed pipe, such as of `| head`.
 fn tolerate_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("can't write the answer")
+            Err(error).context("cannot write the output")
         }
         _ => Ok(()),
     }

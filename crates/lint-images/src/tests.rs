@@ -1,4 +1,4 @@
-//! Each rule's examples on its page, our own tree, and whole runs on trees made for the purpose.
+//! Examples of each rule's page, this repository, and whole runs on files in memory.
 
 mod yaml;
 
@@ -8,7 +8,7 @@ use crate::date::Date;
 use crate::model::{Level, Rule};
 use crate::policy::{self, Policy};
 use crate::sources::{self, Content, Input, Inputs};
-use crate::{Report, judge};
+use crate::{Report, check};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -17,7 +17,7 @@ fn root() -> PathBuf {
         .unwrap()
 }
 
-/// Our own policy, with the exceptions that a text has.
+/// Returns this repository's policy with other exceptions.
 fn policy_with(exceptions: &str) -> Policy {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(
@@ -33,14 +33,14 @@ fn day() -> Date {
     "2026-06-01".parse().unwrap()
 }
 
-/// The messages of all findings.
+/// Returns the messages of all findings.
 fn messages_of(report: &Report) -> Vec<&str> {
     let findings = report.files.iter().flat_map(|file| &file.findings);
     findings.map(|finding| &*finding.message).collect()
 }
 
-/// Judges files given as (path, text); a TOML file is the exceptions.
-fn judged(files: &[(String, String)]) -> Report {
+/// Checks files given as (path, text); `image-exceptions.toml` sets the exceptions.
+fn check_files(files: &[(String, String)]) -> Report {
     let exceptions = files.iter().find(|(path, _)| path == "image-exceptions.toml");
     let policy = policy_with(exceptions.map_or("", |(_, text)| text));
     let inputs = files
@@ -48,11 +48,11 @@ fn judged(files: &[(String, String)]) -> Report {
         .filter(|(path, _)| path != "image-exceptions.toml")
         .map(|(path, text)| Input {
             path: path.clone(),
-            form: sources::form_of(path, &policy).unwrap(),
+            form: sources::format_of(path, &policy).unwrap(),
             content: Content::Bytes(text.clone().into_bytes()),
         })
         .collect();
-    judge(Inputs::Listed(inputs), &policy, day(), true, true)
+    check(Inputs::Listed(inputs), &policy, day(), true, true)
 }
 
 fn rules_of(report: &Report) -> Vec<Rule> {
@@ -64,7 +64,7 @@ fn rules_of(report: &Report) -> Vec<Rule> {
         .collect()
 }
 
-/// The fenced examples under a heading of a page: (path, text).
+/// Returns the fenced examples under a heading of a page: (path, text).
 fn examples(page: &str, heading: &str) -> Vec<(String, String)> {
     let section = page
         .split("\n## ")
@@ -82,13 +82,13 @@ fn examples(page: &str, heading: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_failing_example_of_each_page_fails_by_its_rule_and_no_other() {
+fn failing_examples_violate_their_rule_only() {
     for rule in Rule::ALL {
         let files = examples(rule.page(), "Fails");
         assert!(!files.is_empty(), "{rule} has no failing example");
-        let found = rules_of(&judged(&files));
+        let found = rules_of(&check_files(&files));
         let also = match rule {
-            // An expired exception leaves what it was about.
+            // An expired exception does not remove the finding that it is about.
             Rule::Exception => vec![Rule::Registry],
             _ => vec![],
         };
@@ -101,11 +101,11 @@ fn the_failing_example_of_each_page_fails_by_its_rule_and_no_other() {
 }
 
 #[test]
-fn the_passing_example_of_each_page_passes() {
+fn passing_examples_have_no_findings() {
     for rule in Rule::ALL {
         let files = examples(rule.page(), "Passes");
         assert!(!files.is_empty(), "{rule} has no passing example");
-        let report = judged(&files);
+        let report = check_files(&files);
         assert_eq!(rules_of(&report), [], "{rule}");
         assert!(
             report.files.iter().any(|file| !file.uses.is_empty()),
@@ -115,10 +115,10 @@ fn the_passing_example_of_each_page_passes() {
 }
 
 #[test]
-fn our_own_tree_has_no_finding_and_no_unused_exception() {
+fn this_repository_has_no_findings() {
     let root = root();
     let policy = policy::load(&policy::find(&root).unwrap(), &root).unwrap();
-    let report = judge(Inputs::Tree(&root), &policy, Date::today(), true, true);
+    let report = check(Inputs::Tree(&root), &policy, day(), true, true);
     let shown = crate::output::text::render(&report, false);
     assert_eq!(
         report.count(Level::Error) + report.count(Level::Warning),
@@ -140,7 +140,7 @@ fn our_own_tree_has_no_finding_and_no_unused_exception() {
     );
 }
 
-/// Compares with a file that is made from code; `UPDATE=1 cargo test -p lint-images` writes it.
+/// Compares a generated file with its expected text; `UPDATE=1 cargo test -p lint-images` writes it.
 fn is_up_to_date(path: &Path, text: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, text).unwrap();
@@ -154,7 +154,7 @@ fn is_up_to_date(path: &Path, text: &str) {
 }
 
 #[test]
-fn the_schema_for_editors_is_that_of_the_policy_and_accepts_ours() {
+fn schema_is_current_and_accepts_the_policy() {
     let schema = schemars::schema_for!(crate::policy::PolicyFile);
     let text = crate::output::pretty(&schema);
     is_up_to_date(&root().join("docs/image-policy.schema.json"), &text);
@@ -169,26 +169,29 @@ fn the_schema_for_editors_is_that_of_the_policy_and_accepts_ours() {
 }
 
 #[test]
-fn look_alikes_are_named_as_what_they_look_like() {
+fn names_look_alike_registries() {
     for (image, part) in [
         (
             "registry.access.redhat.com.evil.example/ubi9/ubi:latest",
-            "only looks like it",
+            "but looks like",
         ),
-        ("registry.acess.redhat.com/ubi9/ubi:latest", "only looks like it"),
+        ("registry.acess.redhat.com/ubi9/ubi:latest", "but looks like"),
         (
             "registry.access.redhat.com:8443/ubi9/ubi:latest",
-            "only looks like it",
+            "but looks like",
         ),
         (
             "quay.io/jordigilh-evil/x:latest",
-            "not of an approved organisation",
+            "does not belong to an approved organisation",
         ),
         (
             "evil.example/registry.access.redhat.com/ubi9/ubi:latest",
-            "no declared mirror",
+            "is not a declared mirror",
         ),
-        ("QUAY.IO/other/x:latest", "not of an approved organisation"),
+        (
+            "QUAY.IO/other/x:latest",
+            "does not belong to an approved organisation",
+        ),
         (
             "registry-1.docker.io/library/alpine:3",
             "not an approved registry",
@@ -197,7 +200,7 @@ fn look_alikes_are_named_as_what_they_look_like() {
         let text = format!(
             "FROM {image}\nUSER 1001\nLABEL name=a vendor=b summary=c description=d io.k8s.display-name=e io.k8s.description=f\n"
         );
-        let report = judged(&[("Dockerfile".to_owned(), text)]);
+        let report = check_files(&[("Dockerfile".to_owned(), text)]);
         let messages = messages_of(&report);
         assert_eq!(messages.len(), 1, "{image}: {messages:?}");
         assert!(messages[0].contains(part), "{image}: {messages:?}");
@@ -205,7 +208,7 @@ fn look_alikes_are_named_as_what_they_look_like() {
 }
 
 #[test]
-fn a_declared_mirror_is_judged_as_what_it_stands_for() {
+fn checks_image_of_declared_mirror_as_its_original() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(".image-policy.toml");
     let policy = "version = 1\n[policy]\nname = \"p\"\n[levels]\nhygiene = \"off\"\n[[registries]]\ntier = \"required\"\nregistry = \"registry.access.redhat.com\"\n[[mirrors]]\nmirror = \"mirror.example:5000/redhat\"\nof = \"registry.access.redhat.com\"\n[[images]]\nmatch = [\"registry.access.redhat.com/ubi9/ubi\"]\nruntime = { tag = \"latest\" }\n";
@@ -215,10 +218,10 @@ fn a_declared_mirror_is_judged_as_what_it_stands_for() {
         let content = Content::Bytes(text.as_bytes().to_vec());
         let input = Input {
             path: "Dockerfile".to_owned(),
-            form: sources::Form::Dockerfile,
+            form: sources::FileFormat::Dockerfile,
             content,
         };
-        rules_of(&judge(Inputs::Listed(vec![input]), &policy, day(), false, true))
+        rules_of(&check(Inputs::Listed(vec![input]), &policy, day(), false, true))
     };
     assert_eq!(rules("FROM mirror.example:5000/redhat/ubi9/ubi:latest\n"), []);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Workflow commands: `::error file=…,line=…,col=…,title=…::message`.
+//! Workflow commands of GitHub: `::error file=…,line=…,col=…,title=…::message`.
 
 use std::fmt::Write;
 
@@ -20,8 +20,8 @@ pub(crate) fn render(report: &Report) -> String {
                 out,
                 "::{command} file={},line={},col={},title=lint-images {}::{}",
                 property(&file.path),
-                each.place.line.max(1),
-                each.place.column.max(1),
+                each.location.line.max(1),
+                each.location.column.max(1),
                 each.rule,
                 data(&message.join("\n")),
             );
@@ -30,7 +30,7 @@ pub(crate) fn render(report: &Report) -> String {
     out
 }
 
-/// What ends a command's text is written as its code.
+/// Percent-encodes the characters that end the text of a command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

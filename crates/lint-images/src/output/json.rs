@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use rayon::prelude::*;
 
 use crate::Report;
-use crate::model::{Edit, File, NoImage, Text};
+use crate::model::{Edit, File, ImageError, Text};
 
 /// How many files make a piece, and how many pieces are made at a time.
 const FILES: usize = 32;
@@ -21,7 +21,7 @@ fn document(report: &Report, out: &mut (dyn Write + Send)) -> io::Result<()> {
     write!(out, "{{\n  \"files\": {}", report.read)?;
     array(report, "references", references, out)?;
     array(report, "findings", findings, out)?;
-    array(report, "not_judged", not_judged, out)?;
+    array(report, "skipped", skipped, out)?;
     out.write_all(b"\n}\n")
 }
 
@@ -66,15 +66,15 @@ fn references(json: &mut Json, file: &File) {
         json.begin();
         json.text("path", Some(&file.path));
         json.number("line", Some(each.line));
-        json.number("column", Some(each.place.column));
+        json.number("column", Some(each.location.column));
         json.word("kind", each.kind);
         json.word("role", each.role.name());
         json.text("stage", each.stage.as_deref());
         json.text("raw", Some(&each.raw));
         json.text("expanded", each.expanded.as_deref());
         json.text("normalized", normalized.as_deref());
-        json.text("error", each.image.as_ref().err().map(NoImage::reason));
-        json.number("token_line", Some(each.place.line));
+        json.text("error", each.image.as_ref().err().map(ImageError::reason));
+        json.number("token_line", Some(each.location.line));
         json.end();
     }
 }
@@ -83,8 +83,8 @@ fn findings(json: &mut Json, file: &File) {
     for each in &file.findings {
         json.begin();
         json.text("path", Some(&file.path));
-        json.number("line", Some(each.place.line));
-        json.number("column", Some(each.place.column));
+        json.number("line", Some(each.location.line));
+        json.number("column", Some(each.location.column));
         json.word("rule", each.rule.id());
         json.word("level", each.level.name());
         json.text("message", Some(&each.message));
@@ -94,8 +94,8 @@ fn findings(json: &mut Json, file: &File) {
     }
 }
 
-fn not_judged(json: &mut Json, file: &File) {
-    for each in &file.not_judged {
+fn skipped(json: &mut Json, file: &File) {
+    for each in &file.skipped {
         json.begin();
         json.text("path", Some(&file.path));
         json.number("line", each.line);

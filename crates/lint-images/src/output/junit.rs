@@ -1,4 +1,4 @@
-//! `JUnit` XML: one suite, a case a file, a failure for its errors; warnings are in the case's output.
+//! `JUnit` XML: a suite with one case per file. Errors fail the case; warnings are in its output.
 
 use std::fmt::Write;
 
@@ -29,7 +29,7 @@ fn case(file: &File) -> Case {
 }
 
 fn outcome(file: &File, errors: &[&Finding]) -> Outcome {
-    let reasons: Vec<&str> = file.not_judged.iter().map(|each| each.reason.as_str()).collect();
+    let reasons: Vec<&str> = file.skipped.iter().map(|each| each.reason.as_str()).collect();
     let message = reasons.join("; ");
     if let Some(first) = errors.first() {
         Outcome::Failed {
@@ -37,13 +37,13 @@ fn outcome(file: &File, errors: &[&Finding]) -> Outcome {
             message: first.message.to_string(),
             text: lines(file, errors),
         }
-    } else if file.not_judged.iter().any(|each| each.unreadable) {
+    } else if file.skipped.iter().any(|each| each.unreadable) {
         Outcome::Error {
             kind: Some("unreadable".to_owned()),
             message,
         }
-    } else if file.uses.is_empty() && file.findings.is_empty() && !file.not_judged.is_empty() {
-        // A template and nothing else.
+    } else if file.uses.is_empty() && file.findings.is_empty() && !file.skipped.is_empty() {
+        // The file has templates only.
         Outcome::Skipped { message }
     } else {
         Outcome::Passed
@@ -53,7 +53,7 @@ fn outcome(file: &File, errors: &[&Finding]) -> Outcome {
 fn lines(file: &File, findings: &[&Finding]) -> String {
     let mut text = String::new();
     for each in findings {
-        let at = format!("{}:{}:{}", file.path, each.place.line, each.place.column);
+        let at = format!("{}:{}:{}", file.path, each.location.line, each.location.column);
         let _ = writeln!(
             text,
             "{at}: {}[{}]: {}",

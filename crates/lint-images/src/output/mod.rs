@@ -1,4 +1,4 @@
-//! What is printed: findings for people, tools and services.
+//! Output formats.
 
 mod github;
 mod json;
@@ -12,38 +12,38 @@ use clap::ValueEnum;
 
 use crate::Report;
 
-/// The form of the answer.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people: each finding with its line, what is allowed and the edit to make.
+    /// Each finding with its source line, allowed values and suggested edit.
     Text,
-    /// One JSON document with all references and findings (docs/lint-images.md).
+    /// JSON document with all references and findings (docs/lint-images.md).
     Json,
     /// SARIF 2.1.0, for code scanning services.
     Sarif,
-    /// Workflow commands that annotate a pull request's lines.
+    /// Workflow commands of GitHub, which annotate the lines of a pull request.
     Github,
-    /// `JUnit` XML: a test suite with a case a file.
+    /// `JUnit` XML: a test suite with one case per file.
     Junit,
 }
 
 impl Format {
-    /// Whether it shows the text of files.
+    /// Whether the output contains text of the files.
     pub(crate) fn shows_text(self) -> bool {
         matches!(self, Format::Text | Format::Sarif)
     }
 }
 
-/// Writes a report.
+/// Writes a report in a format.
 pub(crate) fn write(
     report: &Report,
     format: Format,
-    colour: bool,
+    color: bool,
     out: &mut (dyn Write + Send),
 ) -> io::Result<()> {
     let text = match format {
         Format::Json => return json::write(report, out),
-        Format::Text => text::render(report, colour),
+        Format::Text => text::render(report, color),
         Format::Sarif => sarif::render(report),
         Format::Github => github::render(report),
         Format::Junit => junit::render(report),
@@ -51,9 +51,9 @@ pub(crate) fn write(
     out.write_all(text.as_bytes())
 }
 
-/// Pretty JSON with a line feed at its end.
+/// Returns indented JSON with a line feed at the end.
 pub(crate) fn pretty(value: &impl serde::Serialize) -> String {
-    // Strings and numbers in maps with text keys: there is nothing in it that can't be written.
+    // Values with string keys always serialize.
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

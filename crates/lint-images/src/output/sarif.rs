@@ -16,7 +16,7 @@ pub(crate) fn render(report: &Report) -> String {
     let complete = !report
         .files
         .iter()
-        .any(|file| file.not_judged.iter().any(|each| each.unreadable));
+        .any(|file| file.skipped.iter().any(|each| each.unreadable));
     super::pretty(&json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -61,7 +61,7 @@ fn location(path: &str, region: Option<Value>) -> Value {
     json!({ "physicalLocation": physical })
 }
 
-/// A path as a relative URI.
+/// Returns a path as a relative URI.
 fn uri(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
@@ -76,9 +76,9 @@ fn uri(path: &str) -> String {
 }
 
 fn result(file: &File, finding: &Finding) -> Value {
-    // Line 0 is a JSON document's front end, which SARIF has no line for.
-    let (line, column) = (finding.place.line.max(1), finding.place.column.max(1));
-    let shown = file.text.get(finding.place.span.clone()).unwrap_or_default();
+    // Line 0 is a front end in a JSON document; SARIF counts lines from 1.
+    let (line, column) = (finding.location.line.max(1), finding.location.column.max(1));
+    let shown = file.text.get(finding.location.span.clone()).unwrap_or_default();
     let one_line = !shown.is_empty() && !shown.contains('\n');
     let region = match one_line {
         true => json!({
@@ -108,7 +108,7 @@ fn result(file: &File, finding: &Finding) -> Value {
 }
 
 fn notifications(file: &File) -> Vec<Value> {
-    file.not_judged
+    file.skipped
         .iter()
         .map(|each| {
             let region = each
@@ -117,7 +117,7 @@ fn notifications(file: &File) -> Vec<Value> {
                 .map(|line| json!({ "startLine": line }));
             json!({
                 "level": if each.unreadable { "error" } else { "note" },
-                "message": { "text": format!("not judged: {}", each.reason) },
+                "message": { "text": format!("skipped: {}", each.reason) },
                 "locations": [location(&file.path, region)],
             })
         })

@@ -1,4 +1,4 @@
-//! For people: `path:line:column: level[rule]: message`, the line with the span marked, what is allowed, what to do.
+//! Text: `path:line:column: level[rule]: message`, the source line with the span marked, and help.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -8,40 +8,40 @@ use annotate_snippets::{AnnotationKind, Group, Level as Decoration, Renderer, Sn
 use crate::Report;
 use crate::model::{File, Finding, Level};
 
-pub(crate) fn render(report: &Report, colour: bool) -> String {
+pub(crate) fn render(report: &Report, color: bool) -> String {
     let mut out = String::new();
     for file in &report.files {
         for finding in &file.findings {
-            show(&mut out, file, finding, colour);
+            show(&mut out, file, finding, color);
             out.push('\n');
         }
     }
     out
 }
 
-fn show(out: &mut String, file: &File, finding: &Finding, colour: bool) {
+fn show(out: &mut String, file: &File, finding: &Finding, color: bool) {
     let Finding {
         rule,
         level,
-        place,
+        location,
         message,
         help,
         ..
     } = finding;
-    let (bold, level_colour, reset) = match (colour, level) {
+    let (bold, level_colour, reset) = match (color, level) {
         (false, _) => ("", "", ""),
         (true, Level::Error) => ("\x1b[1m", "\x1b[1;31m", "\x1b[0m"),
         (true, _) => ("\x1b[1m", "\x1b[1;33m", "\x1b[0m"),
     };
-    let at = format!("{}:{}:{}", file.path, place.line, place.column);
+    let at = format!("{}:{}:{}", file.path, location.line, location.column);
     let level = level.name();
     // Writing to a String can't fail.
     let _ = writeln!(
         out,
         "{bold}{at}:{reset} {level_colour}{level}[{rule}]{reset}{bold}: {message}{reset}"
     );
-    if !place.span.is_empty() {
-        let shown = snippet(&file.text, &file.path, place.span.clone(), colour);
+    if !location.span.is_empty() {
+        let shown = snippet(&file.text, &file.path, location.span.clone(), color);
         let _ = writeln!(out, "{}", shown.trim_end());
     }
     for line in help {
@@ -49,9 +49,9 @@ fn show(out: &mut String, file: &File, finding: &Finding, colour: bool) {
     }
 }
 
-/// The lines around a span, with the span marked.
-pub(crate) fn snippet(text: &str, path: &str, span: Range<usize>, colour: bool) -> String {
-    // Only the lines of the span: a file of a million lines is not looked through for each finding.
+/// Returns the lines of a span with the span marked.
+pub(crate) fn snippet(text: &str, path: &str, span: Range<usize>, color: bool) -> String {
+    // Pass only the lines of the span: the renderer would scan a long file for each finding.
     let start = text[..span.start.min(text.len())]
         .rfind('\n')
         .map_or(0, |at| at + 1);
@@ -71,13 +71,13 @@ pub(crate) fn snippet(text: &str, path: &str, span: Range<usize>, colour: bool) 
         .fold(true)
         .annotation(annotation);
     let report = [Group::with_level(Decoration::ERROR).element(source)];
-    let renderer = if colour {
+    let renderer = if color {
         Renderer::styled()
     } else {
         Renderer::plain()
     };
     let shown = renderer.render(&report);
-    // The header says the place already, and in the form that editors and terminals make links of.
+    // The finding's first line has the location already, in the form that editors and terminals link.
     shown
         .lines()
         .filter(|line| !line.contains("--> "))

@@ -1,4 +1,4 @@
-//! The exceptions file: images that are allowed for a time, each with who, why and until when.
+//! Exceptions file: images that are allowed until a review date, with justification and approval.
 
 use globset::GlobMatcher;
 use serde::Deserialize;
@@ -7,9 +7,9 @@ use toml::value::Datetime;
 
 use super::matching::ImagePattern;
 use crate::date::Date;
-use crate::model::{Place, Rule};
+use crate::model::{Location, Rule};
 
-/// The exceptions file as it is written.
+/// Exceptions file as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExceptionsFile {
@@ -17,33 +17,33 @@ pub(super) struct ExceptionsFile {
     pub(super) exceptions: Vec<Spanned<ExceptionEntry>>,
 }
 
-/// One exception as it is written: all fields but `rules` are needed.
+/// Exception as written. All fields except `rules` are required.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ExceptionEntry {
-    /// Image with its registry; `/*` at the end stands for all below.
+    /// Image with its registry; a trailing `/*` matches all images below.
     pub(super) image: Spanned<String>,
-    /// Glob of files, from the repository's root.
+    /// Glob of files, relative to the repository root.
     #[serde(rename = "where")]
     pub(super) files: Spanned<String>,
-    /// Which service needs it.
+    /// Service that needs the image.
     pub(super) service: Spanned<String>,
-    /// Why there is no other way.
+    /// Reason why no approved image serves.
     pub(super) justification: Spanned<String>,
-    /// What shows that: a link, a file, a measurement.
+    /// Proof of the justification: a link, a file, a measurement.
     pub(super) evidence: Spanned<String>,
-    /// Who said yes.
+    /// Name of the approver.
     pub(super) approved_by: Spanned<String>,
-    /// When.
+    /// Date of the approval.
     pub(super) date: Spanned<Datetime>,
-    /// When it is looked at again. From the day after on it fails.
+    /// Date of the next review. The exception expires on the day after.
     pub(super) review: Spanned<Datetime>,
-    /// Which rules it is about; without it, all rules about images.
+    /// Rules that the exception covers; all rules about images if absent.
     #[serde(default)]
     pub(super) rules: Vec<Rule>,
 }
 
-/// An exception, checked.
+/// Validated exception.
 #[derive(Debug)]
 pub(crate) struct Exception {
     pub(crate) image: ImagePattern,
@@ -54,12 +54,12 @@ pub(crate) struct Exception {
     pub(crate) date: Date,
     pub(crate) review: Date,
     pub(crate) rules: Vec<Rule>,
-    pub(crate) place: Place,
-    pub(crate) review_place: Place,
+    pub(crate) location: Location,
+    pub(crate) review_location: Location,
 }
 
 impl Exception {
-    /// Whether it is about this rule at all.
+    /// Returns whether the exception covers a rule.
     pub(crate) fn covers(&self, rule: Rule) -> bool {
         const OF_IMAGES: [Rule; 7] = [
             Rule::Registry,
@@ -77,7 +77,7 @@ impl Exception {
     }
 }
 
-/// All exceptions, with the file they are in.
+/// All exceptions, with the file that contains them.
 #[derive(Debug, Default)]
 pub(crate) struct Exceptions {
     pub(crate) path: String,

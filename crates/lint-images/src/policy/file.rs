@@ -1,4 +1,4 @@
-//! The policy file as it is written. The comments here are what editors show (docs/image-policy.schema.json).
+//! Policy file as written. Editors show these doc comments (docs/image-policy.schema.json).
 
 use std::collections::BTreeMap;
 
@@ -7,249 +7,249 @@ use toml::Spanned;
 
 use crate::model::{Level, Role, Rule};
 
-/// A registry policy: which images a repository may build on and run.
+/// Registry policy: images that a repository may build on and run.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct PolicyFile {
-    /// The format of this file: 1.
+    /// Version of the file format: 1.
     #[cfg_attr(test, schemars(with = "u32"))]
     pub(crate) version: Spanned<u32>,
-    /// What messages call the policy and where it can be read.
+    /// Name and document of the policy, which messages cite.
     pub(crate) policy: About,
-    /// Values for `{name}` in patterns, so that a version is written once.
+    /// Values for `{name}` in patterns.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
-    /// How much each rule weighs; what is not here is an error, hygiene a warning.
+    /// Level per rule. Default: `warning` for `hygiene`, `error` for all others.
     #[serde(default)]
     pub(crate) levels: BTreeMap<Rule, Level>,
-    /// The section of the policy's document that a rule comes from.
+    /// Section of the policy's document per rule, which messages cite.
     #[serde(default)]
     pub(crate) sections: BTreeMap<Rule, String>,
-    /// Which files are not looked at.
+    /// Files that are not checked.
     #[serde(default)]
     pub(crate) files: Files,
-    /// What `--build-arg` would give.
+    /// Values for build arguments, as `--build-arg` sets them.
     #[serde(default)]
     pub(crate) build_arguments: BTreeMap<String, String>,
-    /// Registries that stages may come from.
+    /// Approved registries for stages.
     #[serde(default)]
     pub(crate) registries: Vec<RegistryEntry>,
-    /// Registries that stand for others.
+    /// Mirrors of registries.
     #[serde(default)]
     pub(crate) mirrors: Vec<MirrorEntry>,
-    /// Images that stages may begin with or copy from.
+    /// Approved images for stages.
     #[serde(default)]
     pub(crate) images: Vec<ImageEntry>,
-    /// Images that may be run without being built here.
+    /// Approved images for workloads, which are run without being built here.
     #[serde(default)]
     pub(crate) workloads: Vec<WorkloadEntry>,
-    /// Roles of stages that can't be told from the Dockerfile alone.
+    /// Roles of stages that the Dockerfile alone does not define.
     #[serde(default)]
     pub(crate) roles: Vec<RoleEntry>,
-    /// Where exceptions are, and which rules may be excepted within a file.
+    /// Exceptions file, and rules that comments may except.
     #[serde(default)]
     pub(crate) exceptions: ExceptionSettings,
-    /// What runtime stages have.
+    /// Requirements for runtime stages.
     #[serde(default)]
     pub(crate) hygiene: HygieneSettings,
-    /// TOML files that name images and Dockerfiles.
+    /// TOML files that refer to images and Dockerfiles.
     #[serde(default)]
     pub(crate) stacks: Vec<StackEntry>,
 }
 
-/// What the policy is.
+/// Name and document of the policy.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct About {
-    /// Its short name, as in "ADR-028".
+    /// Short name, such as "ADR-028".
     pub(crate) name: String,
-    /// Where it can be read.
+    /// Path or URL of the document.
     pub(crate) document: Option<String>,
 }
 
-/// Which files are looked at.
+/// Selection of files.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Files {
-    /// Globs of files that are not looked at, from the repository's root.
+    /// Globs of files to exclude, relative to the repository root.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) exclude: Vec<Spanned<String>>,
 }
 
-/// A registry that stages may come from.
+/// Approved registry for stages.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RegistryEntry {
-    /// What the policy calls it: "required", "approved".
+    /// Tier that messages show, such as "required" or "approved".
     pub(crate) tier: String,
-    /// Host, with its port if it has one.
+    /// Host, with its port if it is not the default.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) registry: Spanned<String>,
-    /// First parts of paths; without them all of the registry is meant.
+    /// Approved organisations (first segments of paths); all if absent.
     #[serde(default)]
     pub(crate) organisations: Vec<String>,
 }
 
-/// A registry that stands for another.
+/// Mirror of a registry.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct MirrorEntry {
-    /// What is written in files: a host, or a host and the first parts of a path.
+    /// Mirror as written in files: a host, optionally with the first segments of a path.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) mirror: Spanned<String>,
-    /// What it stands for.
+    /// Original that the mirror replaces.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) of: Spanned<String>,
 }
 
-/// Images that stages may begin with or copy from.
+/// Approved images for stages.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ImageEntry {
-    /// Images with their registries; `/*` at the end stands for all below. `{name}` is a variable's value.
+    /// Images with their registries; a trailing `/*` matches all images below. `{name}` is replaced by a variable.
     #[serde(rename = "match")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) patterns: Vec<Spanned<String>>,
-    /// Images that this one is used instead of: messages suggest the edit.
+    /// Images that messages suggest to replace with this one.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) replaces: Vec<Spanned<String>>,
-    /// In build stages.
+    /// Tag rule for build stages; absent: not approved for them.
     pub(crate) build: Option<RoleRule>,
-    /// In runtime stages.
+    /// Tag rule for runtime stages; absent: not approved for them.
     pub(crate) runtime: Option<RoleRule>,
 }
 
-/// Images that may be run without being built here.
+/// Approved images for workloads.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct WorkloadEntry {
-    /// Images with their registries; `/*` at the end stands for all below.
+    /// Images with their registries; a trailing `/*` matches all images below.
     #[serde(rename = "match")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) patterns: Vec<Spanned<String>>,
-    /// Why they may.
+    /// Reason for the approval.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) reason: Spanned<String>,
-    /// What their tags are.
+    /// Required form of the tag.
     #[serde(default)]
     pub(crate) tag: TagRule,
-    /// Whether they have digests.
+    /// Requirement for a digest.
     #[serde(default)]
     pub(crate) digest: DigestRule,
 }
 
-/// What the tag of an image is in a role.
+/// Tag rule of an image in a role.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RoleRule {
-    /// How much of the version the tag says.
+    /// Required form of the tag.
     #[serde(default)]
     pub(crate) tag: TagRule,
-    /// Whether a digest stands beside it.
+    /// Requirement for a digest.
     #[serde(default)]
     pub(crate) digest: DigestRule,
-    /// The lowest version that the tag may name.
+    /// Lowest allowed version.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) at_least: Option<super::Version>,
-    /// The lowest version that is too high.
+    /// Lowest version that is too high.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) below: Option<super::Version>,
-    /// The tag that messages suggest, and that `--fix` writes where the tag names no version.
+    /// Tag that messages suggest, and that `--fix` writes if the tag has no version.
     pub(crate) pin: Option<String>,
 }
 
-/// How much of a version a tag says.
+/// Form of a tag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum TagRule {
-    /// Anything.
+    /// Any tag.
     #[default]
     Any,
-    /// `latest`, written out.
+    /// `latest`, written explicitly.
     Latest,
     /// One number: `9`.
     Major,
     /// Two numbers: `1.25`.
     Minor,
-    /// Three numbers or more: `1.25.3`, with a suffix or without.
+    /// Three numbers or more, with or without a suffix: `1.25.3`.
     Patch,
 }
 
-/// Whether a digest stands beside the tag.
+/// Requirement for a digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DigestRule {
-    /// It may.
+    /// A digest is optional.
     #[default]
     Allowed,
-    /// It must.
+    /// A digest is required.
     Required,
-    /// It must not.
+    /// A digest is an error.
     Forbidden,
 }
 
-/// Roles of stages that can't be told from the Dockerfile alone.
+/// Role of stages that the Dockerfile alone does not define.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RoleEntry {
-    /// A glob of files, from the repository's root.
+    /// Glob of files, relative to the repository root.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) file: Spanned<String>,
-    /// The stage's name; without it all stages of the file are meant.
+    /// Name of the stage; all stages of the file if absent.
     pub(crate) stage: Option<String>,
-    /// Its role.
+    /// Role of the stage.
     pub(crate) role: Role,
-    /// Why.
+    /// Reason for the role.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) reason: Spanned<String>,
 }
 
-/// Where exceptions are.
+/// Settings of exceptions.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ExceptionSettings {
-    /// The file with them, beside this one.
+    /// Exceptions file, relative to the policy.
     pub(crate) file: Option<String>,
-    /// Rules that a comment in a file may except: `# lint-images: allow RULE: reason`.
+    /// Rules that a comment may except: `# lint-images: allow RULE: reason`.
     #[serde(default)]
     pub(crate) inline: Vec<Rule>,
 }
 
-/// What runtime stages have.
+/// Requirements for runtime stages.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct HygieneSettings {
-    /// Labels that the result of a Dockerfile has.
+    /// Labels that the result of a Dockerfile must have.
     #[serde(default)]
     pub(crate) labels: Vec<String>,
 }
 
-/// A TOML file that names images and Dockerfiles.
+/// TOML file that refers to images and Dockerfiles.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct StackEntry {
-    /// The file, from the repository's root.
+    /// File, relative to the repository root.
     pub(crate) file: String,
-    /// Keys of images, with dots between the parts; `*` stands for any one part.
+    /// Keys of images, dot-separated; `*` matches any one segment.
     #[serde(default)]
     pub(crate) images: Vec<String>,
-    /// Keys of Dockerfiles, relative to the file.
+    /// Keys of Dockerfiles, whose values are relative to the file.
     #[serde(default)]
     pub(crate) dockerfiles: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Finds and reads policy and exceptions. All errors are collected, each with its place in the file.
+//! Finds, reads and validates the policy and its exceptions. Reports all errors, each with its location.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,23 +16,23 @@ use super::{
     Approved, Exception, Exceptions, ImagePattern, Mirror, Policy, Registry, RoleOverride, Stack, Workload,
 };
 use crate::date::Date;
-use crate::model::{Place, Role};
+use crate::model::{Location, Role};
 use crate::output::text;
 
-/// Where a policy is looked for, from the repository's root.
-const PLACES: [&str; 2] = ["deploy/image-policy.toml", ".image-policy.toml"];
+/// Default paths of the policy, relative to the repository root.
+const PATHS: [&str; 2] = ["deploy/image-policy.toml", ".image-policy.toml"];
 
-/// What is wrong with a policy or exceptions file.
+/// Errors of a policy or exceptions file.
 #[derive(Debug)]
 pub(crate) struct PolicyError {
     path: String,
     text: String,
-    problems: Vec<(Option<Range<usize>>, String)>,
+    errors: Vec<(Option<Range<usize>>, String)>,
 }
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (span, message)) in self.problems.iter().enumerate() {
+        for (index, (span, message)) in self.errors.iter().enumerate() {
             if index > 0 {
                 writeln!(formatter)?;
             }
@@ -51,15 +51,15 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// The repository's policy file, where it has one.
+/// Returns the path of the repository's policy file.
 pub(crate) fn find(root: &Path) -> Option<PathBuf> {
-    PLACES
+    PATHS
         .iter()
-        .map(|place| root.join(place))
+        .map(|path| root.join(path))
         .find(|path| path.is_file())
 }
 
-/// Reads the policy at `path` and the exceptions that it names. `shown` is the path that messages use.
+/// Reads the policy at `path` and the exceptions file that it names.
 pub(crate) fn load(path: &Path, root: &Path) -> Result<Policy, PolicyError> {
     let shown = crate::sources::relative(path, root);
     let text = read(path, &shown)?;
@@ -73,15 +73,15 @@ pub(crate) fn load(path: &Path, root: &Path) -> Result<Policy, PolicyError> {
     };
     let mut checker = Checker {
         variables: &file.variables,
-        problems: Vec::new(),
+        errors: Vec::new(),
     };
     let policy = checker.policy(&file, exceptions);
-    match checker.problems.is_empty() {
+    match checker.errors.is_empty() {
         true => Ok(policy),
         false => Err(PolicyError {
             path: shown,
             text,
-            problems: checker.problems,
+            errors: checker.errors,
         }),
     }
 }
@@ -90,7 +90,7 @@ fn read(path: &Path, shown: &str) -> Result<String, PolicyError> {
     std::fs::read_to_string(path).map_err(|error| PolicyError {
         path: shown.to_owned(),
         text: String::new(),
-        problems: vec![(None, format!("can't read it: {error}"))],
+        errors: vec![(None, format!("cannot read the file: {error}"))],
     })
 }
 
@@ -98,7 +98,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, shown: &str) -> Result<T, P
     toml::from_str(text).map_err(|error| PolicyError {
         path: shown.to_owned(),
         text: text.to_owned(),
-        problems: vec![(error.span(), error.message().to_owned())],
+        errors: vec![(error.span(), error.message().to_owned())],
     })
 }
 
@@ -112,7 +112,7 @@ fn load_exceptions(
     let file: ExceptionsFile = parse(&text, &shown)?;
     let mut checker = Checker {
         variables,
-        problems: Vec::new(),
+        errors: Vec::new(),
     };
     let lines = LineIndex::new(&text);
     let list: Vec<_> = file
@@ -120,7 +120,7 @@ fn load_exceptions(
         .iter()
         .filter_map(|entry| checker.exception(entry, &text, &lines))
         .collect();
-    match checker.problems.is_empty() {
+    match checker.errors.is_empty() {
         true => Ok(Exceptions {
             path: shown,
             text,
@@ -129,31 +129,33 @@ fn load_exceptions(
         false => Err(PolicyError {
             path: shown,
             text,
-            problems: checker.problems,
+            errors: checker.errors,
         }),
     }
 }
 
 struct Checker<'a> {
     variables: &'a BTreeMap<String, String>,
-    problems: Vec<(Option<Range<usize>>, String)>,
+    errors: Vec<(Option<Range<usize>>, String)>,
 }
 
 impl Checker<'_> {
-    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.problems.push((Some(span), message.into()));
+    fn error(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.errors.push((Some(span), message.into()));
     }
 
     fn policy(&mut self, file: &PolicyFile, exceptions: Exceptions) -> Policy {
         if *file.version.get_ref() != 1 {
-            self.problem(file.version.span(), "this linter reads version 1 of the format");
+            self.error(
+                file.version.span(),
+                "unsupported format version: this linter supports version 1",
+            );
         }
-        let level_of_all = file.levels.clone();
         Policy {
             name: file.policy.name.clone(),
             document: file.policy.document.clone(),
             sections: file.sections.clone(),
-            levels: level_of_all,
+            levels: file.levels.clone(),
             excluded: self.globs(&file.files.exclude),
             build_arguments: file.build_arguments.clone(),
             registries: file
@@ -178,7 +180,7 @@ impl Checker<'_> {
     }
 
     fn registry(&mut self, entry: &super::file::RegistryEntry) -> Option<Registry> {
-        let domain = self.filled(&entry.registry);
+        let domain = self.substitute(&entry.registry);
         match ImagePattern::prefix(&domain) {
             Ok(pattern) if pattern.path().is_empty() => Some(Registry {
                 tier: entry.tier.clone(),
@@ -186,14 +188,14 @@ impl Checker<'_> {
                 organisations: entry.organisations.clone(),
             }),
             Ok(_) => {
-                self.problem(
+                self.error(
                     entry.registry.span(),
-                    "a registry is a host: put the first part of paths into organisations",
+                    "a registry is a host: write the first segment of paths under organisations",
                 );
                 None
             }
             Err(error) => {
-                self.problem(entry.registry.span(), error);
+                self.error(entry.registry.span(), error);
                 None
             }
         }
@@ -201,8 +203,8 @@ impl Checker<'_> {
 
     fn mirror(&mut self, entry: &super::file::MirrorEntry) -> Option<Mirror> {
         let mut side = |text: &Spanned<String>| {
-            let pattern = ImagePattern::prefix(&self.filled(text));
-            pattern.map_err(|error| self.problem(text.span(), error)).ok()
+            let pattern = ImagePattern::prefix(&self.substitute(text));
+            pattern.map_err(|error| self.error(text.span(), error)).ok()
         };
         Some(Mirror {
             mirror: side(&entry.mirror)?,
@@ -218,9 +220,9 @@ impl Checker<'_> {
             .collect();
         if roles.is_empty() {
             let span = entry.patterns.first().map_or(0..0, Spanned::span);
-            self.problem(
+            self.error(
                 span,
-                "this image is approved for no role: give it build = {…}, runtime = {…} or both",
+                "this image has no role: add build = {…}, runtime = {…} or both",
             );
         }
         Approved {
@@ -231,7 +233,7 @@ impl Checker<'_> {
     }
 
     fn workload(&mut self, entry: &super::file::WorkloadEntry) -> Workload {
-        self.said(&entry.reason, "reason");
+        self.require_text(&entry.reason, "reason");
         let rule = super::RoleRule {
             tag: entry.tag,
             digest: entry.digest,
@@ -246,7 +248,7 @@ impl Checker<'_> {
     }
 
     fn role(&mut self, entry: &super::file::RoleEntry) -> RoleOverride {
-        self.said(&entry.reason, "reason");
+        self.require_text(&entry.reason, "reason");
         let files = self.globs(std::slice::from_ref(&entry.file));
         RoleOverride {
             files,
@@ -258,16 +260,16 @@ impl Checker<'_> {
     fn patterns(&mut self, texts: &[Spanned<String>]) -> Vec<ImagePattern> {
         let mut patterns = Vec::new();
         for text in texts {
-            match ImagePattern::parse(&self.filled(text)) {
+            match ImagePattern::parse(&self.substitute(text)) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(error) => self.problem(text.span(), error),
+                Err(error) => self.error(text.span(), error),
             }
         }
         patterns
     }
 
-    /// Puts the variables' values in.
-    fn filled(&mut self, text: &Spanned<String>) -> String {
+    /// Replaces variables by their values.
+    fn substitute(&mut self, text: &Spanned<String>) -> String {
         let mut filled = text.get_ref().clone();
         for (name, value) in self.variables {
             filled = filled.replace(&format!("{{{name}}}"), value);
@@ -278,8 +280,8 @@ impl Checker<'_> {
                 .split('}')
                 .next()
                 .unwrap_or_default();
-            let message = format!("there is no variable {name:?} under [variables]");
-            self.problem(text.span(), message);
+            let message = format!("unknown variable {name:?}: define it under [variables]");
+            self.error(text.span(), message);
             filled = filled.replace(['{', '}'], "");
         }
         filled
@@ -290,21 +292,18 @@ impl Checker<'_> {
         for text in texts {
             match Glob::new(text.get_ref()) {
                 Ok(glob) => drop(builder.add(glob)),
-                Err(error) => self.problem(text.span(), error.to_string()),
+                Err(error) => self.error(text.span(), error.to_string()),
             }
         }
         builder.build().unwrap_or_else(|error| {
-            self.problems.push((None, error.to_string()));
+            self.errors.push((None, error.to_string()));
             GlobSet::empty()
         })
     }
 
-    fn said(&mut self, text: &Spanned<String>, field: &str) {
+    fn require_text(&mut self, text: &Spanned<String>, field: &str) {
         if text.get_ref().trim().is_empty() {
-            self.problem(
-                text.span(),
-                format!("{field} is empty: say it, for whoever reads this in a year"),
-            );
+            self.error(text.span(), format!("empty {field}: write it for later readers"));
         }
     }
 
@@ -312,7 +311,7 @@ impl Checker<'_> {
         match value.get_ref().date {
             Some(date) => Some(Date::from(date)),
             None => {
-                self.problem(value.span(), "this is a time: write a date, as in 2026-01-31");
+                self.error(value.span(), "this is a time: write a date, such as 2026-01-31");
                 None
             }
         }
@@ -324,9 +323,9 @@ impl Checker<'_> {
         text: &str,
         lines: &LineIndex,
     ) -> Option<Exception> {
-        let place = |span: Range<usize>| {
+        let location = |span: Range<usize>| {
             let (line, column) = lines.position(text, span.start);
-            Place { line, column, span }
+            Location { line, column, span }
         };
         let ExceptionEntry {
             image,
@@ -345,19 +344,21 @@ impl Checker<'_> {
             (evidence, "evidence"),
             (approved_by, "approved-by"),
         ];
-        needed.iter().for_each(|(text, field)| self.said(text, field));
+        needed
+            .iter()
+            .for_each(|(text, field)| self.require_text(text, field));
         let (given, reviewed) = (self.date(date)?, self.date(review)?);
         if reviewed <= given {
-            self.problem(
+            self.error(
                 review.span(),
-                format!("the review is not after the day it was given, {given}"),
+                format!("the review date must be after the approval date, {given}"),
             );
         }
         let pattern = self.patterns(std::slice::from_ref(image)).pop()?;
         let files_glob = match Glob::new(files.get_ref()) {
             Ok(glob) => glob.compile_matcher(),
             Err(error) => {
-                self.problem(files.span(), error.to_string());
+                self.error(files.span(), error.to_string());
                 return None;
             }
         };
@@ -370,8 +371,8 @@ impl Checker<'_> {
             date: given,
             review: reviewed,
             rules: rules.clone(),
-            place: place(image.span()),
-            review_place: place(review.span()),
+            location: location(image.span()),
+            review_location: location(review.span()),
         })
     }
 }

@@ -1,32 +1,32 @@
-//! Patterns of images and versions in tags.
+//! Image patterns and versions of tags.
 
 use std::fmt;
 
 use dockerfile::ImageReference;
 use serde::Deserialize;
 
-/// An image with its registry, or all images below a path.
+/// Pattern that matches one image, or all images below a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImagePattern {
     domain: String,
-    /// Without a slash at either end; empty only with `below`.
+    /// Has no slash at either end; empty only with `below`.
     path: String,
-    /// All below the path.
+    /// Matches all images below the path.
     below: bool,
 }
 
 impl ImagePattern {
-    /// Reads `HOST/PATH` or `HOST/PATH/*`.
+    /// Parses `HOST/PATH` or `HOST/PATH/*`.
     pub(crate) fn parse(text: &str) -> Result<ImagePattern, String> {
         let (body, below) = match text.strip_suffix("/*") {
             Some(body) => (body, true),
             None => (text, false),
         };
         let (domain, path) = body.split_once('/').unwrap_or((body, ""));
-        // One way to write it: a short name here would be the trap that the policy is about.
+        // A short name here would depend on a default registry, which is what the policy guards against.
         if !(domain == "localhost" || domain.contains(['.', ':'])) {
             return Err(format!(
-                "{text:?} has no registry: write its host in front, as in docker.io/library/alpine"
+                "{text:?} has no registry: write the host first, as in docker.io/library/alpine"
             ));
         }
         let sample = if path.is_empty() {
@@ -36,12 +36,12 @@ impl ImagePattern {
         };
         let legal: Result<ImageReference, _> = sample.parse();
         match legal {
-            Err(error) => Err(format!("{text:?} is no image: {error}")),
+            Err(error) => Err(format!("invalid image {text:?}: {error}")),
             Ok(image) if image.tag().is_some() || image.digest().is_some() => Err(format!(
-                "{text:?} has a tag or digest: say what tags are allowed beside it"
+                "{text:?} has a tag or digest: write allowed tags as a rule beside it"
             )),
             Ok(_) if path.is_empty() && !below => Err(format!(
-                "{text:?} is a registry, not an image: add /* for all of its images"
+                "{text:?} is a registry, not an image: append /* for all of its images"
             )),
             Ok(_) => Ok(ImagePattern {
                 domain: domain.to_owned(),
@@ -51,7 +51,7 @@ impl ImagePattern {
         }
     }
 
-    /// Reads a host or a host with the first parts of a path: all below it.
+    /// Parses a host, optionally with the first segments of a path; matches all images below.
     pub(crate) fn prefix(text: &str) -> Result<ImagePattern, String> {
         ImagePattern::parse(&format!(
             "{}/*",
@@ -66,7 +66,7 @@ impl ImagePattern {
         }
     }
 
-    /// What follows the pattern in an image's path, where the pattern covers all below.
+    /// Returns the image's path below the pattern, if the pattern matches all images below.
     pub(crate) fn rest_of<'a>(&self, image: &'a ImageReference) -> Option<&'a str> {
         if !self.below || !self.domain.eq_ignore_ascii_case(image.domain()) {
             return None;
@@ -77,7 +77,7 @@ impl ImagePattern {
         }
     }
 
-    /// Host and path without `/*`.
+    /// Returns host and path without `/*`.
     pub(crate) fn text(&self) -> String {
         match self.path.as_str() {
             "" => self.domain.clone(),
@@ -89,7 +89,7 @@ impl ImagePattern {
         &self.path
     }
 
-    pub(crate) fn is_one_image(&self) -> bool {
+    pub(crate) fn matches_one(&self) -> bool {
         !self.below
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Display for ImagePattern {
     }
 }
 
-/// Images of one folder together, since they differ in their last part: `registry/folder/{one, two}`.
+/// Returns a list in which images of one folder share it: `registry/folder/{one, two}`.
 pub(crate) fn list<'a>(title: &str, patterns: impl IntoIterator<Item = &'a ImagePattern>) -> String {
     let mut folders: Vec<(String, Vec<String>)> = Vec::new();
     for pattern in patterns {
@@ -125,7 +125,7 @@ pub(crate) fn list<'a>(title: &str, patterns: impl IntoIterator<Item = &'a Image
     }
 }
 
-/// Registries with their organisations and tiers.
+/// Returns the registries with their organisations and tiers.
 pub(super) fn allowed_registries(registries: &[super::Registry]) -> String {
     let shown = registries.iter().map(|each| {
         let organisations = match each.organisations.as_slice() {
@@ -141,12 +141,12 @@ pub(super) fn allowed_registries(registries: &[super::Registry]) -> String {
     format!("allowed registries: {}", shown.collect::<Vec<_>>().join(", "))
 }
 
-/// Numbers with dots between them; compared number by number.
+/// Dot-separated numbers, compared number by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(Vec<u64>);
 
 impl Version {
-    /// The numbers at the start of a tag, and what follows them: `1.25.3-9` is 1.25.3 and `-9`.
+    /// Splits the numbers at the start of a tag from the rest: `1.25.3-9` into 1.25.3 and `-9`.
     pub(crate) fn leading(tag: &str) -> Option<(Version, &str)> {
         let mut numbers = Vec::new();
         let mut rest = tag;
@@ -170,7 +170,7 @@ impl Version {
         &self.0
     }
 
-    /// The first two numbers.
+    /// Returns the first two numbers.
     pub(crate) fn minor(&self) -> Option<String> {
         match self.0.as_slice() {
             [major, minor, ..] => Some(format!("{major}.{minor}")),
@@ -192,7 +192,7 @@ impl<'de> Deserialize<'de> for Version {
         match Version::leading(&text) {
             Some((version, "")) => Ok(version),
             _ => Err(serde::de::Error::custom(format!(
-                "{text:?} is no version: write numbers with dots, as in 1.20"
+                "invalid version {text:?}: write numbers separated by dots, as in 1.20"
             ))),
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_no_prefix_of_text() {
+    fn pattern_matches_whole_segments() {
         assert!(covers("quay.io/jordigilh/*", "quay.io/jordigilh/x:1"));
         assert!(covers("quay.io/jordigilh/*", "QUAY.IO/jordigilh/x/y"));
         assert!(!covers("quay.io/jordigilh/*", "quay.io/jordigilh-evil/x:1"));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_registry_is_refused() {
+    fn rejects_pattern_without_registry() {
         for wrong in [
             "alpine",
             "library/alpine",
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_compared_by_number() {
+    fn compares_versions_by_number() {
         let version = |text: &str| Version::leading(text).unwrap().0;
         assert!(version("10.2") > version("2"));
         assert!(version("1.20") <= version("1.20.1"));

@@ -1,4 +1,4 @@
-//! The policy: what its file says, read into what the rules ask.
+//! Validated policy, in the form that the rules use.
 
 mod exceptions;
 mod file;
@@ -20,9 +20,9 @@ use dockerfile::ImageReference;
 use globset::GlobSet;
 
 use crate::model::{Level, Role, Rule, Text};
-use crate::rules::hygiene::no_label;
+use crate::rules::hygiene::missing_labels;
 
-/// A policy, checked.
+/// Validated policy.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) name: String,
@@ -43,7 +43,7 @@ pub(crate) struct Policy {
     texts: OnceLock<Texts>,
 }
 
-/// What messages say again and again, made once.
+/// Texts that many findings share.
 #[derive(Debug)]
 struct Texts {
     registries: Arc<str>,
@@ -52,23 +52,23 @@ struct Texts {
     no_label: (Arc<str>, Arc<str>),
 }
 
-/// A registry that may be used, or organisations of it.
+/// Approved registry, optionally limited to organisations.
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) tier: String,
     pub(crate) domain: String,
-    /// Empty: all of it.
+    /// All organisations if empty.
     pub(crate) organisations: Vec<String>,
 }
 
-/// A registry that stands for another.
+/// Mirror of a registry.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     pub(crate) mirror: ImagePattern,
     pub(crate) of: ImagePattern,
 }
 
-/// Images that stages may begin with.
+/// Approved images for stages.
 #[derive(Debug)]
 pub(crate) struct Approved {
     pub(crate) patterns: Vec<ImagePattern>,
@@ -76,14 +76,14 @@ pub(crate) struct Approved {
     pub(crate) roles: BTreeMap<Role, RoleRule>,
 }
 
-/// Images that may be run without being built.
+/// Approved images for workloads.
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) patterns: Vec<ImagePattern>,
     pub(crate) rule: RoleRule,
 }
 
-/// A role that a file's stages have whatever they look like.
+/// Role of stages, which takes precedence over the derived one.
 #[derive(Debug)]
 pub(crate) struct RoleOverride {
     pub(crate) files: GlobSet,
@@ -91,7 +91,7 @@ pub(crate) struct RoleOverride {
     pub(crate) role: Role,
 }
 
-/// A TOML file that names images and Dockerfiles.
+/// TOML file that refers to images and Dockerfiles.
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) file: String,
@@ -121,16 +121,16 @@ impl Policy {
                 .into_iter()
                 .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
                 .collect(),
-            no_label: self.missing_labels(),
+            no_label: self.all_labels_missing(),
         })
     }
 
-    /// "allowed registries: …"
+    /// Returns the line "allowed registries: …".
     pub(crate) fn allowed_registries(&self) -> Arc<str> {
         Arc::clone(&self.texts().registries)
     }
 
-    /// "allowed for build stages: …"
+    /// Returns the line "allowed for build stages: …".
     pub(crate) fn allowed_images(&self, role: Role) -> Arc<str> {
         self.texts()
             .images
@@ -138,24 +138,24 @@ impl Policy {
             .map_or_else(|| "".into(), Arc::clone)
     }
 
-    /// "see ADR-028, …"
+    /// Returns the line "see ADR-028, …".
     pub(crate) fn see(&self, rule: Rule) -> Arc<str> {
         self.texts().see.get(&rule).map_or_else(|| "".into(), Arc::clone)
     }
 
-    /// That all labels are missing, and what to add.
+    /// Returns message and help for a stage without any of the labels.
     pub(crate) fn no_label(&self) -> (Text, Text) {
         let (message, help) = self.texts().no_label.clone();
         (message.into(), help.into())
     }
 
-    fn missing_labels(&self) -> (Arc<str>, Arc<str>) {
+    fn all_labels_missing(&self) -> (Arc<str>, Arc<str>) {
         let all: Vec<&str> = self.labels.iter().map(String::as_str).collect();
-        let (message, help) = no_label(&all);
+        let (message, help) = missing_labels(&all);
         ((*message).into(), (*help).into())
     }
 
-    /// The approved images of a role, in the policy's order.
+    /// Returns the approved images for a role, in the policy's order.
     pub(crate) fn patterns_for(&self, role: Role) -> impl Iterator<Item = &ImagePattern> {
         self.images
             .iter()
@@ -163,7 +163,7 @@ impl Policy {
             .flat_map(|each| &each.patterns)
     }
 
-    /// How messages cite the policy: its name, the section of the rule, where to read it.
+    /// Returns how messages cite the policy: its name, the rule's section, its document.
     pub(crate) fn citation(&self, rule: Rule) -> String {
         let section = self
             .sections
@@ -178,7 +178,7 @@ impl Policy {
         format!("{}{section}{document}", self.name)
     }
 
-    /// The image that a declared mirror stands for, or the image itself.
+    /// Returns the original of an image from a declared mirror; otherwise the image itself.
     pub(crate) fn unmirrored<'a>(&self, image: &'a ImageReference) -> Cow<'a, ImageReference> {
         let found = self.mirrors.iter().find_map(|mirror| {
             let rest = mirror.mirror.rest_of(image)?;
@@ -192,7 +192,7 @@ impl Policy {
         found.map_or(Cow::Borrowed(image), Cow::Owned)
     }
 
-    /// The registry entry that covers an image.
+    /// Returns the registry entry that covers an image.
     pub(crate) fn registry_of(&self, image: &ImageReference) -> Option<&Registry> {
         self.registries.iter().find(|registry| {
             registry.domain.eq_ignore_ascii_case(image.domain())
@@ -227,7 +227,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// A policy that names nothing, for reading files without judging them.
+    /// Returns a policy without any entries, to read files without checking them.
     pub(crate) fn empty() -> Policy {
         Policy {
             name: String::new(),

@@ -1,11 +1,11 @@
-//! Exceptions: from their file, and from comments where the policy allows it.
+//! Exceptions: from the exceptions file, and from comments where the policy allows them.
 
 use crate::date::Date;
 use crate::model::{File, Finding, Rule, Use};
 use crate::policy::Policy;
 
-/// Takes away the findings that are excepted. An expired exception takes nothing away and fails; one that nothing
-/// needed is a warning, where the whole tree was read.
+/// Removes excepted findings. An expired exception removes nothing and is an error; an unused one is a warning if the
+/// whole tree was read.
 pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_tree: bool) {
     let mut used = vec![false; policy.exceptions.list.len()];
     for file in files.iter_mut() {
@@ -15,9 +15,9 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
         if !policy.exceptions.list.is_empty() {
             findings.retain(|finding| !is_excepted(finding, path, uses, policy, today, &mut used));
         }
-        from_comments(file, policy);
+        apply_comments(file, policy);
     }
-    let own = about_exceptions(policy, today, whole_tree, &used);
+    let own = invalid_exceptions(policy, today, whole_tree, &used);
     if !own.is_empty() {
         let file = File {
             path: policy.exceptions.path.clone(),
@@ -38,8 +38,8 @@ fn is_excepted(
     used: &mut [bool],
 ) -> bool {
     let Some(Ok(image)) = finding
-        .about
-        .and_then(|number| uses.get(number))
+        .use_index
+        .and_then(|index| uses.get(index))
         .map(|each| &each.image)
     else {
         return false;
@@ -55,7 +55,7 @@ fn is_excepted(
     excepted
 }
 
-fn about_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bool]) -> Vec<Finding> {
+fn invalid_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bool]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (exception, used) in policy.exceptions.list.iter().zip(used) {
         let crate::policy::Exception {
@@ -68,19 +68,19 @@ fn about_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bool
             ..
         } = exception;
         if *review < today {
-            let message = format!("the exception for {image} expired: its review was due on {review}");
+            let message = format!("exception for {image} expired: its review was due on {review}");
             findings.push(
-                Finding::new(Rule::Exception, policy, exception.review_place.clone(), message)
+                Finding::new(Rule::Exception, policy, exception.review_location.clone(), message)
                     .help(format!(
-                        "{approved_by} gave it on {date} for {service}: ask again, or remove its need"
+                        "approved by {approved_by} on {date} for {service}: renew the approval, or use an approved image"
                     ))
                     .help(policy.see(Rule::Exception)),
             );
         } else if whole_tree && !used {
-            let message = format!("nothing in {where_text} needs the exception for {image}");
+            let message = format!("unused exception for {image} in {where_text}");
             findings.push(
-                Finding::new(Rule::Exception, policy, exception.place.clone(), message)
-                    .help("remove it: what is allowed without need is used without thought")
+                Finding::new(Rule::Exception, policy, exception.location.clone(), message)
+                    .help("remove it")
                     .help(policy.see(Rule::Exception))
                     .warning(),
             );
@@ -89,39 +89,43 @@ fn about_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bool
     findings
 }
 
-/// `# lint-images: allow RULE: reason` takes away findings of a rule on the line it is about.
-fn from_comments(file: &mut File, policy: &Policy) {
+/// Removes findings that comments `# lint-images: allow RULE: reason` except, and reports invalid comments.
+fn apply_comments(file: &mut File, policy: &Policy) {
     for allowance in std::mem::take(&mut file.allowances) {
-        let complaint = match Rule::from_id(&allowance.rule) {
-            None => Some(format!("there is no rule {:?} to except", allowance.rule)),
-            Some(rule) if !policy.inline.contains(&rule) => Some(format!(
-                "the policy does not allow to except {rule} within a file"
-            )),
+        let error = match Rule::from_id(&allowance.rule) {
+            None => Some(format!("unknown rule {:?} in an exception", allowance.rule)),
+            Some(rule) if !policy.inline.contains(&rule) => {
+                Some(format!("the policy does not allow comments to except {rule}"))
+            }
             Some(_) if allowance.reason.is_empty() => {
-                Some("an exception within a file needs a reason".to_owned())
+                Some("an exception in a comment needs a reason".to_owned())
             }
             Some(rule) => {
                 let before = file.findings.len();
                 file.findings
-                    .retain(|finding| finding.rule != rule || finding.place.line != allowance.target);
-                (before == file.findings.len())
-                    .then(|| format!("nothing here needs the exception from {rule}"))
+                    .retain(|finding| finding.rule != rule || finding.location.line != allowance.target);
+                (before == file.findings.len()).then(|| format!("unused exception from {rule}"))
             }
         };
-        let Some(message) = complaint else { continue };
+        let Some(message) = error else { continue };
         let inline: Vec<_> = policy.inline.iter().map(|rule| rule.id()).collect();
         let allowed = if inline.is_empty() {
             "none".to_owned()
         } else {
             inline.join(", ")
         };
-        let finding = Finding::new(Rule::Exception, policy, allowance.place.clone(), message.clone())
-            .help("write # lint-images: allow RULE: reason above the line that it is about")
-            .help(format!(
-                "rules that a file may except: {allowed}; see {}",
-                policy.citation(Rule::Exception)
-            ));
-        file.findings.push(if message.starts_with("nothing") {
+        let finding = Finding::new(
+            Rule::Exception,
+            policy,
+            allowance.location.clone(),
+            message.clone(),
+        )
+        .help("write # lint-images: allow RULE: reason above the line that it applies to")
+        .help(format!(
+            "rules that comments may except: {allowed}; see {}",
+            policy.citation(Rule::Exception)
+        ));
+        file.findings.push(if message.starts_with("unused") {
             finding.warning()
         } else {
             finding

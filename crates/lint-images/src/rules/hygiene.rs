@@ -1,16 +1,16 @@
-//! What the policy's template asks of a runtime stage: a user, labels, one form of health check.
+//! Requirements of the policy's template for a runtime stage: user, labels, one form of health check.
 
 use dockerfile::{Base, Dockerfile, Images, Instruction, Keyword};
 
-use crate::model::{File, Finding, Places, Role, Rule, Text};
+use crate::model::{File, Finding, Locations, Role, Rule, Text};
 use crate::policy::Policy;
 
-/// Judges the last stage of a Dockerfile, with the stages that it begins with.
+/// Checks the last stage of a Dockerfile, including the stages that it is based on.
 pub(crate) fn check(
     file: &mut File,
     parsed: &Dockerfile<'_>,
     images: &Images,
-    places: &Places<'_>,
+    locations: &Locations<'_>,
     policy: &Policy,
 ) {
     let Some(last) = images.stages.len().checked_sub(1) else {
@@ -26,15 +26,15 @@ pub(crate) fn check(
     }
     let instructions = inherited(parsed, images, last);
     let mut found = Vec::new();
-    found.extend(user(&instructions, from, places, policy));
-    found.extend(labels(&instructions, from, parsed.escape, places, policy));
-    found.extend(health_check(&instructions, places, policy));
+    found.extend(user(&instructions, from, locations, policy));
+    found.extend(labels(&instructions, from, parsed.escape, locations, policy));
+    found.extend(health_check(&instructions, locations, policy));
     let see = policy.see(Rule::Hygiene);
     file.findings
         .extend(found.into_iter().map(|finding| finding.help(see.clone())));
 }
 
-/// The instructions of a stage and of those that it begins with, the nearest last.
+/// Returns the instructions of a stage and of the stages that it is based on, the stage's own last.
 fn inherited<'a, 'b>(parsed: &'a Dockerfile<'b>, images: &Images, stage: usize) -> Vec<&'a Instruction<'b>> {
     let mut chain = vec![stage];
     while let Some(Base::Stage(base)) = chain.last().map(|index| images.stages[*index].base) {
@@ -57,24 +57,24 @@ fn is_root(user: &str) -> bool {
 fn user(
     instructions: &[&Instruction<'_>],
     from: &Instruction<'_>,
-    places: &Places<'_>,
+    locations: &Locations<'_>,
     policy: &Policy,
 ) -> Option<Finding> {
     let last = instructions
         .iter()
         .rev()
         .find(|each| each.keyword() == Keyword::User);
-    let (place, message) = match last {
-        Some(user) if is_root(user.arguments()) => (places.place(user.span()), "the result runs as root"),
+    let (location, message) = match last {
+        Some(user) if is_root(user.arguments()) => (locations.of(user.span()), "the image runs as root"),
         Some(_) => return None,
         None => (
-            places.place(from.keyword_span()),
-            "the result runs as the user of its base image, which is root unless that says otherwise",
+            locations.of(from.keyword_span()),
+            "no USER: the image runs as the user of its base image, root by default",
         ),
     };
     Some(
-        Finding::new(Rule::Hygiene, policy, place, message)
-            .help("end the last stage with a USER, as in USER 1001"),
+        Finding::new(Rule::Hygiene, policy, location, message)
+            .help("end the last stage with USER, such as USER 1001"),
     )
 }
 
@@ -82,7 +82,7 @@ fn labels(
     instructions: &[&Instruction<'_>],
     from: &Instruction<'_>,
     escape: char,
-    places: &Places<'_>,
+    locations: &Locations<'_>,
     policy: &Policy,
 ) -> Option<Finding> {
     let set: Vec<&str> = instructions
@@ -103,24 +103,28 @@ fn labels(
     if missing.is_empty() {
         return None;
     }
-    // Most stages have none of them.
+    // Most stages have none of the labels.
     let (message, help) = match missing.len() == policy.labels.len() {
         true => policy.no_label(),
-        false => no_label(&missing),
+        false => missing_labels(&missing),
     };
-    let place = places.place(from.keyword_span());
-    Some(Finding::new(Rule::Hygiene, policy, place, message).help(help))
+    let location = locations.of(from.keyword_span());
+    Some(Finding::new(Rule::Hygiene, policy, location, message).help(help))
 }
 
-/// That labels are missing, and what to add.
-pub(crate) fn no_label(missing: &[&str]) -> (Text, Text) {
-    let message = format!("the result has no label {}", missing.join(", "));
+/// Returns message and help for missing labels.
+pub(crate) fn missing_labels(missing: &[&str]) -> (Text, Text) {
+    let message = format!("missing labels: {}", missing.join(", "));
     let example: Vec<_> = missing.iter().map(|label| format!("{label}=\"…\"")).collect();
     (message.into(), format!("add LABEL {}", example.join(" ")).into())
 }
 
-/// `HEALTHCHECK CMD ["curl", …] || exit 1` is a shell's text that looks like an exec form: the array is never run as one.
-fn health_check(instructions: &[&Instruction<'_>], places: &Places<'_>, policy: &Policy) -> Option<Finding> {
+/// Reports `HEALTHCHECK CMD ["curl", …] || exit 1`: a shell command that looks like the exec form.
+fn health_check(
+    instructions: &[&Instruction<'_>],
+    locations: &Locations<'_>,
+    policy: &Policy,
+) -> Option<Finding> {
     let mut checks = instructions
         .iter()
         .filter(|each| each.keyword() == Keyword::Healthcheck);
@@ -131,7 +135,7 @@ fn health_check(instructions: &[&Instruction<'_>], places: &Places<'_>, policy: 
             .map_or("", |(_, command)| command.trim_start());
         command.starts_with('[') && !each.is_json()
     })?;
-    let message = "HEALTHCHECK mixes the exec and the shell form, so its array is read by a shell as a test";
-    let finding = Finding::new(Rule::Hygiene, policy, places.place(mixed.span()), message);
-    Some(finding.help("write a JSON array and nothing behind it, or a shell command without brackets"))
+    let message = "HEALTHCHECK mixes exec and shell form: the shell runs its array as a test command";
+    let finding = Finding::new(Rule::Hygiene, policy, locations.of(mixed.span()), message);
+    Some(finding.help("write a JSON array only, or a shell command without brackets"))
 }

@@ -1,26 +1,26 @@
-//! Rules about one image: what it is judged as, and what to write instead.
+//! Rules about one image, and the replacements that they suggest.
 
 use std::borrow::Cow;
 
 use dockerfile::ImageReference;
 
-use super::tags::{describe, fits, out_of_bounds, wanted_tag};
-use crate::model::{Edit, File, Finding, NoImage, Role, Rule, Text, Use};
+use super::tags::{derived_tag, describe, has_form, out_of_bounds};
+use crate::model::{Edit, File, Finding, ImageError, Role, Rule, Text, Use};
 use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, list};
 
-/// Judges the images of a file.
+/// Checks the images of a file.
 pub(crate) fn check(file: &mut File, policy: &Policy) {
-    for (number, each) in file.uses.iter().enumerate() {
-        judge(each, number, policy, &mut file.findings);
+    for (index, each) in file.uses.iter().enumerate() {
+        check_use(each, index, policy, &mut file.findings);
     }
 }
 
-fn judge(each: &Use, number: usize, policy: &Policy, findings: &mut Vec<Finding>) {
+fn check_use(each: &Use, index: usize, policy: &Policy, findings: &mut Vec<Finding>) {
     let image = match &each.image {
         Ok(image) => image,
-        Err(reason) => return findings.push(no_image(each, reason, policy)),
+        Err(reason) => return findings.push(image_error(each, reason, policy)),
     };
-    let judge = Judge {
+    let check = ImageCheck {
         each,
         written: image,
         image: policy.unmirrored(image),
@@ -28,53 +28,53 @@ fn judge(each: &Use, number: usize, policy: &Policy, findings: &mut Vec<Finding>
     };
     let before = findings.len();
     match each.role {
-        Role::Workload => judge.workload(findings),
-        Role::Build | Role::Runtime => judge.stage(findings),
+        Role::Workload => check.workload(findings),
+        Role::Build | Role::Runtime => check.stage(findings),
     }
     for finding in &mut findings[before..] {
-        finding.about = Some(number);
+        finding.use_index = Some(index);
     }
 }
 
-fn no_image(each: &Use, reason: &NoImage, policy: &Policy) -> Finding {
+fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Finding {
     let (rule, message, help) = match reason {
-        NoImage::Unresolved(reason) => (
+        ImageError::Unresolved(reason) => (
             Rule::Unresolved,
-            format!("which image {:?} is can't be known: {reason}", each.raw),
-            "give the variable a default that is the approved image, or its value under [build-arguments] of the policy",
+            format!("cannot resolve image {:?}: {reason}", each.raw),
+            "give the variable an approved image as default, or set it under [build-arguments] of the policy",
         ),
-        NoImage::Illegal(reason) => (
+        ImageError::Invalid(reason) => (
             Rule::Reference,
             format!(
-                "{:?} is no image reference: {reason}",
+                "invalid image reference {:?}: {reason}",
                 each.expanded.as_deref().unwrap_or(&each.raw)
             ),
             "write HOST/PATH:TAG in lower case, as in registry.access.redhat.com/ubi9/ubi-minimal:latest",
         ),
     };
-    Finding::new(rule, policy, each.place.clone(), message)
+    Finding::new(rule, policy, each.location.clone(), message)
         .help(help)
         .help(policy.see(rule))
 }
 
-/// One image with what it is judged by.
-pub(super) struct Judge<'a> {
+/// Image with the context of its check.
+pub(super) struct ImageCheck<'a> {
     pub(super) each: &'a Use,
-    /// As it is written.
+    /// Image as written.
     pub(super) written: &'a ImageReference,
-    /// With declared mirrors undone.
+    /// Original of the image, if it is from a declared mirror.
     pub(super) image: Cow<'a, ImageReference>,
     pub(super) policy: &'a Policy,
 }
 
-impl Judge<'_> {
+impl ImageCheck<'_> {
     pub(super) fn finding(&self, rule: Rule, message: String) -> Finding {
-        Finding::new(rule, self.policy, self.each.place.clone(), message)
+        Finding::new(rule, self.policy, self.each.location.clone(), message)
     }
 
     fn workload(&self, findings: &mut Vec<Finding>) {
         let Some(workload) = self.policy.workload(&self.image) else {
-            let message = format!("{} may not be run: the policy does not name it", self.image);
+            let message = format!("{} is not an approved workload", self.image);
             let allowed: Vec<_> = self
                 .policy
                 .workloads
@@ -84,7 +84,7 @@ impl Judge<'_> {
             let finding = self
                 .finding(Rule::Workload, message)
                 .help(list("allowed workloads", allowed))
-                .help("use one of these, or add it under [[workloads]] with the reason")
+                .help("use one of these, or add the image under [[workloads]] with a reason")
                 .help(self.policy.see(Rule::Workload));
             return findings.push(finding);
         };
@@ -120,7 +120,7 @@ impl Judge<'_> {
             }
             None => {
                 let message = format!(
-                    "{} is not an approved image, though its registry ({}) is",
+                    "{} is not an approved image, although its registry ({}) is approved",
                     self.image.repository(),
                     registry.tier
                 );
@@ -130,25 +130,25 @@ impl Judge<'_> {
     }
 
     fn not_approved(&self, message: String) -> Finding {
-        let instead = self.instead();
+        let replacement = self.replacement();
         self.finding(Rule::ApprovedImage, message)
             .help(self.policy.allowed_images(self.each.role))
-            .help(suggestion(instead.as_deref()))
+            .help(suggestion(replacement.as_deref()))
             .help(self.policy.see(Rule::ApprovedImage))
-            .edit(instead.and_then(|text| self.edit(text, false)))
+            .edit(replacement.and_then(|text| self.edit(text, false)))
     }
 
-    /// The tag, digest and version of an approved image.
+    /// Checks tag, digest and version of an approved image.
     fn tag(&self, rule: &RoleRule, id: Rule, findings: &mut Vec<Finding>) {
         let tag = self.image.tag();
-        if !fits(rule.tag, tag) {
-            let wanted = wanted_tag(rule, tag).or_else(|| rule.pin.clone());
+        if !has_form(rule.tag, tag) {
+            let wanted = derived_tag(rule, tag).or_else(|| rule.pin.clone());
             let found = match tag {
-                Some(tag) => format!("the tag {tag:?}"),
-                None if self.image.digest().is_some() => "a digest without a tag".to_owned(),
-                None => "no tag (which means latest)".to_owned(),
+                Some(tag) => format!("tag {tag:?}"),
+                None if self.image.digest().is_some() => "digest without a tag".to_owned(),
+                None => "missing tag (implies latest)".to_owned(),
             };
-            let message = format!("{found} is not {}", describe(rule));
+            let message = format!("{found} is not allowed");
             findings.push(self.tag_finding(id, message, wanted, rule));
         } else if let Some(message) = tag.and_then(|tag| out_of_bounds(rule, tag)) {
             findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
@@ -159,12 +159,12 @@ impl Judge<'_> {
     fn digest(&self, rule: &RoleRule, id: Rule) -> Option<Finding> {
         let (message, help) = match (rule.digest, self.image.digest()) {
             (DigestRule::Required, None) => (
-                format!("{} has no digest: the policy asks for one", self.image),
-                "write @sha256:… behind the tag (podman image inspect --format {{.Digest}} IMAGE)",
+                format!("{} has no digest: the policy requires one", self.image),
+                "append @sha256:… to the tag (podman image inspect --format {{.Digest}} IMAGE)",
             ),
             (DigestRule::Forbidden, Some(_)) => (
-                format!("{} has a digest: the policy asks for the tag alone", self.image),
-                "take the digest away",
+                format!("{} has a digest: the policy forbids digests", self.image),
+                "remove the digest",
             ),
             _ => return None,
         };
@@ -178,7 +178,7 @@ impl Judge<'_> {
                 .digest()
                 .map(|digest| format!("@{digest}"))
                 .unwrap_or_default();
-            // The name as it is written, so that a fix of the tag changes nothing else.
+            // Keep the name as written, so that the edit changes only the tag.
             let name = self.shown().split('@').next().unwrap_or_default();
             let name = name.strip_suffix(
                 &self
@@ -200,24 +200,24 @@ impl Judge<'_> {
         finding.help(self.policy.see(id)).edit(edit)
     }
 
-    /// The reference as the build sees it.
+    /// Returns the reference with variables expanded, or as written.
     pub(super) fn shown(&self) -> &str {
         self.each.expanded.as_deref().unwrap_or(&self.each.raw)
     }
 
-    /// The approved image of the same path, with the tag that its rule asks: what a short name was meant to be.
-    /// Several registries may have it; the policy's order says which comes first.
+    /// Returns the approved image with the same path, and the tag that its rule requires: the full name of a short one.
+    /// If several registries have it, the first in the policy counts.
     pub(super) fn full_name(&self) -> Option<String> {
         let (role, path) = (self.each.role, self.written.path());
         let (rule, pattern) = self.policy.images.iter().find_map(|approved| {
             let rule = approved.roles.get(&role)?;
-            let same = |pattern: &&ImagePattern| pattern.is_one_image() && pattern.path() == path;
+            let same = |pattern: &&ImagePattern| pattern.matches_one() && pattern.path() == path;
             Some((rule, approved.patterns.iter().find(same)?))
         })?;
         let tag = self.written.tag();
-        let tag = match fits(rule.tag, tag) {
+        let tag = match has_form(rule.tag, tag) {
             true => tag.map(str::to_owned),
-            false => wanted_tag(rule, tag)
+            false => derived_tag(rule, tag)
                 .or_else(|| rule.pin.clone())
                 .or_else(|| tag.map(str::to_owned)),
         };
@@ -230,15 +230,15 @@ impl Judge<'_> {
         Some(format!("{}{tag}{digest}", pattern.text()))
     }
 
-    /// The approved image to use instead, with the tag that its rule asks.
-    pub(super) fn instead(&self) -> Option<String> {
+    /// Returns the approved image that replaces this one, with the tag that its rule requires.
+    pub(super) fn replacement(&self) -> Option<String> {
         let role = self.each.role;
         let entry = self.policy.images.iter().find(|each| {
             each.roles.contains_key(&role) && each.replaces.iter().any(|pattern| pattern.matches(&self.image))
         })?;
-        let pattern = entry.patterns.iter().find(|pattern| pattern.is_one_image())?;
+        let pattern = entry.patterns.iter().find(|pattern| pattern.matches_one())?;
         let rule = entry.roles.get(&role)?;
-        let tag = wanted_tag(rule, self.image.tag()).or_else(|| rule.pin.clone());
+        let tag = derived_tag(rule, self.image.tag()).or_else(|| rule.pin.clone());
         let mut text = pattern.text();
         for part in tag.iter().flat_map(|tag| [":", tag]) {
             text.push_str(part);
@@ -248,17 +248,17 @@ impl Judge<'_> {
 
     pub(super) fn edit(&self, text: String, certain: bool) -> Option<Edit> {
         self.each.literal.then(|| Edit {
-            span: self.each.place.span.clone(),
+            span: self.each.location.span.clone(),
             text,
             certain,
         })
     }
 }
 
-/// What to write: the image that a reference was meant to be, where one is known.
-pub(super) fn suggestion(instead: Option<&str>) -> Text {
-    match instead {
+/// Returns the help line for an edit.
+pub(super) fn suggestion(replacement: Option<&str>) -> Text {
+    match replacement {
         Some(image) => ["edit: write ", image].concat().into(),
-        None => "edit: use one of these images, or ask for an exception in the exceptions file".into(),
+        None => "edit: use one of these images, or request an exception".into(),
     }
 }

@@ -1,4 +1,4 @@
-//! The rules: what the policy has against the images that a file names.
+//! The rules.
 
 mod consistency;
 mod exceptions;
@@ -11,21 +11,21 @@ pub(crate) use consistency::check as check_consistency;
 pub(crate) use exceptions::apply as apply_exceptions;
 pub(crate) use image::check as check_images;
 
-use crate::model::{Edit, Finding, Level, Place, Rule, Text};
+use crate::model::{Edit, Finding, Level, Location, Rule, Text};
 use crate::policy::Policy;
 
 impl Finding {
-    /// A finding at the level that the policy gives its rule.
-    pub(crate) fn new(rule: Rule, policy: &Policy, place: Place, message: impl Into<Text>) -> Finding {
+    /// Creates a finding at the level that the policy sets for the rule.
+    pub(crate) fn new(rule: Rule, policy: &Policy, location: Location, message: impl Into<Text>) -> Finding {
         let level = policy.level(rule);
         Finding {
             rule,
             level,
-            place,
+            location,
             message: message.into(),
             help: Vec::new(),
             edit: None,
-            about: None,
+            use_index: None,
         }
     }
 
@@ -34,7 +34,7 @@ impl Finding {
         self
     }
 
-    /// The message and what helps, a line each.
+    /// Returns the message and the help lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.message).chain(self.help.iter().map(|line| &**line))
     }
@@ -44,12 +44,12 @@ impl Finding {
         self
     }
 
-    pub(crate) fn about(mut self, number: usize) -> Finding {
-        self.about = Some(number);
+    pub(crate) fn of_use(mut self, index: usize) -> Finding {
+        self.use_index = Some(index);
         self
     }
 
-    /// Never more than a warning.
+    /// Limits the level to a warning.
     pub(crate) fn warning(mut self) -> Finding {
         self.level = self.level.min(Level::Warning);
         self

@@ -1,31 +1,28 @@
-//! An image from a registry that is not approved: why it may look right, and what to write.
+//! Images from registries that are not approved.
 
-use super::image::{Judge, suggestion};
+use super::image::{ImageCheck, suggestion};
 use crate::model::{Finding, Rule};
 
-impl Judge<'_> {
-    /// The image comes from somewhere else: why it may look right, what is allowed, what to write.
+impl ImageCheck<'_> {
+    /// Returns the finding for an image from another registry, with look-alikes and undeclared mirrors named as such.
     pub(super) fn wrong_registry(&self) -> Finding {
         let domain = self.written.domain();
         let declared = self.undeclared_mirror();
         let short = self.is_short();
-        // What a host looks like costs the most to find out, so only where nothing else is the matter.
+        // Comparing with every approved host is the most expensive check, so it comes last.
         let plain = declared.is_none() && !short;
         let look_alike = plain.then(|| self.look_alike()).flatten();
         let (rule, message) = match (declared, short, look_alike) {
-            (Some(of), ..) => (Rule::Mirror, format!("{domain} is no declared mirror of {of}")),
+            (Some(of), ..) => (Rule::Mirror, format!("{domain} is not a declared mirror of {of}")),
             (_, true, _) => (
                 Rule::Registry,
                 format!(
-                    "{:?} is a short name and means {}: {domain} is not an approved registry",
+                    "short name {:?} means {}: {domain} is not an approved registry",
                     self.shown(),
                     self.written
                 ),
             ),
-            (_, _, Some(of)) => (
-                Rule::Registry,
-                format!("{domain} is not {of}, it only looks like it"),
-            ),
+            (_, _, Some(of)) => (Rule::Registry, format!("{domain} is not {of}, but looks like it")),
             _ => match self
                 .policy
                 .registries
@@ -35,7 +32,7 @@ impl Judge<'_> {
                 Some(registry) => (
                     Rule::Registry,
                     format!(
-                        "{} is not of an approved organisation of {domain} ({})",
+                        "{} does not belong to an approved organisation of {domain} ({})",
                         self.written.repository(),
                         registry.organisations.join(", ")
                     ),
@@ -45,12 +42,12 @@ impl Judge<'_> {
         };
         let exact = self.full_name().filter(|_| rule == Rule::Registry && short);
         let certain = exact.is_some();
-        let instead = exact.or_else(|| self.instead());
-        let suggestion = suggestion(instead.as_deref());
-        let edit = instead.and_then(|text| self.edit(text, certain));
+        let replacement = exact.or_else(|| self.replacement());
+        let suggestion = suggestion(replacement.as_deref());
+        let edit = replacement.and_then(|text| self.edit(text, certain));
         let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
         if rule == Rule::Mirror {
-            finding = finding.help("declare it under [[mirrors]] of the policy, if it is one");
+            finding = finding.help("if it is a mirror, declare it under [[mirrors]] of the policy");
         }
         finding
             .help(self.policy.allowed_images(self.each.role))
@@ -59,7 +56,7 @@ impl Judge<'_> {
             .edit(edit)
     }
 
-    /// Written without a registry.
+    /// Returns whether the reference is written without a registry.
     fn is_short(&self) -> bool {
         let (shown, domain) = (self.shown(), self.written.domain());
         let start = shown.as_bytes().get(..domain.len());
@@ -67,7 +64,7 @@ impl Judge<'_> {
             && !shown.starts_with("index.docker.io/")
     }
 
-    /// `mirror.example/registry.access.redhat.com/ubi9/ubi`: the approved registry that the path begins with.
+    /// Returns the approved registry in `mirror.example/registry.access.redhat.com/ubi9/ubi`.
     fn undeclared_mirror(&self) -> Option<&str> {
         let first = self.written.path().split('/').next()?;
         self.policy
@@ -77,7 +74,7 @@ impl Judge<'_> {
             .find(|domain| *domain == first)
     }
 
-    /// The approved registry that a host is made to look like.
+    /// Returns the approved registry that a host resembles.
     fn look_alike(&self) -> Option<&str> {
         let host = self.written.domain().to_ascii_lowercase();
         let name = host.split(':').next().unwrap_or_default();
@@ -94,7 +91,7 @@ impl Judge<'_> {
     }
 }
 
-/// Whether one host is within two edits of another: what a slip or a trick makes of it.
+/// Returns whether the edit distance of two hosts is at most 2.
 fn distance_is_small(left: &str, right: &str) -> bool {
     if left.len().abs_diff(right.len()) > 2 {
         return false;

@@ -1,9 +1,9 @@
-//! What a rule asks of a tag: its form and its bounds.
+//! Form and bounds of tags.
 
 use crate::policy::{DigestRule, RoleRule, TagRule, Version};
 
-/// Whether a tag is of the form that a rule asks.
-pub(super) fn fits(rule: TagRule, tag: Option<&str>) -> bool {
+/// Returns whether a tag has the form that a rule requires.
+pub(super) fn has_form(rule: TagRule, tag: Option<&str>) -> bool {
     let version = tag.and_then(Version::leading);
     let plain = |count: usize| matches!(&version, Some((version, "")) if version.numbers().len() == count);
     match rule {
@@ -15,20 +15,20 @@ pub(super) fn fits(rule: TagRule, tag: Option<&str>) -> bool {
     }
 }
 
-/// The tag that a rule makes of one, where there is one answer.
-pub(super) fn wanted_tag(rule: &RoleRule, tag: Option<&str>) -> Option<String> {
+/// Returns the tag that a rule derives from a tag, if there is exactly one.
+pub(super) fn derived_tag(rule: &RoleRule, tag: Option<&str>) -> Option<String> {
     let version = tag.and_then(Version::leading).map(|(version, _)| version);
-    let wanted = match rule.tag {
+    let derived = match rule.tag {
         TagRule::Latest => Some("latest".to_owned()),
         TagRule::Minor => version.as_ref().and_then(Version::minor),
         TagRule::Major => version.as_ref().map(|version| version.numbers()[0].to_string()),
         TagRule::Any => tag.map(str::to_owned),
         TagRule::Patch => None,
     };
-    wanted.filter(|tag| out_of_bounds(rule, tag).is_none())
+    derived.filter(|tag| out_of_bounds(rule, tag).is_none())
 }
 
-/// What is wrong with a version that a rule's bounds leave out.
+/// Returns the message for a version outside a rule's bounds.
 pub(super) fn out_of_bounds(rule: &RoleRule, tag: &str) -> Option<String> {
     let (version, _) = Version::leading(tag)?;
     let low = rule.at_least.as_ref().is_some_and(|bound| version < *bound);
@@ -50,11 +50,11 @@ fn bounds(rule: &RoleRule) -> Option<String> {
     }
 }
 
-/// What a rule asks of a tag, as messages say it.
+/// Describes a tag rule for messages.
 pub(crate) fn describe(rule: &RoleRule) -> String {
     let tag = match rule.tag {
         TagRule::Any => "any tag",
-        TagRule::Latest => "the tag latest, written out",
+        TagRule::Latest => "the tag latest, written explicitly",
         TagRule::Major => "one number, the major version",
         TagRule::Minor => "two numbers, the minor version (neither latest nor a patch)",
         TagRule::Patch => "three numbers, the exact version",

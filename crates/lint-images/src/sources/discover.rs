@@ -1,4 +1,4 @@
-//! Which files are read: the tree as git sees it, files given, or what is staged.
+//! Selection of files: the tree as git sees it, files named as arguments, or staged files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,20 +12,20 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 use rayon::prelude::*;
 use subprocess::{Cancel, Command};
 
-use super::{Form, form_of, relative};
+use super::{FileFormat, format_of, relative};
 use crate::model;
 use crate::policy::Policy;
 
-/// A file to read.
+/// File to read.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// From the repository's root, with forward slashes.
+    /// Path relative to the repository root, with forward slashes.
     pub(crate) path: String,
-    pub(crate) form: Form,
+    pub(crate) form: FileFormat,
     pub(crate) content: Content,
 }
 
-/// Where a file's bytes are.
+/// Source of a file's bytes.
 #[derive(Debug)]
 pub(crate) enum Content {
     Path(PathBuf),
@@ -33,8 +33,8 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Puts the bytes at the start of the buffer, however much is behind them, and says how many they are. The buffer
-    /// is there for the next file too, so that nothing need ask the system how long this one is.
+    /// Reads the bytes to the start of the buffer and returns their number. The buffer is reused and only grows, so that
+    /// no system call for the length is needed.
     pub(super) fn read(self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Content::Path(path) => fill(buffer, &mut File::open(path)?),
@@ -46,14 +46,14 @@ impl Content {
     }
 }
 
-/// What nearly all files fit in.
-const ROOM: usize = 16 * 1024;
+/// Initial size of a buffer; most files are smaller.
+const INITIAL_BUFFER: usize = 16 * 1024;
 
 fn fill(buffer: &mut Vec<u8>, file: &mut File) -> io::Result<usize> {
     let mut length = 0;
     loop {
         if length == buffer.len() {
-            buffer.resize((length * 2).max(ROOM), 0);
+            buffer.resize((length * 2).max(INITIAL_BUFFER), 0);
         }
         match file.read(&mut buffer[length..]) {
             Ok(0) => return Ok(length),
@@ -64,16 +64,16 @@ fn fill(buffer: &mut Vec<u8>, file: &mut File) -> io::Result<usize> {
     }
 }
 
-/// Which files are read.
+/// Selection of files to read.
 #[derive(Debug)]
 pub(crate) enum Inputs<'a> {
-    /// All files of a tree that may name images: ignore files honoured, hidden folders (`.github`) too, `.git` not.
+    /// All files of a tree that may refer to images: ignore files are honoured, hidden folders (`.github`) included.
     Tree(&'a Path),
     Listed(Vec<Input>),
 }
 
-/// Reads all inputs in parallel, each thread with a buffer of its own. The files of a tree are in the order of their
-/// paths; each is read as soon as it is found.
+/// Reads all inputs in parallel, with one buffer per thread. Files of a tree are read while the walk goes on, and
+/// returned sorted by path.
 pub(crate) fn read_all(
     inputs: Inputs<'_>,
     policy: &Policy,
@@ -92,8 +92,8 @@ pub(crate) fn read_all(
     }
 }
 
-/// What a function makes of each file of a folder, in any order. The files' paths from the repository's root begin
-/// with `prefix`.
+/// Calls a function with each file below a folder and returns the results in any order. `prefix` is the folder's path
+/// relative to the repository root.
 fn below<T: Send>(
     folder: &Path,
     prefix: &str,
@@ -102,7 +102,7 @@ fn below<T: Send>(
 ) -> Vec<T> {
     let walk = WalkBuilder::new(folder)
         .hidden(false)
-        // Git has .gitignore; .ignore is of search tools.
+        // Git reads .gitignore only; search tools read .ignore.
         .ignore(false)
         .filter_entry(|entry| entry.file_name() != ".git")
         .require_git(false)
@@ -113,7 +113,7 @@ fn below<T: Send>(
         let (made, make) = (&made, &make);
         let mut buffer = Vec::new();
         Box::new(move |entry| {
-            // What can't be listed is reported where it is read; a folder that may not be entered has no files here.
+            // Unreadable files are reported when they are read; an unreadable folder contributes no files.
             if let Some(input) = entry
                 .ok()
                 .and_then(|entry| input_of(entry, folder, prefix, policy))
@@ -137,7 +137,7 @@ fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Op
     if below.contains('\\') {
         shown.replace_range(prefix.len().., &below.replace('\\', "/"));
     }
-    let form = form_of(&shown, policy)?;
+    let form = format_of(&shown, policy)?;
     (!policy.excluded.is_match(&shown)).then(|| Input {
         path: shown,
         form,
@@ -145,8 +145,8 @@ fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Op
     })
 }
 
-/// Files given as arguments, folders walked. A file that is named is read, excluded or not, and as a Dockerfile where
-/// its name says nothing.
+/// Returns the files named as arguments, and the files below folders. A named file is read even if it is excluded; it
+/// is read as a Dockerfile if its name has no known form.
 pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) -> Vec<Input> {
     let mut inputs = Vec::new();
     for path in files {
@@ -161,7 +161,7 @@ pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) ->
             continue;
         }
         let shown = relative(path, root);
-        let form = form_of(&shown, policy).unwrap_or(Form::Dockerfile);
+        let form = format_of(&shown, policy).unwrap_or(FileFormat::Dockerfile);
         inputs.push(Input {
             path: shown,
             form,
@@ -171,7 +171,7 @@ pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) ->
     inputs
 }
 
-/// What is staged: the index, not the work tree. Deleted files are not read.
+/// Returns the staged files with their content in the index, without deleted ones.
 pub(crate) fn from_index(root: &Path, policy: &Policy) -> anyhow::Result<Vec<Input>> {
     let listed = git(
         root,
@@ -185,25 +185,25 @@ pub(crate) fn from_index(root: &Path, policy: &Policy) -> anyhow::Result<Vec<Inp
         ],
         None,
     )?;
-    let paths: Vec<(String, Form)> = listed
+    let paths: Vec<(String, FileFormat)> = listed
         .split(|byte| *byte == 0)
         .map(|name| String::from_utf8_lossy(name).into_owned())
-        .filter_map(|path| form_of(&path, policy).map(|form| (path, form)))
+        .filter_map(|path| format_of(&path, policy).map(|form| (path, form)))
         .filter(|(path, _)| !policy.excluded.is_match(path))
         .collect();
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let asked: String = paths.iter().map(|(path, _)| format!(":{path}\n")).collect();
+    let objects: String = paths.iter().map(|(path, _)| format!(":{path}\n")).collect();
     if let Some((path, _)) = paths.iter().find(|(path, _)| path.contains('\n')) {
-        bail!("the staged file {path:?} has a line feed in its name: rename it");
+        bail!("line feed in the name of the staged file {path:?}: rename it");
     }
-    let answer = git(root, &["cat-file", "--batch"], Some(asked))?;
-    let blobs = blobs(&answer).context("git cat-file --batch answered in a form that is not understood")?;
+    let output = git(root, &["cat-file", "--batch"], Some(objects))?;
+    let blobs = blobs(&output).context("unexpected output of git cat-file --batch")?;
     Ok(paths
         .into_iter()
         .zip(blobs)
-        // A submodule is no blob.
+        // A submodule is not a blob.
         .filter_map(|((path, form), blob)| {
             Some(Input {
                 path,
@@ -214,9 +214,9 @@ pub(crate) fn from_index(root: &Path, policy: &Policy) -> anyhow::Result<Vec<Inp
         .collect())
 }
 
-/// Splits git's batch answer: `ID TYPE SIZE`, the bytes, a line feed; or `NAME missing`.
-fn blobs(answer: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
-    let mut rest = answer;
+/// Splits the output of `git cat-file --batch`: `ID TYPE SIZE`, the bytes, a line feed; or `NAME missing`.
+fn blobs(output: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut rest = output;
     let mut blobs = Vec::new();
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest)?;

@@ -1,17 +1,17 @@
-//! Images of Dockerfiles, and what the rules about stages need.
+//! Images of Dockerfiles, and checks of their stages.
 
 use dockerfile::{Images, ReferenceKind, Stage, Unresolved};
 
 use super::allowances;
-use crate::model::{File, Finding, NoImage, Places, Role, Rule, Use};
+use crate::model::{File, Finding, ImageError, Locations, Role, Rule, Use};
 use crate::policy::Policy;
 use crate::rules;
 
-/// Reads a Dockerfile. `bad` is the first byte that is not UTF-8: such a file is judged, and that it is not is said.
+/// Reads a Dockerfile. `bad` is the offset of the first byte that is not UTF-8; such a file is checked nevertheless.
 pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usize>) {
     let parsed = dockerfile::parse(text);
     let mut images = dockerfile::images(&parsed, &policy.build_arguments);
-    let places = Places::of(&parsed);
+    let locations = Locations::of_dockerfile(&parsed);
     file.is_dockerfile = true;
     file.allowances = allowances(text);
     file.uses.reserve_exact(images.references.len());
@@ -23,11 +23,11 @@ pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usi
         let role = role_of(reference.kind, stage.map(|(_, stage)| stage));
         let role = policy.role_override(&file.path, name.as_deref()).unwrap_or(role);
         let missing = matches!(reference.image, Err(Unresolved::Missing(_)));
-        let image = reference.image.map_err(|reason| no_image(&reason));
-        let place = places.place(reference.span);
+        let image = reference.image.map_err(|reason| image_error(&reason));
+        let location = locations.of(reference.span);
         file.uses.push(Use {
-            literal: bad.is_none() && text.get(place.span.clone()) == reference.expanded.as_deref(),
-            place,
+            literal: bad.is_none() && text.get(location.span.clone()) == reference.expanded.as_deref(),
+            location,
             line: reference.line,
             kind: reference.kind.name(),
             role,
@@ -37,47 +37,47 @@ pub(crate) fn read(file: &mut File, text: &str, policy: &Policy, bad: Option<usi
             image,
         });
     }
-    // About as many as there will be.
+    // An upper bound in most files.
     let problems = parsed.problems.len() + images.problems.len();
     file.findings.reserve_exact(file.uses.len() + problems + 2);
-    refused(file, &parsed, &images, &places, policy);
+    build_errors(file, &parsed, &images, &locations, policy);
     if let Some(at) = bad {
         let line = text[..text.floor_char_boundary(at)].matches('\n').count() + 1;
-        let message = format!("the file is not UTF-8 from line {line} on; other bytes are read as �");
+        let message = format!("not UTF-8 from line {line} on; invalid bytes are read as �");
         file.findings
-            .push(Finding::new(Rule::Unreadable, policy, places.place(at..at), message).warning());
+            .push(Finding::new(Rule::Unreadable, policy, locations.of(at..at), message).warning());
     }
-    rules::hygiene::check(file, &parsed, &images, &places, policy);
+    rules::hygiene::check(file, &parsed, &images, &locations, policy);
 }
 
-/// Why the front end would not build the file. References without an image have findings of their own.
-fn refused(
+/// Reports errors of the build's front end. References without an image have findings of their own.
+fn build_errors(
     file: &mut File,
     parsed: &dockerfile::Dockerfile<'_>,
     images: &Images,
-    places: &Places<'_>,
+    locations: &Locations<'_>,
     policy: &Policy,
 ) {
     for problem in parsed.problems.iter().chain(&images.problems) {
-        let message = format!("the build refuses this: {}", problem.message);
+        let message = format!("the build rejects this: {}", problem.message);
         let finding = Finding::new(
             Rule::Unreadable,
             policy,
-            places.place(problem.span.clone()),
+            locations.of(problem.span.clone()),
             message,
         );
         file.findings.push(finding);
     }
 }
 
-fn no_image(reason: &Unresolved) -> NoImage {
+fn image_error(reason: &Unresolved) -> ImageError {
     match reason {
-        Unresolved::Reference(error) => NoImage::Illegal(error.to_string()),
-        other => NoImage::Unresolved(other.to_string()),
+        Unresolved::Reference(error) => ImageError::Invalid(error.to_string()),
+        other => ImageError::Unresolved(other.to_string()),
     }
 }
 
-/// Only what a stage begins with can be run; what is copied from, and front ends, are of the build.
+/// Returns the role of a reference: only the base of a result is run; all others serve the build.
 fn role_of(kind: ReferenceKind, stage: Option<&Stage>) -> Role {
     match (kind, stage) {
         (ReferenceKind::From, Some(stage)) if stage.is_result => Role::Runtime,

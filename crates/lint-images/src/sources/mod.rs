@@ -1,4 +1,4 @@
-//! What is read: which files, and what images they name.
+//! Input: files and the images that they refer to.
 
 mod discover;
 mod dockerfiles;
@@ -15,41 +15,41 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::model::{Allowance, File, NotJudged, Place};
+use crate::model::{Allowance, File, Location, Skipped};
 use crate::policy::Policy;
 
-/// What a file is read as.
+/// Format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum FileFormat {
     Dockerfile,
     Yaml,
     Stack,
 }
 
-/// What a file's name says of its form. None: it names no images.
-pub(crate) fn form_of(path: &str, policy: &Policy) -> Option<Form> {
+/// Returns the format of a file by its path; `None` if it refers to no images.
+pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if policy.stacks.iter().any(|stack| stack.file == path)
         || (policy.stacks.is_empty() && name == "stack.toml")
     {
-        return Some(Form::Stack);
+        return Some(FileFormat::Stack);
     }
     if name == "Dockerfile" {
-        return Some(Form::Dockerfile);
+        return Some(FileFormat::Dockerfile);
     }
     let lower = name.to_ascii_lowercase();
     if lower.ends_with(".yaml") || lower.ends_with(".yml") {
-        return Some(Form::Yaml);
+        return Some(FileFormat::Yaml);
     }
-    // `Dockerfile.dockerignore` is an ignore file of a Dockerfile.
+    // `Dockerfile.dockerignore` is the ignore file of a Dockerfile.
     let is_dockerfile = lower.ends_with(".dockerfile")
         || lower.ends_with(".containerfile")
         || (lower.starts_with("dockerfile.") && !lower.ends_with("ignore") && !is_source(&lower))
         || (name.starts_with("Containerfile") && !lower.ends_with("ignore") && !is_source(&lower));
-    is_dockerfile.then_some(Form::Dockerfile)
+    is_dockerfile.then_some(FileFormat::Dockerfile)
 }
 
-/// Source files about Dockerfiles (`dockerfile.rs`) and their documents are no Dockerfiles.
+/// Returns whether the file is source code or text about Dockerfiles, such as `dockerfile.rs`.
 fn is_source(name: &str) -> bool {
     const EXTENSIONS: [&str; 14] = [
         "rs", "go", "py", "js", "ts", "java", "rb", "md", "txt", "json", "html", "sh", "toml", "lock",
@@ -58,7 +58,7 @@ fn is_source(name: &str) -> bool {
         .is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
 }
 
-/// A path from the repository's root with forward slashes, or as it is where it is elsewhere.
+/// Returns a path relative to the repository root with forward slashes; a path outside is returned as it is.
 pub(crate) fn relative(path: &Path, root: &Path) -> String {
     let shown = match (path.canonicalize(), root.canonicalize()) {
         (Ok(path), Ok(root)) => path.strip_prefix(&root).map(Path::to_path_buf).ok(),
@@ -72,7 +72,7 @@ pub(crate) fn relative(path: &Path, root: &Path) -> String {
     text.strip_prefix("./").unwrap_or(&text).to_owned()
 }
 
-/// Reads one input by way of a buffer. The text is given beside the file, which need not keep it.
+/// Reads one input through a buffer. Returns the text separately, since the file need not keep it.
 pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -> (File, Cow<'a, str>) {
     let Input { path, form, content } = input;
     let mut file = File {
@@ -81,7 +81,7 @@ pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -
     };
     let bytes = match content.read(buffer) {
         Ok(length) => &buffer[..length],
-        Err(error) => return unreadable(file, format!("can't read it: {error}")),
+        Err(error) => return unreadable(file, format!("cannot read the file: {error}")),
     };
     if let Some(reason) = other_encoding(bytes) {
         return unreadable(file, reason.to_owned());
@@ -91,16 +91,16 @@ pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -
         Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
     };
     match (form, first_bad) {
-        (Form::Dockerfile, bad) => dockerfiles::read(&mut file, &text, policy, bad),
-        (_, Some(_)) => return unreadable(file, "it is not UTF-8".to_owned()),
-        (Form::Yaml, None) => yaml::read(&mut file, &text),
-        (Form::Stack, None) => stack::read(&mut file, &text, policy),
+        (FileFormat::Dockerfile, bad) => dockerfiles::read(&mut file, &text, policy, bad),
+        (_, Some(_)) => return unreadable(file, "not UTF-8".to_owned()),
+        (FileFormat::Yaml, None) => yaml::read(&mut file, &text),
+        (FileFormat::Stack, None) => stack::read(&mut file, &text, policy),
     }
     (file, text)
 }
 
 fn unreadable<'a>(mut file: File, reason: String) -> (File, Cow<'a, str>) {
-    file.not_judged.push(NotJudged {
+    file.skipped.push(Skipped {
         line: None,
         reason,
         unreadable: true,
@@ -108,21 +108,21 @@ fn unreadable<'a>(mut file: File, reason: String) -> (File, Cow<'a, str>) {
     (file, Cow::Borrowed(""))
 }
 
-/// What is text in another encoding, or no text. A stray NUL is a character that no name may have, and no more.
+/// Returns why the bytes are not UTF-8 text. A few NUL bytes are accepted: no valid name contains them.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     let start = &bytes[..bytes.len().min(8_000)];
     let nuls = memchr::memchr_iter(0, start).count();
     match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16: save it as UTF-8"),
-        _ if nuls * 4 > start.len() => Some("a quarter of it is NUL bytes: it is UTF-16 or no text at all"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16: save the file as UTF-8"),
+        _ if nuls * 4 > start.len() => Some("more than a quarter NUL bytes: UTF-16 or a binary file"),
         _ => None,
     }
 }
 
-/// What begins an exception in a comment.
+/// Start of an exception in a comment.
 const MARK: &str = "lint-images: allow ";
 
-/// The exceptions in comments: each is about the next line that is no comment, or about its own.
+/// Returns the exceptions in comments. Each applies to its own line, or to the next line that is not a comment.
 pub(crate) fn allowances(text: &str) -> Vec<Allowance> {
     static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
     if FINDER.find(text.as_bytes()).is_none() {
@@ -146,13 +146,13 @@ pub(crate) fn allowances(text: &str) -> Vec<Allowance> {
             };
             let span = offset + at..offset + at + MARK.len() + rest.len();
             let column = line[..at].chars().count() + 1;
-            let place = Place {
+            let location = Location {
                 line: index + 1,
                 column,
                 span,
             };
             found.push(Allowance {
-                place,
+                location,
                 target,
                 rule: rule.trim().to_owned(),
                 reason: reason.trim().to_owned(),

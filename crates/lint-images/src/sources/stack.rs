@@ -1,25 +1,25 @@
-//! Images and Dockerfiles that a TOML file names: the stack.
+//! Stack files: TOML files that refer to images and Dockerfiles.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::allowances;
-use crate::model::{File, NoImage, NotJudged, Places, Role, Use};
+use crate::model::{File, ImageError, Locations, Role, Skipped, Use};
 use crate::policy::Policy;
 
-/// Where images and Dockerfiles are in a stack file that the policy says nothing of.
+/// Default keys of images and Dockerfiles, for stack files that the policy does not list.
 const IMAGES: [&[&str]; 2] = [&["components", "*", "image"], &["images", "*"]];
 const DOCKERFILES: [&[&str]; 2] = [&["services", "*", "dockerfile"], &["build", "dockerfile"]];
 
 pub(crate) fn read(file: &mut File, text: &str, policy: &Policy) {
-    let places = Places::new(text);
+    let locations = Locations::new(text);
     file.allowances = allowances(text);
     match DeTable::parse(text) {
         Err(error) => {
-            let line = error.span().map(|span| places.place(span).line);
-            file.not_judged.push(NotJudged {
+            let line = error.span().map(|span| locations.of(span).line);
+            file.skipped.push(Skipped {
                 line,
-                reason: format!("no TOML: {}", error.message()),
+                reason: format!("invalid TOML: {}", error.message()),
                 unreadable: true,
             });
         }
@@ -35,22 +35,22 @@ pub(crate) fn read(file: &mut File, text: &str, policy: &Policy) {
                 None => (owned(&IMAGES), owned(&DOCKERFILES)),
             };
             for key in images {
-                each(table.get_ref(), &key, "", &mut |_, value, span| {
-                    file.uses.push(image_use(value, span, &places));
+                visit_table(table.get_ref(), &key, "", &mut |_, value, span| {
+                    file.uses.push(image_use(value, span, &locations));
                 });
             }
             for key in dockerfiles {
-                each(table.get_ref(), &key, "", &mut |name, value, span| {
+                visit_table(table.get_ref(), &key, "", &mut |name, value, span| {
                     file.dockerfiles
-                        .push((name.to_owned(), value.to_owned(), places.place(inner(span))));
+                        .push((name.to_owned(), value.to_owned(), locations.of(inner(span))));
                 });
             }
         }
     }
-    file.uses.sort_by_key(|each| each.place.span.start);
+    file.uses.sort_by_key(|each| each.location.span.start);
 }
 
-/// A value's span without its quotes.
+/// Returns a value's span without its quotes.
 fn inner(span: std::ops::Range<usize>) -> std::ops::Range<usize> {
     if span.len() >= 2 {
         span.start + 1..span.end - 1
@@ -59,11 +59,11 @@ fn inner(span: std::ops::Range<usize>) -> std::ops::Range<usize> {
     }
 }
 
-fn image_use(value: &str, span: std::ops::Range<usize>, places: &Places<'_>) -> Use {
-    let place = places.place(inner(span));
+fn image_use(value: &str, span: std::ops::Range<usize>, locations: &Locations<'_>) -> Use {
+    let location = locations.of(inner(span));
     Use {
-        line: place.line,
-        place,
+        line: location.line,
+        location,
         kind: "workload",
         role: Role::Workload,
         stage: None,
@@ -71,13 +71,13 @@ fn image_use(value: &str, span: std::ops::Range<usize>, places: &Places<'_>) -> 
         expanded: Some(value.to_owned()),
         image: value
             .parse()
-            .map_err(|error: dockerfile::ReferenceError| NoImage::Illegal(error.to_string())),
+            .map_err(|error: dockerfile::ReferenceError| ImageError::Invalid(error.to_string())),
         literal: true,
     }
 }
 
-/// Calls `found` with each string at a key (`*` is any part) and the name of what it is in.
-fn each(
+/// Calls `found` with each string at a key (`*` matches any segment) and the name of the entry that contains it.
+fn visit_table(
     table: &DeTable<'_>,
     key: &[String],
     name: &str,
@@ -95,11 +95,11 @@ fn each(
         } else {
             name
         };
-        deeper(value, rest, name, found);
+        visit_value(value, rest, name, found);
     }
 }
 
-fn deeper(
+fn visit_value(
     value: &Spanned<DeValue<'_>>,
     key: &[String],
     name: &str,
@@ -107,8 +107,10 @@ fn deeper(
 ) {
     match (value.get_ref(), key) {
         (DeValue::String(text), []) => found(name, text, value.span()),
-        (DeValue::Table(table), key) => each(table, key, name, found),
-        (DeValue::Array(values), key) => values.iter().for_each(|value| deeper(value, key, name, found)),
+        (DeValue::Table(table), key) => visit_table(table, key, name, found),
+        (DeValue::Array(values), key) => values
+            .iter()
+            .for_each(|value| visit_value(value, key, name, found)),
         _ => {}
     }
 }

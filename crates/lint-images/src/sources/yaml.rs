@@ -1,5 +1,5 @@
 //! Images in YAML: Kubernetes manifests and custom resources with pod templates, kustomizations, kind clusters,
-//! compose files, CI workflows, Helm values. Helm and other templates are told apart: said, and not judged.
+//! compose files, CI workflows, Helm values. Templates (Helm, Jinja) are skipped.
 
 mod compose;
 mod helm;
@@ -12,21 +12,21 @@ use std::ops::Range;
 
 use dockerfile::{ImageReference, ReferenceError};
 
-use self::tree::{Id, Node, NotYaml, Tree};
+use self::tree::{Id, Node, SyntaxError, Tree};
 use super::allowances;
-use crate::model::{File, NoImage, NotJudged, Places, Role, Use};
+use crate::model::{File, ImageError, Locations, Role, Skipped, Use};
 
-/// Words without which no YAML file names an image: most files are never read further.
-const SIGNS: [&[u8]; 5] = [b"image", b"uses:", b"container", b"newName", b"docker://"];
+/// Words of which at least one occurs in every YAML file with an image, so that most files are not parsed.
+const HINTS: [&[u8]; 5] = [b"image", b"uses:", b"container", b"newName", b"docker://"];
 
-/// Template marks: Helm, Jinja, minijinja.
+/// Start of a template expression of Helm, Jinja and minijinja.
 const TEMPLATE: &str = "{{";
 
 /// Reads a YAML file.
 pub(super) fn read(file: &mut File, text: &str) {
-    if !SIGNS
+    if !HINTS
         .iter()
-        .any(|sign| memchr::memmem::find(text.as_bytes(), sign).is_some())
+        .any(|hint| memchr::memmem::find(text.as_bytes(), hint).is_some())
     {
         return;
     }
@@ -34,23 +34,23 @@ pub(super) fn read(file: &mut File, text: &str) {
     let (tree, error) = Tree::read(text);
     let mut finder = Finder {
         tree: &tree,
-        places: Places::new(text),
+        locations: Locations::new(text),
         text,
         name: file.path.rsplit('/').next().unwrap_or_default().to_owned(),
         seen: HashSet::new(),
         uses: Vec::new(),
-        not_judged: Vec::new(),
+        skipped: Vec::new(),
     };
     match error {
-        Some(NotYaml { line, .. }) if is_template(text) => {
-            finder.not_judged.push(template(
+        Some(SyntaxError { line, .. }) if is_template(text) => {
+            finder.skipped.push(template(
                 line,
-                "template, no YAML before it is rendered: judge what it renders to",
+                "template: not YAML until rendered; check the rendered file",
             ));
         }
-        Some(NotYaml { line, reason }) => {
-            let reason = format!("no YAML: {reason}");
-            finder.not_judged.push(NotJudged {
+        Some(SyntaxError { line, reason }) => {
+            let reason = format!("invalid YAML: {reason}");
+            finder.skipped.push(Skipped {
                 line: Some(line),
                 reason,
                 unreadable: true,
@@ -62,43 +62,43 @@ pub(super) fn read(file: &mut File, text: &str) {
             }
         }
     }
-    finder.uses.sort_by_key(|each| each.place.span.start);
-    (file.uses, file.not_judged) = (finder.uses, finder.not_judged);
+    finder.uses.sort_by_key(|each| each.location.span.start);
+    (file.uses, file.skipped) = (finder.uses, finder.skipped);
 }
 
-/// `${{ … }}` is a workflow's expression, in a file that is YAML all the same.
+/// Returns whether a text is a template. Expressions of workflows, `${{ … }}`, are valid YAML.
 fn is_template(text: &str) -> bool {
     text.match_indices(TEMPLATE)
         .any(|(at, _)| !text[..at].ends_with('$'))
         || text.contains("{%")
 }
 
-fn template(line: usize, reason: &str) -> NotJudged {
-    NotJudged {
+fn template(line: usize, reason: &str) -> Skipped {
+    Skipped {
         line: Some(line),
         reason: reason.to_owned(),
         unreadable: false,
     }
 }
 
-/// Looks for images in the documents of one file; its submodules know where each kind of document has them.
+/// Finds the images in the documents of one file. Submodules implement the kinds of documents.
 struct Finder<'a> {
     tree: &'a Tree,
-    places: Places<'a>,
+    locations: Locations<'a>,
     text: &'a str,
-    /// The file's name without its folders.
+    /// Name of the file without its folders.
     name: String,
-    /// Where images were found, so that an anchor used twice is one image.
+    /// Start offsets of images, so that an anchor used twice is one image.
     seen: HashSet<usize>,
     uses: Vec<Use>,
-    not_judged: Vec<NotJudged>,
+    skipped: Vec<Skipped>,
 }
 
-/// How deep a document is looked into; deeper ones are made to hurt.
-const DEEPEST: usize = 64;
+/// Maximum depth in a document, against malicious files.
+const MAX_DEPTH: usize = 64;
 
 impl Finder<'_> {
-    /// Tells what a document is by its keys, else by the file's name.
+    /// Selects the kind of a document by its keys, else by the file's name.
     fn document(&mut self, root: Id) {
         let api = self.tree.text(root, "apiVersion").unwrap_or_default();
         let kind = self.tree.text(root, "kind").unwrap_or_default();
@@ -109,7 +109,7 @@ impl Finder<'_> {
         } else if api.starts_with("kind.x-k8s.io") {
             self.each_image_of(root, "nodes");
         } else if !api.is_empty() && !kind.is_empty() {
-            self.resource(root, DEEPEST);
+            self.resource(root, MAX_DEPTH);
         } else if self.tree.get(root, "jobs").is_some() {
             self.workflow(root);
         } else if let Some(runs) = self.tree.get(root, "runs") {
@@ -120,18 +120,18 @@ impl Finder<'_> {
         } else if self.name == ".gitlab-ci.yml" {
             self.pipeline(root);
         } else if self.name.starts_with("values") {
-            self.values(root, DEEPEST);
+            self.values(root, MAX_DEPTH);
         }
     }
 
-    /// The image under a key of a mapping, if there is one.
+    /// Adds the image at a key of a mapping.
     fn image_at(&mut self, id: Id, key: &str) {
         if let Some(value) = self.tree.get(id, key) {
             self.image(value);
         }
     }
 
-    /// A scalar that is an image.
+    /// Adds the image in a scalar.
     fn image(&mut self, id: Id) {
         let Node::Scalar { text, span, plain } = self.tree.node(id) else {
             return;
@@ -139,7 +139,7 @@ impl Finder<'_> {
         if *plain && matches!(text.as_str(), "" | "~" | "null") {
             return;
         }
-        // The span of a quoted scalar has its quotes; where the text is written plainly within, it alone is meant.
+        // The span of a quoted scalar includes its quotes; narrow it if the text occurs literally within.
         let written = self.text.get(span.clone()).unwrap_or_default();
         let span = match written.find(text.as_str()) {
             Some(at) => span.start + at..span.start + at + text.len(),
@@ -148,21 +148,21 @@ impl Finder<'_> {
         self.add(text.clone(), text.clone(), span);
     }
 
-    /// An image that is put together from several scalars; its place is the name's.
+    /// Adds an image composed from several scalars, located at its name.
     fn composed(&mut self, id: Id, text: String) {
         if let Node::Scalar { span, .. } = self.tree.node(id) {
             self.add(text.clone(), text, span.clone());
         }
     }
 
-    /// An image with no variables of its own: `raw` as it is written, `expanded` as it is meant.
+    /// Adds an image without variables: `raw` as written, `expanded` as meant.
     fn add(&mut self, raw: String, expanded: String, span: Range<usize>) {
         if expanded.contains(TEMPLATE) || expanded.contains("$(") {
             if self.seen.insert(span.start) {
-                let line = self.places.place(span).line;
-                self.not_judged.push(template(
+                let line = self.locations.of(span).line;
+                self.skipped.push(template(
                     line,
-                    &format!("the image {raw} is a template: judge what it renders to"),
+                    &format!("image {raw} is a template: check the rendered file"),
                 ));
             }
             return;
@@ -172,23 +172,23 @@ impl Finder<'_> {
         self.push(raw, Some(expanded), image, span, literal);
     }
 
-    /// Notes an image, unless one was found at the same place.
+    /// Adds an image, unless one was found at the same location.
     fn push(
         &mut self,
         raw: String,
         expanded: Option<String>,
-        image: Result<ImageReference, NoImage>,
+        image: Result<ImageReference, ImageError>,
         span: Range<usize>,
         literal: bool,
     ) {
         if !self.seen.insert(span.start) {
             return;
         }
-        let place = self.places.place(span);
-        let line = place.line;
+        let location = self.locations.of(span);
+        let line = location.line;
         let (kind, role) = ("workload", Role::Workload);
         self.uses.push(Use {
-            place,
+            location,
             line,
             kind,
             role,
@@ -201,7 +201,7 @@ impl Finder<'_> {
     }
 }
 
-fn read_image(text: &str) -> Result<ImageReference, NoImage> {
+fn read_image(text: &str) -> Result<ImageReference, ImageError> {
     text.parse()
-        .map_err(|error: ReferenceError| NoImage::Illegal(error.to_string()))
+        .map_err(|error: ReferenceError| ImageError::Invalid(error.to_string()))
 }

@@ -1,20 +1,20 @@
-//! The images that are found in YAML, and where.
+//! Images found in YAML, and their locations.
 
 use super::day;
-use crate::judge;
+use crate::check;
 use crate::policy::Policy;
 use crate::sources::{self, Content, Input, Inputs};
 
-/// The images of one YAML text: line, column and what is written.
+/// Returns the images of a YAML text: line, column, text.
 fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
     let inputs = vec![Input {
         path: path.to_owned(),
-        form: sources::Form::Yaml,
+        form: sources::FileFormat::Yaml,
         content: Content::Bytes(text.as_bytes().to_vec()),
     }];
-    let report = judge(Inputs::Listed(inputs), &Policy::empty(), day(), false, true);
+    let report = check(Inputs::Listed(inputs), &Policy::empty(), day(), false, true);
     let uses = report.files.iter().flat_map(|file| &file.uses);
-    uses.map(|each| (each.place.line, each.place.column, each.raw.clone()))
+    uses.map(|each| (each.location.line, each.location.column, each.raw.clone()))
         .collect()
 }
 
@@ -29,7 +29,7 @@ fn yaml_has(path: &str, text: &str, expected: &[(usize, usize, &str)]) {
 }
 
 #[test]
-fn manifests_of_every_container_kind_and_several_documents() {
+fn finds_every_kind_of_container_in_several_documents() {
     let text = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -74,7 +74,7 @@ data: { image: not-an-image }
 }
 
 #[test]
-fn lists_of_pod_templates_in_custom_resources() {
+fn finds_pod_templates_in_custom_resources() {
     let text = "\
 apiVersion: example.org/v1
 kind: Fleet
@@ -87,7 +87,7 @@ spec:
 }
 
 #[test]
-fn anchors_and_merge_keys_are_followed_and_reported_once_where_they_are_written() {
+fn follows_anchors_and_merge_keys_once() {
     let text = "\
 apiVersion: v1
 kind: Pod
@@ -104,7 +104,7 @@ spec:
 }
 
 #[test]
-fn anchors_that_multiply_do_not() {
+fn nested_aliases_do_not_expand() {
     let mut text = "apiVersion: v1\nkind: Pod\na0: &a0 { containers: [ { image: x:1 } ] }\n".to_owned();
     for level in 1..40 {
         text.push_str(&format!(
@@ -116,7 +116,7 @@ fn anchors_that_multiply_do_not() {
 }
 
 #[test]
-fn kustomizations_say_what_an_image_becomes() {
+fn finds_images_that_kustomizations_set() {
     let text = "\
 images:
   - name: app
@@ -134,7 +134,7 @@ images:
 }
 
 #[test]
-fn compose_files_with_defaults_and_without_what_is_built() {
+fn finds_compose_images_with_defaults_and_skips_built_services() {
     let text = "\
 services:
   a: { image: \"redis:${REDIS:-7}\" }
@@ -150,7 +150,7 @@ services:
 }
 
 #[test]
-fn workflows_actions_and_pipelines() {
+fn finds_images_of_workflows_actions_and_pipelines() {
     let workflow = "\
 on: push
 jobs:
@@ -189,7 +189,7 @@ jobs:
 }
 
 #[test]
-fn helm_values_and_kind_clusters() {
+fn finds_images_of_helm_values_and_kind_clusters() {
     let values =
         "image:\n  registry: quay.io\n  repository: own/app\n  tag: \"1\"\nsidecar:\n  image: envoy:2\n";
     yaml_has(

@@ -1,4 +1,4 @@
-//! What is read: the tree, the index, files named, and what can not be read.
+//! Selection of files: the tree, the index, named files, unreadable files.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::tree::*;
 
 #[test]
-fn staged_reads_the_index_and_not_the_work_tree() {
+fn staged_reads_the_index() {
     let tree = Tree::new(&[
         ("Dockerfile", "FROM alpine\n"),
         ("other/Dockerfile", "FROM busybox\n"),
@@ -29,7 +29,7 @@ fn staged_reads_the_index_and_not_the_work_tree() {
 }
 
 #[test]
-fn staged_files_are_found_from_a_folder_below_and_deleted_ones_are_not_read() {
+fn staged_works_in_a_subfolder_and_skips_deleted_files() {
     let tree = Tree::new(&[("a/Dockerfile", "FROM alpine\n"), ("b/Dockerfile", MINIMAL)]);
     tree.git(&["add", "."]);
     tree.git(&[
@@ -58,20 +58,20 @@ fn staged_files_are_found_from_a_folder_below_and_deleted_ones_are_not_read() {
 }
 
 #[test]
-fn what_can_not_be_read_is_said_and_exits_3() {
+fn unreadable_files_exit_with_3() {
     let tree = Tree::new(&[("good/Dockerfile", MINIMAL)]);
     tree.write("utf16.Dockerfile", b"\xff\xfeF\0R\0O\0M\0");
     let output = tree.lint(&[]);
     assert_eq!(code(&output), 3);
     assert!(
-        stderr(&output).contains("not judged: utf16.Dockerfile: it is UTF-16"),
+        stderr(&output).contains("skipped: utf16.Dockerfile: UTF-16"),
         "{}",
         stderr(&output)
     );
     let output = tree.lint(&["nowhere/Dockerfile"]);
     assert_eq!(code(&output), 3);
     assert!(
-        stderr(&output).contains("nowhere/Dockerfile: can't read it"),
+        stderr(&output).contains("nowhere/Dockerfile: cannot read the file"),
         "{}",
         stderr(&output)
     );
@@ -83,21 +83,21 @@ fn what_can_not_be_read_is_said_and_exits_3() {
 }
 
 #[test]
-fn a_latin_1_comment_is_said_and_the_images_are_judged() {
+fn checks_images_of_file_with_latin_1_comment() {
     let tree = Tree::new(&[]);
     tree.write("Dockerfile", b"# caf\xe9\nFROM alpine\n");
     assert_eq!(rules(&tree.json(&[])), ["unreadable", "registry"]);
 }
 
 #[test]
-fn templates_are_told_apart() {
+fn skips_templates() {
     let helm = "{{- if .Values.on }}\nspec:\n  containers:\n    - image: {{ .Values.image }}\n{{- end }}\n";
     let quoted = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: \"{{ image }}\"\n    - image: alpine\n";
     let tree = Tree::new(&[("chart/templates/a.yaml", helm), ("b.yaml", quoted)]);
     let output = tree.lint(&["--format", "json"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rules(&document), ["workload"]);
-    let skipped: Vec<_> = document["not_judged"]
+    let skipped: Vec<_> = document["skipped"]
         .as_array()
         .unwrap()
         .iter()
@@ -117,7 +117,7 @@ fn templates_are_told_apart() {
 }
 
 #[test]
-fn ignored_files_are_not_read_and_hidden_folders_are() {
+fn skips_ignored_files_and_reads_hidden_folders() {
     let workflow =
         "on: push\njobs:\n  a:\n    container: node:20\n    steps:\n      - uses: docker://alpine:3\n";
     let tree = Tree::new(&[
@@ -142,7 +142,7 @@ fn ignored_files_are_not_read_and_hidden_folders_are() {
 }
 
 #[test]
-fn a_named_file_is_read_though_excluded_unless_told_otherwise() {
+fn reads_named_file_that_is_excluded_unless_forced() {
     let tree = Tree::new(&[("old/Dockerfile", "FROM alpine\n")]);
     tree.write(
         ".image-policy.toml",

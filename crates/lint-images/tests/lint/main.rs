@@ -1,4 +1,4 @@
-//! The program as a person runs it: on trees made for the purpose, in git repositories, in each output's form.
+//! The program on temporary git repositories, in each output format.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,9 +6,9 @@
     reason = "a helper of a test may fail the test"
 )]
 
+mod findings;
 mod inputs;
 mod outputs;
 #[cfg(feature = "pre-commit")]
 mod pre_commit;
 mod tree;
-mod verdicts;

@@ -1,4 +1,4 @@
-//! What is printed: each form of the answer, the inventory, the edits.
+//! Output formats, the list of images, edits.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::tree::*;
 
 #[test]
-fn the_json_has_the_documented_shape() {
+fn json_has_the_documented_shape() {
     let tree = Tree::new(&[(
         "Dockerfile",
         "ARG V\nFROM alpine:$V AS base\nFROM base\nRUN --mount=from=Nginx true\n",
@@ -26,7 +26,7 @@ fn the_json_has_the_documented_shape() {
 }
 
 #[test]
-fn fix_makes_what_diff_shows_and_keeps_every_other_byte() {
+fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
     let before = "\u{feff}# été  \r\nFROM registry.access.redhat.com/ubi9/go-toolset:1.24.6-2 AS build\t\r\nRUN a \\\r\n  # b\r\n  c\r\nFROM ubi9/ubi-minimal\r\nCOPY --from=build /a /a";
     let after = before.replace(":1.24.6-2", ":1.24").replace(
         "ubi9/ubi-minimal",
@@ -49,7 +49,7 @@ fn fix_makes_what_diff_shows_and_keeps_every_other_byte() {
 }
 
 #[test]
-fn fix_leaves_what_has_no_one_answer() {
+fn fix_leaves_edits_that_need_a_decision() {
     let before = "ARG BASE=alpine\nFROM $BASE\nFROM docker.io/library/golang:1.24 AS b\nFROM ubuntu\nCOPY --from=b /a /a\n";
     let tree = Tree::new(&[("Dockerfile", before)]);
     assert_eq!(code(&tree.lint(&["--fix"])), 1);
@@ -57,7 +57,7 @@ fn fix_leaves_what_has_no_one_answer() {
 }
 
 #[test]
-fn the_list_is_an_inventory() {
+fn list_prints_every_image() {
     let tree = Tree::new(&[(
         "Dockerfile",
         "FROM golang:1.25 AS build\nFROM scratch\nCOPY --from=build /a /a\n",
@@ -73,7 +73,7 @@ fn the_list_is_an_inventory() {
 }
 
 #[test]
-fn explain_prints_a_rules_page_and_knows_no_other() {
+fn explain_prints_a_rule_and_rejects_unknown_rules() {
     let tree = Tree::new(&[]);
     assert!(stdout(&tree.lint(&["--explain", "registry"])).starts_with("# registry\n"));
     assert_eq!(stdout(&tree.lint(&["--explain"])).lines().count(), 13);
@@ -81,12 +81,12 @@ fn explain_prints_a_rules_page_and_knows_no_other() {
 }
 
 #[test]
-fn github_annotations_are_one_line_each() {
+fn github_annotation_is_one_line() {
     let tree = Tree::new(&[("Dockerfile", "FROM alpine\n")]);
     let shown = stdout(&tree.lint(&["--format", "github"]));
     assert!(
         shown.starts_with(
-            "::error file=Dockerfile,line=1,col=6,title=lint-images registry::\"alpine\" is a short name"
+            "::error file=Dockerfile,line=1,col=6,title=lint-images registry::short name \"alpine\" means"
         ),
         "{shown}"
     );
@@ -113,7 +113,7 @@ fn junit_counts_files_and_escapes_text() {
 }
 
 #[test]
-fn sarif_has_rules_results_places_and_fixes() {
+fn sarif_has_rules_results_locations_and_fixes() {
     let tree = Tree::new(&[(
         "a b/Dockerfile",
         "FROM registry.access.redhat.com/ubi9/ubi-minimal:9\n",
@@ -137,22 +137,22 @@ fn sarif_has_rules_results_places_and_fixes() {
     assert_eq!(inserted, "registry.access.redhat.com/ubi9/ubi-minimal:latest");
 }
 
-/// The cases with known answers, through the whole program.
+/// Compares the program with the expected references of the cases of `crates/dockerfile`.
 #[test]
-fn each_case_gives_its_references_through_the_program() {
+fn program_finds_the_references_of_each_case() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dockerfile/tests/cases");
     let tree = Tree::new(&[]);
     let mut checked = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
-        let answer = entry.unwrap().path();
-        if answer.extension().is_none_or(|extension| extension != "json") {
+        let case_file = entry.unwrap().path();
+        if case_file.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let case: Value = serde_json::from_str(&std::fs::read_to_string(&answer).unwrap()).unwrap();
+        let case: Value = serde_json::from_str(&std::fs::read_to_string(&case_file).unwrap()).unwrap();
         if !case["references_if_lenient"].is_null() {
             continue;
         }
-        let file = answer.with_extension("Dockerfile");
+        let file = case_file.with_extension("Dockerfile");
         let found = tree.json(&[file.to_str().unwrap()]);
         let key = |each: &Value, expanded: Value| {
             (
@@ -187,15 +187,15 @@ fn each_case_gives_its_references_through_the_program() {
     assert!(checked > 60, "only {checked} cases found");
 }
 
-/// The schema is the standard's own (OASIS), as it is published, but for one pattern: that of a language's code has a
-/// bracket without its partner, which strict readers of patterns refuse, and with it the whole schema.
+/// Validates against the published schema (OASIS) with one pattern corrected: the published pattern of a language code
+/// has an unbalanced bracket, for which strict regular expression engines reject the whole schema.
 #[test]
-fn sarif_is_valid_by_the_standards_schema() {
+fn sarif_is_valid_by_its_schema() {
     let (published, meant) = ("{2}-[a-zA-Z]{2}]?$", "{2}-[a-zA-Z]{2}$");
     let text = include_str!("../schemas/sarif-2.1.0.json");
     assert!(
         text.contains(published),
-        "the pattern was mended: read the schema as it is"
+        "the published schema is correct: remove the replacement"
     );
     let schema: Value = serde_json::from_str(&text.replace(published, meant)).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();

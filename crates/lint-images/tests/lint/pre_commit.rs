@@ -1,25 +1,25 @@
-//! The hook as pre-commit runs it in a repository that knows nothing of this one but its path and revision.
+//! The hook as pre-commit runs it in another repository.
 //!
-//! `cargo test -p lint-images --features pre-commit --test lint pre_commit`: CI's, because it needs python3, PyPI and a
-//! release build of the program. It tries what is committed: pre-commit takes a revision.
+//! `cargo test -p lint-images --features pre-commit --test lint pre_commit` in CI, as it needs python3, PyPI and a
+//! release build of the program. It tests the committed state, since pre-commit checks out a revision.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::tree::{MINIMAL, Tree};
 
-/// The version, so that the same code gets the same verdict tomorrow.
+/// Pinned, so that new releases do not change the result.
 const PRE_COMMIT: &str = "pre-commit==4.7.0";
 
 const FOREIGN: &str = "FROM docker.io/library/golang:1.24-alpine AS build\n\
                        FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\nCOPY --from=build /app /app\nUSER 1001\n";
 
-/// What is kept from one run of this test to the next.
+/// Returns the path of a folder that is kept between runs of this test.
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// The program, installed once into the target folder.
+/// Installs pre-commit once into the target folder and returns its path.
 fn pre_commit() -> PathBuf {
     let folder = kept(&PRE_COMMIT.replace("==", "-"));
     let program = folder.join("bin/pre-commit");
@@ -41,7 +41,7 @@ fn succeeds(command: &mut Command) -> String {
     text(&output)
 }
 
-/// In the scratch repository, with pre-commit's own folder in ours.
+/// Returns a command in the temporary repository, with pre-commit's cache in the target folder.
 fn in_tree(tree: &Tree, program: impl AsRef<Path>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program.as_ref());
     command
@@ -60,7 +60,7 @@ fn commit(tree: &Tree) -> Output {
 }
 
 #[test]
-fn a_bad_commit_is_refused_with_what_is_allowed_and_a_good_one_passes() {
+fn rejects_commit_with_unapproved_image() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -87,13 +87,13 @@ fn a_bad_commit_is_refused_with_what_is_allowed_and_a_good_one_passes() {
     tree.git(&["add", "--all"]);
     let bad = commit(&tree);
     assert!(!bad.status.success(), "{}", text(&bad));
-    for said in [
+    for part in [
         "Dockerfile:1:6: error[registry]",
         "FROM docker.io/library/golang:1.24-alpine",
         "write registry.access.redhat.com/ubi9/go-toolset:1.24",
         "house rules",
     ] {
-        assert!(text(&bad).contains(said), "{said:?} is not in:\n{}", text(&bad));
+        assert!(text(&bad).contains(part), "{part:?} is not in:\n{}", text(&bad));
     }
     let commits = succeeds(&mut in_tree(&tree, "git", &["rev-list", "--count", "HEAD"]));
     assert_eq!(commits.trim(), "1");

@@ -1,4 +1,4 @@
-//! A repository made for one test, and the program run in it.
+//! Temporary repository, and the program run in it.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(crate) const MINIMAL: &str = "FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\nUSER 1001\n";
 
-/// A policy in the form that any repository may write.
+/// Policy of a repository other than this one.
 pub(crate) const POLICY: &str = r#"
 version = 1
 [policy]
@@ -32,7 +32,7 @@ match = ["quay.io/own/*"]
 reason = "own images"
 "#;
 
-/// A repository in a temporary folder.
+/// Repository in a temporary folder.
 pub(crate) struct Tree {
     pub(crate) folder: tempfile::TempDir,
 }
@@ -100,7 +100,7 @@ pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-/// The rules of a document's findings.
+/// Returns the rules of a document's findings.
 pub(crate) fn rules(document: &Value) -> Vec<&str> {
     document["findings"]
         .as_array()

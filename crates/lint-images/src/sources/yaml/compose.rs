@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::tree::{Id, Node};
 use super::{Finder, read_image};
-use crate::model::NoImage;
+use crate::model::ImageError;
 
 impl Finder<'_> {
-    /// Compose: a service that is built names its result, which is pulled from nowhere.
+    /// Finds the images of services, except those that are built: their `image` names the result.
     pub(super) fn compose(&mut self, root: Id) {
         let Some(services) = self.tree.get(root, "services") else {
             return;
@@ -29,7 +29,7 @@ impl Finder<'_> {
         }
     }
 
-    /// `${VARIABLE:-default}` as compose has it, which is as a shell has it but for `$$`.
+    /// Expands `${VARIABLE:-default}` of compose: the shell's syntax, with `$$` for a dollar sign.
     fn interpolated(&mut self, text: String, span: Range<usize>) {
         let expanded = dockerfile::expand(&text.replace("$$", "\\$"), '\\', &());
         let (expanded, image) = match expanded {
@@ -40,12 +40,12 @@ impl Finder<'_> {
                 let names = expanded.missing.join(", ");
                 (
                     None,
-                    Err(NoImage::Unresolved(format!(
-                        "variable {names} has no value and no default"
+                    Err(ImageError::Unresolved(format!(
+                        "no value and no default for variable {names}"
                     ))),
                 )
             }
-            Err(error) => (None, Err(NoImage::Unresolved(error.to_string()))),
+            Err(error) => (None, Err(ImageError::Unresolved(error.to_string()))),
         };
         self.push(text, expanded, image, span, false);
     }

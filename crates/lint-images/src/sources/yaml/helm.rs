@@ -1,12 +1,12 @@
-//! Helm's values.
+//! Values of Helm charts.
 
 use super::Finder;
 use super::tree::Id;
 
 impl Finder<'_> {
-    /// Helm's values: `image` as text, or with `repository` and perhaps `registry`, `tag` and `digest`.
-    pub(super) fn values(&mut self, id: Id, deepest: usize) {
-        if deepest == 0 || self.tree.is_link(id) {
+    /// Finds images in values: a string, or a mapping with `repository` and optional `registry`, `tag` and `digest`.
+    pub(super) fn values(&mut self, id: Id, depth: usize) {
+        if depth == 0 || self.tree.is_alias(id) {
             return;
         }
         for (key, value) in self.tree.pairs(id) {
@@ -19,13 +19,13 @@ impl Finder<'_> {
             } else if is_image && self.tree.scalar(*value).is_some_and(|text| !text.is_empty()) {
                 self.image(*value);
             } else {
-                self.values(*value, deepest - 1);
+                self.values(*value, depth - 1);
             }
         }
         self.tree
             .list(id)
             .iter()
-            .for_each(|item| self.values(*item, deepest - 1));
+            .for_each(|item| self.values(*item, depth - 1));
     }
 
     fn helm_image(&mut self, image: Id, repository: Id) {

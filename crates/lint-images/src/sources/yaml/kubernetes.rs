@@ -1,29 +1,29 @@
-//! Kubernetes: resources with containers, kustomizations, kind clusters.
+//! Kubernetes: resources with containers, kustomizations, clusters of kind.
 
 use super::Finder;
 use super::tree::{Id, Node};
 
 impl Finder<'_> {
-    /// A Kubernetes resource, of any kind: containers are lists of mappings under these keys wherever they are, so
-    /// that lists of resources and custom resources with pod templates need no knowledge of their own.
-    pub(super) fn resource(&mut self, id: Id, deepest: usize) {
-        // An anchor is looked into where it stands: followed from each alias, a few lines could be a billion.
-        if deepest == 0 || self.tree.is_link(id) {
+    /// Finds the images of a resource of any kind. Containers are lists of mappings under these keys at any depth, which
+    /// covers lists of resources and custom resources with pod templates.
+    pub(super) fn resource(&mut self, id: Id, depth: usize) {
+        // Aliases are not followed: nested ones could expand to billions of nodes. Their anchors are visited once.
+        if depth == 0 || self.tree.is_alias(id) {
             return;
         }
         match self.tree.node(id) {
-            Node::List(items) => items.iter().for_each(|item| self.resource(*item, deepest - 1)),
+            Node::List(items) => items.iter().for_each(|item| self.resource(*item, depth - 1)),
             Node::Map(pairs) => {
                 for (key, value) in pairs {
                     match self.tree.scalar(*key) {
                         Some("containers" | "initContainers" | "ephemeralContainers") => {
                             self.containers(*value)
                         }
-                        // An image as a volume.
+                        // Image volumes.
                         Some("volumes") => self.image_volumes(*value),
                         _ => {}
                     }
-                    self.resource(*value, deepest - 1);
+                    self.resource(*value, depth - 1);
                 }
             }
             _ => {}
@@ -34,7 +34,7 @@ impl Finder<'_> {
         for item in self.tree.list(id) {
             self.image_at(*item, "image");
         }
-        // Some custom resources have containers by name.
+        // Some custom resources have a mapping of containers.
         for (_, value) in self.tree.pairs(id) {
             self.image_at(*value, "image");
         }
@@ -48,7 +48,7 @@ impl Finder<'_> {
         }
     }
 
-    /// The images of a list of mappings.
+    /// Finds the images of a list of mappings.
     pub(super) fn each_image_of(&mut self, root: Id, key: &str) {
         if let Some(list) = self.tree.get(root, key) {
             self.tree
@@ -58,7 +58,7 @@ impl Finder<'_> {
         }
     }
 
-    /// `images:` of a kustomization say what an image becomes.
+    /// Finds the images that `images:` of a kustomization sets.
     pub(super) fn kustomization(&mut self, root: Id) {
         let Some(images) = self.tree.get(root, "images") else {
             return;

@@ -4,7 +4,7 @@ use super::Finder;
 use super::tree::{Id, Node};
 
 impl Finder<'_> {
-    /// GitHub: containers, services and steps of each job.
+    /// Finds the images of a GitHub workflow: containers, services and steps of each job.
     pub(super) fn workflow(&mut self, root: Id) {
         let Some(jobs) = self.tree.get(root, "jobs") else {
             return;
@@ -25,7 +25,7 @@ impl Finder<'_> {
         }
     }
 
-    /// `uses: docker://IMAGE`
+    /// Finds the images of steps: `uses: docker://IMAGE`.
     pub(super) fn steps(&mut self, id: Id) {
         if let Some(steps) = self.tree.get(id, "steps") {
             self.tree
@@ -54,7 +54,7 @@ impl Finder<'_> {
         }
     }
 
-    /// GitLab: `image` and `services` of the file, of `default` and of jobs, as text or with a name.
+    /// Finds the images of a GitLab pipeline: `image` and `services` of the file, of `default` and of jobs.
     pub(super) fn pipeline(&mut self, root: Id) {
         let jobs = self
             .tree

@@ -1,14 +1,14 @@
-//! YAML documents as trees of nodes with their places. Anchors are links, so a file can't grow by them.
+//! YAML documents as trees of nodes with spans. Aliases refer to nodes, so that a document cannot expand.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-/// A node: index into [`Tree::nodes`].
+/// Index of a node in [`Tree::nodes`].
 pub(super) type Id = usize;
 
-/// What a node is.
+/// Node of a document.
 #[derive(Debug)]
 pub(super) enum Node {
     Scalar {
@@ -19,61 +19,61 @@ pub(super) enum Node {
     List(Vec<Id>),
     /// Keys and values in order.
     Map(Vec<(Id, Id)>),
-    /// An alias: the node of its anchor.
-    Link(Id),
+    /// Alias: the node of its anchor.
+    Alias(Id),
 }
 
-/// The documents of a file.
+/// Documents of a file.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
     pub(super) documents: Vec<Id>,
 }
 
-/// Why a file is no YAML.
+/// Syntax error in a file.
 #[derive(Debug)]
-pub(super) struct NotYaml {
+pub(super) struct SyntaxError {
     pub(super) line: usize,
     pub(super) reason: String,
 }
 
-/// A list or mapping under construction.
+/// List or mapping under construction.
 enum Open {
     List(Id, Vec<Id>),
-    /// With the key whose value comes next.
+    /// With the key that waits for its value.
     Map(Id, Vec<(Id, Id)>, Option<Id>),
 }
 
 impl Tree {
-    /// Reads all documents of a text. What stands before an error is kept.
-    pub(super) fn read(text: &str) -> (Tree, Option<NotYaml>) {
+    /// Parses all documents of a text, up to the first error.
+    pub(super) fn read(text: &str) -> (Tree, Option<SyntaxError>) {
         let mut builder = Builder::default();
         for next in Parser::new_from_str(text) {
             match next {
                 Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0)),
                 Err(error) => {
-                    let not_yaml = NotYaml {
+                    let error = SyntaxError {
                         line: error.marker().line(),
                         reason: error.info().to_owned(),
                     };
-                    return (builder.tree, Some(not_yaml));
+                    return (builder.tree, Some(error));
                 }
             }
         }
         (builder.tree, None)
     }
 
-    /// The node itself, or what an alias links to.
+    /// Returns a node; for an alias, the node of its anchor.
     pub(super) fn node(&self, id: Id) -> &Node {
         match &self.nodes[id] {
-            // An anchor is in front of its aliases and no alias has an anchor, so one step is all.
-            Node::Link(target) => &self.nodes[*target],
+            // An anchor precedes its aliases, and an alias has no anchor, so that one step suffices.
+            Node::Alias(target) => &self.nodes[*target],
             node => node,
         }
     }
 
-    pub(super) fn is_link(&self, id: Id) -> bool {
-        matches!(self.nodes[id], Node::Link(_))
+    pub(super) fn is_alias(&self, id: Id) -> bool {
+        matches!(self.nodes[id], Node::Alias(_))
     }
 
     pub(super) fn scalar(&self, id: Id) -> Option<&str> {
@@ -97,18 +97,18 @@ impl Tree {
         }
     }
 
-    /// The value of a key, merged ones (`<<`) too.
+    /// Returns the value of a key, including keys merged by `<<`.
     pub(super) fn get(&self, id: Id, key: &str) -> Option<Id> {
         self.get_merged(id, key, 8)
     }
 
-    fn get_merged(&self, id: Id, key: &str, deepest: usize) -> Option<Id> {
+    fn get_merged(&self, id: Id, key: &str, depth: usize) -> Option<Id> {
         let pairs = self.pairs(id);
         let own = pairs
             .iter()
             .find(|(name, _)| self.scalar(*name) == Some(key))
             .map(|(_, value)| *value);
-        if own.is_some() || deepest == 0 {
+        if own.is_some() || depth == 0 {
             return own;
         }
         let merged = pairs.iter().filter(|(name, _)| self.scalar(*name) == Some("<<"));
@@ -117,24 +117,24 @@ impl Tree {
             .find_map(|value| match self.node(value) {
                 Node::List(items) => items
                     .iter()
-                    .find_map(|item| self.get_merged(*item, key, deepest - 1)),
-                _ => self.get_merged(value, key, deepest - 1),
+                    .find_map(|item| self.get_merged(*item, key, depth - 1)),
+                _ => self.get_merged(value, key, depth - 1),
             })
     }
 
-    /// The scalar at a key.
+    /// Returns the scalar at a key.
     pub(super) fn text(&self, id: Id, key: &str) -> Option<&str> {
         self.scalar(self.get(id, key)?)
     }
 }
 
-/// Puts a tree together from the parser's events.
+/// Builds a tree from the parser's events.
 #[derive(Default)]
 struct Builder {
     tree: Tree,
-    /// Lists and mappings that have not ended, the innermost last.
+    /// Open lists and mappings, the innermost last.
     open: Vec<Open>,
-    /// The nodes that anchors name.
+    /// Nodes by the number of their anchor.
     anchors: HashMap<usize, Id>,
 }
 
@@ -169,7 +169,7 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 if let Some(&target) = self.anchors.get(&anchor) {
-                    let id = self.add(Node::Link(target), 0);
+                    let id = self.add(Node::Alias(target), 0);
                     self.place(id);
                 }
             }
@@ -187,7 +187,7 @@ impl Builder {
         id
     }
 
-    /// Puts a whole node into the list or mapping that it stands in.
+    /// Adds a completed node to the list or mapping that contains it.
     fn place(&mut self, id: Id) {
         match self.open.last_mut() {
             None => self.tree.documents.push(id),

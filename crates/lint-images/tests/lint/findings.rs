@@ -1,9 +1,9 @@
-//! What is said of images, by which policy.
+//! Findings by policy.
 
 use crate::tree::*;
 
 #[test]
-fn a_foreign_compiler_is_refused_with_the_rule_what_is_allowed_the_section_and_the_edit() {
+fn reports_rule_allowed_images_section_and_edit() {
     let text =
         format!("FROM docker.io/library/golang:1.24-alpine AS build\n{MINIMAL}COPY --from=build /a /a\n");
     let tree = Tree::new(&[("Dockerfile", &text)]);
@@ -23,7 +23,7 @@ fn a_foreign_compiler_is_refused_with_the_rule_what_is_allowed_the_section_and_t
 }
 
 #[test]
-fn a_good_tree_is_silent_on_stdout_and_exits_0() {
+fn clean_tree_prints_nothing_and_exits_with_0() {
     let tree = Tree::new(&[("Dockerfile", MINIMAL)]);
     let output = tree.lint(&[]);
     assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
@@ -35,7 +35,7 @@ fn a_good_tree_is_silent_on_stdout_and_exits_0() {
 }
 
 #[test]
-fn hits_are_all_reported_and_not_the_first_alone() {
+fn reports_every_finding() {
     let tree = Tree::new(&[
         (
             "a/Dockerfile",
@@ -47,7 +47,7 @@ fn hits_are_all_reported_and_not_the_first_alone() {
 }
 
 #[test]
-fn build_arguments_are_values() {
+fn build_arguments_set_variables() {
     let tree = Tree::new(&[(
         "Dockerfile",
         "ARG V\nFROM registry.access.redhat.com/ubi9/ubi-minimal:$V\n",
@@ -58,16 +58,16 @@ fn build_arguments_are_values() {
 }
 
 #[test]
-fn mistakes_of_a_policy_are_all_shown_with_their_places() {
+fn reports_all_policy_errors_with_locations() {
     let tree = Tree::new(&[("Dockerfile", MINIMAL)]);
     let wrong = "version = 2\n[policy]\nname = \"p\"\n[[images]]\nmatch = [\"alpine\", \"docker.io/{x}/y\"]\nbuild = {}\n";
     tree.write(".image-policy.toml", wrong);
     let output = tree.lint(&[]);
     assert_eq!(code(&output), 2);
     for part in [
-        ".image-policy.toml:1:11: this linter reads version 1",
+        ".image-policy.toml:1:11: unsupported format version",
         ".image-policy.toml:5:10: \"alpine\" has no registry",
-        ":5:20: there is no variable \"x\"",
+        ":5:20: unknown variable \"x\"",
     ] {
         assert!(
             stderr(&output).contains(part),
@@ -83,7 +83,7 @@ fn mistakes_of_a_policy_are_all_shown_with_their_places() {
 }
 
 #[test]
-fn without_a_policy_the_way_to_one_is_said() {
+fn init_writes_policy_that_allows_images_in_use() {
     let tree = Tree::new(&[
         (
             "Dockerfile",
@@ -107,19 +107,19 @@ fn without_a_policy_the_way_to_one_is_said() {
     assert_eq!(
         code(&again),
         0,
-        "a begun policy allows what is in use: {}{}",
+        "the initial policy must allow the images in use: {}{}",
         stdout(&again),
         stderr(&again)
     );
     assert_eq!(
         code(&tree.lint(&["--init"])),
         2,
-        "a policy that is there is left alone"
+        "--init must not overwrite a policy"
     );
 }
 
 #[test]
-fn a_comment_excepts_only_what_the_policy_lets_it() {
+fn comments_except_only_the_rules_of_the_policy() {
     let text = "# lint-images: allow registry: the only build of it\nFROM alpine\n";
     let tree = Tree::new(&[("Dockerfile", text)]);
     assert_eq!(rules(&tree.json(&[])), ["exception", "registry"]);
@@ -132,6 +132,6 @@ fn a_comment_excepts_only_what_the_policy_lets_it() {
     assert_eq!(
         rules(&tree.json(&[])),
         ["exception", "registry"],
-        "no reason, no exception"
+        "an exception needs a reason"
     );
 }
