@@ -1,245 +1,196 @@
-//! One JSON document: all references and findings (docs/lint-images.md has the shape). That of a large tree is larger
-//! than all that it is about, so it is made piece by piece: all threads make the next pieces while one is written.
+//! One JSON document with all references and findings (docs/lint-images.md has its shape).
 
+use std::fmt;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
+use serde::{Serialize, Serializer};
 
 use crate::Report;
-use crate::model::{Edit, File, ImageError, Text};
+use crate::model::{Edit, File, Finding, Level, Role, Rule, Skipped, Text, Use};
 
-/// How many files make a piece, and how many pieces are made at a time.
+/// Files per piece, and pieces serialized at a time.
 const FILES: usize = 32;
 const PIECES: usize = 4;
+/// Initial capacity of a piece.
+const PIECE_BYTES: usize = 64 * 1024;
 
+/// Writes the document in pieces, as it is larger than everything that it describes: all threads serialize the next
+/// pieces while one writes.
 pub(super) fn write(report: &Report, out: &mut (dyn Write + Send)) -> io::Result<()> {
-    // On a thread of the pool, where to wait for a piece is to make one.
-    rayon::scope(|_| document(report, out))
+    // On a thread of the pool, which serializes other pieces while it waits for one.
+    rayon::scope(|_| {
+        write!(out, "{{\n\"files\":{}", report.read)?;
+        array(report, "references", references, out)?;
+        array(report, "findings", findings, out)?;
+        array(report, "skipped", skipped, out)?;
+        out.write_all(b"\n}\n")
+    })
 }
 
-fn document(report: &Report, out: &mut (dyn Write + Send)) -> io::Result<()> {
-    write!(out, "{{\n  \"files\": {}", report.read)?;
-    array(report, "references", references, out)?;
-    array(report, "findings", findings, out)?;
-    array(report, "skipped", skipped, out)?;
-    out.write_all(b"\n}\n")
-}
-
-/// An array of what a function writes of each file, objects with a comma behind each.
+/// Writes an array of the objects that `of_file` serializes, one object per line.
 fn array(
     report: &Report,
     name: &str,
-    of_file: fn(&mut Json, &File),
+    of_file: fn(&File, &mut Vec<u8>) -> serde_json::Result<()>,
     out: &mut (dyn Write + Send),
 ) -> io::Result<()> {
-    write!(out, ",\n  \"{name}\": [")?;
-    let make = |files: &[File]| -> Vec<String> {
+    write!(out, ",\n\"{name}\":[")?;
+    let serialize = |files: &[File]| -> serde_json::Result<Vec<Vec<u8>>> {
         let pieces = files.par_chunks(FILES).map(|files| {
-            let mut json = Json::default();
-            files.iter().for_each(|file| of_file(&mut json, file));
-            json.out
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            files.iter().try_for_each(|file| of_file(file, &mut piece))?;
+            Ok(piece)
         });
         pieces.collect()
     };
     let mut is_first = true;
-    let mut put = |pieces: Vec<String>| -> io::Result<()> {
+    let mut put = |pieces: Vec<Vec<u8>>| -> io::Result<()> {
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-            let start = usize::from(is_first);
-            out.write_all(&piece.as_bytes()[start..])?;
+            // Each object has a comma in front, the first of the array excepted.
+            out.write_all(&piece[usize::from(is_first)..])?;
             is_first = false;
         }
         Ok(())
     };
-    let mut made = Vec::new();
+    let mut ready = Vec::new();
     for files in report.files.chunks(FILES * PIECES) {
-        let (next, written) = rayon::join(|| make(files), || put(std::mem::take(&mut made)));
+        let (next, written) = rayon::join(|| serialize(files), || put(std::mem::take(&mut ready)));
         written?;
-        made = next;
+        ready = next?;
     }
-    put(made)?;
-    out.write_all(if is_first { b"]" } else { b"\n  ]" })
+    put(ready)?;
+    out.write_all(b"]")
 }
 
-fn references(json: &mut Json, file: &File) {
-    for each in &file.uses {
-        let normalized = each.image.as_ref().ok().map(ToString::to_string);
-        json.begin();
-        json.text("path", Some(&file.path));
-        json.number("line", Some(each.line));
-        json.number("column", Some(each.location.column));
-        json.word("kind", each.kind);
-        json.word("role", each.role.name());
-        json.text("stage", each.stage.as_deref());
-        json.text("raw", Some(&each.raw));
-        json.text("expanded", each.expanded.as_deref());
-        json.text("normalized", normalized.as_deref());
-        json.text("error", each.image.as_ref().err().map(ImageError::reason));
-        json.number("token_line", Some(each.location.line));
-        json.end();
-    }
+/// Appends a comma, a line feed and an object.
+fn object(piece: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    piece.extend_from_slice(b",\n");
+    serde_json::to_writer(piece, value)
 }
 
-fn findings(json: &mut Json, file: &File) {
-    for each in &file.findings {
-        json.begin();
-        json.text("path", Some(&file.path));
-        json.number("line", Some(each.location.line));
-        json.number("column", Some(each.location.column));
-        json.word("rule", each.rule.id());
-        json.word("level", each.level.name());
-        json.text("message", Some(&each.message));
-        json.lines("help", &each.help);
-        json.edit("edit", each.edit.as_deref());
-        json.end();
-    }
+fn references(file: &File, piece: &mut Vec<u8>) -> serde_json::Result<()> {
+    file.uses
+        .iter()
+        .try_for_each(|each| object(piece, &ReferenceEntry::new(&file.path, each)))
 }
 
-fn skipped(json: &mut Json, file: &File) {
-    for each in &file.skipped {
-        json.begin();
-        json.text("path", Some(&file.path));
-        json.number("line", each.line);
-        json.text("reason", Some(&each.reason));
-        json.member("unreadable", if each.unreadable { "true" } else { "false" });
-        json.end();
-    }
+fn findings(file: &File, piece: &mut Vec<u8>) -> serde_json::Result<()> {
+    file.findings
+        .iter()
+        .try_for_each(|each| object(piece, &FindingEntry::new(&file.path, each)))
 }
 
-/// Objects of an array of the document, each with a comma in front. Nine tenths of a run's output are these few kinds
-/// of objects: to write them by hand takes a third of the time that a serializer for all kinds takes.
-#[derive(Default)]
-struct Json {
-    out: String,
+fn skipped(file: &File, piece: &mut Vec<u8>) -> serde_json::Result<()> {
+    file.skipped
+        .iter()
+        .try_for_each(|each| object(piece, &SkippedEntry::new(&file.path, each)))
 }
 
-impl Json {
-    fn begin(&mut self) {
-        self.out.push_str(",\n    {");
-    }
+#[derive(Serialize)]
+struct ReferenceEntry<'a> {
+    path: &'a str,
+    line: usize,
+    column: usize,
+    kind: &'a str,
+    role: Role,
+    stage: Option<&'a str>,
+    raw: &'a str,
+    expanded: Option<&'a str>,
+    normalized: Option<String>,
+    error: Option<&'a str>,
+    token_line: usize,
+}
 
-    fn end(&mut self) {
-        // The comma behind the last member.
-        self.out.pop();
-        self.out.push_str("\n    }");
-    }
-
-    fn name(&mut self, name: &str) {
-        for part in ["\n      \"", name, "\": "] {
-            self.out.push_str(part);
+impl<'a> ReferenceEntry<'a> {
+    fn new(path: &'a str, each: &'a Use) -> Self {
+        ReferenceEntry {
+            path,
+            line: each.line,
+            column: each.location.column,
+            kind: each.kind,
+            role: each.role,
+            stage: each.stage.as_deref(),
+            raw: &each.raw,
+            expanded: each.expanded.as_deref(),
+            normalized: each.image.as_ref().ok().map(ToString::to_string),
+            error: each.image.as_ref().err().map(|reason| reason.reason()),
+            token_line: each.location.line,
         }
     }
+}
 
-    /// A member whose value is written as JSON already.
-    fn member(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.out.push_str(value);
-        self.out.push(',');
-    }
+#[derive(Serialize)]
+struct FindingEntry<'a> {
+    path: &'a str,
+    line: usize,
+    column: usize,
+    rule: Rule,
+    level: Level,
+    message: &'a str,
+    #[serde(serialize_with = "collect_str")]
+    help: Lines<'a>,
+    edit: Option<EditEntry<'a>>,
+}
 
-    fn number(&mut self, name: &str, value: Option<usize>) {
-        let Some(value) = value else {
-            return self.member(name, "null");
+#[derive(Serialize)]
+struct EditEntry<'a> {
+    text: &'a str,
+    certain: bool,
+}
+
+impl<'a> FindingEntry<'a> {
+    fn new(path: &'a str, each: &'a Finding) -> Self {
+        let edit = |edit: &'a Edit| EditEntry {
+            text: &edit.text,
+            certain: edit.certain,
         };
-        self.name(name);
-        decimal(&mut self.out, value);
-        self.out.push(',');
-    }
-
-    /// A text of our own, with nothing to escape.
-    fn word(&mut self, name: &str, value: &str) {
-        self.name(name);
-        for part in ["\"", value, "\","] {
-            self.out.push_str(part);
+        FindingEntry {
+            path,
+            line: each.location.line,
+            column: each.location.column,
+            rule: each.rule,
+            level: each.level,
+            message: &each.message,
+            help: Lines(&each.help),
+            edit: each.edit.as_deref().map(edit),
         }
-    }
-
-    fn text(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            None => self.member(name, "null"),
-            Some(value) => {
-                self.name(name);
-                self.out.push('"');
-                escape(&mut self.out, value);
-                self.out.push_str("\",");
-            }
-        }
-    }
-
-    /// A text of several lines.
-    fn lines(&mut self, name: &str, lines: &[Text]) {
-        self.name(name);
-        self.out.push('"');
-        for (index, line) in lines.iter().enumerate() {
-            self.out.push_str(if index == 0 { "" } else { "\\n" });
-            escape(&mut self.out, line);
-        }
-        self.out.push_str("\",");
-    }
-
-    fn edit(&mut self, name: &str, edit: Option<&Edit>) {
-        let Some(edit) = edit else {
-            return self.member(name, "null");
-        };
-        self.name(name);
-        self.out.push_str("{\n        \"text\": \"");
-        escape(&mut self.out, &edit.text);
-        self.out.push_str(match edit.certain {
-            true => "\",\n        \"certain\": true\n      },",
-            false => "\",\n        \"certain\": false\n      },",
-        });
     }
 }
 
-/// Writes a number; `write!` takes five times as long for the few digits that it has.
-fn decimal(out: &mut String, number: usize) {
-    if number >= 10 {
-        decimal(out, number / 10);
-    }
-    out.extend(char::from_digit((number % 10) as u32, 10));
+#[derive(Serialize)]
+struct SkippedEntry<'a> {
+    path: &'a str,
+    line: Option<usize>,
+    reason: &'a str,
+    unreadable: bool,
 }
 
-/// Writes a text as the inside of a JSON string.
-fn escape(out: &mut String, text: &str) {
-    let bytes = text.as_bytes();
-    // The least byte of all, since that is found many bytes at a time: control characters are rare.
-    if bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
-        return text.chars().for_each(|each| escape_character(out, each));
-    }
-    let mut copied = 0;
-    for at in memchr::memchr2_iter(b'"', b'\\', bytes) {
-        out.push_str(&text[copied..at]);
-        out.push('\\');
-        copied = at;
-    }
-    out.push_str(&text[copied..]);
-}
-
-fn escape_character(out: &mut String, each: char) {
-    match each {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        ..' ' => out.push_str(&format!("\\u{:04x}", u32::from(each))),
-        each => out.push(each),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_escaped_as_the_serializer_escapes_them() {
-        let all: String = (0..0x180).filter_map(char::from_u32).collect();
-        let long = format!("{}\"{}\n", "é".repeat(40), "x".repeat(70));
-        for text in ["", &long, "plain", "a \"quoted\" one", "\\", "line\nline", &all] {
-            let mut escaped = String::new();
-            escape(&mut escaped, text);
-            assert_eq!(format!("\"{escaped}\""), serde_json::to_string(text).unwrap());
+impl<'a> SkippedEntry<'a> {
+    fn new(path: &'a str, each: &'a Skipped) -> Self {
+        SkippedEntry {
+            path,
+            line: each.line,
+            reason: &each.reason,
+            unreadable: each.unreadable,
         }
     }
+}
+
+/// Lines that are serialized as one string.
+struct Lines<'a>(&'a [Text]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.0.iter().enumerate() {
+            formatter.write_str(if index == 0 { "" } else { "\n" })?;
+            formatter.write_str(line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Serializes a value by its `Display`, without a string in between.
+fn collect_str<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
