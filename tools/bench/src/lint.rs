@@ -113,10 +113,10 @@ fn figure(name: impl Into<String>, unit: &'static str, at_most: Option<f64>, run
 /// First lines of a Dockerfile without findings.
 const HEAD: &str = "FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\nUSER 1001\n";
 
-/// Returns the megabytes in `statistics: … ms, 12.3 MB of memory at most`.
+/// Returns the megabytes in `statistics: … ms, peak memory 12.3 MB`.
 fn peak_memory(statistics: &str) -> Option<f64> {
-    let (before, _) = statistics.split_once(" MB of memory")?;
-    before.rsplit(' ').next()?.parse().ok()
+    let (_, memory) = statistics.split_once("peak memory ")?;
+    memory.split(' ').next()?.parse().ok()
 }
 
 struct Bench {
@@ -336,10 +336,10 @@ mod tests {
 
     #[test]
     fn reads_peak_memory_from_statistics() {
-        let line = "statistics: 2 files in 1.5 ms, 12.3 MB of memory at most\n";
+        let line = "statistics: 2 files in 1.5 ms, peak memory 12.3 MB\n";
         assert_eq!(peak_memory(line), Some(12.3));
         assert_eq!(
-            peak_memory("statistics: 2 files in 1.5 ms, memory not known here"),
+            peak_memory("statistics: 2 files in 1.5 ms, peak memory unknown"),
             None
         );
     }
