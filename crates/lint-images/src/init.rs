@@ -109,8 +109,8 @@ fn comment(locations: &BTreeSet<String>) -> String {
 }
 
 const HEAD: &str = "\
-# Which images this repository may build on and run. Begun from the images that it uses: what is here is what is, not
-# what should be. The format is described in docs/lint-images.md of the linter; `lint-images --explain` lists the rules.
+# Images that this repository may build on and run. Created from the images in use: remove those that are not to be
+# allowed. docs/lint-images.md of the linter documents the format; `lint-images --explain` lists the rules.
 version = 1
 
 [policy]
