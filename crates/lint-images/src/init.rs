@@ -82,11 +82,10 @@ fn write_policy(found: &Found) -> String {
             let _ = writeln!(out, "{} = {{ tag = \"any\" }}", role.name());
         }
     }
-    for (repository, (roles, locations)) in found
+    for (repository, (_, locations)) in found
         .iter()
         .filter(|(_, (roles, _))| roles.contains(&Role::Workload))
     {
-        let _ = roles;
         let reason = "reason = \"in use when this policy was created\"";
         let _ = write!(
             out,

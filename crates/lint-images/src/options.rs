@@ -11,7 +11,7 @@ use clap::Args;
 use subprocess::eprint_line;
 
 use crate::date::Date;
-use crate::model::{File, Level, Rule};
+use crate::model::{File, Finding, Level, Rule};
 use crate::output::{self, Format};
 use crate::policy::{self, Policy};
 use crate::sources::{self, Inputs};
@@ -73,12 +73,8 @@ pub struct Options {
     statistics: bool,
 
     /// Compare review dates with this date [default: today]
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    today: Option<String>,
-}
-
-fn parse_date(text: &str) -> Result<String, String> {
-    text.parse::<Date>().map(|date| date.to_string())
+    #[arg(long, value_name = "DATE")]
+    today: Option<Date>,
 }
 
 /// Exit code for invalid arguments or an invalid policy.
@@ -105,7 +101,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut policy = match policy::load(&path, &root) {
         Ok(policy) => policy,
         Err(error) => {
-            eprint_line(format!("invalid policy\n{error}"));
+            eprint_line(format!("cannot load the policy\n{error}"));
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -123,11 +119,7 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
     let start = Instant::now();
     let whole_tree = !options.staged && options.files.is_empty();
     let inputs = inputs(options, policy, root)?;
-    let today = options
-        .today
-        .as_deref()
-        .and_then(|date| date.parse().ok())
-        .unwrap_or_else(Date::today);
+    let today = options.today.unwrap_or_else(Date::today);
     let keep_text = options.fix || options.diff || options.format.shows_text();
     let mut report = check(inputs, policy, today, whole_tree, keep_text);
     if options.list {
@@ -152,7 +144,10 @@ fn lint(options: &Options, policy: &Policy, root: &Path) -> anyhow::Result<ExitC
     }
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print_report(&report, options.format, color)?;
-    print_summary(&report, options.format);
+    print_skipped(&report);
+    if options.format == Format::Text {
+        print_totals(&report);
+    }
     if options.statistics {
         let (files, time, memory) = (
             report.read,
@@ -217,13 +212,13 @@ fn apply_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
 }
 
 fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
+    let code = match report.is_unreadable() {
+        true => ExitCode::from(3),
+        false => ExitCode::SUCCESS,
+    };
     if format == Format::Json {
         print_report(report, Format::Json, false)?;
-        return Ok(if report.is_unreadable() {
-            ExitCode::from(3)
-        } else {
-            ExitCode::SUCCESS
-        });
+        return Ok(code);
     }
     let mut text = String::new();
     for file in &report.files {
@@ -242,12 +237,8 @@ fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
         }
     }
     print(&text)?;
-    print_summary(report, Format::Json);
-    Ok(if report.is_unreadable() {
-        ExitCode::from(3)
-    } else {
-        ExitCode::SUCCESS
-    })
+    print_skipped(report);
+    Ok(code)
 }
 
 fn explain(name: &str) -> anyhow::Result<ExitCode> {
@@ -278,33 +269,31 @@ fn exit_code(report: &Report) -> ExitCode {
     }
 }
 
-/// Prints skipped files and values, and the totals.
-fn print_summary(report: &Report, format: Format) {
+/// Prints files and values that were not checked, with reasons.
+fn print_skipped(report: &Report) {
     for file in &report.files {
         for each in &file.skipped {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
             eprint_line(format!("skipped: {}{line}: {}", file.path, each.reason));
         }
     }
+}
+
+fn print_totals(report: &Report) {
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
-    if format == Format::Text {
-        let images: usize = report.files.iter().map(|file| file.uses.len()).sum();
-        eprint_line(format!(
-            "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
-            report.read
-        ));
-        let findings = report.files.iter().flat_map(|file| &file.findings);
-        let fixable = findings
-            .filter(|each| each.edit.as_ref().is_some_and(|edit| edit.certain))
-            .count();
-        match fixable {
-            0 => {}
-            1 => eprint_line("lint-images: 1 finding is fixable: run with --diff or --fix"),
-            count => eprint_line(format!(
-                "lint-images: {count} findings are fixable: run with --diff or --fix"
-            )),
-        }
-    }
+    let images: usize = report.files.iter().map(|file| file.uses.len()).sum();
+    eprint_line(format!(
+        "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
+        report.read
+    ));
+    let findings = report.files.iter().flat_map(|file| &file.findings);
+    let is_fixable = |finding: &&Finding| finding.edit.as_ref().is_some_and(|edit| edit.certain);
+    let fixable = match findings.filter(is_fixable).count() {
+        0 => return,
+        1 => "1 finding is fixable".to_owned(),
+        count => format!("{count} findings are fixable"),
+    };
+    eprint_line(format!("lint-images: {fixable}: run with --diff or --fix"));
 }
 
 fn print_report(report: &Report, format: Format, color: bool) -> anyhow::Result<()> {

@@ -92,43 +92,41 @@ fn invalid_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bo
 /// Removes findings that comments `# lint-images: allow RULE: reason` except, and reports invalid comments.
 fn apply_comments(file: &mut File, policy: &Policy) {
     for allowance in std::mem::take(&mut file.allowances) {
-        let error = match Rule::from_id(&allowance.rule) {
-            None => Some(format!("unknown rule {:?} in an exception", allowance.rule)),
-            Some(rule) if !policy.inline.contains(&rule) => {
-                Some(format!("the policy does not allow comments to except {rule}"))
-            }
+        let (message, is_unused) = match Rule::from_id(&allowance.rule) {
+            None => (
+                format!("unknown rule {:?} in an exception", allowance.rule),
+                false,
+            ),
+            Some(rule) if !policy.inline.contains(&rule) => (
+                format!("the policy does not allow comments to except {rule}"),
+                false,
+            ),
             Some(_) if allowance.reason.is_empty() => {
-                Some("an exception in a comment needs a reason".to_owned())
+                ("an exception in a comment needs a reason".to_owned(), false)
             }
             Some(rule) => {
                 let before = file.findings.len();
                 file.findings
                     .retain(|finding| finding.rule != rule || finding.location.line != allowance.target);
-                (before == file.findings.len()).then(|| format!("unused exception from {rule}"))
+                if file.findings.len() < before {
+                    continue;
+                }
+                (format!("unused exception from {rule}"), true)
             }
         };
-        let Some(message) = error else { continue };
         let inline: Vec<_> = policy.inline.iter().map(|rule| rule.id()).collect();
         let allowed = if inline.is_empty() {
             "none".to_owned()
         } else {
             inline.join(", ")
         };
-        let finding = Finding::new(
-            Rule::Exception,
-            policy,
-            allowance.location.clone(),
-            message.clone(),
-        )
-        .help("write # lint-images: allow RULE: reason above the line that it applies to")
-        .help(format!(
-            "rules that comments may except: {allowed}; see {}",
-            policy.citation(Rule::Exception)
-        ));
-        file.findings.push(if message.starts_with("unused") {
-            finding.warning()
-        } else {
-            finding
-        });
+        let finding = Finding::new(Rule::Exception, policy, allowance.location, message)
+            .help("write # lint-images: allow RULE: reason above the line that it applies to")
+            .help(format!(
+                "rules that comments may except: {allowed}; see {}",
+                policy.citation(Rule::Exception)
+            ));
+        file.findings
+            .push(if is_unused { finding.warning() } else { finding });
     }
 }

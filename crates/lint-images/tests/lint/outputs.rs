@@ -33,6 +33,12 @@ fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
         "registry.access.redhat.com/ubi9/ubi-minimal:latest",
     );
     let tree = Tree::new(&[("Dockerfile", before), ("untouched/Dockerfile", MINIMAL)]);
+    let output = tree.lint(&[]);
+    assert!(
+        stderr(&output).contains("2 findings are fixable: run with --diff or --fix"),
+        "{}",
+        stderr(&output)
+    );
     let diff = stdout(&tree.lint(&["--diff"]));
     assert!(diff.starts_with("--- a/Dockerfile\n+++ b/Dockerfile\n"), "{diff}");
     assert!(
@@ -213,7 +219,7 @@ fn sarif_is_valid_by_its_schema() {
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
     assert_eq!(errors, Vec::<String>::new());
-    assert!(document["runs"][0]["results"].as_array().unwrap().len() >= 4);
+    assert_eq!(document["runs"][0]["results"].as_array().unwrap().len(), 4);
     assert_eq!(
         document["runs"][0]["invocations"][0]["executionSuccessful"],
         false
