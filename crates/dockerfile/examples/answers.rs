@@ -1,4 +1,4 @@
-//! What this crate sees in each file named on standard input, one JSON line a file, in the form of `oracle/`.
+//! Prints what this crate reads in each file named on standard input, one JSON line per file, in the form of `oracle/`.
 
 use std::io::{BufRead, Write};
 

@@ -1,4 +1,4 @@
-//! Writes the texts that fuzzing found (tests/fuzzed/NAME.jsonl) into a folder, a file each, for fuzzing on.
+//! Writes the texts found by fuzzing (tests/fuzzed/NAME.jsonl) into a folder, one file each, to continue fuzzing.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the front end refuses in an instruction by itself: flags it does not know, arguments that are missing.
+//! Checks of single instructions: unknown flags, missing arguments.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,9 @@ use crate::keyword::Keyword;
 use crate::parse::Body;
 use crate::split::{self, QuotedWords};
 
-/// All reasons why the front end refuses an instruction, whatever stands around it. What `FROM` begins with is judged
-/// elsewhere, and so is the form of numbers and durations, which no image depends on.
-pub(crate) fn refusals(text: &str, body: &Body, escape: char) -> Vec<String> {
+/// All reasons for which the front end rejects an instruction by itself. `FROM` is checked
+/// elsewhere; numbers and durations are not, since no image depends on them.
+pub(crate) fn rejections(text: &str, body: &Body, escape: char) -> Vec<String> {
     let arguments = &text[body.pieces.arguments.clone()];
     let mut found = flags(body, arguments);
     let words = || split::quoted_words(text, body.pieces.arguments.clone(), escape);
@@ -41,7 +41,7 @@ fn at_least_one(name: &str) -> String {
 const SWITCHES: [&str; 4] = ["keep-git-dir", "link", "parents", "unpack"];
 const REPEATABLE: [&str; 3] = ["device", "exclude", "mount"];
 
-/// The flags of an instruction; None where they are not looked at.
+/// The flags of an instruction; `None` where they are not checked.
 fn known_flags(keyword: Keyword, arguments: &str) -> Option<&'static [&'static str]> {
     Some(match keyword {
         Keyword::Add => &[
@@ -79,14 +79,14 @@ fn flags(body: &Body, arguments: &str) -> Vec<String> {
         } else if seen.contains(&name) && !REPEATABLE.contains(&name) {
             found.push(format!("duplicate flag specified: --{name}"));
         } else {
-            found.extend(value_refused(name, value));
+            found.extend(value_rejection(name, value));
         }
         seen.push(name);
     }
     found
 }
 
-fn value_refused(name: &str, value: Option<&str>) -> Option<String> {
+fn value_rejection(name: &str, value: Option<&str>) -> Option<String> {
     let is_switch = SWITCHES.contains(&name);
     match value {
         None if !is_switch => Some(format!("missing a value on flag: --{name}")),
@@ -98,7 +98,7 @@ fn value_refused(name: &str, value: Option<&str>) -> Option<String> {
     }
 }
 
-/// What `COPY` and `ADD` are given: sources and a destination.
+/// Checks the sources and the destination of `COPY` and `ADD`.
 fn sources(text: &str, body: &Body) -> Option<String> {
     let range = body.pieces.arguments.clone();
     let name = if body.keyword == Keyword::Add {

@@ -1,4 +1,4 @@
-//! Parser directives (`# escape=`), and how a front end is named (`# syntax=` and its other forms).
+//! Parser directives (`# escape=`), and the front end's image (`# syntax=` and its other forms).
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub struct Directive {
     pub span: Range<usize>,
 }
 
-/// The directive-reading state: the first line that is none ends it.
+/// The directive-reading state: the first line that is not a directive ends it.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     seen: Vec<&'static str>,
@@ -26,7 +26,7 @@ pub(crate) struct Reader {
 pub(crate) struct Repeated(pub(crate) &'static str);
 
 impl Reader {
-    /// Reads one line that begins with `comment` if it is to be a directive; `source` is its offset.
+    /// Parses one line that begins with `comment` while directives are read; `source` is its offset.
     pub(crate) fn line(
         &mut self,
         line: &str,
@@ -69,12 +69,12 @@ fn key_and_value(text: &str) -> Option<(&'static str, &str)> {
     if !value.is_empty() {
         return Some((name, value));
     }
-    // A value of blanks alone is its last blank: the front end's expression wants one character.
+    // A value of blanks only is its last blank: the front end's expression requires one character.
     let last = rest.chars().next_back()?;
     Some((name, &rest[rest.len() - last.len_utf8()..]))
 }
 
-/// The front end image that a file names for itself: `# syntax=`, else `// syntax=`, else `{"syntax": …}`, behind a
+/// The front end image of a file: `# syntax=`, otherwise `// syntax=`, otherwise `{"syntax": …}`, after a
 /// byte order mark and a `#!` line. A JSON document's line is counted from 0, as the front end reports it.
 pub(crate) fn detect_syntax(text: &str) -> Option<Directive> {
     let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -1,6 +1,6 @@
 //! The exec form: arguments that are a JSON array of strings.
 
-/// What arguments are as JSON.
+/// The JSON value of arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Json {
     No,
@@ -23,8 +23,8 @@ pub(crate) fn json_strings(arguments: &str) -> Json {
     }
 }
 
-/// Whether a text is an array of strings without escapes, which is how nearly all are written: what this says no to is
-/// read in full.
+/// Whether a text is an array of strings without escapes, the usual form: other texts are parsed
+/// completely.
 fn is_plain_array(text: &str) -> bool {
     const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
     let mut separator = '[';
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_at_a_glance_is_what_the_reader_says() {
+    fn fast_path_agrees_with_the_parser() {
         let pieces = [
             "[",
             "]",

@@ -17,7 +17,7 @@ pub struct Heredoc {
     pub terminated: bool,
 }
 
-/// What a line opens, before its content is read.
+/// The here-document that a line opens, before its content is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Opening {
     pub(crate) name: String,
@@ -34,7 +34,7 @@ impl Opening {
     }
 }
 
-/// Whether there is a `<<`. Most lines have not even one `<`, and to prepare a search for two bytes costs more.
+/// Whether the text contains `<<`. Most lines have no `<`, and preparing a search for two bytes costs more.
 fn has_marker(line: &[u8]) -> bool {
     memchr::memchr_iter(b'<', line).any(|at| line.get(at + 1) == Some(&b'<'))
 }
@@ -49,7 +49,7 @@ pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
         raw_escapes: true,
         keep_unset: true,
     };
-    // Shell text that the lexer can't read (`$(( ${x} ))` and the like) opens nothing; so says the front end.
+    // Shell text that the lexer cannot read (`$(( ${x} ))` and the like) opens none, as in the front end.
     let words = shell::words(line, mode).unwrap_or_default();
     words
         .iter()
@@ -57,7 +57,7 @@ pub(crate) fn openings(line: &str) -> Result<Vec<Opening>, ExpansionError> {
         .collect()
 }
 
-/// The document that a word opens, if it is of that form.
+/// The here-document that a word opens, if it has that form.
 pub(crate) fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
     let Some(rest) = word
         .trim_start_matches(|each: char| each.is_ascii_digit())
@@ -77,7 +77,7 @@ pub(crate) fn opening(word: &str) -> Result<Option<Opening>, ExpansionError> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     {
-        // As nearly all are written: there is nothing in it that the lexer would see otherwise.
+        // The usual form: the lexer would find nothing else in it.
         return Ok(Some(Opening {
             name: rest.to_owned(),
             chomp,

@@ -4,8 +4,8 @@
 //! reference = name [":" tag] ["@" digest]      name = [domain "/"] path
 //! domain    = host [":" port]                  path = component {"/" component}
 //! ```
-//! A first part is a domain if it is `localhost`, or holds `.`, `:` or an upper-case letter; without one the domain
-//! is `docker.io`, and there a path of one part is in `library/`.
+//! A first component is a domain if it is `localhost`, or contains `.`, `:` or an upper-case letter; without one the
+//! domain is `docker.io`, and there a path of one component is in `library/`.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -16,7 +16,7 @@ const LEGACY_DOMAIN: &str = "index.docker.io";
 const LONGEST_PATH: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// A legal image reference in its full form.
+/// A valid image reference in its full form.
 ///
 /// ```
 /// let image: dockerfile::ImageReference = "alpine".parse().unwrap();
@@ -25,11 +25,11 @@ const LONGEST_TAG: usize = 128;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageReference {
-    /// Domain, path, and what is written of tag and digest, in one piece: the parts of it are looked at, not kept.
+    /// Domain, path, and the written tag and digest, in one string.
     text: String,
     domain_end: usize,
     path_end: usize,
-    /// The end of the path where there is no tag.
+    /// The end of the path if there is no tag.
     tag_end: usize,
 }
 
@@ -47,12 +47,12 @@ impl ImageReference {
         }
     }
 
-    /// Tag, where one is written.
+    /// Tag, if written.
     pub fn tag(&self) -> Option<&str> {
         self.text[self.path_end..self.tag_end].strip_prefix(':')
     }
 
-    /// Digest with its algorithm: `sha256:…`.
+    /// Digest with its algorithm, if written: `sha256:…`.
     pub fn digest(&self) -> Option<&str> {
         self.text[self.tag_end..].strip_prefix('@')
     }
@@ -79,7 +79,7 @@ impl PartialOrd for ImageReference {
     }
 }
 
-/// The full form; `:latest` where neither a tag nor a digest is written, since that is what is pulled.
+/// The full form; `:latest` without tag and digest, which is what clients pull.
 impl fmt::Display for ImageReference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)?;
@@ -90,24 +90,24 @@ impl fmt::Display for ImageReference {
     }
 }
 
-/// Why a text is no image reference. The messages are those of the clients, so that they can be looked up.
+/// Why a text is not an image reference. The messages are those of the clients, so that they can be searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReferenceError {
-    /// Not of the grammar's form.
+    /// It does not match the grammar.
     Format,
     /// The repository (given) has upper-case letters.
     Uppercase(String),
-    /// The whole reference is of the right form but for upper-case letters.
+    /// The whole reference would match the grammar in lower case.
     NameUppercase,
     /// 64 hexadecimal digits (given) are an image id, not a name.
     Identifier(String),
     /// A repository of more than 255 characters.
     TooLong,
-    /// A digest whose text does not fit its algorithm.
+    /// A digest that does not match its algorithm.
     DigestFormat,
     /// A digest of the wrong length for its algorithm.
     DigestLength,
-    /// A digest algorithm that clients don't know.
+    /// A digest algorithm unknown to clients.
     DigestAlgorithm,
 }
 
@@ -151,7 +151,7 @@ impl std::str::FromStr for ImageReference {
             return Err(ReferenceError::Identifier(text.to_owned()));
         }
         let (domain, folder, rest) = split_domain(text);
-        // Up to the colon, so with the folder in front: that is in lower case.
+        // Up to the colon, including the implied `library/`, which is in lower case.
         let name = rest.split(':').next().unwrap_or_default();
         if !is_lowercase(name) {
             return Err(ReferenceError::Uppercase(format!("{folder}{name}")));
@@ -183,7 +183,7 @@ fn is_lowercase(text: &str) -> bool {
     }
 }
 
-/// The domain, the folder that is in front of a path of one part where no other is written, and the rest.
+/// The domain, the implied folder of a path of one component, and the rest.
 fn split_domain(text: &str) -> (&str, &'static str, &str) {
     let Some((first, rest)) = text.split_once('/') else {
         return (DEFAULT_DOMAIN, DEFAULT_FOLDER, text);
@@ -200,7 +200,7 @@ fn split_domain(text: &str) -> (&str, &'static str, &str) {
     }
 }
 
-/// The pieces of a text of the grammar's form, before what the form does not say is checked.
+/// The pieces of a text that matches the grammar, before further checks.
 struct Parts<'a> {
     domain: &'a str,
     path: &'a str,
@@ -213,7 +213,7 @@ fn split(text: &str) -> Option<Parts<'_>> {
         Some((name, digest)) => (name, Some(digest)),
         None => (text, None),
     };
-    // A port is in front of the last slash, so a colon behind it begins the tag.
+    // A port precedes the last slash, so a colon after it begins the tag.
     let last = name.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match name[last..].split_once(':') {
         Some((_, tag)) => (&name[..name.len() - tag.len() - 1], Some(tag)),
@@ -233,7 +233,7 @@ fn split(text: &str) -> Option<Parts<'_>> {
 }
 
 impl Parts<'_> {
-    /// Where domain, path and tag end in the text.
+    /// The ends of domain, path and tag in the text.
     fn check(self) -> Result<[usize; 3], ReferenceError> {
         let Parts {
             domain,
@@ -263,7 +263,7 @@ fn is_domain(text: &str) -> bool {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     };
-    // The port is greedy but optional: `[::1]` ends in digits that are the address's.
+    // The port is greedy but optional: `[::1]` ends in digits that belong to the address.
     is_host(host) || is_host(text)
 }
 
@@ -301,7 +301,7 @@ fn is_component(text: &str) -> bool {
     let mut rest = bytes;
     while let Some(start) = rest.iter().position(|&byte| !is_word(byte)) {
         let length = rest[start..].iter().position(|&byte| is_word(byte));
-        // The last byte is of a word, so there is one.
+        // The last byte belongs to a word, so there is one.
         let (separator, after) = rest[start..].split_at(length.unwrap_or(rest.len() - start));
         if !(matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|&byte| byte == b'-')) {
             return false;

@@ -1,6 +1,6 @@
-//! The instructions' names.
+//! The names of instructions.
 
-/// What an instruction does.
+/// The type of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are the keywords")]
 pub enum Keyword {
@@ -22,11 +22,11 @@ pub enum Keyword {
     User,
     Volume,
     Workdir,
-    /// None that the front end knows.
+    /// Unknown to the front end.
     Unknown,
 }
 
-/// The most frequent first: they are looked for in this order.
+/// The most frequent first: the search order.
 const KEYWORDS: [(&str, Keyword); 18] = [
     ("RUN", Keyword::Run),
     ("COPY", Keyword::Copy),
@@ -49,7 +49,7 @@ const KEYWORDS: [(&str, Keyword); 18] = [
 ];
 
 impl Keyword {
-    /// Any case will do.
+    /// Case-insensitive.
     pub(crate) fn of(text: &str) -> Keyword {
         let first = text.bytes().next().map(|byte| byte.to_ascii_uppercase());
         KEYWORDS

@@ -1,15 +1,15 @@
-//! Logical lines: physical lines joined at escape characters, with the way back to the source.
+//! Logical lines: physical lines joined at escape characters, with a mapping to the source.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// One logical line. Its text is a slice of the source where nothing was joined.
+/// One logical line. Its text is a slice of the source if nothing was joined.
 #[derive(Debug, Clone)]
 pub(crate) struct Logical<'a> {
     text: Cow<'a, str>,
-    /// Where its text begins in the source.
+    /// Start of its text in the source.
     source: usize,
-    /// Where further pieces begin in `text`, and where in the source; ascending.
+    /// Starts of further pieces in `text` and in the source; ascending.
     more: Vec<(usize, usize)>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Logical<'a> {
         }
     }
 
-    /// Pieces with their places in the source, put together in one go.
+    /// Pieces with their positions in the source, joined at once.
     pub(crate) fn joined(first: &'a str, source: usize, more: &[(&str, usize)]) -> Self {
         if more.is_empty() {
             return Logical::new(first, source);
@@ -46,7 +46,7 @@ impl<'a> Logical<'a> {
         &self.text
     }
 
-    /// Where a range of this line is in the source: from its first byte to behind its last.
+    /// The range in the source of a range of this line.
     pub(crate) fn source(&self, range: &Range<usize>) -> Range<usize> {
         let start = self.offset(range.start);
         let end = match range.is_empty() {
@@ -71,9 +71,9 @@ impl<'a> Logical<'a> {
 pub(crate) struct Lines<'a> {
     text: &'a str,
     position: usize,
-    /// Number of the line that was given last, 1-based; 0 before the first.
+    /// Number of the last returned line, 1-based; 0 before the first.
     pub(crate) number: usize,
-    /// Where the lines begin that were given, and the one behind them.
+    /// Starts of the returned lines, and of the next one.
     pub(crate) index: LineIndex,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Lines<'a> {
 pub(crate) struct Line<'a> {
     pub(crate) text: &'a str,
     pub(crate) start: usize,
-    /// Behind the line feed.
+    /// After the line feed.
     pub(crate) next: usize,
 }
 
@@ -142,7 +142,7 @@ impl LineIndex {
         index
     }
 
-    /// The first line, with room for lines of the usual length: most texts need no more.
+    /// The first line, with capacity for lines of the usual length.
     fn with_room(text: &str) -> Self {
         let mut starts = Vec::with_capacity(text.len() / 16 + 1);
         starts.push(0);

@@ -1,21 +1,21 @@
-//! `RUN --mount=…`: one line of comma-separated values, of which the image that it mounts from matters here.
+//! `RUN --mount=…`: one line of comma-separated values; only the source image matters here.
 
 use std::borrow::Cow;
 
-/// What a mount says of its source.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountSource {
     /// No `from`: the build context, a cache, a secret.
     None,
     /// `from=NAME`: a stage or an image.
     From(String),
-    /// `from` holds a variable, which the front end does not expand there.
+    /// `from` contains a variable, which the front end does not expand there.
     Variable(String),
-    /// Not readable.
+    /// Invalid.
     Invalid(&'static str),
 }
 
-/// Reads the value of a `--mount` flag. The last `from` counts, keys are case-insensitive.
+/// Parses the value of a `--mount` flag. The last `from` counts, keys are case-insensitive.
 pub(crate) fn mount_source(value: &str) -> MountSource {
     let fields = match fields(value) {
         Ok(fields) => fields,
@@ -72,7 +72,7 @@ fn fields(line: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
     }
 }
 
-/// The field after its opening quote, and what follows the closing one: nothing or a comma.
+/// The field after its opening quote, and the text after the closing one: nothing or a comma.
 fn quoted_field(text: &str) -> Result<(String, &str), &'static str> {
     const MISPLACED: &str = "failed to parse csv mounts: extraneous or missing \" in quoted-field";
     let mut field = String::new();

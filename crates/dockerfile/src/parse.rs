@@ -1,4 +1,4 @@
-//! From text to instructions. Errors are collected and reading goes on: a linter must see what can be seen.
+//! Parses text into instructions. Errors are collected and parsing continues: a linter must see as much as possible.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,34 +10,34 @@ use crate::keyword::Keyword;
 use crate::logical::{Line, LineIndex, Lines, Logical};
 use crate::split::{self, Flag, Pieces, trim_start};
 
-/// The longest physical line, in bytes, that the reference front end reads.
+/// Maximum bytes of a physical line in the reference front end.
 const LONGEST_LINE: usize = 65_535;
 
-/// A Dockerfile that was read.
+/// A parsed Dockerfile.
 #[derive(Debug, Clone)]
 pub struct Dockerfile<'a> {
-    /// The text that was read.
+    /// The source.
     pub source: &'a str,
     /// The escape character: a backslash or a backtick.
     pub escape: char,
-    /// Parser directives in the order of the file.
+    /// Parser directives in order.
     pub directives: Vec<Directive>,
-    /// The front end image that the file names, with the part before the first space only.
+    /// The front end image of the file, up to the first space.
     pub syntax: Option<Directive>,
-    /// Instructions in the order of the file, unknown ones too.
+    /// Instructions in order, including unknown ones.
     pub instructions: Vec<Instruction<'a>>,
-    /// Why the reference front end refuses to read the file. Empty for a file that it reads.
+    /// Why the reference front end rejects the file. Empty for a valid file.
     pub problems: Vec<Problem>,
-    /// Where its lines begin.
+    /// The starts of its lines.
     pub lines: LineIndex,
 }
 
-/// One instruction with its place in the source.
+/// One instruction with its position in the source.
 #[derive(Debug, Clone)]
 pub struct Instruction<'a> {
     pub(crate) logical: Logical<'a>,
     pub(crate) body: Body,
-    /// The instruction that `ONBUILD` keeps for later. In a box, since few instructions have one.
+    /// The trigger of `ONBUILD`. In a box, since few instructions have one.
     pub(crate) trigger: Option<Box<Body>>,
     /// 1-based line on which it begins.
     pub line: usize,
@@ -57,7 +57,7 @@ pub(crate) struct Body {
 }
 
 impl Instruction<'_> {
-    /// What it does.
+    /// Its type.
     pub fn keyword(&self) -> Keyword {
         self.body.keyword
     }
@@ -67,19 +67,19 @@ impl Instruction<'_> {
         &self.logical.text()[self.body.pieces.keyword.clone()]
     }
 
-    /// What `ONBUILD` keeps for later: keyword, flags and arguments.
+    /// The trigger of `ONBUILD`: keyword, flags and arguments.
     pub fn trigger(&self) -> Option<(Keyword, &[Flag], &str)> {
         let trigger = self.trigger.as_ref()?;
         let arguments = &self.logical.text()[trigger.pieces.arguments.clone()];
         Some((trigger.keyword, &trigger.pieces.flags, arguments))
     }
 
-    /// Flags in front of the arguments.
+    /// Flags before the arguments.
     pub fn flags(&self) -> &[Flag] {
         &self.body.pieces.flags
     }
 
-    /// What follows keyword and flags, with the lines joined and without the blanks around.
+    /// The text after keyword and flags, with the lines joined and trimmed.
     pub fn arguments(&self) -> &str {
         &self.logical.text()[self.body.pieces.arguments.clone()]
     }
@@ -107,14 +107,14 @@ impl Instruction<'_> {
     }
 }
 
-/// Where and why the reference front end refuses a file.
+/// Where and why the reference front end rejects a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// 1-based line.
     pub line: usize,
-    /// Bytes in the source that it is about.
+    /// Bytes in the source.
     pub span: Range<usize>,
-    /// What is wrong, one line.
+    /// The error, one line.
     pub message: String,
 }
 
@@ -124,7 +124,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads a Dockerfile. Never fails: what is wrong is in `problems`, what can be read is read.
+/// Parses a Dockerfile. Never fails: errors are in `problems`, everything readable is returned.
 ///
 /// ```
 /// let file = dockerfile::parse("FROM alpine:3 AS base\nRUN <<EOF\nFROM busybox\nEOF\n");
@@ -139,7 +139,7 @@ struct Parser<'a> {
     file: Dockerfile<'a>,
     lines: Lines<'a>,
     directives: directive::Reader,
-    /// The further pieces of the line that is being joined; kept for its room.
+    /// The further pieces of the line being joined; kept for its capacity.
     pieces: Vec<(&'a str, usize)>,
 }
 

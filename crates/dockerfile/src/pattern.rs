@@ -13,7 +13,7 @@ pub(crate) struct Pattern {
     tokens: Vec<Token>,
 }
 
-/// Which matches are replaced.
+/// Which matches to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replace {
     First,
@@ -21,7 +21,7 @@ pub(crate) enum Replace {
 }
 
 impl Pattern {
-    /// Reads a pattern; the reason where an escape means nothing.
+    /// Compiles a pattern; the error is the reason.
     pub(crate) fn new(text: &str) -> Result<Pattern, String> {
         let mut tokens = Vec::new();
         let mut chars = text.chars().peekable();
@@ -29,7 +29,7 @@ impl Pattern {
             tokens.push(match next {
                 '*' => Token::AnyText,
                 '?' => Token::AnyChar,
-                // Within `${}` these two need an escape that is no part of the pattern.
+                // Within `${}` these two need an escape that is not part of the pattern.
                 '\\' if matches!(chars.peek(), Some('}' | '/')) => continue,
                 '\\' => match chars.next() {
                     Some(escaped @ ('*' | '?' | '\\')) => Token::Char(escaped),
@@ -51,7 +51,7 @@ impl Pattern {
         }
     }
 
-    /// Reads a pattern from its end, for suffixes. The front end turns the text around and not what it means, so that
+    /// Compiles a pattern from its end, for suffixes. The front end reverses the text and not its meaning, so that
     /// an escape character at the end, which escapes nothing there, escapes what was the last but one.
     pub(crate) fn reversed(text: &str) -> Result<Pattern, String> {
         let mut pieces: Vec<String> = Vec::new();
@@ -98,7 +98,7 @@ impl Pattern {
                 copied = end;
                 break;
             }
-            // An empty match right behind a match is no match.
+            // An empty match directly after a match does not count.
             if end > copied || start == 0 {
                 push_template(&mut out, replacement, &chars[start..end]);
             }
@@ -114,7 +114,7 @@ impl Pattern {
             if let Some(length) = ends(&self.tokens, &chars[start..], true, steps) {
                 return Some((start, start + length));
             }
-            // What `*` at the front does not match from here, it matches from nowhere behind.
+            // If `*` at the front does not match from here, it matches from no later position.
             if self.tokens.first() == Some(&Token::AnyText) {
                 return None;
             }
@@ -152,12 +152,12 @@ fn push_template(out: &mut String, template: &str, matched: &[char]) {
     out.push_str(rest);
 }
 
-/// Steps after which matching gives up; the caller reports it.
+/// Maximum steps of matching; exceeding it is an error.
 const GIVE_UP: usize = 4_000_000;
 
-/// Where a match from the start of `chars` ends, the nearest or (`greedy`) the farthest end.
+/// The end of a match from the start of `chars`, the nearest or (`greedy`) the farthest.
 fn ends(tokens: &[Token], chars: &[char], greedy: bool, steps: &mut usize) -> Option<usize> {
-    // A state is the count of tokens matched; all states go forward together, so a text costs length times tokens.
+    // A state is the number of matched tokens; all states advance together, so a text costs length times tokens.
     let mut now = vec![false; tokens.len() + 1];
     let mut next = now.clone();
     now[0] = true;

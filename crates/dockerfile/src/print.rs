@@ -1,4 +1,4 @@
-//! Prints a Dockerfile with each instruction on one line, so that it reads the same again.
+//! Prints a Dockerfile with each instruction on one line, so that it parses to the same instructions.
 
 use std::fmt;
 
@@ -31,10 +31,10 @@ impl fmt::Display for Dockerfile<'_> {
 }
 
 impl Dockerfile<'_> {
-    /// Prints what stands before the first instruction and has a meaning there; the count of lines of the source that
-    /// are printed with it as they are.
+    /// Prints what precedes the first instruction and has a meaning there; returns the number of source lines that
+    /// are printed unchanged with it.
     fn print_head(&self, formatter: &mut fmt::Formatter<'_>) -> Result<usize, fmt::Error> {
-        // A blank in front makes a difference: such a directive counts, but names no front end.
+        // A leading blank matters: such a directive counts, but selects no front end.
         for directive in &self.directives {
             writeln!(formatter, "{}", self.line_of(directive))?;
         }
@@ -50,16 +50,16 @@ impl Dockerfile<'_> {
         }
         let first = self.instructions.first();
         match first.and_then(|instruction| instruction.logical.text().trim_start().chars().next()) {
-            // The first mark of a file is dropped, and this one is not the first.
+            // The first byte order mark of a file is dropped, and this one is not the first.
             Some('\u{feff}') => formatter.write_str("\u{feff}")?,
-            // Without the comments that were before, this might name a front end.
+            // Without the comments that preceded it, this could select a front end.
             Some('/' | '{') => formatter.write_str("#\n")?,
             _ => {}
         }
         Ok(0)
     }
 
-    /// The last line of what names the front end, where that is no directive: `# syntax=` behind `#!`, `// syntax=`
+    /// The last line of the front end's selection, where that is not a directive: `# syntax=` after `#!`, `// syntax=`
     /// (which the rest reads as an instruction that may go on), a whole JSON document.
     fn last_line_of_front_end(&self, syntax: &Directive) -> usize {
         let line = self.line_of(syntax).trim_start_matches('\u{feff}');

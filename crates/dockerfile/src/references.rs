@@ -1,4 +1,4 @@
-//! From instructions to outside images: which names are stages, which are images, and what they expand to.
+//! Finds outside images: which names are stages, which are images, and what they expand to.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::parse::{Body, Dockerfile, Instruction, Problem};
 use crate::shell::ExpansionError;
 use crate::variables::Variables;
 
-/// How a file refers to an image.
+/// The form of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReferenceKind {
     /// `FROM image`
@@ -27,7 +27,7 @@ pub enum ReferenceKind {
 }
 
 impl ReferenceKind {
-    /// The name that outputs use.
+    /// The name in outputs.
     pub fn name(self) -> &'static str {
         match self {
             Self::From => "from",
@@ -40,18 +40,18 @@ impl ReferenceKind {
     }
 }
 
-/// Why a reference names no image.
+/// Why a reference has no image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
     /// Variables (given) without a value.
     Missing(Vec<String>),
-    /// The word can't be expanded.
+    /// The word cannot be expanded.
     Expansion(ExpansionError),
-    /// The text is no legal reference.
+    /// The text is not a valid reference.
     Reference(ReferenceError),
     /// `COPY --from` takes no variables.
     VariableInFrom,
-    /// It expands to nothing.
+    /// It expands to an empty text.
     Blank,
 }
 
@@ -73,23 +73,23 @@ impl std::fmt::Display for Unresolved {
 /// One reference to an outside image: not a stage of the file, not `scratch`.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    /// How it is written.
+    /// Its form.
     pub kind: ReferenceKind,
     /// 1-based line on which its instruction begins (0 for a front end that a JSON document names).
     pub line: usize,
     /// Bytes of the reference in the source.
     pub span: Range<usize>,
-    /// The index of the stage it stands in; None for the front end.
+    /// The index of its stage; `None` for the front end.
     pub stage: Option<usize>,
     /// As written, with lines joined, and without the quotes and escapes of a flag.
     pub raw: String,
-    /// What the front end would make of it; a variable without a value is empty in it. None if it can't be expanded.
+    /// The expanded text; a variable without a value is empty in it. `None` if it cannot be expanded.
     pub expanded: Option<String>,
     /// The image, or why there is none.
     pub image: Result<ImageReference, Unresolved>,
 }
 
-/// What a stage begins with.
+/// The base of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// Nothing: `FROM scratch`.
@@ -98,42 +98,42 @@ pub enum Base {
     Stage(usize),
     /// An image: the `from` reference of the stage.
     Image,
-    /// Not readable.
+    /// Invalid.
     Unknown,
 }
 
 /// A build stage.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// Name in lower case, where it has one.
+    /// Name in lower case, if it has one.
     pub name: Option<String>,
     /// 1-based line of its FROM.
     pub line: usize,
-    /// What it begins with.
+    /// Its base.
     pub base: Base,
     /// Indices of its instructions in the file, its FROM first.
     pub instructions: Range<usize>,
-    /// Other stages that it copies or mounts from.
+    /// Other stages from which it copies or mounts.
     pub uses: Vec<usize>,
-    /// It can be the result of a build: it is the last, or named and used by no other, or such a stage begins with it.
+    /// Whether it can be the result of a build: it is the last, or named and unused, or the base of such a stage.
     pub is_result: bool,
 }
 
-/// All that a file says of images.
+/// The images of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Images {
-    /// References in the order of the file.
+    /// References in order.
     pub references: Vec<Reference>,
-    /// Stages in the order of the file.
+    /// Stages in order.
     pub stages: Vec<Stage>,
-    /// Why the front end refuses instructions that are about images.
+    /// Why the front end rejects instructions about images.
     pub problems: Vec<Problem>,
 }
 
-/// Values given to a build.
+/// Build arguments by name.
 pub type BuildArguments = BTreeMap<String, String>;
 
-/// Finds the outside images of a file. `arguments` are what `--build-arg` would give; the platform is `linux/amd64`
+/// Finds the outside images of a file. `arguments` are the values of `--build-arg`; the platform is `linux/amd64`
 /// unless they say otherwise (`TARGETARCH` and the like).
 ///
 /// ```
@@ -160,18 +160,18 @@ pub fn images(file: &Dockerfile<'_>, arguments: &BuildArguments) -> Images {
     reader.finish()
 }
 
-/// What is known while a file is read, and what was found.
+/// The state while a file is read, and the results.
 pub(crate) struct Reader<'a> {
     pub(crate) file: &'a Dockerfile<'a>,
     pub(crate) arguments: &'a BuildArguments,
     /// Stages by their names in lower case; a later one replaces an earlier one.
     pub(crate) names: BTreeMap<String, usize>,
-    /// What variables of `FROM` stand for.
+    /// Values of variables in `FROM`.
     pub(crate) values: Variables<'a>,
     pub(crate) out: Images,
 }
 
-/// A word that may name an image: where it is and what it says.
+/// A word that may name an image, with its position.
 pub(crate) struct Word {
     pub(crate) kind: ReferenceKind,
     pub(crate) line: usize,
@@ -181,7 +181,7 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The reference that the word is.
+    /// The reference of the word.
     pub(crate) fn resolved(
         self,
         expanded: Option<String>,
@@ -205,7 +205,7 @@ impl Word {
         }
     }
 
-    /// The word is what it is: nothing is expanded in it.
+    /// The word is used as it is: nothing is expanded in it.
     pub(crate) fn literal(self) -> Reference {
         let text = self.raw.clone();
         let image = text.parse().map_err(Unresolved::Reference);
@@ -223,9 +223,9 @@ impl Reader<'_> {
         });
     }
 
-    /// Notes why the front end refuses an instruction or a trigger by itself.
-    pub(crate) fn refusals(&mut self, instruction: &Instruction<'_>, body: &Body) {
-        for message in check::refusals(instruction.logical.text(), body, self.file.escape) {
+    /// Records why the front end rejects an instruction or a trigger by itself.
+    pub(crate) fn rejections(&mut self, instruction: &Instruction<'_>, body: &Body) {
+        for message in check::rejections(instruction.logical.text(), body, self.file.escape) {
             self.problem(instruction, message);
         }
     }

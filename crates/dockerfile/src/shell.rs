@@ -7,7 +7,7 @@ use std::fmt;
 
 /// Values of variables by name.
 pub trait Environment {
-    /// The value of `name`, or None where it is not set. An empty value is set.
+    /// The value of `name`; `None` if it is unset. An empty value is set.
     fn value(&self, name: &str) -> Option<&str>;
 }
 
@@ -32,13 +32,13 @@ impl Environment for &std::collections::BTreeMap<String, String> {
 /// A word after expansion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expanded {
-    /// The text that the front end would use; a variable without a value is the empty text in it.
+    /// The expanded text; a variable without a value is empty in it.
     pub text: String,
-    /// Variables without a value that the text depends on, in order, each once.
+    /// Variables without a value on which the text depends, in order, each once.
     pub missing: Vec<String>,
 }
 
-/// Why a word can't be expanded.
+/// Why a word cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpansionError(pub(crate) String);
 
@@ -60,7 +60,7 @@ impl std::error::Error for ExpansionError {}
 /// ```
 ///
 /// # Errors
-/// Quotes or braces without an end, an operator that does not exist, `${V?message}` without a value, or a text that
+/// Unterminated quotes or braces, an unknown operator, `${V?message}` without a value, or a text that
 /// grows beyond 64 KiB.
 pub fn expand(word: &str, escape: char, values: &dyn Environment) -> Result<Expanded, ExpansionError> {
     if !word.contains(['$', '\'', '"', escape]) {
@@ -77,7 +77,7 @@ pub fn expand(word: &str, escape: char, values: &dyn Environment) -> Result<Expa
     Ok(Expanded { text, missing })
 }
 
-/// How a lexer treats what it reads, beside the escape character.
+/// Options of a lexer in addition to the escape character.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Mode {
     /// Quotes stay in the text.
@@ -88,7 +88,7 @@ pub(crate) struct Mode {
     pub(crate) keep_unset: bool,
 }
 
-/// Splits a text into its words (for here-documents). An error is what makes the front end see no words at all.
+/// Splits a text into its words (for here-documents). After an error the front end sees no words.
 pub(crate) fn words(text: &str, mode: Mode) -> Result<Vec<String>, ExpansionError> {
     let mut lexer = Lexer::new(text, '\\', &(), mode);
     lexer.run().map(|(_, words)| words)
@@ -99,7 +99,7 @@ fn strip_mark(word: &str) -> &str {
     word.strip_prefix('\u{feff}').unwrap_or(word)
 }
 
-/// What one expansion may cost: without a limit `ARG A=$A$A` forty times over is a terabyte.
+/// Maximum cost of one expansion: without a limit `ARG A=$A$A` forty times over is a terabyte.
 const LONGEST_TEXT: usize = 64 * 1024;
 const DEEPEST_NESTING: usize = 100;
 
@@ -110,10 +110,10 @@ pub(crate) struct Lexer<'a> {
     pub(crate) mode: Mode,
     pub(crate) values: &'a dyn Environment,
     pub(crate) missing: Vec<String>,
-    /// The word under construction. The front end shares one buffer between nested substitutions, so does this one.
+    /// The current word. The front end shares one buffer between nested substitutions, so does this one.
     word: String,
     depth: usize,
-    /// What matching patterns has cost so far.
+    /// Accumulated cost of matching patterns.
     pub(crate) steps: usize,
 }
 
@@ -186,7 +186,7 @@ impl<'a> Lexer<'a> {
         pattern: bool,
     ) -> Result<(String, Vec<String>), ExpansionError> {
         self.word.clear();
-        // The whole text has its room at once; what is within braces is short.
+        // The whole text's capacity at once; text within braces is short.
         let mut text = match stop {
             None => String::with_capacity(self.rest.len()),
             Some(_) => String::new(),
@@ -245,7 +245,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes what has no meaning but itself, up to where a word may end.
+    /// Takes characters without a special meaning, up to a possible end of the word.
     fn plain_text(&mut self, stop: Option<char>) -> &'a str {
         let rest = self.rest;
         let has_meaning = |next: char| {
@@ -337,7 +337,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// After an escape character within double quotes: it escapes `"`, `$` and itself, and is text before all else.
+    /// After an escape character within double quotes: it escapes `"`, `$` and itself, otherwise it is text.
     fn escape_in_quotes(&mut self, text: &mut String, pattern: bool) {
         match self.peek() {
             None => {}
@@ -357,7 +357,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// `<<` takes the blanks behind it into its word: `<< EOF` is one word.
+    /// `<<` takes the following blanks into its word: `<< EOF` is one word.
     fn less_than(&mut self) -> String {
         self.next();
         if self.peek() != Some('<') {

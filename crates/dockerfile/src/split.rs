@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// What separates words, in the front end's own notion: no Unicode blanks.
+/// The separators of words in the front end: no Unicode blanks.
 pub(crate) const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
 
 /// A flag of an instruction: `--from=builder`.
@@ -25,7 +25,7 @@ impl Flag {
     }
 }
 
-/// Where the pieces of an instruction are in its logical line.
+/// The pieces of an instruction in its logical line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pieces {
     pub(crate) keyword: Range<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Pieces {
     pub(crate) arguments: Range<usize>,
 }
 
-/// A text without the blanks in front. Mostly there are none, which its first byte says.
+/// A text without leading blanks. Usually there are none, which its first byte shows.
 pub(crate) fn trim_start(text: &str) -> &str {
     match text.bytes().next() {
         Some(byte) if byte.is_ascii_graphic() => text,
@@ -80,13 +80,13 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b'\t' | 0x0b | 0x0c | b'\r' | b' ')
 }
 
-/// Whether a byte ends a flag. The front end looks at bytes as if they were characters, so the second halves of some
+/// Whether a byte ends a flag. The front end treats bytes as characters, so the second bytes of some
 /// multi-byte characters (0x85, 0xA0) are blanks to it.
 fn is_blank_byte(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ' | 0x85 | 0xa0)
 }
 
-/// The flags from `start` on, and where what follows them begins.
+/// The flags from `start` on, and the start of the text after them.
 fn flags(line: &str, start: usize, escape: char) -> (Vec<Flag>, usize) {
     let bytes = line.as_bytes();
     let mut flags = Vec::new();
@@ -118,10 +118,10 @@ fn on_boundary(line: &str, at: usize) -> usize {
         .unwrap_or(line.len())
 }
 
-/// One flag from `start`: its text, whether it had quotes, where it ends.
+/// One flag from `start`: its text, whether it had quotes, its end.
 fn flag(bytes: &[u8], start: usize, escape: char) -> (String, bool, usize) {
     let length = bytes[start..].iter().position(|byte| is_blank_byte(*byte));
-    // As long as it is without quotes and escapes, which is how nearly all are written.
+    // As long as it has no quotes and escapes, the usual form.
     let mut text = Vec::with_capacity(length.unwrap_or(bytes.len() - start));
     let mut quote = None;
     let mut quoted = false;
@@ -173,7 +173,7 @@ pub(crate) fn quoted_words(text: &str, range: Range<usize>, escape: char) -> Quo
     }
 }
 
-/// The words that are still to come. Quotes and escapes stay, so each is a piece of the text as it is.
+/// The remaining words. Quotes and escapes stay, so each is a slice of the text.
 #[derive(Debug, Clone)]
 pub(crate) struct QuotedWords<'a> {
     rest: &'a str,
@@ -193,7 +193,7 @@ impl<'a> Iterator for QuotedWords<'a> {
 }
 
 impl QuotedWords<'_> {
-    /// Where the first word ends, and whether what follows counts.
+    /// The end of the first word, and whether the next character counts.
     fn end(&self) -> (usize, bool) {
         let bytes = self.rest.as_bytes();
         let mut quote = None;

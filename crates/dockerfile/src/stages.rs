@@ -1,4 +1,4 @@
-//! Stages: what `FROM` begins with, by the `ARG`s in front of it.
+//! Stages: the base of each `FROM`, with the `ARG`s before it.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ impl Reader<'_> {
     pub(crate) fn stages(&mut self) {
         let instructions = &self.file.instructions;
         for (index, instruction) in instructions.iter().enumerate() {
-            self.refusals(instruction, &instruction.body);
+            self.rejections(instruction, &instruction.body);
             match instruction.keyword() {
                 Keyword::From => self.from(index, instruction),
                 Keyword::Arg if self.out.stages.is_empty() => self.global_argument(instruction),
@@ -47,7 +47,7 @@ impl Reader<'_> {
     fn global_argument(&mut self, instruction: &Instruction<'_>) {
         for word in instruction.quoted_words(self.file.escape) {
             let (name, default) = match word.split_once('=') {
-                // Refused.
+                // Rejected.
                 Some(("", _)) => continue,
                 Some((name, default)) => (name, Some(default)),
                 None => (word, None),
@@ -58,14 +58,14 @@ impl Reader<'_> {
             }
             let Some(default) = default else { continue };
             match expand(default, self.file.escape, &self.values) {
-                // A variable without a value is the empty text here, as in the front end: the argument itself has a value.
+                // A variable without a value is empty here, as in the front end: the argument itself has a value.
                 Ok(expanded) => self.values.set(name, expanded.text),
                 Err(error) => self.problem(instruction, error.to_string()),
             }
         }
     }
 
-    /// The platform does not change the image, but one that expands to nothing is refused.
+    /// The platform does not change the image, but one that expands to an empty text is rejected.
     fn platform(&mut self, instruction: &Instruction<'_>) {
         let flags = instruction.flags().iter().map(split::Flag::name_and_value);
         let given = flags
@@ -121,8 +121,8 @@ impl Reader<'_> {
         });
     }
 
-    /// Resolves what follows FROM. In a FROM that is not of the right form (`legal`), a word that can't be expanded
-    /// is a piece of something else and no reference.
+    /// Resolves the arguments of FROM. In an invalid FROM (`legal` is false), a word that cannot be expanded
+    /// belongs to something else and is not a reference.
     fn base(
         &mut self,
         instruction: &Instruction<'_>,
@@ -159,7 +159,7 @@ impl Reader<'_> {
     }
 }
 
-/// The name behind `AS`, in lower case.
+/// The name after `AS`, in lower case.
 pub(crate) fn stage_name(instruction: &Instruction<'_>) -> Option<String> {
     let text = instruction.logical.text();
     let mut words = split::words(text, instruction.body.pieces.arguments.clone()).skip(1);

@@ -3,11 +3,11 @@
 use crate::pattern::{Pattern, Replace};
 use crate::shell::{ExpansionError, Lexer, fail};
 
-/// What matching the patterns of one word may cost.
+/// Maximum cost of matching the patterns of one word.
 const MOST_STEPS: usize = 4_000_000;
 
 impl Lexer<'_> {
-    /// What stands behind a dollar sign.
+    /// The text after a dollar sign.
     pub(crate) fn dollar(&mut self) -> Result<String, ExpansionError> {
         self.next();
         if self.peek() != Some('{') {

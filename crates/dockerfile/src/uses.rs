@@ -1,4 +1,4 @@
-//! What instructions copy and mount from: stages of the file or outside images.
+//! Sources of copies and mounts: stages of the file or outside images.
 
 use crate::keyword::Keyword;
 use crate::mount::{MountSource, mount_source};
@@ -8,7 +8,7 @@ use crate::shell::expand;
 use crate::split;
 
 impl Reader<'_> {
-    /// Reads what instructions copy and mount from, now that all stages are known.
+    /// Reads the sources of copies and mounts, once all stages are known.
     pub(crate) fn uses(&mut self) {
         let file = self.file;
         for number in 0..self.out.stages.len() {
@@ -19,7 +19,7 @@ impl Reader<'_> {
                 }
             }
         }
-        // What stands before the first FROM is refused, but its images are seen.
+        // Instructions before the first FROM are rejected, but their images are found.
         let before = self
             .out
             .stages
@@ -41,7 +41,7 @@ impl Reader<'_> {
                 self.problem(instruction, "MAINTAINER isn't allowed as an ONBUILD trigger")
             }
             _ => {
-                self.refusals(instruction, trigger);
+                self.rejections(instruction, trigger);
                 self.use_of(instruction, trigger, stage, true);
             }
         }
@@ -68,12 +68,12 @@ impl Reader<'_> {
             let word = self.flag_word(instruction, flag, from, kind, stage);
             let reference = match expand(from, self.file.escape, &()) {
                 _ if from.is_empty() => continue,
-                // Nothing is ever expanded here, so the text stays what it is.
+                // Nothing is expanded here, so the text stays unchanged.
                 Err(error) => word.resolved(Some(from.to_owned()), Err(Unresolved::Expansion(error))),
                 Ok(expanded) if expanded.text != from => {
                     word.resolved(Some(from.to_owned()), Err(Unresolved::VariableInFrom))
                 }
-                // A number is always a stage's, of this file or (an error) of none.
+                // A number always means a stage, of this file or (an error) none.
                 Ok(_) => match from.parse::<i64>() {
                     Ok(number) => {
                         match usize::try_from(number)
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A flag's value as a word, with the place of the value where the flag is written plainly.
+    /// A flag's value as a word, with its position where the flag is written plainly.
     fn flag_word(
         &self,
         instruction: &Instruction<'_>,
@@ -149,7 +149,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a name is `scratch` or a stage, earlier or later; if so, the use is noted.
+    /// Whether a name is `scratch` or a stage, earlier or later; if so, the use is recorded.
     fn is_stage(&mut self, name: &str, user: usize) -> bool {
         match self.names.get(&name.to_lowercase()) {
             Some(&used) => {
@@ -166,7 +166,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Tells which stages can be a result, now that all uses are known.
+    /// Determines which stages can be a result, once all uses are known.
     pub(crate) fn finish(mut self) -> Images {
         let stages = &mut self.out.stages;
         let mut used = vec![false; stages.len()];

@@ -1,4 +1,4 @@
-//! What variables stand for in `FROM`: the `ARG`s in front of it, and what the front end sets itself.
+//! Values of variables in `FROM`: the `ARG`s before it, and the front end's own.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::references::BuildArguments;
 use crate::shell::Environment;
 use crate::stages::stage_name;
 
-/// The arguments that the front end sets itself, but for the stage that is built.
+/// The arguments that the front end sets itself, except for the stage that is built.
 const PLATFORM: [(&str, &str); 10] = [
     ("BUILDPLATFORM", "linux/amd64"),
     ("BUILDOS", "linux"),
@@ -23,7 +23,7 @@ const PLATFORM: [(&str, &str); 10] = [
 ];
 const TARGET_STAGE: &str = "TARGETSTAGE";
 
-/// Values by name. What the front end sets is looked up when it is asked for: few files do.
+/// Values by name. The front end's own are computed on demand: few files use them.
 pub(crate) struct Variables<'a> {
     set: BTreeMap<String, String>,
     given: &'a BuildArguments,

@@ -37,7 +37,7 @@ fn each_text_is_read_and_what_is_printed_reads_the_same() {
 }
 
 #[test]
-fn each_reference_is_read_or_refused() {
+fn each_reference_is_parsed_or_rejected() {
     for text in corpus("reference") {
         if let Ok(image) = text.parse::<ImageReference>() {
             let full = image.to_string();
@@ -50,7 +50,7 @@ fn each_reference_is_read_or_refused() {
 }
 
 #[test]
-fn each_word_is_expanded_or_refused() {
+fn each_word_is_expanded_or_rejected() {
     let values = BTreeMap::from([
         ("A".to_owned(), "a.b-c".to_owned()),
         ("B".to_owned(), String::new()),

@@ -172,7 +172,7 @@ fn value_of(word: &Word, values: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// The shortest or longest match at one end taken away, by trying every length.
+/// Removes the shortest or longest match at one end, by trying every length.
 fn trimmed(text: &[char], end: End, longest: bool, pattern: &[char]) -> String {
     // What is left, and what is cut off.
     let cut = |length: usize| match end {

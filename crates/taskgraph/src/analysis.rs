@@ -1,4 +1,4 @@
-//! What bounded a run: chains, slack, and what it would have taken otherwise.
+//! Analysis of a run: bounding chain, slack, and hypothetical durations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,39 +15,39 @@ use crate::trace::{TaskTrace, Trace};
 /// the run to its end, so their costs add up to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChainLink {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// When the link before let it go on: its own waiting is part of its cost.
+    /// When the previous link released it: its own waiting is part of its cost.
     #[serde(with = "seconds")]
     pub from: Duration,
-    /// When it let the next link go on: at its end or at a milestone.
+    /// When it released the next link: at its end or at a milestone.
     #[serde(with = "seconds")]
     pub to: Duration,
-    /// How the link before let it go on.
+    /// How the previous link released it.
     pub through: Through,
 }
 
-/// How one link of a chain let the next one go on.
+/// How one link of a chain released the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Through {
     /// It is the first.
     Beginning,
-    /// By the end, or a milestone, that it waited for.
+    /// By the end, or a milestone, for which it waited.
     Edge {
-        /// What it waited for last.
+        /// The edge that was satisfied last.
         edge: Edge,
     },
-    /// By giving back what it held.
+    /// By releasing resources.
     Resource {
         /// The resources.
         resources: Vec<String>,
-        /// Who held them.
+        /// The task that held them.
         freed_by: String,
     },
 }
 
-/// What a run would have taken if one of its tasks took no time.
+/// The duration of a run if one of its tasks took no time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IfFree {
     /// The task.
@@ -55,21 +55,21 @@ pub struct IfFree {
     /// What it cost in the chain that bounded the run.
     #[serde(with = "seconds")]
     pub cost: Duration,
-    /// What the run would have taken.
+    /// The hypothetical duration of the run.
     #[serde(with = "seconds")]
     pub wall: Duration,
 }
 
 impl ChainLink {
-    /// What the link added to the run.
+    /// Cost of the link in the run.
     pub fn cost(&self) -> Duration {
         self.to.saturating_sub(self.from)
     }
 }
 
 impl Trace {
-    /// The chain that bounded the run: from its last task back, each time to what that one waited for last, be
-    /// it an edge or a resource. First link first.
+    /// The chain that bounded the run: backwards from its last task, each time to the edge or resource that was
+    /// waited for last. First link first.
     pub fn bounding_chain(&self) -> Vec<ChainLink> {
         let mut links: Vec<ChainLink> = Vec::new();
         let mut next = self
@@ -94,8 +94,8 @@ impl Trace {
         links
     }
 
-    /// How much longer each started task could have taken without the run taking longer, by what was waited
-    /// for in this run: edges and resources handed over.
+    /// How much longer each started task could have taken without delaying the run, by the edges and resource
+    /// handovers of this run.
     pub fn slack(&self) -> BTreeMap<String, Duration> {
         let started: Vec<&TaskTrace> = self.started().collect();
         let at_end = started
@@ -116,7 +116,7 @@ impl Trace {
                 )
             })
             .collect();
-        // Backwards along what was waited for, until nothing changes: at most once for each link of a chain.
+        // Backwards until nothing changes: at most once per link of a chain.
         for _ in 0..started.len() {
             let before = latest.clone();
             for task in &started {
@@ -142,11 +142,11 @@ impl Trace {
             .collect()
     }
 
-    /// The longest chain of measured durations along the edges alone: no number of machines makes the run
+    /// The longest chain of measured durations along the edges alone: no additional capacity makes the run
     /// shorter than this. `always` tasks come after it, in their order.
     ///
     /// # Errors
-    /// When the trace is not one that a run left: its edges make no graph.
+    /// The trace is inconsistent: its edges form no graph.
     pub fn longest_chain(&self) -> Result<Vec<(String, Duration)>, PlanErrors> {
         let mut plan = self.plan(&self.resources);
         for task in &mut plan.tasks {
@@ -169,21 +169,21 @@ impl Trace {
             .collect())
     }
 
-    /// The tasks that started, with the times that they took, as a graph that can be
-    /// [simulated](Graph::simulate) with other capacities. Needs beyond a capacity are cut down to it. The
+    /// The started tasks with their durations, as a graph that can be
+    /// [simulated](Graph::simulate) with other capacities. Needs beyond a capacity are reduced to it. The
     /// estimates stay those of the plan, so the decisions are the same.
     ///
     /// # Errors
-    /// When the trace is not one that a run left: its edges make no graph.
+    /// The trace is inconsistent: its edges form no graph.
     pub fn replay(&self, resources: &BTreeMap<String, u64>) -> Result<Graph<Timing>, PlanErrors> {
         Graph::new(self.plan(resources))
     }
 
-    /// What the run would have taken if the most expensive link of its [bounding chain](Self::bounding_chain)
+    /// The duration of the run if the most expensive link of its [bounding chain](Self::bounding_chain)
     /// took no time: replayed by the same scheduler. `None` when nothing ran.
     ///
     /// # Errors
-    /// When the trace is not one that a run left: its edges make no graph.
+    /// The trace is inconsistent: its edges form no graph.
     pub fn if_longest_were_free(&self) -> Result<Option<IfFree>, PlanErrors> {
         let Some(longest) = self.bounding_chain().into_iter().max_by_key(ChainLink::cost) else {
             return Ok(None);
@@ -197,7 +197,7 @@ impl Trace {
                 task.action.clone()
             }
         });
-        // What the replay does not know (the starting of threads) stays.
+        // Time that the replay does not model (the starting of threads) stays.
         let wall = without
             .wall
             .saturating_add(self.wall.saturating_sub(same))
@@ -213,7 +213,7 @@ impl Trace {
         self.tasks.iter().filter(|task| task.start.is_some())
     }
 
-    /// What a task waited for last, and when that let it go on.
+    /// What a task waited for last, and when that released it.
     fn before(&self, task: &TaskTrace) -> (Through, Option<(&TaskTrace, Duration)>) {
         if let Some(held) = &task.held
             && let Some(freed_by) = &held.freed_by
@@ -236,7 +236,7 @@ impl Trace {
         (Through::Beginning, None)
     }
 
-    /// What had to happen before this task could start, each with how long that task still ran afterwards.
+    /// The conditions of this task's start, each with how long that task still ran afterwards.
     fn predecessors<'t>(&'t self, task: &'t TaskTrace) -> impl Iterator<Item = (&'t str, Duration)> {
         let edges = task
             .after
@@ -275,7 +275,7 @@ impl Trace {
             task.always = traced.always;
             plan.tasks.push(task);
         }
-        // The milestones that others wait for, reached or not.
+        // The milestones with waiting tasks, reached or not.
         let waited_for: Vec<Edge> = plan.tasks.iter().flat_map(|task| task.after.clone()).collect();
         for task in &mut plan.tasks {
             let names = waited_for
@@ -296,7 +296,7 @@ impl Trace {
 }
 
 impl TaskTrace {
-    /// When what the edge waits for happened in this task.
+    /// When the condition of the edge was met in this task.
     fn reached(&self, edge: &Edge) -> Duration {
         let milestone = edge.milestone.as_ref().and_then(|name| self.milestones.get(name));
         milestone.copied().unwrap_or(self.end)

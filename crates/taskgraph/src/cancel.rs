@@ -1,4 +1,4 @@
-//! Cancellation: a flag that calls back.
+//! Cancellation: a flag with callbacks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,9 +8,9 @@ use crate::outcome::Cause;
 
 type Callback = Box<dyn FnOnce() + Send>;
 
-/// A callback's place: emptied by whoever comes first, the cancellation or the guard's end. It is locked while
-/// the callback runs, so that a guard's end waits for it: afterwards the callback never touches what it
-/// guards (a process id that may be another's by then).
+/// A callback's slot: emptied by the cancellation or by the guard's drop, whichever is first. It is locked while
+/// the callback runs, so that the guard's drop waits for it: afterwards the callback never touches what it
+/// guards (a process id that may belong to another process by then).
 type Slot = Arc<Mutex<Option<Callback>>>;
 
 /// Set once, never reset.
@@ -29,15 +29,15 @@ struct TokenState {
     slots: Vec<Slot>,
 }
 
-/// As long as it lives, the callback given to [`Context::on_cancel`](crate::Context::on_cancel) is called on
-/// cancellation. Its end waits for a callback that is just running; so a callback must not drop its own guard.
-#[must_use = "the callback is forgotten when the guard is dropped"]
+/// While it lives, the callback given to [`Context::on_cancel`](crate::Context::on_cancel) is called on
+/// cancellation. Its drop waits for a running callback; so a callback must not drop its own guard.
+#[must_use = "the callback is removed when the guard is dropped"]
 pub struct OnCancel {
     token: Weak<TokenInner>,
     slot: Slot,
 }
 
-/// A poisoned lock only means that a callback panicked: the data behind it is whole.
+/// A poisoned lock only means that a callback panicked: the data behind it is intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -45,13 +45,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn call(slot: &Slot) {
     let mut callback = lock(slot);
     if let Some(callback) = callback.take() {
-        // A callback's panic must not keep the others from being called, nor end the run.
+        // A panicking callback must neither prevent the others nor end the run.
         let _ = catch_unwind(AssertUnwindSafe(callback));
     }
 }
 
 impl Token {
-    /// The first cause stays.
+    /// The first cause is kept.
     pub(crate) fn cancel(&self, cause: Cause) {
         let slots = {
             let mut state = lock(&self.0.state);
@@ -91,9 +91,9 @@ impl Token {
         }
     }
 
-    /// Waits until cancelled, at most `timeout`; answers whether it is.
+    /// Waits for the cancellation, at most `timeout`; returns whether it happened.
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
-        // A timeout beyond the clock's end means: for ever.
+        // A timeout beyond the clock's range is unlimited.
         let deadline = Instant::now().checked_add(timeout);
         let mut state = lock(&self.0.state);
         while state.cause.is_none() {
@@ -123,10 +123,10 @@ impl Drop for OnCancel {
     }
 }
 
-/// Cancels a run from outside (Ctrl-C). Cheap to clone; works from any thread, before and during the run.
+/// Cancels a run from outside (Ctrl-C). Cheap to clone; usable from any thread, before and during the run.
 ///
-/// The first [`cancel`](Self::cancel) tells running tasks to stop and starts no other, but `always` tasks still
-/// run; [`abandon`](Self::abandon) stops these too.
+/// The first [`cancel`](Self::cancel) cancels running tasks and starts no other, but `always` tasks still
+/// run; [`abandon`](Self::abandon) cancels these too.
 #[derive(Clone, Default)]
 pub struct Interrupt(Arc<InterruptInner>);
 
@@ -137,19 +137,19 @@ struct InterruptInner {
 }
 
 impl Interrupt {
-    /// An interrupt that nobody has pulled yet.
+    /// An interrupt that was not triggered.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels all tasks but the `always` ones. `reason` is shown to people, for example `Ctrl-C`.
+    /// Cancels all tasks except `always` ones. `reason` is for people, for example `Ctrl-C`.
     pub fn cancel(&self, reason: impl Into<String>) {
         self.0.work.cancel(Cause::Interrupted {
             reason: reason.into(),
         });
     }
 
-    /// Cancels all tasks, `always` ones too.
+    /// Cancels all tasks, including `always` ones.
     pub fn abandon(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.0.work.cancel(Cause::Interrupted {

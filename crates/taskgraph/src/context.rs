@@ -1,4 +1,4 @@
-//! What a running task may ask and tell.
+//! The interface of a running task to its run.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -8,8 +8,8 @@ use crate::cancel::{OnCancel, Token};
 use crate::clock::Clock;
 use crate::outcome::{Cause, Outcome, Returned};
 
-/// A running task's link to its run. Cheap to clone and free to move to helper threads; what is told
-/// after the task's end is ignored.
+/// A running task's link to its run. Cheap to clone, and can be moved to helper threads; calls
+/// after the task's end are ignored.
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
@@ -23,14 +23,14 @@ struct Inner {
     outcomes: Vec<(String, Outcome)>,
 }
 
-/// From tasks to the thread that decides.
+/// From tasks to the scheduling thread.
 pub(crate) struct Message {
     pub(crate) at: Duration,
     pub(crate) id: usize,
-    pub(crate) what: Told,
+    pub(crate) what: Report,
 }
 
-pub(crate) enum Told {
+pub(crate) enum Report {
     Reached(String),
     Progress(String),
     Note(String),
@@ -39,18 +39,18 @@ pub(crate) enum Told {
     Interrupted,
 }
 
-/// The task was told to stop.
+/// The task was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled: {0}")]
 pub struct Cancelled(pub Cause);
 
-/// A milestone that the task doesn't declare in the plan.
+/// A milestone that the plan does not declare for the task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("task {task:?} reached milestone {milestone:?}, which the plan does not declare for it")]
 pub struct UnknownMilestone {
     /// The task.
     pub task: String,
-    /// What it reached.
+    /// The milestone.
     pub milestone: String,
 }
 
@@ -76,7 +76,7 @@ impl Context {
     }
 
     pub(crate) fn finish(&self, returned: Returned) {
-        self.tell(Told::Finished(Box::new(returned)));
+        self.notify(Report::Finished(Box::new(returned)));
     }
 
     /// The task's name.
@@ -84,7 +84,7 @@ impl Context {
         &self.0.name
     }
 
-    /// Whether the task was told to stop.
+    /// Whether the task was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.token.is_cancelled()
     }
@@ -92,30 +92,30 @@ impl Context {
     /// For `context.check()?` between two steps.
     ///
     /// # Errors
-    /// When the task was told to stop.
+    /// The task was cancelled.
     pub fn check(&self) -> Result<(), Cancelled> {
         self.0.token.cause().map_or(Ok(()), |cause| Err(Cancelled(cause)))
     }
 
-    /// Calls `callback` once when the task is told to stop (at once when it already is), as long as the guard
+    /// Calls `callback` once when the task is cancelled (at once when it already is), while the guard
     /// lives. The callback runs on another thread and should be quick: kill a process group, close a socket.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> OnCancel {
         self.0.token.on_cancel(Box::new(callback))
     }
 
-    /// The interval of a polling loop: waits for `interval`, less if the task is told to stop meanwhile.
+    /// The interval of a polling loop: waits for `interval`, or until the task is cancelled.
     ///
     /// # Errors
-    /// When the task was told to stop.
+    /// The task was cancelled.
     pub fn pause(&self, interval: Duration) -> Result<(), Cancelled> {
         self.0.token.wait(interval);
         self.check()
     }
 
-    /// Lets those go on that wait for this milestone of the task.
+    /// Marks a milestone of the task as reached, which releases the tasks that wait for it.
     ///
     /// # Errors
-    /// When the plan does not declare it.
+    /// The plan does not declare it.
     pub fn reach(&self, milestone: &str) -> Result<(), UnknownMilestone> {
         if !self.0.milestones.iter().any(|declared| declared == milestone) {
             return Err(UnknownMilestone {
@@ -123,38 +123,38 @@ impl Context {
                 milestone: milestone.to_owned(),
             });
         }
-        self.tell(Told::Reached(milestone.to_owned()));
+        self.notify(Report::Reached(milestone.to_owned()));
         Ok(())
     }
 
-    /// One line on how far it is, for the live table.
+    /// Reports progress in one line, for the live table.
     pub fn progress(&self, line: impl Into<String>) {
-        self.tell(Told::Progress(line.into()));
+        self.notify(Report::Progress(line.into()));
     }
 
-    /// A remark that stays in the trace.
+    /// Adds a remark to the trace.
     pub fn note(&self, note: impl Into<String>) {
-        self.tell(Told::Note(note.into()));
+        self.notify(Report::Note(note.into()));
     }
 
-    /// A figure that stays in the trace, with its unit in the name: `memory_peak_bytes`, `cpu_seconds`.
-    /// The last value of a name counts.
+    /// Adds a figure to the trace, with its unit in the name: `memory_peak_bytes`, `cpu_seconds`.
+    /// The last value of a name is kept.
     pub fn measured(&self, name: impl Into<String>, value: f64) {
-        self.tell(Told::Measured(name.into(), value));
+        self.notify(Report::Measured(name.into(), value));
     }
 
-    /// For `always` tasks: how each task that ended before ended, in the order of the plan. Empty for others.
+    /// For `always` tasks: the outcome of each task that ended before, in the order of the plan. Empty for others.
     pub fn outcomes(&self) -> &[(String, Outcome)] {
         &self.0.outcomes
     }
 
-    fn tell(&self, what: Told) {
+    fn notify(&self, what: Report) {
         let message = Message {
             at: self.0.clock.now(),
             id: self.0.id,
             what,
         };
-        // The receiver is gone when the run is over: then nobody needs it any more.
+        // The receiver is dropped when the run is over: then the message is irrelevant.
         let _ = self.0.sender.send(message);
     }
 }

@@ -1,4 +1,4 @@
-//! What a measured run would take on another machine.
+//! Forecasts of a measured run on another machine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::seconds;
 use crate::simulate::Timing;
 use crate::trace::Trace;
 
-/// The replay comes as close to what was measured as it will after this many corrections.
+/// Number of corrections after which the replay does not improve any more.
 const CORRECTIONS: usize = 50;
 
-/// Seconds by which a correction changes a task's duration: smaller ones don't matter to anybody.
+/// Seconds below which a correction of a task's duration is irrelevant.
 const CLOSE_ENOUGH: f64 = 0.001;
 
-/// A measured run as a model: how long each task would take if it had all the CPU that it can use, found by
-/// replaying the run until the replay has the durations that were measured.
+/// A measured run as a model: how long each task would take with all the CPU that it can use, found by
+/// replaying the run until the replay has the measured durations.
 ///
 /// The CPU of a task is its figure `cpu_seconds` (see [`Context::measured`](crate::Context::measured)). A task without
-/// one is taken to wait for others all its time, and so never goes faster or slower.
+/// one is assumed to wait all its time, and so its speed never changes.
 #[derive(Clone, Debug)]
 pub struct Model {
     trace: Trace,
@@ -28,28 +28,28 @@ pub struct Model {
     timings: BTreeMap<String, Timing>,
 }
 
-/// What a run is expected to take on a machine.
+/// The forecast of a run on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// The machine's cores.
     pub cores: f64,
-    /// If each task keeps as many cores busy as it did: more cores only let tasks run beside each other undisturbed.
+    /// If each task keeps as many cores busy as measured: more cores only reduce contention.
     #[serde(with = "seconds")]
     pub at_most: Duration,
     /// If the tasks that kept more than one core busy keep more of them busy where there are more, as far as
-    /// the part of them that did not run in parallel lets them (Amdahl's law).
+    /// their sequential part allows (Amdahl's law).
     #[serde(with = "seconds")]
     pub at_least: Duration,
 }
 
 impl Trace {
-    /// Makes a model of a run that was measured on a machine with this many cores.
+    /// Creates a model of a run that was measured on a machine with this many cores.
     ///
     /// # Errors
-    /// When the trace is not one that a run left: its edges make no graph.
+    /// The trace is inconsistent: its edges form no graph.
     pub fn model(&self, cores: f64) -> Result<Model, PlanErrors> {
         let graph = self.replay(&self.resources)?;
-        // A figure beyond what the machine has was not measured on it.
+        // A figure beyond the machine's capacity was not measured on it.
         let timing = |timing: &Timing| Timing {
             cores: timing.cores.min(cores),
             ..timing.clone()
@@ -83,11 +83,11 @@ impl Trace {
 }
 
 impl Model {
-    /// The same work with the edges, needs and estimates of another run: what the tasks of this model would take in
-    /// that order. A task that only the other run has takes what it took there.
+    /// The same work with the edges, needs and estimates of another run: the duration of this model's tasks in
+    /// that order. A task that only the other run has keeps its duration there.
     ///
-    /// Where one task ran at a time, it is known what each took undisturbed and how much CPU it used, processes that
-    /// are not its children included; a model of such a run forecasts the orders in which tasks share the machine.
+    /// Where one task ran at a time, its undisturbed duration and CPU time are known, including processes that
+    /// are not its children; a model of such a run forecasts orders in which tasks share the machine.
     #[must_use]
     pub fn in_order_of(&self, other: &Trace) -> Self {
         Self {
@@ -96,8 +96,8 @@ impl Model {
         }
     }
 
-    /// What the replay takes on the machine of the measurement: as far as this is from what was measured, no
-    /// forecast is to be trusted.
+    /// The duration of the replay on the machine of the measurement: its deviation from the measured one limits
+    /// the trust in any forecast.
     ///
     /// # Errors
     /// As [`Trace::model`].
@@ -106,7 +106,7 @@ impl Model {
         Ok(self.run(&graph, self.cores, |timing| timing).wall)
     }
 
-    /// What the run would take with this many cores, and these capacities of the other resources.
+    /// The duration of the run with this many cores, and these capacities of the other resources.
     ///
     /// # Errors
     /// As [`Trace::model`].
@@ -132,21 +132,21 @@ impl Model {
 }
 
 impl Timing {
-    /// Changes the undisturbed duration by as much as the replay missed the measured one. The CPU time stays.
+    /// Corrects the undisturbed duration by the error of the replay. The CPU time stays.
     fn correct(&mut self, measured: &Timing, replayed: Duration, cores: f64) {
         let (goal, found) = (measured.duration.as_secs_f64(), replayed.as_secs_f64());
         if goal <= 0.0 || found <= 0.0 || measured.cores <= 0.0 {
             return;
         }
         let cpu = measured.cores * goal;
-        // It can't have kept more cores busy than there are, nor have been slower undisturbed.
+        // It cannot have kept more cores busy than there are, nor been slower undisturbed.
         let duration = (self.duration.as_secs_f64() * goal / found).clamp((cpu / cores).min(goal), goal);
         *self = measured.scaled(duration / goal);
         self.cores = cpu / duration;
     }
 
-    /// The same work on a machine with other cores. Of the CPU time so much ran in parallel, on all cores, that
-    /// duration and CPU time fit together; the rest, and the waiting, takes what it took.
+    /// The same work on a machine with other cores. The parallel part of the CPU time is chosen so that
+    /// duration and CPU time agree; the rest, and the waiting, keeps its duration.
     fn on(self, measured: f64, cores: f64) -> Timing {
         let duration = self.duration.as_secs_f64();
         let cpu = self.cores * duration;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::plan::{Plan, Task};
 
-/// A task of one [`Graph`]: only that graph hands it out, so it always leads to a task.
+/// A task of one [`Graph`]: only that graph creates it, so it always refers to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(crate) usize);
 
 impl TaskId {
-    /// Its place in the plan, from 0.
+    /// Its index in the plan.
     pub fn index(self) -> usize {
         self.0
     }
@@ -27,13 +27,13 @@ pub struct Graph<A = ()> {
     pub(crate) shape: Shape,
 }
 
-/// The graph in indices, without the actions.
+/// The graph by indices, without the actions.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     pub(crate) resource_names: Vec<String>,
     pub(crate) capacities: Vec<u64>,
     pub(crate) nodes: Vec<Node>,
-    /// An order in which every task comes after those that it waits for.
+    /// An order in which every task follows those that it waits for.
     pub(crate) topological: Vec<usize>,
 }
 
@@ -52,14 +52,14 @@ pub(crate) struct Node {
     pub(crate) chain: Duration,
 }
 
-/// One end of an edge: the other task, and the milestone when it isn't the end that counts.
+/// One end of an edge: the other task, and the milestone unless the edge is to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) task: usize,
     pub(crate) milestone: Option<String>,
 }
 
-/// Everything that is wrong with a plan, not the first thing only.
+/// All errors of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PlanErrors(pub Vec<PlanError>);
 
@@ -75,7 +75,7 @@ impl fmt::Display for PlanErrors {
     }
 }
 
-/// One thing that is wrong with a plan.
+/// One error of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Two tasks have one name.
@@ -84,15 +84,15 @@ pub enum PlanError {
         /// Their name.
         name: String,
     },
-    /// An edge leads nowhere.
+    /// An edge to a missing task.
     #[error("task {task:?} waits for {missing:?}, which is not in the plan")]
     UnknownTask {
         /// The task with the edge.
         task: String,
-        /// What it waits for.
+        /// The missing task.
         missing: String,
     },
-    /// An edge leads to a milestone that its task doesn't declare.
+    /// An edge to a milestone that its task does not declare.
     #[error("task {task:?} waits for milestone {milestone:?} of {of:?}, which declares {declared}")]
     UnknownMilestone {
         /// The task with the edge.
@@ -101,21 +101,21 @@ pub enum PlanError {
         of: String,
         /// The milestone that it waits for.
         milestone: String,
-        /// The milestones that there are, for people.
+        /// The declared milestones, for people.
         declared: String,
     },
     /// The plan contains a dependency cycle.
     #[error("dependency cycle: {}", cycle.join(" -> "))]
     Cycle {
-        /// Each waits for the one before it; the first is repeated at the end.
+        /// Each waits for the previous one; the first is repeated at the end.
         cycle: Vec<String>,
     },
-    /// A need of a resource that the plan doesn't have.
+    /// A need of a resource that the plan does not have.
     #[error("task {task:?} needs {resource:?}, which is not a resource of the plan")]
     UnknownResource {
         /// The task.
         task: String,
-        /// What it needs.
+        /// The resource.
         resource: String,
     },
     /// A need that can never be met.
@@ -123,14 +123,14 @@ pub enum PlanError {
     TooMuch {
         /// The task.
         task: String,
-        /// What it needs.
+        /// The resource.
         resource: String,
-        /// How much it needs.
+        /// The needed amount.
         amount: u64,
-        /// How much there is.
+        /// Its capacity.
         capacity: u64,
     },
-    /// `always` tasks run when all else has ended, in the order of the plan: edges have no place there.
+    /// `always` tasks run after all others, in the order of the plan, and have no edges.
     #[error(
         "task {task:?} waits for {after:?}, but one of them always runs at the end, in the order of the plan"
     )]
@@ -146,18 +146,18 @@ impl<A> Graph<A> {
     /// Checks a plan.
     ///
     /// # Errors
-    /// All that is wrong with it, with names.
+    /// All errors, by name.
     pub fn new(plan: Plan<A>) -> Result<Self, PlanErrors> {
         let shape = Shape::new(&plan)?;
         Ok(Self { plan, shape })
     }
 
-    /// The plan as it was given.
+    /// The plan.
     pub fn plan(&self) -> &Plan<A> {
         &self.plan
     }
 
-    /// How many tasks there are.
+    /// Number of tasks.
     pub fn len(&self) -> usize {
         self.plan.tasks.len()
     }
@@ -252,7 +252,7 @@ impl Shape {
     }
 }
 
-/// The longest chain of estimates from the start of `id`. The chains of those behind it are known.
+/// The longest chain of estimates from the start of `id`. The chains of its successors are known.
 fn chain(nodes: &[Node], id: usize) -> Duration {
     let node = &nodes[id];
     let through = node.before.iter().map(|link| node.chain_through(nodes, link));
@@ -260,11 +260,11 @@ fn chain(nodes: &[Node], id: usize) -> Duration {
 }
 
 impl Node {
-    /// The chain from this task's start that goes on with one of those behind it.
+    /// The chain from this task's start that continues with one of its successors.
     fn chain_through(&self, nodes: &[Node], link: &Link) -> Duration {
         let offset = match &link.milestone {
             None => self.estimate,
-            // A milestone lies within its task, whatever was expected of it.
+            // A milestone is within its task, whatever its expected offset is.
             Some(name) => self
                 .milestones
                 .get(name)
@@ -275,7 +275,7 @@ impl Node {
         offset.saturating_add(nodes[link.task].chain)
     }
 
-    /// The link that goes on with the longest chain; none when it ends here.
+    /// The link that continues with the longest chain; `None` when it ends here.
     fn longest_link(&self, nodes: &[Node]) -> Option<&Link> {
         self.before
             .iter()

@@ -1,9 +1,9 @@
 //! Runs a graph of tasks in parallel: edges, resources, cancellation, trace.
 //!
-//! A [`Plan`] is plain data: tasks with names, what each waits for, what each holds while it runs, and an action
-//! in the caller's own terms. [`Graph::new`] checks it: an edge to a missing task or a cycle is rejected, with
-//! names. [`Graph::run`] calls the caller's function for each task, on a thread of its own, as soon as what it
-//! waits for has happened and its resources are free; the longest remaining chain goes first.
+//! A [`Plan`] is plain data: tasks with names, dependencies, resources, and an action
+//! of the user's own type. [`Graph::new`] checks it: an edge to a missing task or a cycle is rejected, with
+//! names. [`Graph::run`] calls the given function for each task, on a thread of its own, as soon as its
+//! dependencies are met and its resources are free; the longest remaining chain goes first.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,15 +34,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - **Failure.** The first failure tells all running tasks to stop and starts no other; with
-//!   [`RunOptions::keep_going`] only what needs the failed task. Each task's [`Outcome`] tells failed, cancelled and
-//!   not started apart, with the [`Cause`].
-//! - **Cancellation.** A task asks [`Context::is_cancelled`], waits with [`Context::pause`], or lets
-//!   [`Context::on_cancel`] call back. [`Interrupt`] does it from outside.
-//! - **At the end.** [`Task::always`] tasks run one after the other when all else has ended, whatever happened.
-//! - **Afterwards.** The [`Trace`] says when each task was ready, started and ended, and what it waited for;
-//!   [`Trace::bounding_chain`] what made the run as long as it was, [`Graph::simulate`] what it would take
-//!   otherwise, by the same decisions, and [`Trace::model`] what it would take on a machine with other cores.
+//! - **Failure.** The first failure cancels all running tasks and starts no other; with
+//!   [`RunOptions::keep_going`] only those that need the failed task. Each task's [`Outcome`] distinguishes failed,
+//!   cancelled and not started, with the [`Cause`].
+//! - **Cancellation.** A task checks [`Context::is_cancelled`], waits with [`Context::pause`], or registers
+//!   [`Context::on_cancel`]. [`Interrupt`] cancels from outside.
+//! - **At the end.** [`Task::always`] tasks run one after the other when all others have ended, whatever the outcome.
+//! - **Afterwards.** The [`Trace`] has when each task was ready, started and ended, and what it waited for;
+//!   [`Trace::bounding_chain`] the chain that determined the duration, [`Graph::simulate`] the duration under other
+//!   conditions, by the same decisions, and [`Trace::model`] on a machine with other cores.
 
 mod analysis;
 mod cancel;

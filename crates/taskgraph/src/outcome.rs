@@ -1,25 +1,25 @@
-//! How a task ended, and why.
+//! Outcomes of tasks, and their causes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a task's action answers when it succeeded.
+/// The result of a successful action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// It did its work.
     #[default]
     Done,
-    /// It did its work, and has a word to say about it, for example `2 images, 120 MB`.
+    /// It did its work, with a remark, for example `2 images, 120 MB`.
     DoneWith(String),
-    /// There was nothing to do, for example `the node has it already`. What waits for it goes on.
+    /// There was nothing to do, for example `the node already has it`. Dependent tasks start.
     Skipped(String),
 }
 
 /// Any error of an action; `anyhow::Error` and every `std::error::Error` convert into it.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// What an action left: its answer, and whether it had been told to stop by then.
+/// The result of an action, and whether the task was cancelled by then.
 pub(crate) struct Returned {
     pub(crate) result: Result<Ending, TaskError>,
     pub(crate) cancelled: Option<Cause>,
@@ -31,13 +31,13 @@ pub(crate) struct Returned {
 pub enum Outcome {
     /// It did its work.
     Done {
-        /// Its word about it.
+        /// Its remark.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
     /// There was nothing to do.
     Skipped {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// It failed by itself.
@@ -48,9 +48,9 @@ pub enum Outcome {
         #[serde(default)]
         panicked: bool,
     },
-    /// It was running, was told to stop, and did not end well.
+    /// It was running, was cancelled, and did not succeed.
     Cancelled {
-        /// Why it was told to stop.
+        /// Why it was cancelled.
         cause: Cause,
         /// The error with which it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub enum Outcome {
     },
     /// It never ran.
     NotStarted {
-        /// Why not.
+        /// The reason.
         cause: Cause,
     },
 }
@@ -77,7 +77,7 @@ pub enum Cause {
         /// The task that failed.
         task: String,
     },
-    /// Someone outside cancelled the run.
+    /// The run was cancelled from outside.
     Interrupted {
         /// In the words given to [`Interrupt::cancel`](crate::Interrupt::cancel).
         reason: String,
@@ -85,7 +85,7 @@ pub enum Cause {
 }
 
 impl Outcome {
-    /// Whether what waits for this task may go on: done or skipped.
+    /// Whether dependent tasks may start: done or skipped.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Skipped { .. })
     }

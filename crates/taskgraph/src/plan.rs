@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::seconds;
 
-/// Tasks with their edges and the resources that they share, as plain data: it can be printed, compared,
+/// Tasks with their edges and resources, as plain data: it can be printed, compared,
 /// stored and changed freely. [`Graph::new`](crate::Graph::new) checks it.
 ///
-/// `A` is what a task does, in the caller's own terms (usually an enum); the crate never looks into it.
+/// `A` is the action of a task, a type of the user (usually an enum); the crate does not interpret it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan<A = ()> {
     /// Capacity of each resource, in the unit that the tasks' needs use (slots, bytes).
@@ -25,26 +25,26 @@ pub struct Plan<A = ()> {
 pub struct Task<A = ()> {
     /// Unique within the plan, for example `image:gateway`.
     pub name: String,
-    /// What it does, in the caller's terms.
+    /// Its action.
     pub action: A,
-    /// What must have happened before it starts.
+    /// The conditions of its start.
     #[serde(default)]
     pub after: Vec<Edge>,
-    /// What it holds while it runs: amounts of the plan's resources, taken all at once.
+    /// What it holds while it runs: amounts of the plan's resources, acquired all at once.
     #[serde(default)]
     pub needs: BTreeMap<String, u64>,
-    /// Expected duration in seconds. It decides who goes first, and how long a simulated run takes.
+    /// Expected duration in seconds. It determines the priority, and the duration in a simulated run.
     #[serde(with = "seconds", default = "default_estimate")]
     pub estimate: Duration,
-    /// Points within the task that others may wait for, with the expected seconds from its start.
+    /// Points within the task for which others may wait, with the expected seconds from its start.
     #[serde(with = "seconds::map", default)]
     pub milestones: BTreeMap<String, Duration>,
-    /// Runs at the end whatever happened, one after the other in the order of the plan.
+    /// Whether it runs at the end whatever the outcome, one after the other in the order of the plan.
     #[serde(default)]
     pub always: bool,
 }
 
-/// What a task waits for: the end of another task, or a milestone within it.
+/// A condition of a task's start: the end of another task, or a milestone within it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Edge {
     /// The task to wait for.
@@ -123,7 +123,7 @@ impl<A> Task<A> {
         self
     }
 
-    /// Waits only until `task` reaches `milestone`, or has ended well.
+    /// Waits only until `task` reaches `milestone`, or has succeeded.
     #[must_use]
     pub fn after_milestone(mut self, task: impl Into<String>, milestone: impl Into<String>) -> Self {
         self.after.push(Edge::milestone(task, milestone));
@@ -151,7 +151,7 @@ impl<A> Task<A> {
         self
     }
 
-    /// Makes it run at the end whatever happened.
+    /// Makes it run at the end whatever the outcome.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.always = true;

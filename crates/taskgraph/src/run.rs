@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use crate::cancel::{Interrupt, OnCancel, Token};
 use crate::clock::Clock;
-use crate::context::{Context, Message, Told};
+use crate::context::{Context, Message, Report};
 use crate::event::{Event, What};
 use crate::graph::{Graph, TaskId};
 use crate::outcome::{Cause, Ending, Outcome, Returned, TaskError, chain_text};
 use crate::scheduler::{Order, Scheduler};
 use crate::trace::Trace;
 
-/// Default of [`RunOptions::threads`]: enough for any graph that people draw, and no burden when asleep.
+/// Default limit of [`RunOptions::threads`]; idle threads are cheap.
 const MOST_THREADS: usize = 256;
 
-/// How to run.
+/// Options of a run.
 #[derive(Clone, Default)]
 pub struct RunOptions {
-    /// After a failure, go on with what does not need the failed task.
+    /// After a failure, continue with tasks that do not need the failed one.
     pub keep_going: bool,
-    /// Upper bound of tasks that run at a time, each on a thread of its own. Default: the number of tasks, at
-    /// most 256. Threads wait for children most of their time: CPUs are shared by resources, not by this.
+    /// Maximum number of concurrent tasks, each on a thread of its own. Default: the number of tasks, at
+    /// most 256. Threads mostly wait for children: CPUs are shared by resources, not by this.
     pub threads: Option<usize>,
     /// Cancels the run from outside.
     pub interrupt: Interrupt,
 }
 
-/// What a run leaves.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Run {
     /// What happened.
     pub trace: Trace,
-    /// Every failure, in the order in which they happened: the first is nearest to the cause. Panics are here
+    /// Every failure, in the order of occurrence: the first is nearest to the cause. Panics are here
     /// with [`Panicked`] as the error.
     pub failures: Vec<Failure>,
 }
@@ -53,13 +53,13 @@ pub struct Failure {
 #[error("panicked: {0}")]
 pub struct Panicked(pub String);
 
-/// Why no run could begin.
+/// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start {threads} threads to run the tasks on")]
 pub struct NoThreads {
-    /// How many were asked for.
+    /// The requested number.
     pub threads: usize,
-    /// The system's answer.
+    /// The system's error.
     #[source]
     pub source: rayon::ThreadPoolBuildError,
 }
@@ -67,14 +67,14 @@ pub struct NoThreads {
 impl<A: Sync> Graph<A> {
     /// Runs the tasks, each as soon as its edges and resources allow, and returns when all have ended.
     ///
-    /// `action` does one task; it is called from many threads at a time. Its error is the task's failure, unless
-    /// the task had been told to stop: then it is the cancellation's detail. `observer` is called on this thread.
+    /// `action` executes one task; it is called from many threads. Its error is the task's failure, unless
+    /// the task was cancelled: then it is the cancellation's detail. `observer` is called on this thread.
     ///
-    /// Actions must not use rayon's own `join` or parallel iterators without a pool of their own: a thread that
-    /// waits in those may take up another task meanwhile.
+    /// Actions must not use rayon's `join` or parallel iterators without a pool of their own: a thread that
+    /// waits in those may start another task meanwhile.
     ///
     /// # Errors
-    /// Only when the threads can't be started. Failures of tasks are in the [`Run`].
+    /// Only when the threads cannot be started. Failures of tasks are in the [`Run`].
     pub fn run<E: Into<TaskError>>(
         &self,
         options: &RunOptions,
@@ -157,7 +157,7 @@ fn forward_interrupts(interrupt: &Interrupt, sender: &Sender<Message>, clock: &C
             let _ = sender.send(Message {
                 at: clock.now(),
                 id: 0,
-                what: Told::Interrupted,
+                what: Report::Interrupted,
             });
         }))
     })
@@ -190,7 +190,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
-/// If the observer panics, the panic goes on to the caller, but only when the tasks have ended: they are told to.
+/// A panic of the observer is resumed after the tasks have ended, which are cancelled by it.
 struct StopOnUnwind(Vec<Token>);
 
 impl Drop for StopOnUnwind {
@@ -204,13 +204,13 @@ impl Drop for StopOnUnwind {
     }
 }
 
-/// The one thread that decides: takes messages, asks the scheduler, does what it orders.
+/// The scheduling thread: receives messages and executes the scheduler's decisions.
 struct Conductor<'r> {
     scheduler: Scheduler<'r>,
     tokens: Vec<Token>,
     interrupt: &'r Interrupt,
     clock: &'r Clock,
-    /// When the last message was told.
+    /// Time of the last message.
     latest: Duration,
     observer: &'r mut dyn FnMut(&Event),
     failures: Vec<(usize, TaskError)>,
@@ -223,7 +223,7 @@ impl Conductor<'_> {
         mut start: impl FnMut(usize, Token, Vec<(String, Outcome)>),
     ) {
         let _unwinding = StopOnUnwind(self.tokens.clone());
-        // Cancelled before it began: nothing starts.
+        // Cancelled before the start: nothing starts.
         let mut orders = self.interrupted();
         orders.extend(self.scheduler.begin());
         loop {
@@ -231,13 +231,13 @@ impl Conductor<'_> {
                 match order {
                     Order::Start(id) => start(id, self.tokens[id].clone(), self.outcomes_for(id)),
                     Order::Cancel(id, cause) => self.tokens[id].cancel(cause),
-                    Order::Tell(event) => (self.observer)(&event),
+                    Order::Notify(event) => (self.observer)(&event),
                 }
             }
             if self.scheduler.is_over() {
                 return;
             }
-            // The caller keeps a sender, so there is always another message as long as tasks run.
+            // A sender is kept here, so there is always another message while tasks run.
             let Ok(message) = receiver.recv() else { return };
             orders = self.take(message);
         }
@@ -252,30 +252,30 @@ impl Conductor<'_> {
     }
 
     fn take(&mut self, Message { at, id, what }: Message) -> Vec<Order> {
-        // Two tasks that look at the clock and then tell may tell in the other order: time must not go back.
+        // Two tasks that read the clock and then report may report in the other order: time must not decrease.
         let at = at.max(self.latest);
         self.latest = at;
         match what {
-            Told::Reached(milestone) => self.scheduler.reached(id, &milestone, at),
-            Told::Progress(line) => vec![self.event(at, id, What::Progress(line))],
-            Told::Note(note) => {
+            Report::Reached(milestone) => self.scheduler.reached(id, &milestone, at),
+            Report::Progress(line) => vec![self.event(at, id, What::Progress(line))],
+            Report::Note(note) => {
                 self.scheduler.note(id, note);
                 Vec::new()
             }
-            Told::Measured(name, value) => {
+            Report::Measured(name, value) => {
                 self.scheduler.measured(id, name, value);
                 Vec::new()
             }
-            Told::Finished(returned) => {
+            Report::Finished(returned) => {
                 let outcome = self.outcome(id, *returned);
                 self.scheduler.finished(id, outcome, at)
             }
-            Told::Interrupted => self.interrupted(),
+            Report::Interrupted => self.interrupted(),
         }
     }
 
     fn event(&self, at: Duration, id: usize, what: What) -> Order {
-        Order::Tell(Event {
+        Order::Notify(Event {
             at,
             task: TaskId(id),
             what,
@@ -303,7 +303,7 @@ impl Conductor<'_> {
         let text = chain_text(error.as_ref());
         let panicked = error.is::<Panicked>();
         match cancelled {
-            // A panic is a mistake in the action, whatever it was told.
+            // A panic is an error in the action, even after a cancellation.
             Some(cause) if !panicked => Outcome::Cancelled {
                 cause,
                 detail: Some(text),

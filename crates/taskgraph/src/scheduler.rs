@@ -1,4 +1,4 @@
-//! Decides what starts when. Pure: no threads and no clock, time is told to it. The real run and the simulated
+//! Decides what starts when. Pure: no threads and no clock, time is an argument. The real run and the simulated
 //! one both drive this, so that a forecast follows the same decisions.
 
 mod record;
@@ -28,12 +28,12 @@ pub(crate) struct Scheduler<'g> {
     orders: Vec<Order>,
 }
 
-/// What the scheduler wants to be done.
+/// The scheduler's decisions.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
     Start(usize),
     Cancel(usize, Cause),
-    Tell(Event),
+    Notify(Event),
 }
 
 struct State {
@@ -73,7 +73,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    /// Starts what waits for nothing.
+    /// Starts the tasks without edges.
     pub(crate) fn begin(&mut self) -> Vec<Order> {
         for id in 0..self.tasks.len() {
             let task = &self.tasks[id];
@@ -91,7 +91,7 @@ impl<'g> Scheduler<'g> {
             return Vec::new();
         }
         task.record.milestones.insert(milestone.to_owned(), now);
-        self.tell(now, id, What::Reached(milestone.to_owned()));
+        self.notify(now, id, What::Reached(milestone.to_owned()));
         self.release(id, now, |link_milestone| link_milestone == Some(milestone));
         self.settle(now, None)
     }
@@ -109,7 +109,7 @@ impl<'g> Scheduler<'g> {
         self.end(id, outcome, now);
         if success {
             let reached: Vec<String> = self.tasks[id].record.milestones.keys().cloned().collect();
-            // A milestone that was not reached by itself counts as reached by a good end.
+            // An unreached milestone counts as reached when the task succeeds.
             self.release(id, now, |milestone| {
                 milestone.is_none_or(|milestone| !reached.iter().any(|name| name == milestone))
             });
@@ -119,7 +119,7 @@ impl<'g> Scheduler<'g> {
         self.settle(now, Some(id))
     }
 
-    /// Someone outside cancels all tasks but the `always` ones; with `abandon` these too.
+    /// Cancels all tasks except `always` ones from outside; with `abandon` these too.
     pub(crate) fn interrupt(&mut self, cause: Cause, abandon: bool, now: Duration) -> Vec<Order> {
         for id in 0..self.tasks.len() {
             if abandon || !self.shape.nodes[id].always {
@@ -151,7 +151,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    /// How the tasks that have ended did, in the order of the plan.
+    /// The outcomes of the ended tasks, in the order of the plan.
     pub(crate) fn outcomes(&self) -> Vec<(String, Outcome)> {
         let names = self.shape.nodes.iter().map(|node| &node.name);
         names
@@ -187,7 +187,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    /// What needs the failed task is cancelled; all else too, unless we keep going.
+    /// Cancels tasks that need the failed one; all others too, unless the run keeps going.
     fn fail(&mut self, failed: usize, now: Duration) {
         let name = &self.shape.nodes[failed].name;
         let dependants = self.dependants(failed);
@@ -213,7 +213,7 @@ impl<'g> Scheduler<'g> {
         depends
     }
 
-    /// Tells a running task to stop, once; ends one that has not started.
+    /// Cancels a running task, once; ends one that has not started.
     fn stop(&mut self, id: usize, cause: Cause, now: Duration) {
         match self.tasks[id].status {
             Status::Ended => {}
@@ -235,18 +235,18 @@ impl<'g> Scheduler<'g> {
         task.status = Status::Ended;
         task.record.end = now;
         task.record.outcome = Some(outcome.clone());
-        self.tell(now, id, What::Finished(outcome));
+        self.notify(now, id, What::Finished(outcome));
     }
 
-    fn tell(&mut self, at: Duration, id: usize, what: What) {
-        self.orders.push(Order::Tell(Event {
+    fn notify(&mut self, at: Duration, id: usize, what: What) {
+        self.orders.push(Order::Notify(Event {
             at,
             task: TaskId(id),
             what,
         }));
     }
 
-    /// Starts what can start; `ended` is the task whose end may have let it.
+    /// Starts what can start; `ended` is the task whose end may have released it.
     fn settle(&mut self, now: Duration, ended: Option<usize>) -> Vec<Order> {
         self.start_what_fits(now, ended);
         if self.running == 0 && self.ready.is_empty() {
@@ -255,7 +255,7 @@ impl<'g> Scheduler<'g> {
         std::mem::take(&mut self.orders)
     }
 
-    /// When all else has ended: the first `always` task that has not.
+    /// When all other tasks have ended: the first `always` task that has not.
     fn start_next_always(&mut self, now: Duration, ended: Option<usize>) {
         let shape = self.shape;
         let next = (0..self.tasks.len())
@@ -275,7 +275,7 @@ impl<'g> Scheduler<'g> {
         self.ready.remove(&(Reverse(self.shape.nodes[id].chain), id));
         self.tasks[id].status = Status::Running;
         self.tasks[id].record.start = Some(now);
-        self.tell(now, id, What::Started);
+        self.notify(now, id, What::Started);
         self.orders.push(Order::Start(id));
     }
 

@@ -1,4 +1,4 @@
-//! Durations in files are seconds with at most microseconds behind the point: people read them.
+//! Durations in files are seconds with at most microseconds: for readers.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ fn to_f64(duration: Duration) -> f64 {
 
 fn from_f64<E: serde::de::Error>(seconds: f64) -> Result<Duration, E> {
     let nanoseconds = Duration::try_from_secs_f64(seconds).map_err(E::custom)?;
-    // Back to the microsecond that was written: the nearest f64 may lie just below it.
+    // Back to the written microsecond: the nearest f64 may be just below it.
     Ok(Duration::from_micros(
         (nanoseconds.as_nanos() as u64).div_ceil(500).div_ceil(2),
     ))
 }
 
-/// The same for a value that may be absent.
+/// The same for an optional value.
 pub(crate) mod option {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The same scheduler over virtual time: what would this graph take?
+//! The same scheduler in virtual time: the duration of a graph.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,22 +12,22 @@ use crate::scheduler::{Order, Scheduler};
 use crate::seconds;
 use crate::trace::Trace;
 
-/// How long a task takes in a simulated run.
+/// The duration of a task in a simulated run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// From start to end, if it gets all the CPU that it can use.
+    /// From start to end, with all the CPU that it can use.
     #[serde(with = "seconds")]
     pub duration: Duration,
-    /// When it reaches its milestones, from its start. One that is missing is reached at the end.
+    /// When it reaches its milestones, from its start. A missing one is reached at the end.
     #[serde(with = "seconds::map", default)]
     pub milestones: BTreeMap<String, Duration>,
-    /// The cores that it keeps busy meanwhile, on average. They count only when cores are limited.
+    /// The cores that it keeps busy on average. They count only when cores are limited.
     #[serde(default)]
     pub cores: f64,
 }
 
 impl Timing {
-    /// Takes as long as the plan expects, and no CPU.
+    /// The duration of the plan, and no CPU.
     pub fn estimated<A>(task: &Task<A>) -> Self {
         Self {
             duration: task.estimate,
@@ -38,9 +38,9 @@ impl Timing {
 }
 
 impl<A> Graph<A> {
-    /// Runs the graph over virtual time: the decisions are those of [`run`](Self::run), and every task ends well.
+    /// Runs the graph in virtual time: the decisions are those of [`run`](Self::run), and every task succeeds.
     ///
-    /// With `cores`, tasks share that many: when those that run could use more, each gets a fair share and
+    /// With `cores`, tasks share that many: when the running ones could use more, each gets a fair share and
     /// takes accordingly longer.
     pub fn simulate(&self, cores: Option<f64>, timing: impl Fn(&Task<A>) -> Timing) -> Trace {
         let mut world = World {
@@ -73,12 +73,12 @@ struct World {
     flights: Vec<Flight>,
 }
 
-/// A task that runs.
+/// A running task.
 struct Flight {
     id: usize,
-    /// How much of its duration it has behind it.
+    /// Its completed duration.
     done: Duration,
-    /// What comes next in it, at which part of its duration: milestones, then (`None`) the end.
+    /// Its next event, and at which part of its duration: milestones, then (`None`) the end.
     ahead: VecDeque<(Duration, Option<String>)>,
     cores: f64,
 }
@@ -104,7 +104,7 @@ impl World {
         });
     }
 
-    /// Goes to the next thing that happens, and tells which: a milestone or (`None`) the end of a task.
+    /// Advances to the next event, and returns it: a milestone or (`None`) the end of a task.
     fn advance(&mut self) -> Option<(usize, Option<String>)> {
         let rates = self.rates();
         let (wait, index) = self
@@ -120,7 +120,7 @@ impl World {
         }
         let flight = &mut self.flights[index];
         let (offset, milestone) = flight.ahead.pop_front()?;
-        // Exactly there, whatever was lost in rounding.
+        // Exact, whatever was lost in rounding.
         flight.done = offset;
         let id = flight.id;
         if milestone.is_none() {
@@ -129,8 +129,8 @@ impl World {
         Some((id, milestone))
     }
 
-    /// How fast each task goes: 1, or less when it gets less CPU than it could use. Shares are fair: who
-    /// wants less than an equal share has it whole, the others share the rest equally.
+    /// The speed of each task: 1, or less when it gets less CPU than it could use. Shares are fair: a task
+    /// that needs less than an equal share gets all of it, the others share the rest equally.
     fn rates(&self) -> Vec<f64> {
         let mut rates = vec![1.0; self.flights.len()];
         let Some(cores) = self.cores else { return rates };
@@ -158,7 +158,7 @@ impl Flight {
     }
 }
 
-/// Full speed is exact, so that a simulation without contention has the very times that it was given.
+/// Full speed is exact, so that a simulation without contention has exactly the given times.
 fn scaled(duration: Duration, factor: f64) -> Duration {
     if factor == 1.0 {
         return duration;

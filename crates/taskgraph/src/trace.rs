@@ -1,4 +1,4 @@
-//! What happened in a run, as data.
+//! A run as data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::plan::Edge;
 use crate::seconds;
 
-/// What happened in a run. Times are seconds since it began. Self-contained: it carries the shape of the
+/// A run. Times are seconds since it began. Self-contained: it includes the shape of the
 /// graph, so that it can be analysed, compared and [replayed](Self::replay) later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
@@ -27,16 +27,16 @@ pub struct Trace {
 pub struct TaskTrace {
     /// Its name.
     pub name: String,
-    /// What it waited for, from the plan.
+    /// Its conditions, from the plan.
     #[serde(default)]
     pub after: Vec<Edge>,
-    /// What it held while it ran, from the plan.
+    /// Its resources, from the plan.
     #[serde(default)]
     pub needs: BTreeMap<String, u64>,
     /// Its expected duration, from the plan.
     #[serde(with = "seconds")]
     pub estimate: Duration,
-    /// Whether it ran at the end whatever happened.
+    /// Whether it runs at the end whatever the outcome.
     #[serde(default)]
     pub always: bool,
     /// When all its edges were satisfied.
@@ -45,7 +45,7 @@ pub struct TaskTrace {
     /// When it started.
     #[serde(with = "seconds::option", default)]
     pub start: Option<Duration>,
-    /// When it ended, or when it was settled that it would not start.
+    /// When it ended, or when it was decided that it would not start.
     #[serde(with = "seconds")]
     pub end: Duration,
     /// The edge that was satisfied last: until [`ready`](Self::ready) it waited for this one.
@@ -57,7 +57,7 @@ pub struct TaskTrace {
     /// When it reached its milestones (since the run began, not since its start).
     #[serde(with = "seconds::map", default)]
     pub milestones: BTreeMap<String, Duration>,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Its remarks.
     #[serde(default)]
@@ -70,11 +70,11 @@ pub struct TaskTrace {
 /// Why a task with all its edges satisfied could not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// The resources of which too little was free, or was kept for a more urgent task. Empty: all threads
-    /// were taken.
+    /// The resources that were in use, or reserved for a more urgent task. Empty: all threads
+    /// were in use.
     pub resources: Vec<String>,
-    /// The task whose end let it start. Rarely none: it was held back for a more urgent task, and something else
-    /// that happened made room.
+    /// The task whose end released it. Rarely none: it was held back for a more urgent task, and another
+    /// event released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freed_by: Option<String>,
 }
@@ -85,14 +85,14 @@ impl Trace {
         self.tasks.iter().find(|task| task.name == name)
     }
 
-    /// Whether every task ended well.
+    /// Whether every task succeeded.
     pub fn is_success(&self) -> bool {
         self.tasks.iter().all(|task| task.outcome.is_success())
     }
 }
 
 impl TaskTrace {
-    /// How long it ran; zero when it never started.
+    /// Its duration; zero when it never started.
     pub fn duration(&self) -> Duration {
         self.start
             .map_or(Duration::ZERO, |start| self.end.saturating_sub(start))

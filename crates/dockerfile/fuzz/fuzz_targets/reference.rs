@@ -1,4 +1,4 @@
-//! No text makes the reference reader panic, and the full form of a legal one is legal and the same.
+//! No text makes the reference reader panic, and the full form of a valid one is valid and equal.
 #![no_main]
 
 use dockerfile::ImageReference;

@@ -1,4 +1,4 @@
-//! From names to indices, collecting all that is wrong on the way.
+//! Resolves names to indices and collects all errors.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,7 +26,7 @@ pub(super) fn links<A>(
     let mut links = Vec::new();
     for edge in &task.after {
         match link(plan, task, edge, ids) {
-            // The same edge twice means nothing more than once.
+            // A repeated edge has no effect.
             Ok(link) if links.contains(&link) => {}
             Ok(link) => links.push(link),
             Err(error) => errors.push(error),
@@ -102,7 +102,7 @@ pub(super) fn needs<A>(plan: &Plan<A>, task: &Task<A>, errors: &mut Vec<PlanErro
     needs
 }
 
-/// Kahn's algorithm, in the order of the plan among equals; `always` tasks last. What remains is in or
+/// Kahn's algorithm, in the order of the plan among equals; `always` tasks last. Remaining tasks are in or
 /// behind a cycle.
 pub(super) fn sort(nodes: &[Node], errors: &mut Vec<PlanError>) -> Vec<usize> {
     let mut missing: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();

@@ -1,4 +1,4 @@
-//! What the scheduler writes down of each task, and the trace that comes of it.
+//! The scheduler's record of each task, and the resulting trace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub(super) struct Record {
     pub(super) end: Duration,
     /// The task, and its milestone, whose edge was satisfied last.
     pub(super) released_by: Option<(usize, Option<String>)>,
-    /// Of an `always` task: the one before whose end it waited for.
+    /// Of an `always` task: the previous one, for whose end it waited.
     pub(super) after_all: Option<usize>,
     /// The resources that it waited for last, once it was ready.
     pub(super) held: Option<Vec<String>>,
-    /// The task whose end let it start.
+    /// The task whose end released it.
     pub(super) freed_by: Option<usize>,
     pub(super) milestones: BTreeMap<String, Duration>,
     pub(super) outcome: Option<Outcome>,
@@ -88,10 +88,10 @@ fn task_trace(shape: &Shape, node: &Node, record: Record) -> TaskTrace {
             freed_by: freed_by.map(name),
         }),
         milestones,
-        // Only a run that was given up in its middle leaves a task without an outcome.
+        // Only a run that was aborted leaves a task without an outcome.
         outcome: outcome.unwrap_or(Outcome::NotStarted {
             cause: Cause::Interrupted {
-                reason: "the run was given up".to_owned(),
+                reason: "the run was aborted".to_owned(),
             },
         }),
         notes,

@@ -1,4 +1,4 @@
-//! Who may start now: the most urgent first; a less urgent one may go ahead only where it does no harm.
+//! Selects the tasks to start: the most urgent first; a less urgent one only where it delays none.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::{Scheduler, Status};
 use crate::event::What;
 
-/// A more urgent task waits for these resources, and should have them at this time.
+/// A more urgent task waits for these resources, which should be free at this time.
 struct Reservation {
     resources: BTreeSet<usize>,
     at: Duration,
 }
 
 impl Scheduler<'_> {
-    /// Goes through the ready tasks, most urgent first. One that lacks something reserves it: others may take
-    /// of it only if, by their estimate, they give it back before it is due ("EASY backfilling"). Else a stream
-    /// of small tasks could keep a big one, and with it the longest chain, waiting to the end.
+    /// Visits the ready tasks, most urgent first. One that lacks a resource reserves it: others may use
+    /// it only if, by their estimate, they release it before it is due ("EASY backfilling"). Otherwise many
+    /// small tasks could keep a big one, and with it the longest chain, waiting until the end.
     pub(super) fn start_what_fits(&mut self, now: Duration, ended: Option<usize>) {
         let mut reservations: Vec<Reservation> = Vec::new();
         for id in self.ready.iter().map(|&(_, id)| id).collect::<Vec<_>>() {
@@ -50,7 +50,7 @@ impl Scheduler<'_> {
             .collect()
     }
 
-    /// Resources that the task would keep from a more urgent one.
+    /// Resources that the task would take from a more urgent one.
     fn kept(&self, id: usize, reservations: &[Reservation], now: Duration) -> BTreeSet<usize> {
         let node = &self.shape.nodes[id];
         let end = now.saturating_add(node.estimate);
@@ -66,7 +66,7 @@ impl Scheduler<'_> {
             .collect()
     }
 
-    /// When, by the estimates of what runs, enough of these resources will be free.
+    /// When, by the estimates of running tasks, enough of these resources will be free.
     fn available_at(&self, resources: &BTreeSet<usize>, id: usize, now: Duration) -> Duration {
         let mut ends: Vec<(Duration, usize)> = (0..self.tasks.len())
             .filter(|&other| self.tasks[other].status == Status::Running)
@@ -95,12 +95,12 @@ impl Scheduler<'_> {
         now
     }
 
-    /// Notes, and tells if it is news, what a ready task waits for.
+    /// Records, and reports if it is new, what a ready task waits for.
     fn hold(&mut self, id: usize, resources: &BTreeSet<usize>, now: Duration) {
         let names = self.names(resources);
         if self.tasks[id].record.held.as_ref() != Some(&names) {
             self.tasks[id].record.held = Some(names.clone());
-            self.tell(now, id, What::Waiting { resources: names });
+            self.notify(now, id, What::Waiting { resources: names });
         }
     }
 }

@@ -53,7 +53,7 @@ fn always_tasks_run_after_a_failure_and_after_one_of_their_own() {
 }
 
 #[test]
-fn an_always_task_waits_for_tasks_that_are_still_stopping() {
+fn always_task_waits_for_tasks_that_are_still_stopping() {
     let mut plan = plan(&["a", "slow", "teardown"]);
     plan.tasks[2].always = true;
     let graph = Graph::new(plan).unwrap();
@@ -71,7 +71,7 @@ fn an_always_task_waits_for_tasks_that_are_still_stopping() {
 }
 
 #[test]
-fn an_always_task_sees_how_the_others_ended() {
+fn always_task_gets_the_outcomes_of_the_others() {
     let graph = Graph::new(with_ends()).unwrap();
     let run = graph.run(
         &RunOptions::default(),
@@ -98,7 +98,7 @@ fn an_always_task_sees_how_the_others_ended() {
 }
 
 #[test]
-fn a_plan_of_always_tasks_alone_runs_them() {
+fn plan_of_always_tasks_only_runs_them() {
     let mut plan = Plan::new();
     plan.task(Task::new("one", ()).always().estimate(seconds(2)));
     plan.task(Task::new("two", ()).always().estimate(seconds(3)));
@@ -108,7 +108,7 @@ fn a_plan_of_always_tasks_alone_runs_them() {
 }
 
 #[test]
-fn an_empty_plan_ends_at_once() {
+fn empty_plan_ends_at_once() {
     let graph = Graph::new(Plan::<()>::new()).unwrap();
     let run = graph
         .run(

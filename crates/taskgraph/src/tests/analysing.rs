@@ -22,7 +22,7 @@ fn trace() -> Trace {
 }
 
 #[test]
-fn the_bounding_chain_names_each_link_its_cost_and_what_it_waited_for() {
+fn bounding_chain_names_each_link_its_cost_and_its_condition() {
     let chain: Vec<_> = trace()
         .bounding_chain()
         .into_iter()
@@ -66,7 +66,7 @@ fn slack_is_zero_on_the_chain_and_the_spare_time_off_it() {
 }
 
 #[test]
-fn a_chain_through_a_milestone_charges_only_the_time_up_to_it() {
+fn chain_through_a_milestone_charges_only_the_time_up_to_it() {
     let mut plan = Plan::new();
     plan.task(task("cluster", 20).milestone("begun", seconds(2)))
         .task(task("load", 30).after_milestone("cluster", "begun"));
@@ -85,7 +85,7 @@ fn a_chain_through_a_milestone_charges_only_the_time_up_to_it() {
 }
 
 #[test]
-fn a_resource_handed_over_is_a_link_of_the_chain() {
+fn resource_handover_is_a_link_of_the_chain() {
     let mut plan = Plan::new();
     plan.resource("slots", 1)
         .task(task("first", 9).needs("slots", 1))
@@ -112,7 +112,7 @@ fn without_the_longest_link_the_next_chain_bounds_the_run() {
 }
 
 #[test]
-fn the_longest_chain_is_measured_not_estimated() {
+fn longest_chain_is_measured_not_estimated() {
     let mut plan = Plan::new();
     plan.task(task("a", 1))
         .task(task("b", 100))
@@ -129,7 +129,7 @@ fn the_longest_chain_is_measured_not_estimated() {
 }
 
 #[test]
-fn a_trace_that_lies_is_refused_or_cut_short_but_ends() {
+fn inconsistent_trace_is_rejected_or_truncated_and_never_hangs() {
     let mut trace = trace();
     trace.tasks[0].after.push(Edge::end("service"));
     trace.tasks[0].released_by = Some(Edge::end("service"));

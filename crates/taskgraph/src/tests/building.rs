@@ -21,7 +21,7 @@ fn rejects_cycle_and_names_its_tasks() {
 }
 
 #[test]
-fn a_task_that_waits_for_itself_is_refused() {
+fn rejects_a_task_that_waits_for_itself() {
     assert_eq!(
         errors(plan(&["a:a"])),
         [PlanError::Cycle {
@@ -37,7 +37,7 @@ fn names_both_of_two_separate_cycles() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let mut plan = plan(&["a:nowhere", "a", "b"]);
     plan.resource("cpu", 2)
         .task(Task::new("greedy", String::new()).needs("cpu", 3).needs("gpu", 1))
@@ -61,7 +61,7 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn a_plan_survives_a_file() {
+fn plan_survives_a_file() {
     let mut plan = plan(&["a", "b:a"]);
     plan.resource("memory", 1 << 30)
         .task(
@@ -84,7 +84,7 @@ fn a_plan_survives_a_file() {
 }
 
 #[test]
-fn a_plan_can_be_written_by_hand_with_the_rest_left_out() {
+fn plan_file_needs_only_names_and_actions() {
     let text = r#"{"tasks":[{"name":"a","action":null},{"name":"b","action":null,"after":[{"task":"a"}]}]}"#;
     let graph = Graph::new(serde_json::from_str::<Plan>(text).unwrap()).unwrap();
     let b = graph.task(graph.id("b").unwrap());
@@ -92,7 +92,7 @@ fn a_plan_can_be_written_by_hand_with_the_rest_left_out() {
 }
 
 #[test]
-fn a_duration_that_is_none_is_refused() {
+fn rejects_an_invalid_duration() {
     for bad in ["-1", "1e300", "\"soon\""] {
         let text = format!(r#"{{"tasks":[{{"name":"a","action":null,"estimate":{bad}}}]}}"#);
         assert!(serde_json::from_str::<Plan>(&text).is_err(), "{bad}");
@@ -100,7 +100,7 @@ fn a_duration_that_is_none_is_refused() {
 }
 
 #[test]
-fn the_topological_order_puts_each_task_behind_what_it_waits_for_and_always_tasks_last() {
+fn topological_order_puts_each_task_after_its_dependencies_and_always_tasks_last() {
     let mut plan = plan(&["c:b", "b:a", "a"]);
     plan.tasks
         .insert(0, Task::new("teardown", String::new()).always());
@@ -113,7 +113,7 @@ fn the_topological_order_puts_each_task_behind_what_it_waits_for_and_always_task
 }
 
 #[test]
-fn the_longest_chain_counts_milestones_from_their_offset() {
+fn longest_chain_counts_milestones_from_their_offset() {
     let mut plan = Plan::new();
     plan.task(
         Task::new("cluster", ())
@@ -139,7 +139,7 @@ fn the_longest_chain_counts_milestones_from_their_offset() {
 }
 
 #[test]
-fn estimates_beyond_all_time_are_no_reason_to_panic() {
+fn huge_estimates_do_not_overflow() {
     let mut plan = Plan::new();
     plan.resource("slots", 1);
     for (name, after) in [("a", None), ("b", Some("a")), ("c", Some("a"))] {

@@ -14,7 +14,7 @@ fn interrupted(reason: &str) -> Cause {
 }
 
 #[test]
-fn an_interrupt_at_each_task_of_a_chain_stops_it_there() {
+fn interrupt_at_each_task_of_a_chain_stops_it_there() {
     let chain = ["a", "b:a", "c:b"];
     for stop_at in 0..3 {
         let graph = Graph::new(plan(&chain)).unwrap();
@@ -51,7 +51,7 @@ fn an_interrupt_at_each_task_of_a_chain_stops_it_there() {
 }
 
 #[test]
-fn cancelled_before_it_begins_nothing_starts_but_always_tasks() {
+fn cancelled_before_the_start_only_always_tasks_run() {
     let mut plan = plan(&["a", "teardown"]);
     plan.tasks[1].always = true;
     let graph = Graph::new(plan).unwrap();
@@ -65,7 +65,7 @@ fn cancelled_before_it_begins_nothing_starts_but_always_tasks() {
 }
 
 #[test]
-fn a_second_interrupt_stops_always_tasks_too() {
+fn second_interrupt_stops_always_tasks_too() {
     let mut plan = plan(&["a", "collect", "teardown"]);
     plan.tasks[1].always = true;
     plan.tasks[2].always = true;
@@ -96,7 +96,7 @@ fn a_second_interrupt_stops_always_tasks_too() {
 }
 
 #[test]
-fn the_first_cause_stays() {
+fn first_cause_is_kept() {
     let interrupt = Interrupt::new();
     interrupt.cancel("first");
     interrupt.cancel("second");
@@ -106,7 +106,7 @@ fn the_first_cause_stays() {
 }
 
 #[test]
-fn a_callback_is_called_once_and_not_after_its_guard_is_gone() {
+fn callback_is_called_once_and_not_after_its_guard_is_dropped() {
     let token = Token::default();
     let calls = Arc::new(AtomicUsize::new(0));
     let count = |amount: usize| {
@@ -127,7 +127,7 @@ fn a_callback_is_called_once_and_not_after_its_guard_is_gone() {
 }
 
 #[test]
-fn a_panicking_callback_does_not_keep_the_others_from_being_called() {
+fn panicking_callback_does_not_prevent_the_others() {
     let token = Token::default();
     let (sender, receiver) = channel();
     let _bad = token.on_cancel(Box::new(|| panic!("in a callback")));
@@ -137,7 +137,7 @@ fn a_panicking_callback_does_not_keep_the_others_from_being_called() {
 }
 
 #[test]
-fn the_end_of_a_guard_waits_for_its_running_callback() {
+fn guard_drop_waits_for_its_running_callback() {
     let token = Token::default();
     let inside = Arc::new(Barrier::new(2));
     let finished = Arc::new(AtomicUsize::new(0));
@@ -161,7 +161,7 @@ fn the_end_of_a_guard_waits_for_its_running_callback() {
 }
 
 #[test]
-fn a_pause_ends_early_when_the_task_is_told_to_stop() {
+fn pause_ends_early_on_cancellation() {
     let graph = Graph::new(plan(&["waits"])).unwrap();
     let options = RunOptions::default();
     let run = graph.run(
@@ -185,7 +185,7 @@ fn a_pause_ends_early_when_the_task_is_told_to_stop() {
 }
 
 #[test]
-fn a_panicking_observer_stops_the_tasks_and_reaches_the_caller() {
+fn panicking_observer_stops_the_tasks_and_propagates() {
     let graph = Graph::new(plan(&["waits"])).unwrap();
     let stopped = AtomicUsize::new(0);
     let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -32,7 +32,7 @@ fn orders(after: &[BTreeSet<usize>], done: &mut Vec<usize>, found: &mut Vec<Vec<
     }
 }
 
-/// Plays one order of completion: after each end exactly the tasks start that the model says.
+/// Plays one order of completion: after each end exactly the tasks of the model start.
 fn play(after: &[BTreeSet<usize>], order: &[usize]) {
     let graph = graph(after);
     let run = Stage::play(&graph, &RunOptions::default(), |stage| {
@@ -92,7 +92,7 @@ fn shapes_of_four_tasks_run_right_in_every_order_of_completion() {
 }
 
 #[test]
-fn as_many_tasks_wait_at_a_time_as_there_are() {
+fn tasks_without_edges_all_run_concurrently() {
     // More than there are CPUs: each waits for all the others.
     let mut plan = Plan::new();
     for id in 0..50 {

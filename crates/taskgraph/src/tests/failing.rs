@@ -38,7 +38,7 @@ fn fail_at(failing: &str, options: &RunOptions) -> BTreeMap<String, Outcome> {
                 if name == failing {
                     return Err(format!("{name} is broken").into());
                 }
-                // Beside a failing task: until it is told to stop.
+                // Beside a failing task: until it is cancelled.
                 if options.keep_going || !matches!((name.as_str(), failing), ("b", "d") | ("d", "b")) {
                     return Ok(Ending::Done);
                 }
@@ -66,7 +66,7 @@ fn failed(task: &str) -> Outcome {
 const DONE: Outcome = Outcome::Done { note: None };
 
 #[test]
-fn a_failure_at_each_task_with_keep_going_spares_what_does_not_need_it() {
+fn failure_at_each_task_with_keep_going_spares_independent_tasks() {
     let not_started = |task| Outcome::NotStarted { cause: needs(task) };
     for (failing, expected) in [
         (
@@ -83,7 +83,7 @@ fn a_failure_at_each_task_with_keep_going_spares_what_does_not_need_it() {
 }
 
 #[test]
-fn the_first_failure_at_each_task_stops_the_run() {
+fn first_failure_at_each_task_stops_the_run() {
     let outcomes = fail_at("a", &RunOptions::default());
     for task in ["b", "c", "d"] {
         assert_eq!(outcomes[task], Outcome::NotStarted { cause: needs("a") });
@@ -91,7 +91,7 @@ fn the_first_failure_at_each_task_stops_the_run() {
     let outcomes = fail_at("b", &RunOptions::default());
     assert_eq!(outcomes["c"], Outcome::NotStarted { cause: needs("b") });
     assert!(
-        // It either ran and was told to stop, or never came to start.
+        // It either ran and was cancelled, or never started.
         matches!(&outcomes["d"], Outcome::Cancelled { cause, .. } | Outcome::NotStarted { cause } if *cause == stopped("b")),
         "{:?}",
         outcomes["d"]
@@ -106,7 +106,7 @@ fn the_first_failure_at_each_task_stops_the_run() {
 }
 
 #[test]
-fn running_tasks_are_told_to_stop_and_say_why() {
+fn running_tasks_are_cancelled_with_the_reason() {
     let graph = Graph::new(plan(&TREE)).unwrap();
     let run = Stage::play(&graph, &RunOptions::default(), |stage| {
         stage.started(&["a"]);
@@ -158,7 +158,7 @@ fn every_failure_is_reported_in_the_order_of_time() {
     let run = Stage::play(&graph, &keep_going(), |stage| {
         stage.started(&["a", "b", "c"]);
         stage.cue("b", Cue::Fail("second in the plan"));
-        // Until b has failed for good: c's failure must be behind it.
+        // Until b has failed: c's failure must follow it.
         stage.cue("c", Cue::Fail("third in the plan"));
         stage.succeed("a");
     });
@@ -168,7 +168,7 @@ fn every_failure_is_reported_in_the_order_of_time() {
 }
 
 #[test]
-fn a_task_that_ends_well_although_told_to_stop_is_done() {
+fn task_that_succeeds_although_cancelled_is_done() {
     let graph = Graph::new(plan(&["a", "b"])).unwrap();
     let run = graph.run(
         &RunOptions::default(),
@@ -182,7 +182,7 @@ fn a_task_that_ends_well_although_told_to_stop_is_done() {
         },
     );
     let b = run.unwrap().trace.task("b").unwrap().outcome.clone();
-    // Unless it never came to start.
+    // Unless it never started.
     assert!(
         matches!(&b, Outcome::Done { note: Some(note) } if note == "too late to stop")
             || matches!(b, Outcome::NotStarted { .. }),
@@ -191,7 +191,7 @@ fn a_task_that_ends_well_although_told_to_stop_is_done() {
 }
 
 #[test]
-fn a_panic_becomes_the_tasks_failure_with_its_message() {
+fn panic_becomes_the_tasks_failure_with_its_message() {
     let graph = Graph::new(plan(&["a", "b:a", "c"])).unwrap();
     let run = Stage::play(&graph, &keep_going(), |stage| {
         stage.started(&["a", "c"]);
@@ -232,7 +232,7 @@ impl std::error::Error for Layered {
 }
 
 #[test]
-fn the_trace_has_the_error_with_its_causes_and_the_run_the_error_itself() {
+fn trace_has_the_error_with_its_causes_and_the_run_the_error_itself() {
     let graph = Graph::new(plan(&["a"])).unwrap();
     let run = graph.run(
         &RunOptions::default(),
@@ -257,7 +257,7 @@ fn the_trace_has_the_error_with_its_causes_and_the_run_the_error_itself() {
 }
 
 #[test]
-fn a_skipped_task_lets_the_next_go_on_and_says_why() {
+fn skipped_task_releases_the_next_with_its_reason() {
     let graph = Graph::new(plan(&["load", "deploy:load"])).unwrap();
     let run = graph.run(
         &RunOptions::default(),

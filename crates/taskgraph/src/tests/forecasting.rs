@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::seconds;
 use crate::{Graph, Plan, Task, Timing, Trace};
 
-/// What a task truly takes undisturbed, and the cores that it then keeps busy.
+/// The undisturbed duration of a task, and the cores that it then keeps busy.
 type Truth = (f64, f64);
 
 fn plan(tasks: &[(&str, Truth, &[&str])]) -> Plan<Truth> {
@@ -17,7 +17,7 @@ fn plan(tasks: &[(&str, Truth, &[&str])]) -> Plan<Truth> {
     plan
 }
 
-/// What a machine with this many cores would measure.
+/// The measurement of a machine with this many cores.
 fn measured(graph: &Graph<Truth>, cores: f64) -> Trace {
     let mut trace = graph.simulate(Some(cores), |task| Timing {
         duration: Duration::from_secs_f64(task.action.0),
@@ -50,7 +50,7 @@ fn stack() -> Graph<Truth> {
 }
 
 #[test]
-fn a_forecast_of_less_contention_is_what_the_other_machine_measures() {
+fn forecast_of_less_contention_equals_the_other_machines_measurement() {
     let graph = stack();
     let here = measured(&graph, 2.0);
     let model = here.model(2.0).unwrap();
@@ -105,7 +105,7 @@ fn sequential_run_forecasts_another_order() {
 }
 
 #[test]
-fn a_task_that_only_the_other_order_has_takes_what_it_took_there() {
+fn task_of_the_other_order_only_keeps_its_duration() {
     let model = measured(&Graph::new(plan(&[("a", (10.0, 0.0), &[])])).unwrap(), 2.0).model(2.0);
     let other = Graph::new(plan(&[("a", (99.0, 0.0), &[]), ("b", (5.0, 0.0), &["a"])])).unwrap();
     let found = model.unwrap().in_order_of(&measured(&other, 2.0)).check();
@@ -113,7 +113,7 @@ fn a_task_that_only_the_other_order_has_takes_what_it_took_there() {
 }
 
 #[test]
-fn a_task_that_keeps_all_cores_busy_is_thought_to_scale_or_not() {
+fn task_that_keeps_all_cores_busy_has_both_bounds() {
     // 30 s on 2 cores: 40 s of CPU time in parallel (20 s), 10 s on one core.
     let graph = Graph::new(plan(&[("compile", (30.0, 50.0 / 30.0), &[])])).unwrap();
     let here = measured(&graph, 2.0);
@@ -123,7 +123,7 @@ fn a_task_that_keeps_all_cores_busy_is_thought_to_scale_or_not() {
 }
 
 #[test]
-fn a_task_without_a_cpu_figure_takes_what_it_took() {
+fn task_without_a_cpu_figure_keeps_its_duration() {
     let mut plan = Plan::new();
     plan.resource("slots", 1)
         .task(Task::new("a", ()).needs("slots", 1).estimate(seconds(10)))
@@ -140,7 +140,7 @@ fn a_task_without_a_cpu_figure_takes_what_it_took() {
 }
 
 #[test]
-fn figures_that_make_no_sense_do_no_harm() {
+fn nonsensical_figures_do_no_harm() {
     let mut trace = measured(&stack(), 2.0);
     for (task, figure) in trace
         .tasks
@@ -160,7 +160,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_model_replays_what_was_measured(
+    fn model_replays_the_measurement(
         tasks in prop::collection::vec((1..60_u32, 0..=20_u32, any::<prop::sample::Index>(), any::<bool>()), 1..12),
     ) {
         let mut plan = Plan::new();

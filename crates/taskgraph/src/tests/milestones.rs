@@ -12,13 +12,13 @@ fn cluster() -> Plan<String> {
 }
 
 #[test]
-fn a_milestone_lets_others_start_while_its_task_goes_on() {
+fn milestone_releases_others_while_its_task_continues() {
     let graph = Graph::new(cluster()).unwrap();
     let run = Stage::play(&graph, &RunOptions::default(), |stage| {
         stage.started(&["cluster"]);
         stage.cue("cluster", Cue::Reach("begun"));
         stage.started(&["node"]);
-        // A second time means nothing.
+        // A repeated call has no effect.
         stage.cue("cluster", Cue::Reach("begun"));
         stage.succeed("node");
         stage.started(&["load"]);
@@ -37,7 +37,7 @@ fn a_milestone_lets_others_start_while_its_task_goes_on() {
 }
 
 #[test]
-fn a_good_end_counts_as_every_milestone() {
+fn success_counts_as_every_milestone() {
     let graph = Graph::new(cluster()).unwrap();
     let run = Stage::play(&graph, &RunOptions::default(), |stage| {
         stage.started(&["cluster"]);
@@ -53,7 +53,7 @@ fn a_good_end_counts_as_every_milestone() {
 }
 
 #[test]
-fn a_failure_after_the_milestone_stops_those_who_waited_for_it() {
+fn failure_after_the_milestone_stops_waiting_tasks() {
     let graph = Graph::new(cluster()).unwrap();
     let options = RunOptions {
         keep_going: true,
@@ -82,7 +82,7 @@ fn a_failure_after_the_milestone_stops_those_who_waited_for_it() {
 }
 
 #[test]
-fn a_milestone_that_the_plan_does_not_declare_fails_the_task() {
+fn undeclared_milestone_fails_the_task() {
     let graph = Graph::new(cluster()).unwrap();
     let run = Stage::play(&graph, &RunOptions::default(), |stage| {
         stage.started(&["cluster"]);

@@ -1,4 +1,4 @@
-//! Tests drive tasks by channels: a task says that it started, and ends when the test lets it.
+//! Tests drive tasks by channels: a task reports its start, and ends when the test releases it.
 
 mod always;
 mod analysing;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::{Outcome, Plan, Task, Trace};
 
-/// So long that only a hung test reaches it.
+/// Long enough that only a hung test reaches it.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn seconds(seconds: u64) -> Duration {

@@ -46,7 +46,7 @@ fn shapes(with_needs: bool) -> impl Strategy<Value = Shape> {
 }
 
 impl Shape {
-    /// In reverse, so that the order of the plan says nothing about the edges.
+    /// In reverse, so that the order of the plan implies nothing about the edges.
     fn plan(&self) -> Plan<usize> {
         let mut plan = Plan::new();
         plan.resource("r0", self.capacities[0])
@@ -74,7 +74,7 @@ impl Shape {
         plan
     }
 
-    /// When each task starts if resources are endless.
+    /// When each task starts with unlimited resources.
     fn earliest(&self) -> Vec<u64> {
         let mut start: Vec<u64> = Vec::new();
         for (_, _, _, after) in &self.tasks {
@@ -130,7 +130,7 @@ fn check_edges(shape: &Shape, trace: &Trace) {
     }
 }
 
-/// What is held at each moment at which something starts.
+/// The held amounts at each start.
 pub(super) fn check_resources(trace: &Trace) {
     for moment in trace.tasks.iter().filter_map(|task| task.start) {
         for (resource, capacity) in &trace.resources {
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn the_bounding_chain_has_no_gaps_and_slack_is_what_a_task_can_take_longer(shape in shapes(true)) {
+    fn bounding_chain_has_no_gaps_and_slack_is_available_time(shape in shapes(true)) {
         let trace = Graph::new(shape.plan()).unwrap().simulate(None, Timing::estimated);
         let chain = trace.bounding_chain();
         let mut at = Duration::ZERO;
@@ -182,11 +182,11 @@ proptest! {
         }
         prop_assert_eq!(at, trace.wall);
         let slack = trace.slack();
-        // A task that was held back for a more urgent one, and started by no one's end, adds its own waiting.
+        // A task that was held back for a more urgent one, and released by no task's end, adds its own waiting.
         let held_by_nobody = |task: &str| {
             trace.task(task).unwrap().held.as_ref().is_some_and(|held| held.freed_by.is_none())
         };
-        // The links through their end, not those that went on behind a milestone, had no time to spare.
+        // The links through their end, not those that continued after a milestone, had no slack.
         for (place, pair) in chain.windows(2).enumerate() {
             let [link, next] = pair else { unreachable!() };
             let tight = !chain[place..].iter().any(|link| held_by_nobody(&link.task));
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn a_replayed_trace_takes_what_it_took(shape in shapes(true)) {
+    fn replayed_trace_takes_its_own_time(shape in shapes(true)) {
         let trace = Graph::new(shape.plan()).unwrap().simulate(None, Timing::estimated);
         let replayed = trace.replay(&trace.resources).unwrap().simulate(None, |task| task.action.clone());
         prop_assert_eq!(replayed, trace);
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn with_keep_going_exactly_what_needs_the_failed_task_does_not_succeed(shape in shapes(true), failing: usize) {
+    fn with_keep_going_exactly_the_dependents_of_the_failed_task_do_not_succeed(shape in shapes(true), failing: usize) {
         let failing = failing % shape.tasks.len();
         let graph = Graph::new(shape.plan()).unwrap();
         let options = RunOptions { keep_going: true, ..RunOptions::default() };
@@ -247,7 +247,7 @@ proptest! {
             if id == failing {
                 prop_assert!(outcome.is_failure());
             } else if needed.contains(&id) {
-                // Nobody reached a milestone, so none of these can have started.
+                // No milestone was reached, so none of these can have started.
                 prop_assert!(matches!(outcome, Outcome::NotStarted { .. }), "t{}: {:?}", id, outcome);
             } else {
                 prop_assert!(outcome.is_success(), "t{}: {:?}", id, outcome);

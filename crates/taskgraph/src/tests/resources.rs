@@ -18,7 +18,7 @@ fn task(name: &str, slots: u64, estimate: u64) -> Task<()> {
 }
 
 #[test]
-fn the_longest_remaining_chain_goes_first() {
+fn longest_remaining_chain_goes_first() {
     let mut plan = Plan::new();
     plan.resource("slots", 1)
         .task(task("short", 1, 5))
@@ -39,8 +39,8 @@ fn the_longest_remaining_chain_goes_first() {
 }
 
 #[test]
-fn all_of_a_tasks_resources_are_taken_at_once_or_none() {
-    // `both` waits for memory; meanwhile it must not sit on the slot.
+fn all_resources_of_a_task_are_acquired_at_once_or_none() {
+    // `both` waits for memory; meanwhile it must not hold the slot.
     let mut plan = Plan::new();
     plan.resource("memory", 1)
         .resource("slots", 1)
@@ -78,7 +78,7 @@ fn small_tasks_do_not_keep_a_big_urgent_one_waiting() {
 }
 
 #[test]
-fn a_small_task_goes_ahead_where_it_does_not_delay_the_big_one() {
+fn small_task_goes_ahead_where_it_does_not_delay_the_big_one() {
     let mut plan = Plan::new();
     plan.resource("slots", 2)
         .task(task("first", 1, 10))
@@ -93,7 +93,7 @@ fn a_small_task_goes_ahead_where_it_does_not_delay_the_big_one() {
 }
 
 #[test]
-fn a_task_that_waits_says_for_what_and_who_let_it_go() {
+fn waiting_task_reports_the_resource_and_the_releasing_task() {
     let mut plan = plan(&["holder", "waits"]);
     plan.resource("build slots", 1);
     for task in &mut plan.tasks {
@@ -142,7 +142,7 @@ fn a_task_that_waits_says_for_what_and_who_let_it_go() {
 }
 
 #[test]
-fn a_failed_task_gives_back_what_it_held() {
+fn failed_task_releases_its_resources() {
     let mut plan = plan(&["fails", "waits"]);
     plan.resource("slots", 1);
     for task in &mut plan.tasks {

@@ -53,7 +53,7 @@ fn stack() -> Plan<()> {
     plan
 }
 
-/// A clock that stands while anything moves. Tasks sleep by it; it goes on when all that run are asleep.
+/// A clock that stops while any task works. Tasks sleep by it; it advances when all running ones are asleep.
 #[derive(Default)]
 struct Sleepers(Mutex<Vec<(Duration, Sender<()>)>>);
 
@@ -76,7 +76,7 @@ impl Sleepers {
         }
     }
 
-    /// Sets the clock to when the first sleeper wakes, and wakes it.
+    /// Advances the clock to the first sleeper's time, and wakes it.
     fn wake_first(&self, now: &Mutex<Duration>) {
         let mut sleepers = self.0.lock().unwrap();
         sleepers.sort_by_key(|(until, _)| *until);
@@ -86,7 +86,7 @@ impl Sleepers {
     }
 }
 
-/// How many events the expected run has at each time, and how many tasks run behind it.
+/// The number of events of the expected run at each time, and of running tasks after it.
 fn steps(expected: &Trace) -> Vec<(usize, usize)> {
     let mut events: BTreeMap<Duration, (usize, isize)> = BTreeMap::new();
     for task in &expected.tasks {
@@ -137,7 +137,7 @@ fn run_by_virtual_clock(
             &RunOptions::default(),
             |event| {
                 if !matches!(event.what, What::Waiting { .. }) {
-                    // When the conductor gave up, its message is the one to read.
+                    // When the conductor failed, its message is the relevant one.
                     let _ = seen.send(());
                 }
             },
@@ -157,9 +157,9 @@ fn run_by_virtual_clock(
 }
 
 #[test]
-fn a_simulated_run_is_what_the_threads_do_by_the_same_clock() {
+fn simulated_run_equals_the_threads_by_the_same_clock() {
     let graph = Graph::new(stack()).unwrap();
-    // Durations that are not the estimates, and no two things at the same time.
+    // Durations that differ from the estimates, and no two events at the same time.
     let durations: BTreeMap<String, Duration> = graph
         .plan()
         .tasks
@@ -181,7 +181,7 @@ fn a_simulated_run_is_what_the_threads_do_by_the_same_clock() {
 }
 
 #[test]
-fn nothing_starts_before_what_it_waited_for_ended_even_if_messages_overtake_each_other() {
+fn nothing_starts_before_its_condition_even_if_messages_overtake_each_other() {
     let mut plan = Plan::new();
     plan.task(Task::new("a", ()))
         .task(Task::new("b", ()))
@@ -204,7 +204,7 @@ fn nothing_starts_before_what_it_waited_for_ended_even_if_messages_overtake_each
                 "a" => set(5),
                 "b" => {
                     go_on.lock().unwrap().recv_timeout(DEADLINE)?;
-                    // As if it had looked at the clock before `a` did.
+                    // As if it had read the clock before `a`.
                     set(4);
                 }
                 _ => {}
@@ -243,7 +243,7 @@ fn more_capacity_is_used() {
 }
 
 #[test]
-fn needs_beyond_a_smaller_capacity_are_cut_down_to_it() {
+fn needs_beyond_a_smaller_capacity_are_reduced_to_it() {
     let trace = Graph::new(stack()).unwrap().simulate(None, Timing::estimated);
     let small = BTreeMap::from([("cpu".to_owned(), 1), ("memory".to_owned(), 1000)]);
     let replayed = trace
@@ -284,8 +284,8 @@ fn tasks_share_the_cores_fairly() {
     };
     assert_eq!(ends(None), [10.0, 10.0, 10.0]);
     assert_eq!(ends(Some(2.5)), [10.0, 10.0, 10.0]);
-    // `half` wants less than an equal share and has it whole; `busy` gets 1.5 of 2 for 10 s, then 2 of 2: 7.5 s of its
-    // work done by 10 s, 2.5 s to go.
+    // `half` needs less than an equal share and gets all of it; `busy` gets 1.5 of 2 for 10 s, then 2 of 2: 7.5 s of its
+    // work are done by 10 s, 2.5 s remain.
     let [busy, half, idle] = ends(Some(2.0))[..] else {
         panic!("three tasks")
     };
@@ -297,7 +297,7 @@ fn tasks_share_the_cores_fairly() {
 }
 
 #[test]
-fn a_trace_survives_a_file() {
+fn trace_survives_a_file() {
     let trace = Graph::new(stack()).unwrap().simulate(None, Timing::estimated);
     let text = serde_json::to_string(&trace).unwrap();
     assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), trace);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::DEADLINE;
 use crate::{Cancelled, Context, Ending, Graph, Run, RunOptions, TaskError};
 
-/// How a task shall end.
+/// How a task ends.
 pub(super) enum Cue {
     Succeed,
     Fail(&'static str),
@@ -17,7 +17,7 @@ pub(super) enum Cue {
     Stop,
 }
 
-/// What the test sees of a task.
+/// What the test observes of a task.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     Started(String),
@@ -31,7 +31,7 @@ pub(super) struct Stage<'g> {
 }
 
 impl<'g> Stage<'g> {
-    /// Runs the graph; `script` plays meanwhile.
+    /// Runs the graph while `script` plays.
     pub(super) fn play(
         graph: &'g Graph<String>,
         options: &RunOptions,
@@ -46,7 +46,7 @@ impl<'g> Stage<'g> {
             cues: cues.clone(),
         };
         std::thread::scope(|scope| {
-            // When the script fails its senders are dropped: then the tasks end instead of waiting for ever.
+            // When the script fails its senders are dropped: then the tasks end instead of waiting forever.
             scope.spawn(move || script(&stage));
             let cues: Vec<_> = cues.iter().map(Sender::clone).collect();
             let weak: Vec<_> = cues.into_iter().map(Mutex::new).collect();
@@ -60,7 +60,7 @@ impl<'g> Stage<'g> {
         })
     }
 
-    /// Waits until exactly these tasks have started or stopped, in whatever order.
+    /// Waits until exactly these tasks have started or stopped, in any order.
     pub(super) fn expect(&self, signs: impl IntoIterator<Item = Sign>) {
         let mut left: Vec<Sign> = signs.into_iter().collect();
         while !left.is_empty() {

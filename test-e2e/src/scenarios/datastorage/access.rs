@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use reqwest::Method;
+use anyhow::Result;
 use serde_json::json;
 
 use crate::datastorage::{EVENTS, event};
@@ -115,6 +114,11 @@ async fn authorization(context: &Context) -> Result<()> {
 
     // A path without a route needs no token.
     let nowhere = format!("{}/none", datastorage.api);
-    context.http.get(nowhere).send().await?.is_problem(404, &["/none"])?;
+    context
+        .http
+        .get(nowhere)
+        .send()
+        .await?
+        .is_problem(404, &["/none"])?;
     Ok(())
 }

@@ -135,7 +135,11 @@ async fn authorization(context: &Context) -> Result<()> {
         request.send().await
     };
     let invalid = "Bearer error=\"invalid_token\"";
-    for (token, challenge) in [(None, "Bearer"), (Some("not-a-token"), invalid), (Some(""), "Bearer")] {
+    for (token, challenge) in [
+        (None, "Bearer"),
+        (Some("not-a-token"), invalid),
+        (Some(""), "Bearer"),
+    ] {
         send(token)
             .await?
             .is_problem(401, &[])?

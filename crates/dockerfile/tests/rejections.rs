@@ -1,4 +1,4 @@
-//! What the reference front end refuses is a problem, and what it takes is none. The answers are its own
+//! Everything that the reference front end rejects is a problem, and nothing else. The answers are its own
 //! (`oracle/`).
 
 use dockerfile::{BuildArguments, images, parse};
@@ -14,8 +14,8 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_the_front_end_refuses_in_an_instruction_is_a_problem() {
-    let refused = [
+fn front_ends_rejections_of_instructions_are_problems() {
+    let rejected = [
         ("ADD a", "ADD requires at least two arguments"),
         ("COPY [\"a\"]", "COPY requires at least two arguments"),
         ("COPY a <<EOF\nEOF", "cannot accept a heredoc as a destination"),
@@ -51,7 +51,7 @@ fn what_the_front_end_refuses_in_an_instruction_is_a_problem() {
         ("RUN <<EOF\nx", "unterminated heredoc"),
         ("ENTRY x", "unknown instruction: ENTRY"),
     ];
-    for (instruction, expected) in refused {
+    for (instruction, expected) in rejected {
         let found = problems(&format!("FROM a\n{instruction}\n"));
         assert_eq!(found.len(), 1, "{instruction}: {found:?}");
         assert!(found[0].contains(expected), "{instruction}: {found:?}");
