@@ -23,7 +23,7 @@ impl Date {
 
     /// Converts a number of days after 1970-01-01.
     fn from_days(days: i64) -> Date {
-        // Counts years from March, so that a leap day is the last day of its year: 400 of these years have 146,097 days.
+        // Years are counted from March, so that a leap day ends its year; 400 of them have 146,097 days.
         let days = days + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);

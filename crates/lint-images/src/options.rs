@@ -94,7 +94,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let Some(path) = options.policy.clone().or_else(|| policy::find(&root)) else {
         eprint_line(
-            "no policy found (deploy/image-policy.toml or .image-policy.toml): write one with --init, or name one with --policy FILE",
+            "no deploy/image-policy.toml or .image-policy.toml found: write one with --init, or use --policy FILE",
         );
         return Ok(ExitCode::from(USAGE));
     };
@@ -185,7 +185,7 @@ fn inputs<'a>(options: &Options, policy: &Policy, root: &'a Path) -> anyhow::Res
     }
 }
 
-/// Returns the root of the repository: the nearest folder upwards with `.git`, else with a policy, else the current one.
+/// Returns the repository root: the nearest folder upwards with `.git`, else with a policy, else the current folder.
 fn root(options: &Options) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let ancestors = || here.ancestors().map(Path::to_path_buf);

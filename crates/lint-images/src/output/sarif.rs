@@ -1,5 +1,6 @@
 //! SARIF 2.1.0.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::Report;
@@ -63,16 +64,14 @@ fn location(path: &str, region: Option<Value>) -> Value {
 
 /// Returns a path as a relative URI.
 fn uri(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
-                out.push(char::from(byte))
-            }
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
+    /// Characters other than the unreserved ones (RFC 3986) and the slash.
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'/')
+        .remove(b'.')
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(path, ESCAPED).to_string()
 }
 
 fn result(file: &File, finding: &Finding) -> Value {

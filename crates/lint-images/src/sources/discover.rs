@@ -33,8 +33,8 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Reads the bytes to the start of the buffer and returns their number. The buffer is reused and only grows, so that
-    /// no system call for the length is needed.
+    /// Reads the bytes to the start of the buffer and returns their number. The buffer is reused and only grows, which
+    /// saves a system call for the length of each file.
     pub(super) fn read(self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Content::Path(path) => fill(buffer, &mut File::open(path)?),
