@@ -43,8 +43,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, attempts, body
     #[command(name = "dlq")]
+    /// List, retry or drop dead-lettered entries; prints one JSON object per line: kind, id, reason, attempts, body
     DeadLetters {
         #[command(subcommand)]
         action: DeadLetterCommand,
