@@ -7,6 +7,8 @@ use anyhow::{Context, ensure};
 use crate::workspace;
 
 const PAGE: &str = "docs/benchmarks.md";
+/// Width of a line of Markdown.
+const COLUMNS: usize = 100;
 
 /// Generated section of a bench.
 pub(crate) struct Section<'a> {
@@ -60,12 +62,25 @@ impl Section<'_> {
 
     fn replaced(&self, page: &str) -> String {
         let (begin, end) = self.markers();
-        let section = format!("{begin}\n\n{}\n\n{end}", self.text.trim());
+        let section = format!("{begin}\n\n{}\n\n{end}", wrapped(self.text.trim()));
         match self.split(page) {
             Some((before, _, after)) => format!("{before}{section}{after}"),
             None => format!("{}\n\n## {}\n\n{section}\n", page.trim_end(), self.heading),
         }
     }
+}
+
+/// Wraps prose at the width of the project's pages; tables, headings, pictures and code stay as they are.
+fn wrapped(text: &str) -> String {
+    let mut in_code = false;
+    let lines = text.lines().map(|line| {
+        in_code ^= line.starts_with("```");
+        if in_code || line.starts_with(['|', '#', '!', '`']) {
+            return line.to_owned();
+        }
+        textwrap::fill(line, textwrap::Options::new(COLUMNS).break_words(false))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -89,6 +104,16 @@ mod tests {
             "# A\n<!-- bench x: begin -->\n\nnew\n\n<!-- bench x: end -->\n# B\n"
         );
         assert_eq!(section("new\n").replaced(&replaced), replaced);
+    }
+
+    #[test]
+    fn wraps_prose_only() {
+        let long = "word ".repeat(40);
+        let table = format!("| {} |", "x".repeat(200));
+        let text = wrapped(&format!("{long}\n{table}\n```\n{long}\n```"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[..2].iter().all(|line| line.len() <= COLUMNS), "{text}");
+        assert_eq!(lines[2..], [table.as_str(), "```", long.as_str(), "```"]);
     }
 
     #[test]
