@@ -137,6 +137,9 @@ impl Program {
         let child = command.spawn().map_err(|failure| anyhow!("{failure}"))?;
         let http = Http::new()?;
         let ready = until(READY, "a private instance to be ready", async || {
+            if !child.is_running() {
+                return Ok(Seen::Never("the process has ended".to_owned()));
+            }
             let addresses = std::fs::read(self.folder.path().join(ADDRESSES))?;
             let addresses: Value = serde_json::from_slice(&addresses)?;
             let address = |name: &str| addresses[name].as_str().context("the address of a listener");

@@ -63,7 +63,10 @@ fn clients_are_authenticated_and_authorized_by_their_token() {
         )
     };
     let without = service.write(&sent);
-    assert_eq!((without.status, without.challenge.as_deref()), (401, Some("Bearer")));
+    assert_eq!(
+        (without.status, without.challenge.as_deref()),
+        (401, Some("Bearer"))
+    );
     let invalid = send("POST", EVENTS, Some(&sent), "made-up");
     let challenge = Some("Bearer error=\"invalid_token\"");
     assert_eq!((invalid.status, invalid.challenge.as_deref()), (401, challenge));

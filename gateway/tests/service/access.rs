@@ -54,7 +54,10 @@ async fn only_accounts_with_the_role_may_send() {
     let gateway = stack
         .gateway("a", "[auth]\nmode = \"kubernetes\"\ncache_ttl_ms = 200\n")
         .await;
-    for (token, challenge) in [(None, "Bearer"), (Some("made-up"), "Bearer error=\"invalid_token\"")] {
+    for (token, challenge) in [
+        (None, "Bearer"),
+        (Some("made-up"), "Bearer error=\"invalid_token\""),
+    ] {
         let rejected = alert_with(&stack, &gateway, token).await;
         assert_eq!(rejected.status, 401);
         assert_eq!(rejected.headers["www-authenticate"], challenge);

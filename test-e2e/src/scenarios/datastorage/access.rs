@@ -40,7 +40,7 @@ async fn authorization(context: &Context) -> Result<()> {
         anyhow::bail!("expected three accounts")
     };
     let auth = json!({"auth": {
-        "enabled": true,
+        "mode": "kubernetes",
         "kubeconfig": context.stack.kubeconfig,
         "namespace": namespace,
         "service": SERVICE,
