@@ -14,7 +14,7 @@ use crate::store::append::Verdict;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// PostgreSQL's verdict.
-    Answered(Verdict),
+    Decided(Verdict),
     /// It waits in the stream.
     Queued,
     /// Neither store accepts it, or the queue is full; the text is the public message.
@@ -46,7 +46,7 @@ pub(crate) struct Groups {
     max_events: usize,
     /// Size of the last group, and the time of its responses.
     last: usize,
-    answered: Instant,
+    finished: Instant,
 }
 
 impl Groups {
@@ -56,7 +56,7 @@ impl Groups {
             waiting: VecDeque::new(),
             max_events,
             last: 0,
-            answered: Instant::now(),
+            finished: Instant::now(),
         }
     }
 
@@ -97,14 +97,14 @@ impl Groups {
     }
 
     /// Records that the last group was acknowledged.
-    pub(crate) fn answered(&mut self) {
-        self.answered = Instant::now();
+    pub(crate) fn finished(&mut self) {
+        self.finished = Instant::now();
     }
 
     /// Writers that were acknowledged together usually write again together: the first of them must not become a
     /// transaction of its own, for which all the others wait. A single writer does not wait.
     async fn coalesce(&mut self) {
-        let over = self.answered + COALESCING_WINDOW;
+        let over = self.finished + COALESCING_WINDOW;
         while self.waiting.len() < self.last {
             match tokio::time::timeout_at(over, self.take()).await {
                 Ok(true) => {}
@@ -139,7 +139,7 @@ mod tests {
         let mut groups = Groups::new(receiver, 1_000);
         send(&queue, last).await;
         assert_eq!(groups.next().await.len(), last);
-        groups.answered();
+        groups.finished();
         (queue, groups)
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(groups.next().await.len(), 3);
         assert!((Duration::from_millis(1)..=Duration::from_millis(2)).contains(&begin.elapsed()));
-        groups.answered();
+        groups.finished();
         send(&queue, 3).await;
         let begin = Instant::now();
         assert_eq!((groups.next().await.len(), begin.elapsed()), (3, Duration::ZERO));

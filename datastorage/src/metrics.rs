@@ -34,7 +34,7 @@ struct Query {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct Response {
     endpoint: String,
     method: String,
     status: u16,
@@ -57,7 +57,7 @@ pub(crate) struct Metrics {
     group_size: Histogram,
     commit_duration: Histogram,
     query_duration: Histograms<Query>,
-    requests: Histograms<Answer>,
+    requests: Histograms<Response>,
 }
 
 /// From half a millisecond to ten seconds.
@@ -265,18 +265,18 @@ impl Metrics {
     }
 
     /// Records a response.
-    pub(crate) fn answer(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
+    pub(crate) fn response(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
         // A client can send any method.
         let method = match method {
             known @ ("GET" | "POST" | "PATCH" | "DELETE" | "PUT" | "HEAD" | "OPTIONS") => known,
             _ => "other",
         };
-        let answer = Answer {
+        let response = Response {
             endpoint: endpoint.to_owned(),
             method: method.to_owned(),
             status,
         };
-        self.requests.get_or_create(&answer).observe(seconds);
+        self.requests.get_or_create(&response).observe(seconds);
     }
 }
 

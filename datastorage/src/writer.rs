@@ -86,9 +86,9 @@ impl Writer {
             return Outcome::Unavailable("too many writes are waiting");
         };
         let Some(queue) = self.queue_of(&events) else {
-            return Outcome::Answered(Verdict::Stored);
+            return Outcome::Decided(Verdict::Stored);
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let submission = Submission {
             events,
             reply,
@@ -98,7 +98,7 @@ impl Writer {
         if queue.sender.send(submission).is_err() {
             return Outcome::Unavailable("the service is stopping");
         }
-        answer
+        outcome
             .await
             .unwrap_or(Outcome::Unavailable("the service is stopping"))
     }
@@ -159,7 +159,7 @@ impl Committer {
             let group = self.groups.next().await;
             if !group.is_empty() {
                 self.commit(group).await;
-                self.groups.answered();
+                self.groups.finished();
             }
         }
     }
@@ -261,16 +261,16 @@ impl Committer {
                 self.shared.metrics.group(events, begin.elapsed());
             }
         }
-        self.answer(group, verdicts).await;
+        self.reply(group, verdicts).await;
     }
 
     /// Sends PostgreSQL's verdicts, and puts the units without one into the stream.
-    async fn answer(&self, group: Vec<Submission>, verdicts: Vec<Option<Verdict>>) {
+    async fn reply(&self, group: Vec<Submission>, verdicts: Vec<Option<Verdict>>) {
         let mut unanswered = Vec::new();
         for (submission, verdict) in group.into_iter().zip(verdicts) {
             match verdict {
                 // The receiver may be gone.
-                Some(verdict) => drop(submission.reply.send(Outcome::Answered(verdict))),
+                Some(verdict) => drop(submission.reply.send(Outcome::Decided(verdict))),
                 None => unanswered.push(submission),
             }
         }

@@ -4,7 +4,7 @@
 //! next write: a storm of one alert costs the API server one write at a time, not one per alert. A signal is
 //! acknowledged when the write that includes it is stored.
 
-mod answers;
+mod replies;
 mod storing;
 
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ pub struct Failure {
 struct Waiting {
     id: Uuid,
     signal: Signal,
-    answer: oneshot::Sender<Result<Outcome, Failure>>,
+    reply: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
 /// Cheap to clone; all clones deduplicate against each other.
@@ -77,7 +77,7 @@ impl<R> Clone for Deduplicator<R> {
 }
 
 impl<R: Requests> Deduplicator<R> {
-    /// Writes through `requests` and knows the cluster from `index`. Requests whose namespace does not
+    /// Writes through `requests` and reads the cluster's requests from `index`. Requests whose namespace does not
     /// exist are created in `fallback_namespace`. An incident is written to at most once per `interval`.
     pub fn new(
         requests: R,
@@ -108,8 +108,8 @@ impl<R: Requests> Deduplicator<R> {
         signal: Signal,
         fingerprint: Fingerprint,
     ) -> Result<Outcome, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { id, signal, answer };
+        let (reply, response) = oneshot::channel();
+        let waiting = Waiting { id, signal, reply };
         let is_first = {
             let mut groups = lock(&self.shared.groups);
             let is_first = !groups.contains_key(&fingerprint);
@@ -119,7 +119,7 @@ impl<R: Requests> Deduplicator<R> {
         if is_first {
             tokio::spawn(Arc::clone(&self.shared).work(fingerprint));
         }
-        answered.await.unwrap_or_else(|_| {
+        response.await.unwrap_or_else(|_| {
             Err(Failure {
                 error: Error::Rejected {
                     status: 0,

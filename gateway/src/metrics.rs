@@ -91,7 +91,7 @@ impl Metrics {
             "Signals counted on an active request",
             deduplicated,
         );
-        registry.register("gateway_crds_created", "RemediationRequests made", created);
+        registry.register("gateway_crds_created", "RemediationRequests created", created);
         registry.register(
             "gateway_crd_creation_errors",
             "Signals whose request could not be created",
@@ -151,7 +151,7 @@ impl Metrics {
     }
 
     /// Counts an HTTP request.
-    pub fn answered(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
+    pub fn response(&self, endpoint: &str, method: &str, status: u16, seconds: f64) {
         let method = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
             .into_iter()
             .find(|known| *known == method)

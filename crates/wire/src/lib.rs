@@ -1,4 +1,13 @@
-//! What crosses the network: audit events, problem details, webhook payloads, the RemediationRequest type.
+//! The types that the services send and receive: audit events, problem details, webhook payloads and the
+//! RemediationRequest custom resource.
+//!
+//! ```
+//! let payload = br#"{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "PodDown"}}]}"#;
+//! let webhook: wire::webhook::Webhook = serde_json::from_slice(payload)?;
+//! let alert: wire::webhook::Alert = serde_json::from_str(webhook.alerts[0].get())?;
+//! assert_eq!(alert.labels["alertname"], "PodDown");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 pub mod audit;
 pub mod problem;

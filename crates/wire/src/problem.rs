@@ -51,11 +51,4 @@ impl Problem {
             errors: Vec::new(),
         }
     }
-
-    /// Adds the invalid fields.
-    #[must_use]
-    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors;
-        self
-    }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use wire::audit::{AuditEvent, BatchAccepted};
 use wire::problem::Problem;
 
-use super::{Actor, Service, answers};
+use super::{Actor, Service, responses};
 use crate::domain::event::{Event, Micros, Sealed};
 use crate::domain::fields::{Invalid, Reason};
 
@@ -34,7 +34,7 @@ pub(super) async fn create(
     let event_ids: Vec<Uuid> = events.iter().map(|sealed| sealed.event.event_id).collect();
     let times: Vec<Micros> = events.iter().map(|sealed| sealed.event.event_timestamp).collect();
     let outcome = service.writer.write(events).await;
-    let status = answers::written(outcome, |index, field| format!("[{index}].{field}"))?;
+    let status = responses::written(outcome, |index, field| format!("[{index}].{field}"))?;
     for time in times {
         service.shared.metrics.lag(now.0 - time.0);
     }

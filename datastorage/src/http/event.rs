@@ -12,7 +12,7 @@ use wire::audit::{AuditEvent, EventAccepted, StoredEvent};
 use wire::problem::Problem;
 
 use super::json::EventJson;
-use super::{Actor, Service, answers};
+use super::{Actor, Service, responses};
 use crate::domain::event::{Event, Micros, Sealed};
 use crate::store::events;
 
@@ -31,7 +31,7 @@ pub(super) async fn create(
     let event = Event::read(body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
     let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
     let outcome = service.writer.write(vec![Sealed::new(event)]).await;
-    let status = answers::written(outcome, |_, field| field.to_owned())?;
+    let status = responses::written(outcome, |_, field| field.to_owned())?;
     service.shared.metrics.lag(now.0 - event_timestamp.0);
     service.shared.metrics.write("audit_events", begin.elapsed());
     let message = if status == StatusCode::CREATED {
@@ -61,10 +61,10 @@ pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) 
         .pool()
         .get()
         .await
-        .map_err(|error| answers::no_connection(&error))?;
+        .map_err(|error| responses::no_connection(&error))?;
     let found = events::get(&client, event_id)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     service.queried("event", begin);
     let row = found.ok_or_else(|| Failure::not_found(format!("no event {event_id}")))?;
     let event = EventJson::of(&row).map_err(|error| Failure::internal(&error))?;

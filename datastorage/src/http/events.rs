@@ -10,7 +10,7 @@ use service::http::Failure;
 use wire::audit::{EventCategory, EventOutcome, EventPage, Pagination};
 
 use super::json::EventJson;
-use super::{Service, answers};
+use super::{Service, responses};
 use crate::domain::event::Micros;
 use crate::domain::query::{PageRequest, Start};
 use crate::store::events;
@@ -47,10 +47,10 @@ pub(super) async fn list(
         .pool()
         .get()
         .await
-        .map_err(|error| answers::no_connection(&error))?;
+        .map_err(|error| responses::no_connection(&error))?;
     let page = events::page(&client, &request, service.count_limit)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     drop(client);
     service.queried("events", begin);
     let pagination = Pagination {

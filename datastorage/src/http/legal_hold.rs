@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use wire::problem::Problem;
 
-use super::{Actor, Service, answers};
+use super::{Actor, Service, responses};
 use crate::domain::event::Micros;
 use crate::domain::fields::{Fields, Invalid};
 use crate::domain::parameters::Parameters;
@@ -115,7 +115,7 @@ pub(super) async fn place(
     let mut client = service.connection().await?;
     let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(placed_by))
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     match placed {
         Placed::New(hold) => {
             tracing::info!(correlation_id, placed_by = hold.placed_by, "legal hold placed");
@@ -146,7 +146,7 @@ pub(super) async fn list(
     let client = service.connection().await?;
     let found = holds::list(&client, correlation_id.as_deref(), released)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     let holds: Vec<LegalHold> = found.into_iter().map(LegalHold::from).collect();
     Ok(Json(LegalHolds {
         total: holds.len(),
@@ -192,7 +192,7 @@ async fn end(service: &Service, correlation_id: &str, by: &str) -> Result<Json<L
     let client = service.connection().await?;
     let released = holds::release(&client, correlation_id, by)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     let hold = released.ok_or_else(|| Failure::not_found(format!("{correlation_id:?} is not held")))?;
     tracing::info!(correlation_id, released_by = by, "legal hold released");
     Ok(Json(hold.into()))

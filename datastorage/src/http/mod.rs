@@ -1,6 +1,5 @@
 //! The API: one file per handler, the routes here.
 
-mod answers;
 mod batch;
 mod event;
 mod events;
@@ -10,6 +9,7 @@ mod json;
 mod legal_hold;
 mod notifications;
 mod openapi;
+mod responses;
 mod success_rate;
 mod timeline;
 mod verify_chain;
@@ -96,7 +96,7 @@ pub(crate) fn router(service: Service, gate: Gate, limits: Limits, http: &Http) 
     Ok(service::http::edge(
         routes,
         move |endpoint, method, status, seconds| {
-            metrics.answer(endpoint, method, status, seconds);
+            metrics.response(endpoint, method, status, seconds);
         },
     ))
 }
@@ -109,7 +109,7 @@ impl Service {
             .pool()
             .get()
             .await
-            .map_err(|error| answers::no_connection(&error))
+            .map_err(|error| responses::no_connection(&error))
     }
 
     /// 400 with every invalid field, counted.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use service::http::Failure;
 use utoipa::ToSchema;
 
-use super::{Service, answers};
+use super::{Service, responses};
 use crate::domain::event::Micros;
 use crate::domain::success_rate::{Counts, Dimension, Rate, RateRequest};
 use crate::store::success_rates;
@@ -96,7 +96,7 @@ async fn rate(
     let client = service.connection().await?;
     let counted = success_rates::count(&client, &request)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     service.queried("success_rate", begin);
     let whole = counted
         .iter()

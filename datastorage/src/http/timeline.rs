@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use wire::problem::Problem;
 
 use super::json::EventJson;
-use super::{Service, answers};
+use super::{Service, responses};
 use crate::domain::query::{Filter, MAX_EVENTS_OF_A_PAGE, PageRequest, Start};
 use crate::store::{chains, events};
 
@@ -61,7 +61,7 @@ pub(super) async fn page(
     let mut client = service.connection().await?;
     let chain = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
         .await
-        .map_err(|error| answers::query_failed(&error))?
+        .map_err(|error| responses::query_failed(&error))?
         .ok_or_else(absent)?;
     let request = PageRequest {
         filter: Filter {
@@ -73,7 +73,7 @@ pub(super) async fn page(
     };
     let found = events::page(&client, &request, service.count_limit)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     drop(client);
     let events = found
         .rows

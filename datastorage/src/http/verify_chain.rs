@@ -9,7 +9,7 @@ use service::http::{Failure, JsonBody};
 use utoipa::ToSchema;
 use wire::problem::Problem;
 
-use super::{Service, answers};
+use super::{Service, responses};
 use crate::domain::fields::{Fields, Invalid};
 use crate::domain::verification::ChainVerification;
 use crate::store::chains;
@@ -45,7 +45,7 @@ pub(super) async fn verify(
     let mut client = service.connection().await?;
     let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     service.queried("verify_chain", begin);
     verification
         .map(Json)

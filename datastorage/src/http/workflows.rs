@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wire::problem::Problem;
 
 use super::workflow_json::{FoundWorkflow, FoundWorkflows, WorkflowJson, WorkflowPage};
-use super::{Actor, Service, answers};
+use super::{Actor, Service, responses};
 use crate::domain::parameters::Parameters;
 use crate::domain::workflow::{Disabling, NewWorkflow, WorkflowPatch, WorkflowSearch, WorkflowStatus};
 use crate::store::workflows::{self, ListRequest, Workflow};
@@ -27,7 +27,7 @@ pub(super) async fn create(
     let mut client = service.connection().await?;
     let created = workflows::create(&mut client, &new, &actor.name_or(None))
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     let NewWorkflow {
         workflow_name,
         version,
@@ -97,7 +97,7 @@ async fn page(service: &Service, request: ListRequest) -> Result<Json<WorkflowPa
     let client = service.connection().await?;
     let (found, total) = workflows::list(&client, &request)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     Ok(Json(WorkflowPage::of(found, &request, total)))
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn search(
     let client = service.connection().await?;
     let found = workflows::search(&client, &search)
         .await
-        .map_err(|error| answers::query_failed(&error))?;
+        .map_err(|error| responses::query_failed(&error))?;
     let workflows: Vec<FoundWorkflow> = found
         .into_iter()
         .map(|(workflow, score)| FoundWorkflow {
@@ -188,7 +188,7 @@ fn found(
     id: &str,
     result: Result<Option<Workflow>, tokio_postgres::Error>,
 ) -> Result<Json<WorkflowJson>, Failure> {
-    let workflow = result.map_err(|error| answers::query_failed(&error))?;
+    let workflow = result.map_err(|error| responses::query_failed(&error))?;
     workflow
         .map(|workflow| Json(workflow.into()))
         .ok_or_else(|| Failure::not_found(format!("no workflow {id}")))

@@ -56,7 +56,8 @@ pub struct Delivery<O> {
     observer: O,
 }
 
-enum Answer {
+/// DataStorage's response to a batch.
+enum Response {
     Stored,
     /// The whole batch was rejected because at least one event is invalid.
     Rejected(String),
@@ -104,12 +105,12 @@ impl<O: Observer> Delivery<O> {
         let mut wait = FIRST_WAIT;
         while let Some(part) = parts.pop() {
             match self.send(part).await {
-                Answer::Stored => {
+                Response::Stored => {
                     self.working();
                     self.observer.stored(part.len());
                     wait = FIRST_WAIT;
                 }
-                Answer::Rejected(detail) => match part {
+                Response::Rejected(detail) => match part {
                     [] => {}
                     [event] => self.rejected(event, &detail),
                     _ => {
@@ -118,17 +119,17 @@ impl<O: Observer> Delivery<O> {
                         parts.push(first);
                     }
                 },
-                Answer::Later(detail, asked) => {
+                Response::Later(detail, retry_after) => {
                     self.unavailable(detail);
                     parts.push(part);
-                    tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)).await;
+                    tokio::time::sleep(retry_after.unwrap_or(wait).min(LONGEST_WAIT)).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         }
     }
 
-    async fn send(&self, events: &[Stored]) -> Answer {
+    async fn send(&self, events: &[Stored]) -> Response {
         let mut request = self
             .client
             .post(self.url.clone())
@@ -136,30 +137,30 @@ impl<O: Observer> Delivery<O> {
         if let Some(file) = &self.token_file {
             match tokio::fs::read_to_string(file).await {
                 Ok(token) => request = request.bearer_auth(token.trim()),
-                Err(error) => return Answer::Later(format!("{}: {error}", file.display()), None),
+                Err(error) => return Response::Later(format!("{}: {error}", file.display()), None),
             }
         }
         let response = match request.body(array_of(events)).send().await {
             Ok(response) => response,
-            Err(error) => return Answer::Later(root_cause(&error), None),
+            Err(error) => return Response::Later(root_cause(&error), None),
         };
         let status = response.status();
-        let asked = response
+        let retry_after = response
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
         match status {
-            status if status.is_success() => Answer::Stored,
+            status if status.is_success() => Response::Stored,
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY => {
-                Answer::Rejected(format!("{status}: {}", response.text().await.unwrap_or_default()))
+                Response::Rejected(format!("{status}: {}", response.text().await.unwrap_or_default()))
             }
             // Every other error concerns DataStorage or the network, not these events.
-            status => Answer::Later(
+            status => Response::Later(
                 format!("DataStorage returned {status}"),
-                asked.map(Duration::from_secs),
+                retry_after.map(Duration::from_secs),
             ),
         }
     }

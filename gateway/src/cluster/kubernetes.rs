@@ -25,7 +25,7 @@ use crate::domain::index::Record;
 /// The field manager.
 const FIELD_MANAGER: &str = "gateway";
 /// The API server itself rejects objects above 3 MiB.
-const LARGEST_ANSWER: usize = 8 << 20;
+const LARGEST_RESPONSE: usize = 8 << 20;
 /// Maximum concurrent calls, each on its own connection: more would queue in the API server, where queueing counts as
 const CALLS_AT_ONCE: usize = 64;
 /// Retry-After for clients when the API gives none.
@@ -81,12 +81,12 @@ impl Kubernetes {
             let api_works = result.as_ref().map_or_else(|failed| failed.api_works, |_| true);
             permit.done(api_works, Instant::now());
             let failed = match result {
-                Ok(answer) => return parse(&answer),
+                Ok(body) => return parse(&body),
                 Err(failed) => failed,
             };
             let delay = failed
                 .again
-                .and_then(|asked| self.policy.delay(attempt, asked, fastrand::f64()));
+                .and_then(|retry_after| self.policy.delay(attempt, retry_after, fastrand::f64()));
             let Some(delay) = delay else {
                 return Err(failed.error);
             };
@@ -125,11 +125,11 @@ impl Kubernetes {
                 other => Failed::hindered(Cause::Unreachable, root_cause(&other)),
             })?;
         let status = response.status();
-        let asked = response
+        let retry_after = response
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+        let body = Limited::new(response.into_body(), LARGEST_RESPONSE)
             .collect()
             .await
             .map_err(|error| Failed::hindered(Cause::Unreachable, format!("incomplete response: {error}")))?
@@ -137,7 +137,11 @@ impl Kubernetes {
         if status.is_success() {
             return Ok(body.to_vec());
         }
-        Err(Failed::from_answer(status, asked.map(Duration::from_secs), &body))
+        Err(Failed::from_response(
+            status,
+            retry_after.map(Duration::from_secs),
+            &body,
+        ))
     }
 }
 
@@ -154,14 +158,14 @@ impl Failed {
         }
     }
 
-    fn from_answer(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> Self {
+    fn from_response(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
         // Overloaded, the API responds in plain text, and a proxy in front of it in HTML.
-        let answer: Status = serde_json::from_slice(body).unwrap_or_default();
-        let details = answer.details.as_ref();
+        let response: Status = serde_json::from_slice(body).unwrap_or_default();
+        let details = response.details.as_ref();
         let seconds = details.map_or(0, |details| details.retry_after_seconds);
-        let asked = asked.or_else(|| (seconds > 0).then(|| Duration::from_secs(seconds.into())));
+        let retry_after = retry_after.or_else(|| (seconds > 0).then(|| Duration::from_secs(seconds.into())));
         let kind = details.map_or("", |details| details.kind.as_str());
-        let detail = format!("{status} {}: {}", answer.reason, answer.message);
+        let detail = format!("{status} {}: {}", response.reason, response.message);
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             let throttled = status == StatusCode::TOO_MANY_REQUESTS;
             let cause = if throttled {
@@ -172,17 +176,17 @@ impl Failed {
             return Self {
                 error: Error::Unavailable {
                     cause,
-                    retry_after: asked.unwrap_or(DEFAULT_RETRY_AFTER),
+                    retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
                     detail,
                 },
-                again: Some(asked),
+                again: Some(retry_after),
                 api_works: throttled,
             };
         }
         let mut causes = details.iter().flat_map(|details| &details.causes);
         let terminating = causes.any(|cause| cause.reason == "NamespaceTerminating");
         let error = match status {
-            StatusCode::CONFLICT if answer.is_already_exists() => Error::AlreadyExists,
+            StatusCode::CONFLICT if response.is_already_exists() => Error::AlreadyExists,
             StatusCode::CONFLICT => Error::Conflict,
             StatusCode::NOT_FOUND if kind == "namespaces" => Error::NoNamespace,
             StatusCode::NOT_FOUND if kind == "remediationrequests" => Error::NotFound,
@@ -200,8 +204,8 @@ impl Failed {
     }
 }
 
-fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(|error| Error::Rejected {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Rejected {
         status: 200,
         detail: format!("unexpected form of the response: {error}"),
     })

@@ -26,7 +26,7 @@ const OWNED: [(&str, &str); 6] = [
 /// Maximum length of a chain of owners.
 const MAX_STEPS: usize = 8;
 /// How long an owner is cached: longer than a deleted pod's alerts keep firing.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const CACHE_TTL: Duration = Duration::from_secs(600);
 /// How long a missing object is cached; it may be created.
 const ABSENT: Duration = Duration::from_secs(10);
 /// Maximum number of cached objects.
@@ -58,23 +58,23 @@ impl Owners {
     /// # Errors
     /// The cluster is unavailable, or the Gateway lacks the permission.
     pub async fn top(&self, target: &Target) -> Result<Target, Error> {
-        if let Some(top) = self.remembered(target) {
+        if let Some(top) = self.cached(target) {
             return Ok(top);
         }
         let mut top = target.clone();
-        let mut remembered_for = REMEMBERED;
+        let mut ttl = CACHE_TTL;
         for _ in 0..MAX_STEPS {
             match self.owner(&top).await {
                 Ok(Some(owner)) => top = owner,
                 Ok(None) => break,
                 Err(Error::NotFound) => {
-                    remembered_for = ABSENT;
+                    ttl = ABSENT;
                     break;
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.remember(target, &top, remembered_for);
+        self.cache(target, &top, ttl);
         Ok(top)
     }
 
@@ -104,7 +104,7 @@ impl Owners {
         }))
     }
 
-    fn remembered(&self, target: &Target) -> Option<Target> {
+    fn cached(&self, target: &Target) -> Option<Target> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .get(target)
@@ -112,7 +112,7 @@ impl Owners {
             .map(|(_, top)| top.clone())
     }
 
-    fn remember(&self, target: &Target, top: &Target, time: Duration) {
+    fn cache(&self, target: &Target, top: &Target, time: Duration) {
         let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {

@@ -35,13 +35,13 @@ impl Policy {
     /// The delay after attempt number `attempt` (from 1) failed with a transient error, or `None` if it was the last.
     /// `requested` is the server's Retry-After; `random` is from 0 to 1.
     #[must_use]
-    pub fn delay(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
-        if attempt >= self.max_attempts || asked.is_some_and(|asked| asked > LONGEST_WAIT) {
+    pub fn delay(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
+        if attempt >= self.max_attempts || retry_after.is_some_and(|retry_after| retry_after > LONGEST_WAIT) {
             return None;
         }
         let doubled = Duration::from_millis(self.first_delay_ms) * 2_u32.saturating_pow(attempt - 1);
         let spread = doubled.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0));
-        Some(spread.min(LONGEST_WAIT).max(asked.unwrap_or_default()))
+        Some(spread.min(LONGEST_WAIT).max(retry_after.unwrap_or_default()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use wire::remediation_request::Deduplication;
 
-use super::answers::{answer_counted, answer_created, fail};
+use super::replies::{fail, reply_counted, reply_created};
 use super::{Shared, Waiting, lock};
 use crate::cluster::{Cause, Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
@@ -41,7 +41,7 @@ impl<R: Requests> Shared<R> {
             let head = lock(&self.index).head(fingerprint, Instant::now());
             match head {
                 Head::Active(record) => match self.count(&record, &group).await {
-                    Ok(Some(stored)) => return answer_counted(group, &stored),
+                    Ok(Some(stored)) => return reply_counted(group, &stored),
                     Ok(None) => {}
                     Err(error) => return fail(group, error, None),
                 },
@@ -49,7 +49,7 @@ impl<R: Requests> Shared<R> {
                     let name = request::name(fingerprint, occupied.take().or(predecessor).as_deref());
                     let first = &group[0];
                     match self.create(fingerprint, first, &name).await {
-                        Ok(Created::Ours(record)) => answer_created(group.remove(0), &record),
+                        Ok(Created::Ours(record)) => reply_created(group.remove(0), &record),
                         Ok(Created::Others(record)) => {
                             // The name belongs to another incident whose fingerprint begins with the same digits: skip it.
                             occupied = (record.fingerprint != fingerprint).then(|| record.uid.clone());

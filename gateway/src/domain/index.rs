@@ -14,7 +14,7 @@ use super::request;
 
 /// How long a deleted request is kept as a predecessor. Replicas see a deletion at slightly different
 /// times; while both keep it they derive the same next name, whichever of them has seen it.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const DELETED_TTL: Duration = Duration::from_secs(60);
 
 /// One request of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,14 +55,14 @@ pub enum Head {
 /// All requests by fingerprint.
 #[derive(Debug, Default)]
 pub struct Index {
-    problems: HashMap<Fingerprint, Problem>,
+    incidents: HashMap<Fingerprint, Incident>,
     /// Incremented with each listing; entries learnt after the start of the latest one are newer than it.
     epoch: u64,
     listed: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
-struct Problem {
+struct Incident {
     records: Vec<(Record, u64)>,
     deleted: Option<Deleted>,
 }
@@ -79,7 +79,7 @@ impl Index {
     /// Stores an observed request, unless a newer version is known.
     pub fn observe(&mut self, record: Record) {
         let epoch = self.epoch;
-        let records = &mut self.problems.entry(record.fingerprint).or_default().records;
+        let records = &mut self.incidents.entry(record.fingerprint).or_default().records;
         match records.iter_mut().find(|(known, _)| known.uid == record.uid) {
             Some(known) if is_older(&record.resource_version, &known.0.resource_version) => {}
             Some(known) => *known = (record, epoch),
@@ -89,12 +89,12 @@ impl Index {
 
     /// Removes a deleted request.
     pub fn forget(&mut self, fingerprint: Fingerprint, uid: &str, now: Instant) {
-        let Some(problem) = self.problems.get_mut(&fingerprint) else {
+        let Some(incident) = self.incidents.get_mut(&fingerprint) else {
             return;
         };
-        if let Some(position) = problem.records.iter().position(|(record, _)| record.uid == uid) {
-            let (record, _) = problem.records.swap_remove(position);
-            problem.remember(&record, now);
+        if let Some(position) = incident.records.iter().position(|(record, _)| record.uid == uid) {
+            let (record, _) = incident.records.swap_remove(position);
+            incident.record_deletion(&record, now);
         }
     }
 
@@ -114,15 +114,15 @@ impl Index {
     pub fn end_listing(&mut self, now: Instant) {
         let listed = std::mem::take(&mut self.listed);
         let epoch = self.epoch;
-        for problem in self.problems.values_mut() {
+        for incident in self.incidents.values_mut() {
             let is_gone = |(record, learnt): &(Record, u64)| *learnt < epoch && !listed.contains(&record.uid);
-            let gone: Vec<Record> = problem
+            let gone: Vec<Record> = incident
                 .records
                 .extract_if(.., |entry| is_gone(entry))
                 .map(|entry| entry.0)
                 .collect();
             for record in &gone {
-                problem.remember(record, now);
+                incident.record_deletion(record, now);
             }
         }
         self.expire(now);
@@ -130,21 +130,21 @@ impl Index {
 
     /// Discards old deletions; to be called periodically.
     pub fn expire(&mut self, now: Instant) {
-        self.problems.retain(|_, problem| {
-            problem
+        self.incidents.retain(|_, incident| {
+            incident
                 .deleted
-                .take_if(|deleted| now.duration_since(deleted.at) >= REMEMBERED);
-            !problem.records.is_empty() || problem.deleted.is_some()
+                .take_if(|deleted| now.duration_since(deleted.at) >= DELETED_TTL);
+            !incident.records.is_empty() || incident.deleted.is_some()
         });
     }
 
     /// The head for an incident's next signal.
     #[must_use]
     pub fn head(&self, fingerprint: Fingerprint, now: Instant) -> Head {
-        let Some(problem) = self.problems.get(&fingerprint) else {
+        let Some(incident) = self.incidents.get(&fingerprint) else {
             return Head::Next(None);
         };
-        let records = || problem.records.iter().map(|(record, _)| record);
+        let records = || incident.records.iter().map(|(record, _)| record);
         // Two can be active only if one was created by hand; the older one is used then.
         let oldest_active = records()
             .filter(|record| record.active)
@@ -152,10 +152,10 @@ impl Index {
         if let Some(record) = oldest_active {
             return Head::Active(Box::new(record.clone()));
         }
-        let deleted = problem
+        let deleted = incident
             .deleted
             .as_ref()
-            .filter(|deleted| now.duration_since(deleted.at) < REMEMBERED);
+            .filter(|deleted| now.duration_since(deleted.at) < DELETED_TTL);
         let over = records()
             .map(|record| (record.created, &record.name, &record.uid))
             .chain(deleted.map(|deleted| (deleted.created, &deleted.name, &deleted.uid)));
@@ -170,7 +170,10 @@ impl Index {
     /// Number of requests.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.problems.values().map(|problem| problem.records.len()).sum()
+        self.incidents
+            .values()
+            .map(|incident| incident.records.len())
+            .sum()
     }
 
     /// Whether no request is known.
@@ -180,9 +183,9 @@ impl Index {
     }
 }
 
-impl Problem {
+impl Incident {
     /// Keeps the youngest of the deleted requests.
-    fn remember(&mut self, record: &Record, now: Instant) {
+    fn record_deletion(&mut self, record: &Record, now: Instant) {
         if self
             .deleted
             .as_ref()
@@ -281,9 +284,9 @@ mod tests {
         index.observe(record("a", None, 1, true, 1));
         index.forget(fingerprint(), "a", now);
         assert_eq!(next(&index, now).as_deref(), Some("a"));
-        assert_eq!(next(&index, now + REMEMBERED), None);
-        index.expire(now + REMEMBERED);
-        assert!(index.problems.is_empty());
+        assert_eq!(next(&index, now + DELETED_TTL), None);
+        index.expire(now + DELETED_TTL);
+        assert!(index.incidents.is_empty());
     }
 
     #[test]

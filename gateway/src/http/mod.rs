@@ -1,7 +1,7 @@
 //! The API: its routes and their order of checks.
 
-pub mod answer;
 pub mod openapi;
+pub mod response;
 pub mod signals;
 
 use axum::Router;
@@ -59,7 +59,7 @@ pub fn router(app: App, http: &Http) -> anyhow::Result<Router> {
     Ok(service::http::edge(
         routes,
         move |endpoint, method, status, seconds| {
-            metrics.answered(endpoint, method, status, seconds);
+            metrics.response(endpoint, method, status, seconds);
         },
     ))
 }

@@ -12,7 +12,7 @@ use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
 
 use super::App;
-use super::answer::{self, Entry};
+use super::response::{self, Entry};
 use crate::domain::{alertmanager, event, freshness};
 use service::http::InFlight;
 
@@ -26,9 +26,9 @@ const ALERTS_AT_ONCE: usize = 64;
 #[utoipa::path(post, path = "/api/v1/signals/prometheus", tag = "signals", request_body = Webhook,
     params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
     responses(
-        (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
-        (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
-        (status = 207, body = answer::Multi, description = "Several alerts, each with its own result"),
+        (status = 201, body = response::Single, description = "A RemediationRequest was created"),
+        (status = 202, body = response::Single, description = "Counted on an active one, or resolved"),
+        (status = 207, body = response::Multi, description = "Several alerts, each with its own result"),
     ))]
 pub async fn prometheus(
     State(app): State<App>,
@@ -39,7 +39,7 @@ pub async fn prometheus(
     let now = Timestamp::now();
     let rejected = |error| {
         app.gateway.metrics().rejected(SignalType::PrometheusAlert);
-        answer::invalid(vec![error])
+        response::invalid(vec![error])
     };
     let reading = alertmanager::read(&body, now).map_err(rejected)?;
     let sent_at = sent_at(&headers).map_err(rejected)?;
@@ -69,7 +69,7 @@ pub async fn prometheus(
             .collect()
             .await
     });
-    answer::webhook(entries.await?)
+    response::webhook(entries.await?)
 }
 
 /// `POST /api/v1/signals/kubernetes-event`: one event.
@@ -79,8 +79,8 @@ pub async fn prometheus(
 #[utoipa::path(post, path = "/api/v1/signals/kubernetes-event", tag = "signals", request_body = Event,
     params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
     responses(
-        (status = 201, body = answer::Single, description = "A RemediationRequest was created"),
-        (status = 202, body = answer::Single, description = "Counted on an active one, or resolved"),
+        (status = 201, body = response::Single, description = "A RemediationRequest was created"),
+        (status = 202, body = response::Single, description = "Counted on an active one, or resolved"),
     ))]
 pub async fn kubernetes_event(
     State(app): State<App>,
@@ -91,7 +91,7 @@ pub async fn kubernetes_event(
     let now = Timestamp::now();
     let rejected = |errors| {
         app.gateway.metrics().rejected(SignalType::KubernetesEvent);
-        answer::invalid(errors)
+        response::invalid(errors)
     };
     let reading = event::read(&body, now).map_err(rejected)?;
     sent_at(&headers)
@@ -99,7 +99,7 @@ pub async fn kubernetes_event(
         .map_err(|error| rejected(vec![error]))?;
     let gateway = app.gateway.clone();
     let taken = detached(in_flight, async move { gateway.take(reading.signal).await }).await?;
-    answer::single(Entry::Taken(taken))
+    response::single(Entry::Taken(taken))
 }
 
 /// Completes even when the client hangs up or the timeout passes: what was started in the cluster must get its audit

@@ -54,7 +54,7 @@ impl Ends {
     }
 
     /// Caches the heads of a committed group.
-    pub(super) fn remember(&self, heads: &HashMap<&str, Head>) {
+    pub(super) fn update(&self, heads: &HashMap<&str, Head>) {
         let mut state = self.state();
         if state.ends.len() + heads.len() > MOST {
             state.ends.clear();

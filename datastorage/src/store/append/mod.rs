@@ -282,7 +282,7 @@ impl Appender {
             return Ok(verdicts);
         }
         self.write(&rows, &heads, keys, now, trust).await?;
-        self.ends.remember(&heads);
+        self.ends.update(&heads);
         Ok(verdicts)
     }
 

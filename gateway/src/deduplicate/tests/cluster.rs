@@ -18,7 +18,7 @@ use crate::domain::request;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It is executed, but the response is lost; the retry finds its effect.
-    AnswerLost,
+    ResponseLost,
     /// Another writer is first.
     Conflict,
     /// The API is unavailable.
@@ -48,7 +48,7 @@ impl Inner {
     fn fault(&mut self) -> Option<Fault> {
         self.writes += 1;
         if let Some(random) = &mut self.random {
-            let faults = [Fault::AnswerLost, Fault::Conflict];
+            let faults = [Fault::ResponseLost, Fault::Conflict];
             return (random.u8(..) < 80).then(|| faults[random.usize(..2)]);
         }
         (!self.faults.is_empty()).then(|| self.faults.remove(0))
@@ -130,7 +130,7 @@ impl Requests for Cluster {
                     ),
                 };
                 place.insert(record.clone());
-                if fault == Some(Fault::AnswerLost) {
+                if fault == Some(Fault::ResponseLost) {
                     Err(Error::AlreadyExists)
                 } else {
                     Ok(record)
@@ -172,7 +172,7 @@ impl Requests for Cluster {
         stored.count = count.occurrence_count;
         stored.first_seen = count.first_seen_at;
         stored.last_seen = count.last_seen_at;
-        if fault == Some(Fault::AnswerLost) {
+        if fault == Some(Fault::ResponseLost) {
             Err(Error::Conflict)
         } else {
             Ok(stored.clone())

@@ -18,10 +18,10 @@ pub(super) fn written(
     field: impl Fn(usize, &str) -> String,
 ) -> Result<StatusCode, Failure> {
     match outcome {
-        Outcome::Answered(Verdict::Stored) => Ok(StatusCode::CREATED),
+        Outcome::Decided(Verdict::Stored) => Ok(StatusCode::CREATED),
         Outcome::Queued => Ok(StatusCode::ACCEPTED),
         Outcome::Unavailable(reason) => Err(Failure::unavailable(reason, RETRY_AFTER)),
-        Outcome::Answered(Verdict::Conflict { index, event_id }) => {
+        Outcome::Decided(Verdict::Conflict { index, event_id }) => {
             let mut failure = Failure::conflict(format!(
                 "{}: another event with the id {event_id} is stored; send a new event under a new id",
                 field(index, "event_id")
@@ -32,7 +32,7 @@ pub(super) fn written(
             }];
             Err(failure)
         }
-        Outcome::Answered(Verdict::MissingParent { index, parent }) => {
+        Outcome::Decided(Verdict::MissingParent { index, parent }) => {
             let field = field(index, "parent_event_id");
             let message = format!("is {parent}, which is not stored; send the parent first");
             Err(Failure::invalid(
@@ -41,7 +41,7 @@ pub(super) fn written(
             ))
         }
         // Validation and the database's limits agree, so this is a gap between the two.
-        Outcome::Answered(Verdict::Rejected(reason)) => {
+        Outcome::Decided(Verdict::Rejected(reason)) => {
             tracing::error!(reason, "PostgreSQL rejects an event that passed validation");
             Err(Failure::invalid(
                 "the database rejects the event; the log has the reason",

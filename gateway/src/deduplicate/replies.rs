@@ -5,7 +5,7 @@ use crate::cluster::Error;
 use crate::domain::index::Record;
 
 /// Sends the result to the signal that created the request.
-pub(super) fn answer_created(waiting: Waiting, record: &Record) {
+pub(super) fn reply_created(waiting: Waiting, record: &Record) {
     let received = waiting.signal.received_time;
     let outcome = Outcome {
         namespace: record.namespace.clone(),
@@ -16,14 +16,14 @@ pub(super) fn answer_created(waiting: Waiting, record: &Record) {
         last_seen: received,
     };
     // The receiver may be gone.
-    let _ = waiting.answer.send(Ok(outcome));
+    let _ = waiting.reply.send(Ok(outcome));
 }
 
 /// Sends the results to a counted group. The last one has the stored count; each before it one less.
-pub(super) fn answer_counted(group: Vec<Waiting>, stored: &Record) {
+pub(super) fn reply_counted(group: Vec<Waiting>, stored: &Record) {
     let size = i64::try_from(group.len()).unwrap_or(i64::MAX);
     for (count, waiting) in (stored.count.saturating_sub(size).saturating_add(1)..).zip(group) {
-        let _ = waiting.answer.send(Ok(Outcome {
+        let _ = waiting.reply.send(Ok(Outcome {
             namespace: stored.namespace.clone(),
             name: stored.name.clone(),
             duplicate: true,
@@ -38,6 +38,6 @@ pub(super) fn answer_counted(group: Vec<Waiting>, stored: &Record) {
 pub(super) fn fail(group: Vec<Waiting>, error: Error, uncreated: Option<String>) {
     let failure = Failure { error, uncreated };
     for waiting in group {
-        let _ = waiting.answer.send(Err(failure.clone()));
+        let _ = waiting.reply.send(Err(failure.clone()));
     }
 }
