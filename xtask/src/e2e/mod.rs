@@ -1,6 +1,6 @@
 //! `cargo xtask e2e`: builds the services, starts the stack, runs the scenarios, reports and cleans up.
 //!
-//! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` schedules it; [`execute`] runs its steps.
+//! Arguments, stack file and provider make a [`plan`], plain data; `taskgraph` schedules it; [`mod@execute`] runs it.
 
 mod budget;
 mod diagnose;
