@@ -23,6 +23,7 @@ fn corpus(name: &str) -> Vec<String> {
 
 #[test]
 fn each_text_is_read_and_what_is_printed_reads_the_same() {
+    let mut printed_count = 0;
     for text in corpus("read") {
         let file = parse(&text);
         let found = images(&file, &BuildArguments::new());
@@ -32,12 +33,15 @@ fn each_text_is_read_and_what_is_printed_reads_the_same() {
         if file.problems.is_empty() {
             let printed = file.to_string();
             assert_eq!(parse(&printed).to_string(), printed, "{text:?}");
+            printed_count += 1;
         }
     }
+    assert!(printed_count > 0, "no valid file in the corpus");
 }
 
 #[test]
 fn each_reference_is_parsed_or_rejected() {
+    let mut valid = 0;
     for text in corpus("reference") {
         if let Ok(image) = text.parse::<ImageReference>() {
             let full = image.to_string();
@@ -45,8 +49,10 @@ fn each_reference_is_parsed_or_rejected() {
                 full.parse::<ImageReference>().map(|image| image.to_string()),
                 Ok(full)
             );
+            valid += 1;
         }
     }
+    assert!(valid > 0, "no valid reference in the corpus");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::mpsc::channel;
+use std::sync::{Barrier, Mutex};
 
 use super::stage::{Cue, Stage};
-use super::{outcome, plan, words};
-use crate::{Cause, Ending, Graph, Outcome, Panicked, RunOptions, TaskError};
+use super::{DEADLINE, outcome, plan, words};
+use crate::{Cause, Ending, Graph, Outcome, Panicked, RunOptions, TaskError, What};
 
 /// Two chains that share their beginning: a -> b -> c, a -> d.
 const TREE: [&str; 4] = ["a", "b:a", "c:b", "d:a"];
@@ -27,22 +29,27 @@ fn stopped(task: &str) -> Cause {
     }
 }
 
-/// Fails `failing` at once, and lets everything else that starts before it succeed first.
+/// Runs the tree with `failing` failing. Unless the run keeps going, `b` and `d` start together, and the one that
+/// does not fail runs until it is cancelled.
 fn fail_at(failing: &str, options: &RunOptions) -> BTreeMap<String, Outcome> {
     let graph = Graph::new(plan(&TREE)).unwrap();
+    let both_started = Barrier::new(2);
     let run = graph
         .run(
             options,
             |_| {},
             |context, name| -> Result<Ending, TaskError> {
+                let beside = !options.keep_going && matches!(name.as_str(), "b" | "d");
+                if beside {
+                    both_started.wait();
+                }
                 if name == failing {
                     return Err(format!("{name} is broken").into());
                 }
-                // Beside a failing task: until it is cancelled.
-                if options.keep_going || !matches!((name.as_str(), failing), ("b", "d") | ("d", "b")) {
-                    return Ok(Ending::Done);
+                if beside {
+                    context.pause(DEADLINE)?;
                 }
-                Ok(context.pause(super::DEADLINE).map(|()| Ending::Done)?)
+                Ok(Ending::Done)
             },
         )
         .unwrap();
@@ -88,21 +95,16 @@ fn first_failure_at_each_task_stops_the_run() {
     for task in ["b", "c", "d"] {
         assert_eq!(outcomes[task], Outcome::NotStarted { cause: needs("a") });
     }
-    let outcomes = fail_at("b", &RunOptions::default());
-    assert_eq!(outcomes["c"], Outcome::NotStarted { cause: needs("b") });
-    assert!(
-        // It either ran and was cancelled, or never started.
-        matches!(&outcomes["d"], Outcome::Cancelled { cause, .. } | Outcome::NotStarted { cause } if *cause == stopped("b")),
-        "{:?}",
-        outcomes["d"]
-    );
-    let outcomes = fail_at("d", &RunOptions::default());
-    assert!(
-        !outcomes["b"].is_success() && !outcomes["b"].is_failure(),
-        "{:?}",
-        outcomes["b"]
-    );
-    assert_eq!(outcomes["c"], Outcome::NotStarted { cause: stopped("d") });
+    for (failing, cancelled, cause_of_c) in [("b", "d", needs("b")), ("d", "b", stopped("d"))] {
+        let outcomes = fail_at(failing, &RunOptions::default());
+        assert_eq!(outcomes[failing], failed(failing));
+        assert_eq!(outcomes["c"], Outcome::NotStarted { cause: cause_of_c });
+        let expected = Outcome::Cancelled {
+            cause: stopped(failing),
+            detail: Some(format!("cancelled: the run stopped because {failing} failed")),
+        };
+        assert_eq!(outcomes[cancelled], expected);
+    }
 }
 
 #[test]
@@ -153,41 +155,47 @@ fn with_keep_going_the_other_branch_is_not_disturbed() {
 }
 
 #[test]
-fn every_failure_is_reported_in_the_order_of_time() {
-    let graph = Graph::new(plan(&["a", "b", "c"])).unwrap();
-    let run = Stage::play(&graph, &keep_going(), |stage| {
-        stage.started(&["a", "b", "c"]);
-        stage.cue("b", Cue::Fail("second in the plan"));
-        // Until b has failed: c's failure must follow it.
-        stage.cue("c", Cue::Fail("third in the plan"));
-        stage.succeed("a");
-    });
-    let mut failures: Vec<_> = run.failures.iter().map(|failure| failure.task.as_str()).collect();
-    failures.sort_unstable();
-    assert_eq!(failures, ["b", "c"]);
+fn failures_are_reported_in_the_order_of_time_not_of_the_plan() {
+    let graph = Graph::new(plan(&["second", "first"])).unwrap();
+    let (first_ended, waits) = channel();
+    let waits = Mutex::new(waits);
+    let run = graph.run(
+        &keep_going(),
+        |event| {
+            if event.task == graph.id("first").unwrap() && matches!(event.what, What::Finished(_)) {
+                first_ended.send(()).unwrap();
+            }
+        },
+        |_, name| -> Result<Ending, TaskError> {
+            if name == "second" {
+                waits.lock().unwrap().recv_timeout(DEADLINE)?;
+            }
+            Err(format!("{name} is broken").into())
+        },
+    );
+    let failures = run.unwrap().failures;
+    let found: Vec<_> = failures.iter().map(|it| it.error.to_string()).collect();
+    assert_eq!(found, ["first is broken", "second is broken"]);
 }
 
 #[test]
 fn task_that_succeeds_although_cancelled_is_done() {
     let graph = Graph::new(plan(&["a", "b"])).unwrap();
+    let both_started = Barrier::new(2);
     let run = graph.run(
         &RunOptions::default(),
         |_| {},
         |context, name| -> Result<Ending, TaskError> {
+            both_started.wait();
             if name == "a" {
                 return Err("broken".into());
             }
-            let _ = context.pause(super::DEADLINE);
+            assert!(context.pause(DEADLINE).is_err());
             Ok(Ending::DoneWith("too late to stop".to_owned()))
         },
     );
-    let b = run.unwrap().trace.task("b").unwrap().outcome.clone();
-    // Unless it never started.
-    assert!(
-        matches!(&b, Outcome::Done { note: Some(note) } if note == "too late to stop")
-            || matches!(b, Outcome::NotStarted { .. }),
-        "{b:?}"
-    );
+    let note = Some("too late to stop".to_owned());
+    assert_eq!(*outcome(&run.unwrap().trace, "b"), Outcome::Done { note });
 }
 
 #[test]

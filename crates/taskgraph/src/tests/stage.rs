@@ -46,15 +46,14 @@ impl<'g> Stage<'g> {
             cues: cues.clone(),
         };
         std::thread::scope(|scope| {
-            // When the script fails its senders are dropped: then the tasks end instead of waiting forever.
+            // After a failure of the script the running tasks end at `DEADLINE`.
             scope.spawn(move || script(&stage));
-            let cues: Vec<_> = cues.iter().map(Sender::clone).collect();
-            let weak: Vec<_> = cues.into_iter().map(Mutex::new).collect();
+            let cues: Vec<_> = cues.into_iter().map(Mutex::new).collect();
             graph
                 .run(
                     options,
                     |_| {},
-                    |context, name| act(context, name, graph, &sign, &weak, &inboxes),
+                    |context, name| act(context, name, graph, &sign, &cues, &inboxes),
                 )
                 .unwrap()
         })
