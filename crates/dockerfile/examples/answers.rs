@@ -1,4 +1,4 @@
-//! Prints what this crate reads in each file named on standard input, one JSON line per file, in the form of `oracle/`.
+//! Prints the references, stages and problems of each file named on standard input, one JSON line per file, in the form of `oracle/`.
 
 use std::io::{BufRead, Write};
 

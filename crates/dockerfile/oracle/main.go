@@ -1,5 +1,5 @@
-// Command oracle answers what the reference Dockerfile front end sees in each file named on standard input, one JSON
-// line a file. With the argument "references" its input is JSON strings, and it answers their normal forms.
+// Command oracle prints the reference Dockerfile front end's view of each file named on standard input, one JSON line
+// per file. With the argument "references" its input is JSON strings, and it prints their normal forms.
 package main
 
 import (
@@ -62,7 +62,7 @@ func normal(r *Ref) {
 func answer(path string) (a Answer) {
 	a.Path = path
 	a.References = []Ref{}
-	// The front end itself panics on some files (a directive behind an empty comment); that is an answer too.
+	// The front end itself panics on some files (a directive behind an empty comment); that is a result too.
 	defer func() {
 		if r := recover(); r != nil {
 			s := fmt.Sprint("panic: ", r)

@@ -121,7 +121,7 @@ fn sources(text: &str, body: &Body) -> Option<String> {
         Some(last) if has_source => matches!(heredoc::opening(&last), Ok(Some(_)))
             .then(|| format!("{name} cannot accept a heredoc as a destination")),
         _ => Some(format!(
-            "{name} requires at least two arguments: what is copied and where to"
+            "{name} requires at least two arguments: a source and a destination"
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The cases with known answers: each file of `cases/` against its `.json`, each line of `references.jsonl`.
+//! Cases with known results: each file of `cases/` against its `.json`, each line of `references.jsonl`.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -38,7 +38,7 @@ fn text_of(path: &Path) -> String {
 }
 
 #[test]
-fn each_case_gives_the_references_of_its_answer() {
+fn references_of_each_case_equal_the_recorded_ones() {
     let mut checked = 0;
     let mut wrong = Vec::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
@@ -139,11 +139,11 @@ struct Line {
     ref_error: Option<String>,
 }
 
-/// The front end's own rule for `COPY --from`, which is no rule of the references' grammar.
+/// The front end's rule for `COPY --from`; the grammar of references has no such rule.
 const NO_VARIABLES: &str = "variable expansion is not supported for --from";
 
 #[test]
-fn each_reference_is_read_as_the_registries_read_it() {
+fn each_reference_parses_as_registries_parse_it() {
     let mut checked = 0;
     for line in text_of(&folder().join("references.jsonl")).lines() {
         let line: Line = serde_json::from_str(line).unwrap();

@@ -1,4 +1,4 @@
-//! What fuzzing found, read again: nothing panics, in debug builds and with their checks of arithmetic.
+//! Parses the fuzzer's corpus in debug builds, whose overflow checks turn arithmetic errors into panics.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -22,7 +22,7 @@ fn corpus(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_text_is_read_and_what_is_printed_reads_the_same() {
+fn each_text_parses_and_its_printed_form_is_stable() {
     let mut printed_count = 0;
     for text in corpus("read") {
         let file = parse(&text);

@@ -1,10 +1,10 @@
-//! Expansion is that of a slow and obvious one.
+//! Expansion compared with a slow and obvious model.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-/// A substitution as it is meant, from which a text and a value are made.
+/// A substitution, from which the test derives its text and its expected value.
 #[derive(Debug, Clone)]
 enum Word {
     Text(String),
@@ -47,7 +47,7 @@ fn word() -> impl Strategy<Value = Word> {
     let end = || prop::sample::select(vec![End::Front, End::Back]);
     let leaf = prop_oneof![
         "[ab.:/-]{0,4}".prop_map(Word::Text),
-        // A brace behind a plain name would be text that the next word might close.
+        // Printed in quotes: see `written`.
         name().prop_map(Word::Plain),
         name().prop_map(Word::Braced),
         (name(), end(), any::<bool>(), "[ab.*?]{0,4}").prop_map(|(name, end, longest, pattern)| {
@@ -84,12 +84,12 @@ fn word() -> impl Strategy<Value = Word> {
     })
 }
 
-/// The text that means a substitution.
+/// The text of a substitution.
 fn written(word: &Word) -> String {
     let colon = |colon: &bool| if *colon { ":" } else { "" };
     match word {
         Word::Text(text) => text.clone(),
-        // Quoted, so that what follows is no part of the name.
+        // Quoted, so that the following text does not extend the name.
         Word::Plain(name) => format!("\"${name}\""),
         Word::Braced(name) => format!("${{{name}}}"),
         Word::Default {
@@ -137,7 +137,7 @@ fn matches(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// What a substitution comes to.
+/// The expected value of a substitution.
 fn value_of(word: &Word, values: &BTreeMap<String, String>) -> String {
     let value = |name: &char| values.get(&name.to_string()).cloned();
     let present = |name: &char, colon: &bool| value(name).filter(|value| !(*colon && value.is_empty()));
@@ -174,7 +174,7 @@ fn value_of(word: &Word, values: &BTreeMap<String, String>) -> String {
 
 /// Removes the shortest or longest match at one end, by trying every length.
 fn trimmed(text: &[char], end: End, longest: bool, pattern: &[char]) -> String {
-    // What is left, and what is cut off.
+    // The remaining text and the removed one, of which `length` characters.
     let cut = |length: usize| match end {
         End::Back => text.split_at(text.len() - length),
         End::Front => {
@@ -200,7 +200,7 @@ fn replaced(text: &[char], pattern: &[char], with: &str, all: bool) -> String {
             .rev()
             .find(|end| matches(pattern, &text[at..*end]));
         match longest.filter(|_| !done) {
-            // An empty match right behind a match is none.
+            // An empty match directly after a match does not count.
             Some(end) if !(end == at && end_of_last == Some(at)) => {
                 out.push_str(with);
                 done = !all;
@@ -225,12 +225,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn expansion_is_that_of_a_slow_and_obvious_one(
+    fn expansion_equals_the_models(
         word in word(),
         a in "[ab.]{0,5}",
         b in prop::option::of("[ab.]{0,3}"),
     ) {
-        // A is set, B perhaps, C is set and empty, D is not set.
+        // A is set, B is sometimes set, C is empty, D is unset.
         let mut values = BTreeMap::from([("A".to_owned(), a), ("C".to_owned(), String::new())]);
         values.extend(b.map(|b| ("B".to_owned(), b)));
         let text = written(&word);

@@ -1,4 +1,4 @@
-//! Texts that are made to hurt: each ends in a problem, and time is linear in the text.
+//! Hostile texts end in a problem, and time is linear in the text.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use dockerfile::{BuildArguments, images, parse};
 
 #[test]
-fn an_argument_that_doubles_itself_ends_in_a_problem_and_not_in_a_terabyte() {
+fn doubling_argument_is_rejected_at_64_kib() {
     let text = "ARG A=0123456789abcdef\n".to_owned() + &"ARG A=$A$A\n".repeat(60) + "FROM $A\n";
     let found = images(&parse(&text), &BuildArguments::new());
     assert!(
@@ -21,15 +21,15 @@ fn an_argument_that_doubles_itself_ends_in_a_problem_and_not_in_a_terabyte() {
 }
 
 #[test]
-fn deep_nesting_ends_in_a_problem_and_not_in_a_stack_overflow() {
+fn deep_nesting_is_rejected_without_stack_overflow() {
     let text = format!("FROM {}x{}\n", "${A:-".repeat(100_000), "}".repeat(100_000));
     let found = images(&parse(&text), &BuildArguments::new());
     assert_eq!(found.references.len(), 1);
     assert!(found.references[0].image.is_err());
 }
 
-/// The time that this thread has used, which other programs on the machine don't add to.
-fn own_time() -> Duration {
+/// CPU time of this thread, which other processes do not lengthen.
+fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap(),
@@ -37,8 +37,8 @@ fn own_time() -> Duration {
     )
 }
 
-/// Sixteen times the text may take sixteen times the time and a margin, not 256 times: the shapes that make readers
-/// quadratic.
+/// Shapes that make parsers quadratic: sixteen times the text may take sixteen times the time with a margin of five,
+/// not 256 times.
 #[test]
 fn time_is_linear_in_the_text() {
     type Shape = fn(usize) -> String;
@@ -65,11 +65,11 @@ fn time_is_linear_in_the_text() {
         }),
     ];
     let measure = |text: &str| {
-        let start = own_time();
+        let start = thread_cpu_time();
         let file = parse(text);
         let found = images(&file, &BuildArguments::new());
         assert!(found.references.len() + file.instructions.len() > 0);
-        own_time() - start
+        thread_cpu_time() - start
     };
     for (name, shape) in shapes {
         let best = |text: &str| (0..3).map(|_| measure(text)).min().unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Properties of reading: what is printed reads the same again, spans show what they name, nothing panics.
+//! Properties of parsing: the printed form parses to the same, spans show their text, nothing panics.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 use dockerfile::{BuildArguments, ImageReference, images, parse};
 use proptest::prelude::*;
 
-/// Pieces of Dockerfiles, of which texts are put together that are often nearly right.
+/// Pieces of Dockerfiles; texts combined from them are often nearly valid.
 const PIECES: [&str; 49] = [
     "FROM alpine:3 AS base\n",
     "FROM ${V}\n",
@@ -70,7 +70,7 @@ fn reference_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn prints_what_reads_the_same(text: &str) -> Result<(), TestCaseError> {
+fn check_round_trip(text: &str) -> Result<(), TestCaseError> {
     let file = parse(text);
     prop_assume!(file.problems.is_empty());
     let printed = file.to_string();
@@ -101,21 +101,21 @@ fn prints_what_reads_the_same(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What the property found once.
+/// Counterexamples that the property found earlier.
 #[test]
-fn texts_that_once_printed_as_something_else_read_the_same_again() {
+fn earlier_counterexamples_parse_to_the_same_after_printing() {
     for text in [
-        // An instruction that ends in what continues a line, which only the end of the file allows.
+        // The last instruction ends with an escape character and blanks.
         "\\ \\ \t\n",
         "FROM a\nRUN b \\ \\\n",
         "FROM a\nRUN b\\\r\\",
-        // With a blank in front it is a directive that names no front end.
+        // A leading blank: a directive, but it selects no front end.
         " # syntax=docker/dockerfile:1\nFROM a\n",
         " # escape=`\n# syntax=docker/dockerfile:1\nFROM a\n",
-        // A front end is named behind a first line that is a comment to the rest.
+        // The front end's directive follows a `#!` line, which is a comment to the parser.
         "#!/x\n# syntax=docker/dockerfile:1\n# escape=`\nFROM a\n",
     ] {
-        prints_what_reads_the_same(text).unwrap();
+        check_round_trip(text).unwrap();
     }
 }
 
@@ -123,12 +123,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_printed_reads_the_same_again(text in dockerfile_text()) {
-        prints_what_reads_the_same(&text)?;
+    fn printed_form_parses_to_the_same(text in dockerfile_text()) {
+        check_round_trip(&text)?;
     }
 
     #[test]
-    fn spans_are_within_the_text_and_show_what_they_name(text in dockerfile_text()) {
+    fn spans_are_within_the_text_and_show_their_reference(text in dockerfile_text()) {
         let file = parse(&text);
         for reference in images(&file, &BuildArguments::new()).references {
             let shown = text.get(reference.span.clone());
@@ -140,14 +140,14 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>()) {
+    fn no_text_causes_a_panic(text in any::<String>()) {
         let file = parse(&text);
         let _ = (images(&file, &BuildArguments::new()), file.to_string());
         let _ = text.parse::<ImageReference>();
     }
 
     #[test]
-    fn the_full_form_of_a_reference_is_legal_and_full(text in reference_text()) {
+    fn full_form_of_a_reference_is_valid_and_stable(text in reference_text()) {
         let image = text.parse::<ImageReference>();
         prop_assume!(image.is_ok());
         let printed = image.unwrap().to_string();

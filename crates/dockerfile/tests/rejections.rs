@@ -1,4 +1,4 @@
-//! Everything that the reference front end rejects is a problem, and nothing else. The answers are its own
+//! Instructions are problems exactly where the reference front end rejects them. The expectations are its output
 //! (`oracle/`).
 
 use dockerfile::{BuildArguments, images, parse};
@@ -14,7 +14,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn front_ends_rejections_of_instructions_are_problems() {
+fn rejects_instructions_that_the_front_end_rejects() {
     let rejected = [
         ("ADD a", "ADD requires at least two arguments"),
         ("COPY [\"a\"]", "COPY requires at least two arguments"),
@@ -59,7 +59,7 @@ fn front_ends_rejections_of_instructions_are_problems() {
 }
 
 #[test]
-fn what_the_front_end_takes_is_no_problem() {
+fn accepts_instructions_that_the_front_end_accepts() {
     for instruction in [
         "ADD --keep-git-dir a b",
         "COPY --link --parents=TRUE --exclude=a --exclude=b a b",
@@ -87,9 +87,9 @@ fn what_the_front_end_takes_is_no_problem() {
     }
 }
 
-/// A suffix's pattern is turned around as a text: an escape character at its end escapes what was before it.
+/// The front end reverses a suffix pattern as text: an escape character at its end escapes the preceding one.
 #[test]
-fn a_pattern_that_ends_in_an_escape_character_is_read_as_the_front_end_reads_it() {
+fn suffix_pattern_ending_in_an_escape_character_matches_as_in_the_front_end() {
     let text = "# escape=`\nARG A=xa/\nFROM b:${A%a/'\\'}\n";
     let found = images(&parse(text), &BuildArguments::new());
     assert_eq!(found.references[0].expanded.as_deref(), Some("b:x"));

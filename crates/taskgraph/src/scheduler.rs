@@ -190,8 +190,8 @@ impl<'g> Scheduler<'g> {
     /// Cancels tasks that need the failed one; all others too, unless the run keeps going.
     fn fail(&mut self, failed: usize, now: Duration) {
         let name = &self.shape.nodes[failed].name;
-        let dependants = self.dependants(failed);
-        for (id, depends) in dependants.into_iter().enumerate() {
+        let dependents = self.dependents(failed);
+        for (id, depends) in dependents.into_iter().enumerate() {
             if depends {
                 self.stop(id, Cause::Needs { task: name.clone() }, now);
             } else if !self.keep_going && !self.shape.nodes[id].always {
@@ -200,7 +200,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    fn dependants(&self, of: usize) -> Vec<bool> {
+    fn dependents(&self, of: usize) -> Vec<bool> {
         let mut depends = vec![false; self.tasks.len()];
         let mut open = vec![of];
         while let Some(id) = open.pop() {

@@ -1,4 +1,4 @@
-//! No word makes the expansion panic, and nothing grows without a limit.
+//! Expansion panics on no word, and its result is limited.
 #![no_main]
 
 use std::collections::BTreeMap;

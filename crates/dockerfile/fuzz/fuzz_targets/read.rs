@@ -1,4 +1,4 @@
-//! No text makes the reader panic, spans are within the text, and what is printed reads the same again.
+//! The parser panics on no text, spans are within the text, and the printed form parses to the same.
 #![no_main]
 
 use dockerfile::{BuildArguments, LineIndex};
@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
         let again = dockerfile::parse(&printed);
         let found = dockerfile::images(&again, &BuildArguments::new());
         let names = |images: &dockerfile::Images| {
-            // A JSON document may name a front end too, and is another document without its comments.
+            // A JSON document may select a front end too; without its comments it is another document.
             let shown = images.references.iter().filter(|it| it.kind != dockerfile::ReferenceKind::Syntax);
             shown.map(|it| (it.kind, it.raw.clone(), it.expanded.clone())).collect::<Vec<_>>()
         };

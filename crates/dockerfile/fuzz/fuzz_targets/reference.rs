@@ -1,4 +1,4 @@
-//! No text makes the reference reader panic, and the full form of a valid one is valid and equal.
+//! The reference parser panics on no text, and the full form of a valid reference is valid and equal.
 #![no_main]
 
 use dockerfile::ImageReference;
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     if let Ok(image) = text.parse::<ImageReference>() {
         let printed = image.to_string();
-        let again: ImageReference = printed.parse().expect("the full form is legal");
+        let again: ImageReference = printed.parse().expect("the full form is valid");
         assert_eq!(again.to_string(), printed);
     }
 });

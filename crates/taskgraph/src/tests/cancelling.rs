@@ -33,14 +33,14 @@ fn interrupt_at_each_task_of_a_chain_stops_it_there() {
             interrupt.cancel("Ctrl-C");
             stage.stopped(&[running]);
         });
-        for (place, task) in run.trace.tasks.iter().enumerate() {
+        for (position, task) in run.trace.tasks.iter().enumerate() {
             match &task.outcome {
-                Outcome::Done { .. } => assert!(place < stop_at),
+                Outcome::Done { .. } => assert!(position < stop_at),
                 Outcome::Cancelled { cause, .. } => {
-                    assert_eq!((place, cause), (stop_at, &interrupted("Ctrl-C")))
+                    assert_eq!((position, cause), (stop_at, &interrupted("Ctrl-C")))
                 }
                 Outcome::NotStarted { cause } => {
-                    assert!(place > stop_at);
+                    assert!(position > stop_at);
                     assert_eq!(*cause, interrupted("Ctrl-C"));
                 }
                 other => panic!("{other:?}"),
@@ -121,7 +121,7 @@ fn callback_is_called_once_and_not_after_its_guard_is_dropped() {
     token.cancel(interrupted("again"));
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     drop(kept);
-    // Too late to wait for it: at once.
+    // Registered after the cancellation: called at once.
     let _late = token.on_cancel(count(10));
     assert_eq!(calls.load(Ordering::SeqCst), 11);
 }

@@ -60,7 +60,7 @@ fn play(after: &[BTreeSet<usize>], order: &[usize]) {
 }
 
 #[test]
-fn every_graph_of_three_tasks_runs_right_in_every_order_of_completion() {
+fn graphs_of_three_tasks_follow_their_edges_in_every_completion_order() {
     let mut played = 0;
     for after in all_graphs(3) {
         let mut found = Vec::new();
@@ -75,7 +75,7 @@ fn every_graph_of_three_tasks_runs_right_in_every_order_of_completion() {
 }
 
 #[test]
-fn shapes_of_four_tasks_run_right_in_every_order_of_completion() {
+fn shapes_of_four_tasks_follow_their_edges_in_every_completion_order() {
     let sets = |after: [&[usize]; 4]| after.map(|ids| ids.iter().copied().collect::<BTreeSet<usize>>());
     let diamond = sets([&[], &[0], &[0], &[1, 2]]);
     let independent = sets([&[], &[], &[], &[]]);

@@ -67,7 +67,7 @@ fn forecast_of_less_contention_equals_the_other_machines_measurement() {
             near(forecast.at_most, there, 0.02),
             "{cores} cores: {forecast:?} instead of {there:?}"
         );
-        // No task kept more than one core busy, so none can be thought to scale.
+        // No task kept more than one core busy, so the forecast scales none.
         assert_eq!(forecast.at_least, forecast.at_most);
     }
     assert!(measured(&graph, 4.0).wall < here.wall, "the machines differ");
@@ -140,7 +140,7 @@ fn task_without_a_cpu_figure_keeps_its_duration() {
 }
 
 #[test]
-fn nonsensical_figures_do_no_harm() {
+fn model_of_nonsensical_figures_is_no_error() {
     let mut trace = measured(&stack(), 2.0);
     for (task, figure) in trace
         .tasks

@@ -87,8 +87,8 @@ impl Shape {
         start
     }
 
-    /// All that needs `failed`, directly or not.
-    fn dependants(&self, failed: usize) -> BTreeSet<usize> {
+    /// Tasks that need `failed`, directly or not.
+    fn dependents(&self, failed: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::from([failed]);
         for (id, (_, _, _, after)) in self.tasks.iter().enumerate() {
             if after.iter().any(|(before, _)| found.contains(before)) {
@@ -183,13 +183,13 @@ proptest! {
         prop_assert_eq!(at, trace.wall);
         let slack = trace.slack();
         // A task that was held back for a more urgent one, and released by no task's end, adds its own waiting.
-        let held_by_nobody = |task: &str| {
+        let freed_by_no_task = |task: &str| {
             trace.task(task).unwrap().held.as_ref().is_some_and(|held| held.freed_by.is_none())
         };
         // The links through their end, not those that continued after a milestone, had no slack.
-        for (place, pair) in chain.windows(2).enumerate() {
+        for (position, pair) in chain.windows(2).enumerate() {
             let [link, next] = pair else { unreachable!() };
-            let tight = !chain[place..].iter().any(|link| held_by_nobody(&link.task));
+            let tight = !chain[position..].iter().any(|link| freed_by_no_task(&link.task));
             if trace.task(&link.task).unwrap().end == next.from && tight {
                 prop_assert_eq!(slack[&link.task], Duration::ZERO, "{}", link.task);
             }
@@ -241,7 +241,7 @@ proptest! {
         let run = graph.run(&options, |_| {}, |_, &id| {
             if id == failing { Err("broken") } else { Ok(Ending::Done) }
         }).unwrap();
-        let needed = shape.dependants(failing);
+        let needed = shape.dependents(failing);
         for id in 0..shape.tasks.len() {
             let outcome = &run.trace.task(&format!("t{id}")).unwrap().outcome;
             if id == failing {

@@ -137,7 +137,7 @@ fn run_by_virtual_clock(
             &RunOptions::default(),
             |event| {
                 if !matches!(event.what, What::Waiting { .. }) {
-                    // When the conductor failed, its message is the relevant one.
+                    // After a failure of the driving thread its message is the relevant one.
                     let _ = seen.send(());
                 }
             },
@@ -165,10 +165,10 @@ fn simulated_run_equals_the_threads_by_the_same_clock() {
         .tasks
         .iter()
         .enumerate()
-        .map(|(place, task)| {
+        .map(|(position, task)| {
             (
                 task.name.clone(),
-                task.estimate + Duration::from_millis(137 * (place as u64 + 1)),
+                task.estimate + Duration::from_millis(137 * (position as u64 + 1)),
             )
         })
         .collect();
@@ -188,8 +188,8 @@ fn nothing_starts_before_its_condition_even_if_messages_overtake_each_other() {
         .task(Task::new("c", ()).after_all(["a", "b"]));
     let graph = Graph::new(plan).unwrap();
     let now = Arc::new(Mutex::new(Duration::ZERO));
-    let (a_ended, go_on) = channel();
-    let go_on = Mutex::new(go_on);
+    let (a_ended, resume) = channel();
+    let resume = Mutex::new(resume);
     let set = |to| *now.lock().unwrap() = seconds(to);
     let run = graph.run_by(
         &Clock::Moved(now.clone()),
@@ -203,7 +203,7 @@ fn nothing_starts_before_its_condition_even_if_messages_overtake_each_other() {
             match context.name() {
                 "a" => set(5),
                 "b" => {
-                    go_on.lock().unwrap().recv_timeout(DEADLINE)?;
+                    resume.lock().unwrap().recv_timeout(DEADLINE)?;
                     // As if it had read the clock before `a`.
                     set(4);
                 }
@@ -221,9 +221,9 @@ fn nothing_starts_before_its_condition_even_if_messages_overtake_each_other() {
 fn more_capacity_is_used() {
     let graph = Graph::new(stack()).unwrap();
     let trace = graph.simulate(None, Timing::estimated);
-    let roomy = BTreeMap::from([("cpu".to_owned(), 8), ("memory".to_owned(), 1000)]);
+    let larger = BTreeMap::from([("cpu".to_owned(), 8), ("memory".to_owned(), 1000)]);
     let replayed = trace
-        .replay(&roomy)
+        .replay(&larger)
         .unwrap()
         .simulate(None, |task| task.action.clone());
     // Both images at a time, and pulls beside the compile.

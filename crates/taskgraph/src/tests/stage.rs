@@ -67,8 +67,8 @@ impl<'g> Stage<'g> {
                 .signs
                 .recv_timeout(DEADLINE)
                 .unwrap_or_else(|_| panic!("still missing: {left:?}"));
-            let place = left.iter().position(|expected| *expected == sign);
-            left.remove(place.unwrap_or_else(|| panic!("unexpected {sign:?}, expected {left:?}")));
+            let position = left.iter().position(|expected| *expected == sign);
+            left.remove(position.unwrap_or_else(|| panic!("unexpected {sign:?}, expected {left:?}")));
         }
     }
 
