@@ -205,6 +205,14 @@ impl Faults {
         self.changed.subscribe()
     }
 
+    /// Whether a fault closes the port now, although the listener may not have stopped yet.
+    #[must_use]
+    pub fn is_port_closed(&self) -> bool {
+        self.closed_until
+            .borrow()
+            .is_some_and(|until| Instant::now() < until)
+    }
+
     /// Notifies of the port's closing, with the time of its opening.
     #[must_use]
     pub fn closed(&self) -> watch::Receiver<Option<Instant>> {

@@ -157,6 +157,32 @@ async fn connection_is_reset_before_or_after_the_write() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_request_succeeds_after_the_closing_of_the_port_is_acknowledged() {
+    const CONNECTIONS: usize = 64;
+    let server = Server::start().await;
+    let client = Client::of_kubeconfig(&server.kubeconfig).await;
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n")
+            .await
+            .unwrap();
+        open.push(stream);
+    }
+    add(&client, json!({"fault": "close-port", "forMilliseconds": 60_000})).await;
+    for stream in &mut open {
+        // An error is as good as silence: the connection may be reset already.
+        let _ = stream.write_all(b"\r\n").await;
+    }
+    for mut stream in open {
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response).await;
+        assert_eq!(String::from_utf8_lossy(&response), "");
+    }
+}
+
 #[tokio::test]
 async fn closed_port_cuts_connections_and_opens_again_after_its_time() {
     let server = Server::start().await;

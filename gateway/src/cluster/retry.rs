@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Policy {
     /// The delay after attempt number `attempt` (from 1) failed with a transient error, or `None` if it was the last.
-    /// `requested` is the server's Retry-After; `random` is from 0 to 1.
+    /// `retry_after` is the server's; `random` is from 0 to 1.
     #[must_use]
     pub fn delay(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
         if attempt >= self.max_attempts || retry_after.is_some_and(|retry_after| retry_after > LONGEST_WAIT) {

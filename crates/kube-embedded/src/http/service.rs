@@ -47,6 +47,10 @@ pub(super) async fn serve(
     let method = head.method.clone();
     let manages_faults = path.starts_with("/faults");
     connection.manages_faults.store(manages_faults, Ordering::Release);
+    // A fault is in effect when its creation is acknowledged; the listener cuts the connections a moment later.
+    if !manages_faults && shared.faults.is_port_closed() {
+        cut(&connection.reset).await;
+    }
     let affecting = if manages_faults {
         Vec::new()
     } else {
