@@ -1,11 +1,11 @@
 //! `cargo xtask VERB`: builds, lints, deploys and tests the stack.
 //!
-//! Each verb is a module of the same name with its `Options` and `run`; verbs share the other modules.
+//! Each verb is a module of the same name with its `Options` and `run`, or a program of its own (`program`); verbs share the
+//! other modules.
 //! Exit codes: 0 success, 1 tests or policy failed, 2 usage, 3 the environment is unsuitable, 130 interrupted.
 
 #![deny(clippy::print_stderr)]
 
-mod bench;
 mod command;
 mod completions;
 mod control;
@@ -20,6 +20,7 @@ mod labels;
 mod logs;
 mod merge_reports;
 mod ports;
+mod program;
 mod removal;
 mod run_folder;
 mod stack;
@@ -48,8 +49,9 @@ fn called_as() -> &'static str {
     propagate_version = true
 )]
 enum Verb {
+    /// Measure the figures of docs/benchmarks.md
     #[command(disable_help_flag = true)]
-    Bench(bench::Options),
+    Bench(program::Options),
     Completions(completions::Options),
     Control(control::Options),
     Doctor(doctor::Options),
@@ -59,7 +61,9 @@ enum Verb {
     Forward(forward::Options),
     Gc(gc::Options),
     InstallHooks(install_hooks::Options),
-    LintImages(lint_images::Options),
+    /// Check every image that a repository builds on or runs against its registry policy
+    #[command(disable_help_flag = true)]
+    LintImages(program::Options),
     Logs(logs::Options),
     MergeReports(merge_reports::Options),
     Status(status::Options),
@@ -67,7 +71,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Verb::parse() {
-        Verb::Bench(options) => bench::run(options),
+        Verb::Bench(options) => program::run("bench", options),
         Verb::Completions(options) => completions::run(options, Verb::command()),
         Verb::Control(options) => control::run(options),
         Verb::Doctor(options) => doctor::run(options),
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
         Verb::Forward(options) => forward::run(options),
         Verb::Gc(options) => gc::run(options),
         Verb::InstallHooks(options) => install_hooks::run(options),
-        Verb::LintImages(options) => lint_images::run(options),
+        Verb::LintImages(options) => program::run("lint-images", options),
         Verb::Logs(options) => logs::run(options),
         Verb::MergeReports(options) => merge_reports::run(options),
         Verb::Status(options) => status::run(options),

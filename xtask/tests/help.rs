@@ -54,6 +54,32 @@ fn every_verb_has_a_summary_and_a_text_for_each_option() {
 }
 
 #[test]
+fn an_installed_runner_starts_the_linter_installed_beside_it() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let installed = folder.path().join("xtask");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_xtask"), &installed).unwrap();
+    let lint = || {
+        let mut command = Command::new(&installed);
+        command.args(["lint-images", "--staged", "--", "a file"]);
+        command
+            .env_remove("CARGO")
+            .env("PATH", folder.path())
+            .output()
+            .unwrap()
+    };
+    let missing = lint();
+    assert_eq!(missing.status.code(), Some(3));
+    let message = String::from_utf8(missing.stderr).unwrap();
+    assert!(
+        message.contains("cannot find the program lint-images"),
+        "{message}"
+    );
+    // A linter that prints what it was called with.
+    std::os::unix::fs::symlink("/bin/echo", folder.path().join("lint-images")).unwrap();
+    assert_eq!(text(&lint()), "--staged -- a file\n");
+}
+
+#[test]
 fn bash_completes_verbs_and_options() {
     let script = text(&xtask(&["completions", "bash"]));
     let complete = |words: &str, current: usize| {

@@ -1,6 +1,6 @@
 //! Checks every image that a repository builds on or runs against its registry policy.
 //!
-//! The verb `cargo xtask lint-images` and the program `lint-images` (which hooks run) call [`run`] with [`Options`];
+//! The program `lint-images`, which hooks and `cargo xtask lint-images` start, calls [`run`] with [`Options`];
 //! docs/lint-images.md is the manual.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Program `lint-images`, for hooks and other repositories; `cargo xtask lint-images` runs the same code.
+//! Program `lint-images`, for hooks and other repositories; `cargo xtask lint-images` starts it.
 
 use std::process::ExitCode;
 
