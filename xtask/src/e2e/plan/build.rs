@@ -28,49 +28,22 @@ pub(super) fn for_images(settings: &Settings, plan: &mut Plan) {
     let packages = [services, scenarios(settings)].concat();
     let check = cargo(settings, "check", &packages);
     plan.task(preflight());
-    plan.task(
-        task(
-            "check",
-            TaskKind::Check,
-            phase::FIRST,
-            Duration::from_secs(5),
-            vec![check],
-        )
-        .needs("compile", 1),
-    );
-    let compile = task(
-        "compile",
-        TaskKind::Compile,
-        phase::IMAGES,
-        Duration::from_secs(20),
-        steps,
-    );
+    plan.task(task("check", TaskKind::Check, phase::FIRST, 5, vec![check]).needs("compile", 1));
+    let compile = task("compile", TaskKind::Compile, phase::IMAGES, 20, steps);
     plan.task(compile.after_all(["preflight", "check"]).needs("compile", 1));
 }
 
 /// Adds preflight and compile for a provider that runs the programs themselves; `more` steps follow the compile.
 pub(super) fn for_processes(settings: &Settings, plan: &mut Plan, more: Vec<Step>) {
     let steps = [compile(settings), more].concat();
-    let compile = task(
-        "compile",
-        TaskKind::Compile,
-        phase::FIRST,
-        Duration::from_secs(20),
-        steps,
-    );
+    let compile = task("compile", TaskKind::Compile, phase::FIRST, 20, steps);
     plan.task(preflight());
     plan.task(compile.after("preflight").needs("compile", 1));
 }
 
 fn preflight() -> Task {
     let steps = vec![Action::Preflight.into()];
-    task(
-        "preflight",
-        TaskKind::Preflight,
-        phase::FIRST,
-        Duration::from_secs(1),
-        steps,
-    )
+    task("preflight", TaskKind::Preflight, phase::FIRST, 1, steps)
 }
 
 /// Returns the package of the scenarios, which run on this machine on every provider.
@@ -100,7 +73,7 @@ pub(super) fn program(settings: &Settings, package: &str) -> Task {
         format!("compile:{package}"),
         TaskKind::Compile,
         phase::FIRST,
-        Duration::from_secs(3),
+        3,
         steps,
     )
     .after("preflight")

@@ -73,15 +73,9 @@ fn namespace(settings: &Settings, provider::Cluster { context, .. }: &provider::
         Step::run(kubectl().args(["version", "--request-timeout=20s"])),
         Step::run(create).unless(exists),
     ];
-    task(
-        "cluster",
-        TaskKind::Cluster,
-        phase::CLUSTER,
-        Duration::from_secs(2),
-        steps,
-    )
-    .milestone("begun", Duration::ZERO)
-    .after_all(["preflight", "check"])
+    task("cluster", TaskKind::Cluster, phase::CLUSTER, 2, steps)
+        .milestone("begun", Duration::ZERO)
+        .after_all(["preflight", "check"])
 }
 
 /// Pushes a component's image, so that the cluster needs no other registry. Its tag is its content.
@@ -97,15 +91,9 @@ fn push_component(settings: &Settings, name: &str, image: &str) -> Task {
 fn push(settings: &Settings, name: &str, mut steps: Vec<Step>) -> Task {
     let push = podman().args(["push", "--quiet", &settings.image(name)]);
     steps.push(Step::run(push).timeout(images::TRANSFER));
-    task(
-        images::load_name(name),
-        TaskKind::Load,
-        phase::IMAGES,
-        Duration::from_secs(4),
-        steps,
-    )
-    .after("preflight")
-    .needs("network", 1)
+    task(images::load_name(name), TaskKind::Load, phase::IMAGES, 4, steps)
+        .after("preflight")
+        .needs("network", 1)
 }
 
 /// Creates missing CRDs, and applies Services and secrets.
@@ -156,7 +144,7 @@ fn teardown(settings: &Settings) -> Task {
     steps.extend(always.into_iter().map(Step::run));
     steps.push(Step::run(remove_crds).unless(others));
     let steps = steps.into_iter().map(|step| step.timeout(Duration::from_mins(2)));
-    common::teardown(Duration::from_secs(10), steps.collect())
+    common::teardown(10, steps.collect())
 }
 
 #[cfg(test)]

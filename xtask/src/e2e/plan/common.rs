@@ -65,19 +65,13 @@ pub(super) fn test(settings: &Settings) -> Task {
         Step::from(Action::Scenarios { command }).timeout(Duration::from_mins(40)),
     ];
     let services = settings.stack.services.keys().map(|name| name.get_ref().clone());
-    task(
-        "test",
-        TaskKind::Test,
-        phase::LAST,
-        Duration::from_secs(60),
-        steps,
-    )
-    .after_all(services)
+    task("test", TaskKind::Test, phase::LAST, 60, steps).after_all(services)
 }
 
-pub(super) fn teardown(estimate: Duration, steps: Vec<Step>) -> Task {
+/// Returns the last task, with its expected duration in seconds.
+pub(super) fn teardown(seconds: u64, steps: Vec<Step>) -> Task {
     let steps = vec![Action::Teardown { steps }.into()];
-    task("teardown", TaskKind::Teardown, phase::LAST, estimate, steps).always()
+    task("teardown", TaskKind::Teardown, phase::LAST, seconds, steps).always()
 }
 
 fn scenarios(settings: &Settings) -> Command {

@@ -55,14 +55,7 @@ pub(super) fn base_task(settings: &Settings, mut steps: Vec<Step>, crds: &[PathB
             .args(["wait", "--for=condition=Established", "--timeout=60s"]);
         steps.push(Step::run(with_files(wait, crds)).timeout(Duration::from_secs(70)));
     }
-    task(
-        "base",
-        TaskKind::Deploy,
-        phase::CLUSTER,
-        Duration::from_secs(2),
-        steps,
-    )
-    .after("cluster")
+    task("base", TaskKind::Deploy, phase::CLUSTER, 2, steps).after("cluster")
 }
 
 pub(super) fn apply(settings: &Settings, files: &[PathBuf]) -> Step {
@@ -108,15 +101,9 @@ fn deploy(settings: &Settings, name: &str, service: Option<&str>) -> Vec<Step> {
 /// Deploys a component; `more` steps follow.
 pub(super) fn component(settings: &Settings, name: &str, more: Vec<Step>) -> Task {
     let steps = [deploy(settings, name, None), more].concat();
-    task(
-        name,
-        TaskKind::Deploy,
-        phase::IMAGES,
-        Duration::from_secs(8),
-        steps,
-    )
-    .after("base")
-    .after_all(needed_tasks(settings, name))
+    task(name, TaskKind::Deploy, phase::IMAGES, 8, steps)
+        .after("base")
+        .after_all(needed_tasks(settings, name))
 }
 
 /// Deploys a job or service; `more` steps precede the wait for the service's health endpoint.
@@ -127,16 +114,10 @@ pub(super) fn job_or_service(settings: &Settings, name: &str, more: Vec<Step>) -
     if let Some(url) = settings.url(name, "health") {
         steps.push(ready(name, &url));
     }
-    task(
-        name,
-        TaskKind::Deploy,
-        service_phase(settings, service),
-        Duration::from_secs(3),
-        steps,
-    )
-    .after("base")
-    .after(images::load_name(service))
-    .after_all(needed_tasks(settings, name))
+    task(name, TaskKind::Deploy, service_phase(settings, service), 3, steps)
+        .after("base")
+        .after(images::load_name(service))
+        .after_all(needed_tasks(settings, name))
 }
 
 /// Saves events, descriptions and logs of the run's namespace, after what `more` commands print.
@@ -167,12 +148,5 @@ pub(super) fn collect(settings: &Settings, more: Vec<(&str, Command)>) -> Task {
         commands.push((format!("{name}-previous.log"), logs.args(["--previous"])));
     }
     let steps = vec![Action::Collect { commands }.into()];
-    task(
-        "collect",
-        TaskKind::Collect,
-        phase::LAST,
-        Duration::from_secs(2),
-        steps,
-    )
-    .always()
+    task("collect", TaskKind::Collect, phase::LAST, 2, steps).always()
 }

@@ -48,7 +48,7 @@ pub(super) fn pull(plan: &mut Plan, image: &str, phase: usize) {
         Some(task) if !task.action.steps.contains(&step) => task.action.steps.push(step),
         Some(_) => {}
         None => {
-            let pull = task(name, TaskKind::Pull, phase, Duration::from_secs(1), vec![step]);
+            let pull = task(name, TaskKind::Pull, phase, 1, vec![step]);
             plan.task(pull.after("preflight").needs("network", 1));
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn image(settings: &Settings, service: &str) -> Task {
         format!("image:{service}"),
         TaskKind::Image,
         phase::IMAGES,
-        Duration::from_secs(4),
+        4,
         steps,
     )
     .after("compile")

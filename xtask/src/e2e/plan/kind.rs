@@ -58,7 +58,7 @@ pub(super) fn tasks(settings: &Settings, kind: &provider::Kind, plan: &mut Plan)
     let removals = remove_cluster(&settings.cluster()).map(Step::run);
     let removals = removals.map(|step| step.timeout(Duration::from_mins(2)));
     let steps = [build::remove_builder(settings)].into_iter().chain(removals);
-    plan.task(common::teardown(Duration::from_secs(3), steps.collect()));
+    plan.task(common::teardown(3, steps.collect()));
 }
 
 fn cluster(settings: &Settings, kind: &provider::Kind) -> Task {
@@ -97,16 +97,10 @@ fn cluster(settings: &Settings, kind: &provider::Kind) -> Task {
         Step::run(create).unless(running).timeout(Duration::from_mins(10)),
     ];
     // After the check, which takes a second when nothing changed: a compile error must not cost a cluster.
-    task(
-        "cluster",
-        TaskKind::Cluster,
-        phase::CLUSTER,
-        Duration::from_secs(20),
-        steps,
-    )
-    .milestone("begun", Duration::ZERO)
-    .after_all(["preflight", "check"])
-    .after_all(kind.node_image.as_deref().map(pull_name))
+    task("cluster", TaskKind::Cluster, phase::CLUSTER, 20, steps)
+        .milestone("begun", Duration::ZERO)
+        .after_all(["preflight", "check"])
+        .after_all(kind.node_image.as_deref().map(pull_name))
 }
 
 /// Returns kind's configuration. YAML is a superset of JSON, which needs no care with quotes.
@@ -132,14 +126,7 @@ fn node(settings: &Settings) -> Task {
     let what = "the node's container runtime responds".to_owned();
     let wait = Step::from(Action::Wait(Condition::Test { test, what }));
     let steps = vec![wait.timeout(Duration::from_mins(2))];
-    task(
-        "node",
-        TaskKind::Cluster,
-        phase::CLUSTER,
-        Duration::from_secs(3),
-        steps,
-    )
-    .after_milestone("cluster", "begun")
+    task("node", TaskKind::Cluster, phase::CLUSTER, 3, steps).after_milestone("cluster", "begun")
 }
 
 /// Streams images into the node as one archive, unless the node has them all: shared layers are sent once.
@@ -159,15 +146,9 @@ fn load<'a>(settings: &Settings, name: &str, images: impl IntoIterator<Item = &'
     let from = podman().args(["save", "--multi-image-archive"]).args(images);
     let stream = Step::from(Action::Pipe { from, into });
     let steps = vec![stream.unless(listed).timeout(Duration::from_mins(10))];
-    task(
-        images::load_name(name),
-        TaskKind::Load,
-        phase::IMAGES,
-        Duration::from_secs(4),
-        steps,
-    )
-    .after("node")
-    .needs("images", 1)
+    task(images::load_name(name), TaskKind::Load, phase::IMAGES, 4, steps)
+        .after("node")
+        .needs("images", 1)
 }
 
 /// Applies namespace, CRDs, Services and secrets in one call and in this order.

@@ -39,7 +39,7 @@ pub(super) fn tasks(settings: &Settings, local: &provider::Local, plan: &mut Pla
         plan.task(job_or_service(settings, &name));
     }
     plan.task(common::test(settings));
-    plan.task(common::teardown(Duration::from_secs(1), Vec::new()));
+    plan.task(common::teardown(1, Vec::new()));
 }
 
 fn start(name: &str, program: Program) -> Step {
@@ -66,13 +66,7 @@ fn cluster(settings: &Settings, local: &provider::Local) -> Task {
     steps.extend(installed.map(|copy| Step::write(settings.program(KUBE_EMBEDDED), copy)));
     steps.push(start(KUBERNETES, Program::Command(serve)));
     steps.push(Step::from(Action::Wait(ready)).timeout(Duration::from_secs(30)));
-    let cluster = task(
-        "cluster",
-        TaskKind::Cluster,
-        phase::CLUSTER,
-        Duration::from_secs(1),
-        steps,
-    );
+    let cluster = task("cluster", TaskKind::Cluster, phase::CLUSTER, 1, steps);
     match local.kube_embedded {
         // It starts in a tenth of a second: started before a compile that fails, it would only have to be removed.
         Some(_) => cluster.after("compile"),
@@ -110,14 +104,7 @@ fn base(settings: &Settings) -> Task {
         steps.push(Step::write(&file, manifest));
         steps.push(Action::Put { file }.into());
     }
-    task(
-        "base",
-        TaskKind::Deploy,
-        phase::CLUSTER,
-        Duration::from_secs(1),
-        steps,
-    )
-    .after("cluster")
+    task("base", TaskKind::Deploy, phase::CLUSTER, 1, steps).after("cluster")
 }
 
 fn component(settings: &Settings, name: &str) -> Task {
@@ -126,15 +113,9 @@ fn component(settings: &Settings, name: &str) -> Task {
         Action::ReleasePorts { ports }.into(),
         start(name, Program::Embedded),
     ];
-    task(
-        name,
-        TaskKind::Deploy,
-        phase::IMAGES,
-        Duration::from_secs(2),
-        steps,
-    )
-    .after("compile")
-    .after_all(needed_tasks(settings, name))
+    task(name, TaskKind::Deploy, phase::IMAGES, 2, steps)
+        .after("compile")
+        .after_all(needed_tasks(settings, name))
 }
 
 fn job_or_service(settings: &Settings, name: &str) -> Task {
@@ -165,13 +146,7 @@ fn job_or_service(settings: &Settings, name: &str) -> Task {
             steps.extend(settings.url(name, "health").map(|url| common::ready(name, &url)));
         }
     }
-    task(
-        name,
-        TaskKind::Deploy,
-        service_phase(settings, service),
-        Duration::from_secs(1),
-        steps,
-    )
-    .after_all(["base", "compile"])
-    .after_all(needed_tasks(settings, name))
+    task(name, TaskKind::Deploy, service_phase(settings, service), 1, steps)
+        .after_all(["base", "compile"])
+        .after_all(needed_tasks(settings, name))
 }

@@ -95,9 +95,9 @@ pub(crate) fn only(plan: &mut Plan, task: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a task with its expected duration.
-fn task(name: impl Into<String>, kind: TaskKind, phase: usize, estimate: Duration, steps: Vec<Step>) -> Task {
-    Task::new(name, Work { kind, phase, steps }).estimate(estimate)
+/// Returns a task with its expected duration in seconds.
+fn task(name: impl Into<String>, kind: TaskKind, phase: usize, seconds: u64, steps: Vec<Step>) -> Task {
+    Task::new(name, Work { kind, phase, steps }).estimate(Duration::from_secs(seconds))
 }
 
 /// Phases of `--order phased`; services and their jobs follow one another from `FIRST_SERVICE` on.
