@@ -12,25 +12,15 @@ const TEST: Duration = Duration::from_secs(30);
 
 impl RunContext<'_> {
     /// Returns the command with its tags filled in, its log and its deadline.
-    pub(super) fn prepared(
-        &self,
-        step: &StepContext<'_>,
-        command: &Command,
-        timeout: Duration,
-    ) -> subprocess::Command {
+    pub(super) fn prepared(&self, step: &StepContext<'_>, command: &Command) -> subprocess::Command {
         subprocess::Command::new(command.filled(|text| self.fill(text)))
             .name(step.task.name())
             .log(self.folder.log(step.task.name()))
-            .deadline(timeout)
+            .deadline(step.timeout)
     }
 
-    pub(super) fn run(
-        &self,
-        step: &StepContext<'_>,
-        command: &Command,
-        timeout: Duration,
-    ) -> anyhow::Result<StepOutcome> {
-        self.prepared(step, command, timeout).run(step.cancel)?;
+    pub(super) fn run(&self, step: &StepContext<'_>, command: &Command) -> anyhow::Result<StepOutcome> {
+        self.prepared(step, command).run(step.cancel)?;
         Ok(StepOutcome::Done)
     }
 
@@ -39,9 +29,8 @@ impl RunContext<'_> {
         step: &StepContext<'_>,
         from: &Command,
         into: &Command,
-        timeout: Duration,
     ) -> anyhow::Result<StepOutcome> {
-        let [from, into] = [from, into].map(|command| self.prepared(step, command, timeout));
+        let [from, into] = [from, into].map(|command| self.prepared(step, command));
         Pipeline::new(from, into).run(step.cancel)?;
         Ok(StepOutcome::Done)
     }

@@ -6,7 +6,6 @@ use std::{
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -31,20 +30,19 @@ impl RunContext<'_> {
         step: &StepContext<'_>,
         name: &str,
         source: &TagSource,
-        timeout: Duration,
     ) -> anyhow::Result<StepOutcome> {
         let tag = match source {
             TagSource::Hash { files, outputs } => {
                 let mut texts = Vec::new();
                 for command in outputs {
-                    texts.push(output(step, command, timeout)?);
+                    texts.push(output(step, command)?);
                 }
                 let tag = hash::short_of(files, &texts)?;
                 step.task.note(format!("version {tag}"));
                 tag
             }
             TagSource::ImageId(inspect) => {
-                let id = output(step, inspect, timeout)?;
+                let id = output(step, inspect)?;
                 let id = id.trim().trim_start_matches("sha256:");
                 anyhow::ensure!(!id.is_empty(), "the image of {name} has no id");
                 id.chars().take(12).collect()
@@ -59,12 +57,11 @@ impl RunContext<'_> {
         step: &StepContext<'_>,
         to: &Path,
         content: &Content,
-        timeout: Duration,
     ) -> anyhow::Result<StepOutcome> {
         match content {
             Content::Text(text) => write(to, text),
             Content::Copy(file) => copy(file, to),
-            Content::Sources => self.copy_sources(step, to, timeout),
+            Content::Sources => self.copy_sources(step, to),
             Content::Manifest { entry, kinds } => write(to, &self.manifest(entry, kinds)?),
             Content::Config { service } => write(to, &self.config(service)?),
             Content::ConfigMap { service } => write(
@@ -85,7 +82,7 @@ impl RunContext<'_> {
             }
             Content::ClusterScoped => write(to, &self.cluster_scoped()?),
             // It may contain a key.
-            Content::Kubeconfig(view) => write_private(to, &output(step, view, timeout)?),
+            Content::Kubeconfig(view) => write_private(to, &output(step, view)?),
             Content::StackFile => write(to, &self.stack_file()?),
         }?;
         Ok(StepOutcome::Prepared)
@@ -139,11 +136,11 @@ impl RunContext<'_> {
     }
 
     /// Copies the files that git tracks and new files that it does not ignore, as they are in the working tree.
-    fn copy_sources(&self, step: &StepContext<'_>, folder: &Path, timeout: Duration) -> anyhow::Result<()> {
+    fn copy_sources(&self, step: &StepContext<'_>, folder: &Path) -> anyhow::Result<()> {
         let list = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .folder(&self.settings.workspace);
-        let names = output(step, &list, timeout)?;
+        let names = output(step, &list)?;
         for name in names.split('\0').filter(|name| !name.is_empty()) {
             let from = self.settings.workspace.join(name);
             // A deleted file is listed until its deletion is committed.
@@ -156,8 +153,8 @@ impl RunContext<'_> {
 }
 
 /// Returns what a command prints to stdout.
-fn output(step: &StepContext<'_>, command: &Command, timeout: Duration) -> anyhow::Result<String> {
-    let command = subprocess::Command::new(command.filled(str::to_owned)).deadline(timeout);
+fn output(step: &StepContext<'_>, command: &Command) -> anyhow::Result<String> {
+    let command = subprocess::Command::new(command.filled(str::to_owned)).deadline(step.timeout);
     let output = command.capture(step.cancel)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

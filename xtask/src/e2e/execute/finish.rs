@@ -34,7 +34,6 @@ impl RunContext<'_> {
         &self,
         step: &StepContext<'_>,
         commands: &[(String, Command)],
-        timeout: Duration,
     ) -> anyhow::Result<StepOutcome> {
         if !step.has_failure() {
             return Ok(StepOutcome::Skipped("nothing failed".to_owned()));
@@ -44,12 +43,14 @@ impl RunContext<'_> {
         }
         let folder = self.folder.path().join("cluster");
         fs::create_dir_all(&folder)?;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + step.timeout;
         for (file, command) in commands.iter().filter(|(_, command)| self.can_run(command)) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                step.task
-                    .note(format!("incomplete: collecting exceeded {} s", timeout.as_secs()));
+                step.task.note(format!(
+                    "incomplete: collecting exceeded {} s",
+                    step.timeout.as_secs()
+                ));
                 break;
             }
             let filled = command.filled(|text| self.fill(text));
@@ -85,7 +86,11 @@ impl RunContext<'_> {
         };
         // All of them, so that one failure does not leave the rest.
         for removal in steps.iter().filter(is_possible) {
-            failures.extend(self.step(step, removal).err().map(|error| format!("{error:#}")));
+            failures.extend(
+                self.step(step.task, step.cancel, removal)
+                    .err()
+                    .map(|error| format!("{error:#}")),
+            );
         }
         if failures.is_empty() {
             return Ok(StepOutcome::Done);

@@ -40,7 +40,6 @@ impl RunContext<'_> {
         name: &str,
         url: &str,
         version: Option<&str>,
-        timeout: Duration,
     ) -> anyhow::Result<()> {
         let expected = version.map(|version| self.fill(version));
         let what = match &expected {
@@ -48,7 +47,7 @@ impl RunContext<'_> {
             None => format!("200 from {url}"),
         };
         let mut other_version = None;
-        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(50), || {
+        let waited = wait_until(step, &what, Duration::from_millis(50), || {
             self.check_alive(name)?;
             let (status, body) = match get(url) {
                 Ok(response) => response,
@@ -159,7 +158,11 @@ fn wait_established(
     let one = format!("{}/{}", collection(agent, server, crd)?, crd.name());
     let what = format!("{} to be established", crd.reference());
     let interval = Duration::from_millis(20);
-    wait_until(step.task, &what, Duration::from_secs(30), interval, || {
+    let step = StepContext {
+        timeout: Duration::from_secs(30),
+        ..*step
+    };
+    wait_until(&step, &what, interval, || {
         let read: Value = agent.get(&one).call()?.body_mut().read_json()?;
         let conditions = read
             .pointer("/status/conditions")

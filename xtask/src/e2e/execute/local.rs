@@ -79,15 +79,9 @@ impl RunContext<'_> {
     }
 
     /// Waits until a process accepts connections on its ports.
-    pub(super) fn wait_ports(
-        &self,
-        step: &StepContext<'_>,
-        name: &str,
-        ports: &[u16],
-        timeout: Duration,
-    ) -> anyhow::Result<()> {
+    pub(super) fn wait_ports(&self, step: &StepContext<'_>, name: &str, ports: &[u16]) -> anyhow::Result<()> {
         let what = format!("{name} to listen on {ports:?} of 127.0.0.1");
-        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(50), || {
+        let waited = wait_until(step, &what, Duration::from_millis(50), || {
             self.check_alive(name)?;
             let closed = ports
                 .iter()

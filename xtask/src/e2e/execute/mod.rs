@@ -51,10 +51,12 @@ pub(crate) struct RunContext<'a> {
     memory: Memory,
 }
 
-/// The task that a step belongs to.
+/// The task that a step belongs to, and the step's maximum duration.
+#[derive(Clone, Copy)]
 pub(super) struct StepContext<'a> {
     task: &'a Context,
     cancel: &'a Cancel,
+    timeout: Duration,
 }
 
 impl<'a> RunContext<'a> {
@@ -96,15 +98,11 @@ impl<'a> RunContext<'a> {
         let cancel = Cancel::new();
         let fired = cancel.clone();
         let _guard = task.on_cancel(move || fired.cancel());
-        let context = StepContext {
-            task,
-            cancel: &cancel,
-        };
         let mut skipped = None;
         let mut is_done = false;
         for (index, step) in work.steps.iter().enumerate() {
             task.check()?;
-            match self.step(&context, step)? {
+            match self.step(task, &cancel, step)? {
                 StepOutcome::Done => is_done = true,
                 StepOutcome::Skipped(reason) => skipped = Some(reason),
                 StepOutcome::Prepared => {}
@@ -126,26 +124,31 @@ impl<'a> RunContext<'a> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, context: &StepContext<'_>, step: &Step) -> anyhow::Result<StepOutcome> {
+    fn step(&self, task: &Context, cancel: &Cancel, step: &Step) -> anyhow::Result<StepOutcome> {
         let Step {
             action,
             unless,
             timeout,
         } = step;
+        let context = &StepContext {
+            task,
+            cancel,
+            timeout: *timeout,
+        };
         if let Some(reason) = self.skip_reason(context, unless.as_ref())? {
             return Ok(StepOutcome::Skipped(reason));
         }
         match action {
             Action::Preflight => self.preflight(),
-            Action::Run { command, concurrent } => match self.run(context, command, *timeout) {
+            Action::Run { command, concurrent } => match self.run(context, command) {
                 Err(error) if *concurrent => match self.skip_reason(context, unless.as_ref())? {
                     Some(reason) => Ok(StepOutcome::Skipped(reason)),
                     None => Err(error),
                 },
                 outcome => outcome,
             },
-            Action::Pipe { from, into } => self.pipe(context, from, into, *timeout),
-            Action::Wait(condition) => self.wait(context, condition, *timeout),
+            Action::Pipe { from, into } => self.pipe(context, from, into),
+            Action::Wait(condition) => self.wait(context, condition),
             Action::Milestone { name } => {
                 context.task.reach(name)?;
                 Ok(StepOutcome::Prepared)
@@ -155,8 +158,8 @@ impl<'a> RunContext<'a> {
                 glibc,
                 otherwise,
             } => self.check_glibc(context, programs, glibc, otherwise),
-            Action::Write { to, content } => self.write(context, to, content, *timeout),
-            Action::Tag { name, source } => self.tag(context, name, source, *timeout),
+            Action::Write { to, content } => self.write(context, to, content),
+            Action::Tag { name, source } => self.tag(context, name, source),
             Action::ReleasePorts { ports } => {
                 self.reserved.release(ports.iter().copied());
                 Ok(StepOutcome::Prepared)
@@ -166,8 +169,8 @@ impl<'a> RunContext<'a> {
                 Program::Embedded => self.start_embedded(name),
             },
             Action::Put { file } => self.put(context, file),
-            Action::Scenarios { command } => self.run_scenarios(context, command, *timeout),
-            Action::Collect { commands } => self.collect(context, commands, *timeout),
+            Action::Scenarios { command } => self.run_scenarios(context, command),
+            Action::Collect { commands } => self.collect(context, commands),
             Action::Teardown { steps } => self.teardown(context, steps),
         }
     }
@@ -180,24 +183,15 @@ impl<'a> RunContext<'a> {
         }
     }
 
-    fn wait(
-        &self,
-        context: &StepContext<'_>,
-        condition: &Condition,
-        timeout: Duration,
-    ) -> anyhow::Result<StepOutcome> {
+    fn wait(&self, context: &StepContext<'_>, condition: &Condition) -> anyhow::Result<StepOutcome> {
         match condition {
             Condition::Test { test, what } => {
                 let interval = Duration::from_millis(200);
-                wait_until(context.task, what, timeout, interval, || self.test(context, test))
+                wait_until(context, what, interval, || self.test(context, test))
             }
-            Condition::Workload { entry, get, logs } => {
-                self.wait_workload(context, entry, get, logs, timeout)
-            }
-            Condition::Http { name, url, version } => {
-                self.wait_http(context, name, url, version.as_deref(), timeout)
-            }
-            Condition::Ports { name, ports } => self.wait_ports(context, name, ports, timeout),
+            Condition::Workload { entry, get, logs } => self.wait_workload(context, entry, get, logs),
+            Condition::Http { name, url, version } => self.wait_http(context, name, url, version.as_deref()),
+            Condition::Ports { name, ports } => self.wait_ports(context, name, ports),
         }?;
         Ok(StepOutcome::Done)
     }
@@ -247,7 +241,7 @@ impl<'a> RunContext<'a> {
         ));
         for step in otherwise {
             context.task.check()?;
-            self.step(context, step)?;
+            self.step(context.task, context.cancel, step)?;
         }
         Ok(StepOutcome::Done)
     }
@@ -262,17 +256,16 @@ pub(super) enum StepOutcome {
     Prepared,
 }
 
-/// Polls until there is a value or the timeout is over; the error contains the last state.
+/// Polls until there is a value or the step's timeout is over; the error contains the last state.
 ///
 /// `poll` returns `Ok(Ok(value))`, or `Ok(Err(state))` to be called again.
 pub(super) fn wait_until<T>(
-    task: &Context,
+    step: &StepContext<'_>,
     what: &str,
-    timeout: Duration,
     interval: Duration,
     mut poll: impl FnMut() -> anyhow::Result<Result<T, String>>,
 ) -> anyhow::Result<T> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + step.timeout;
     loop {
         let state = match poll()? {
             Ok(value) => return Ok(value),
@@ -281,10 +274,10 @@ pub(super) fn wait_until<T>(
         if Instant::now() >= deadline {
             anyhow::bail!(
                 "timed out after {} s waiting for {what}; last state: {state}",
-                timeout.as_secs()
+                step.timeout.as_secs()
             );
         }
-        task.progress(&state);
-        task.pause(interval)?;
+        step.task.progress(&state);
+        step.task.pause(interval)?;
     }
 }

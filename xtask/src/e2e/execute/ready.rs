@@ -45,12 +45,11 @@ impl RunContext<'_> {
         entry: &str,
         get: &Command,
         logs: &Command,
-        timeout: Duration,
     ) -> anyhow::Result<()> {
         let wanted = workloads(&self.settings.rendered(entry))?;
         let what = format!("{entry} to be ready");
         let mut last_pod = None;
-        let waited = wait_until(step.task, &what, timeout, Duration::from_millis(500), || {
+        let waited = wait_until(step, &what, Duration::from_millis(500), || {
             let get = subprocess::Command::new(get.filled(str::to_owned)).name(format!("get {entry}"));
             let output = get.deadline(Duration::from_secs(30)).capture(step.cancel)?;
             let objects: Value = serde_json::from_slice(&output.stdout)?;

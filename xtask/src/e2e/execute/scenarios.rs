@@ -1,6 +1,6 @@
 //! The scenarios: runs the test program and follows its events.
 
-use std::{collections::BTreeMap, fs, sync::PoisonError, time::Duration};
+use std::{collections::BTreeMap, fs, sync::PoisonError};
 
 use report::{Scenario, ScenarioOutcome};
 use serde::Deserialize;
@@ -33,11 +33,10 @@ impl RunContext<'_> {
         &self,
         step: &StepContext<'_>,
         command: &Command,
-        timeout: Duration,
     ) -> anyhow::Result<StepOutcome> {
         let task = step.task.clone();
         let result = self
-            .prepared(step, command, timeout)
+            .prepared(step, command)
             .observe(move |line| follow(line, &task))
             .run(step.cancel);
         // The observer receives long lines cut; the log has them whole.
