@@ -34,7 +34,7 @@ pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> 
 type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
 
 fn starting_policy(root: &Path) -> String {
-    let empty = Policy::empty();
+    let empty = Policy::default();
     let files = sources::read_all(Inputs::Tree(root), &empty, |input, buffer| {
         sources::read(input, &empty, buffer).0
     });

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::Args;
+use clap::Parser;
 
 use subprocess::eprint_line;
 
@@ -17,12 +17,13 @@ use crate::policy::{self, Policy};
 use crate::sources::{self, Inputs};
 use crate::{Report, check, fix, init};
 
-/// Check images against the registry policy
+/// Check every image that a repository builds on or runs against its registry policy
 ///
 /// Reads Dockerfiles, Kubernetes manifests, kustomizations, compose files, CI workflows and stack files. Exit codes:
 /// 0 no errors, 1 errors found, 2 usage or policy, 3 unreadable input. Manual: docs/lint-images.md.
-#[derive(Debug, Args)]
-pub struct Options {
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
     /// Files and folders to check [default: the whole repository]
     files: Vec<PathBuf>,
 
@@ -84,7 +85,7 @@ const USAGE: u8 = 2;
 ///
 /// # Errors
 /// When git fails, or when a file or the output cannot be written.
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(rule) = &options.explain {
         return explain(rule);
     }

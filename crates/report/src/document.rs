@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use taskgraph::{Cause, Edge, Outcome, TaskTrace, Through};
+use taskgraph::{Cause, Edge, Held, Outcome, TaskTrace, Through};
 
 use crate::analysis::Analysis;
 use crate::model::{EarlierRun, Failure, Machine, Report, Run, Sample, Scenario};
@@ -375,5 +375,73 @@ fn because_of(cause: Cause) -> Option<String> {
     match cause {
         Cause::Needs { task } | Cause::Stopped { task } => Some(task),
         Cause::Interrupted { .. } => None,
+    }
+}
+
+impl DocumentTask {
+    /// Converts the task back to its trace, `later` on the clock and with `rename` applied to names of tasks and
+    /// resources. Times that are negative or not finite become zero.
+    pub fn into_trace(self, later: Duration, rename: impl Fn(&str) -> String) -> TaskTrace {
+        let at = |seconds: f64| later + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let edge = |edge: DocumentEdge| Edge {
+            task: rename(&edge.task),
+            milestone: edge.milestone,
+        };
+        TaskTrace {
+            name: rename(&self.name),
+            after: self.after.into_iter().map(edge).collect(),
+            needs: self
+                .needs
+                .iter()
+                .map(|(name, count)| (rename(name), *count))
+                .collect(),
+            estimate: Duration::try_from_secs_f64(self.estimate).unwrap_or_default(),
+            always: self.always,
+            ready: self.ready.map(at),
+            start: self.start.map(at),
+            end: at(self.end),
+            released_by: self.released_by.map(edge),
+            held: self.held.map(|held| Held {
+                resources: held.resources.iter().map(|name| rename(name)).collect(),
+                freed_by: held.freed_by.map(|name| rename(&name)),
+            }),
+            milestones: self
+                .milestones
+                .into_iter()
+                .map(|(name, seconds)| (name, at(seconds)))
+                .collect(),
+            outcome: outcome(self.outcome, &rename),
+            notes: self.notes,
+            measured: self.measured,
+        }
+    }
+}
+
+/// Converts an outcome back; a task that stopped because of another one counts as one that needs it.
+fn outcome(outcome: DocumentOutcome, rename: &impl Fn(&str) -> String) -> Outcome {
+    let cause = |words: String, because_of: Option<String>| match because_of {
+        Some(task) => Cause::Needs { task: rename(&task) },
+        None => Cause::Interrupted {
+            reason: words.trim_start_matches("interrupted: ").to_owned(),
+        },
+    };
+    match outcome {
+        DocumentOutcome::Done { note } => Outcome::Done { note },
+        DocumentOutcome::Skipped { reason } => Outcome::Skipped { reason },
+        DocumentOutcome::Failed { error, panicked } => Outcome::Failed { error, panicked },
+        DocumentOutcome::Cancelled {
+            cause: words,
+            because_of,
+            detail,
+        } => Outcome::Cancelled {
+            cause: cause(words, because_of),
+            detail,
+        },
+        DocumentOutcome::NotStarted {
+            cause: words,
+            because_of,
+        } => Outcome::NotStarted {
+            cause: cause(words, because_of),
+        },
     }
 }

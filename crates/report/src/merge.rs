@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use taskgraph::{Cause, Edge, Held, Outcome, TaskTrace, Trace};
+use taskgraph::Trace;
 
-use crate::document::{Document, DocumentEdge, DocumentOutcome, DocumentTask};
+use crate::document::Document;
 use crate::model::{Failure, Machine, Report, Run, RunResult, TaskInfo};
 
 /// Report of a shard and the folder of its files.
@@ -171,7 +171,7 @@ fn add(merged: &mut Report, part: Part, started: jiff::Timestamp) -> anyhow::Res
             kind: task.kind.clone(),
             log: task.log.as_ref().map(|log| format!("{folder}/{log}")),
         };
-        let traced = traced(task, later, &rename);
+        let traced = task.into_trace(later, &rename);
         merged.trace.wall = merged.trace.wall.max(traced.end);
         merged.tasks.insert(traced.name.clone(), info);
         merged.trace.tasks.push(traced);
@@ -184,68 +184,4 @@ fn add(merged: &mut Report, part: Part, started: jiff::Timestamp) -> anyhow::Res
             text: failure.text,
         }));
     Ok(())
-}
-
-/// Converts a task of report.json back to its trace, on the common clock.
-fn traced(task: DocumentTask, later: Duration, rename: &impl Fn(&str) -> String) -> TaskTrace {
-    let at = |seconds: f64| later + Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let edge = |edge: DocumentEdge| Edge {
-        task: rename(&edge.task),
-        milestone: edge.milestone,
-    };
-    TaskTrace {
-        name: rename(&task.name),
-        after: task.after.into_iter().map(edge).collect(),
-        needs: task
-            .needs
-            .iter()
-            .map(|(name, count)| (rename(name), *count))
-            .collect(),
-        estimate: Duration::try_from_secs_f64(task.estimate).unwrap_or_default(),
-        always: task.always,
-        ready: task.ready.map(at),
-        start: task.start.map(at),
-        end: at(task.end),
-        released_by: task.released_by.map(edge),
-        held: task.held.map(|held| Held {
-            resources: held.resources.iter().map(|name| rename(name)).collect(),
-            freed_by: held.freed_by.map(|name| rename(&name)),
-        }),
-        milestones: task
-            .milestones
-            .into_iter()
-            .map(|(name, seconds)| (name, at(seconds)))
-            .collect(),
-        outcome: outcome(task.outcome, rename),
-        notes: task.notes,
-        measured: task.measured,
-    }
-}
-
-fn outcome(outcome: DocumentOutcome, rename: &impl Fn(&str) -> String) -> Outcome {
-    let cause = |words: String, because_of: Option<String>| match because_of {
-        Some(task) => Cause::Needs { task: rename(&task) },
-        None => Cause::Interrupted {
-            reason: words.trim_start_matches("interrupted: ").to_owned(),
-        },
-    };
-    match outcome {
-        DocumentOutcome::Done { note } => Outcome::Done { note },
-        DocumentOutcome::Skipped { reason } => Outcome::Skipped { reason },
-        DocumentOutcome::Failed { error, panicked } => Outcome::Failed { error, panicked },
-        DocumentOutcome::Cancelled {
-            cause: words,
-            because_of,
-            detail,
-        } => Outcome::Cancelled {
-            cause: cause(words, because_of),
-            detail,
-        },
-        DocumentOutcome::NotStarted {
-            cause: words,
-            because_of,
-        } => Outcome::NotStarted {
-            cause: cause(words, because_of),
-        },
-    }
 }

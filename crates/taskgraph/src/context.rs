@@ -13,14 +13,14 @@ use crate::outcome::{Cause, Outcome, Returned};
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
-struct Inner {
-    id: usize,
-    name: String,
-    milestones: Vec<String>,
-    token: Token,
-    clock: Clock,
-    sender: Sender<Message>,
-    outcomes: Vec<(String, Outcome)>,
+pub(crate) struct Inner {
+    pub(crate) id: usize,
+    pub(crate) name: String,
+    pub(crate) milestones: Vec<String>,
+    pub(crate) token: Token,
+    pub(crate) clock: Clock,
+    pub(crate) sender: Sender<Message>,
+    pub(crate) outcomes: Vec<(String, Outcome)>,
 }
 
 /// From tasks to the scheduling thread.
@@ -55,24 +55,8 @@ pub struct UnknownMilestone {
 }
 
 impl Context {
-    pub(crate) fn new(
-        id: usize,
-        name: String,
-        milestones: Vec<String>,
-        token: Token,
-        clock: Clock,
-        sender: Sender<Message>,
-        outcomes: Vec<(String, Outcome)>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            id,
-            name,
-            milestones,
-            token,
-            clock,
-            sender,
-            outcomes,
-        }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     pub(crate) fn finish(&self, returned: Returned) {

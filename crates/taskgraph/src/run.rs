@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cancel::{Interrupt, OnCancel, Token};
 use crate::clock::Clock;
-use crate::context::{Context, Message, Report};
+use crate::context::{Context, Inner, Message, Report};
 use crate::event::{Event, What};
 use crate::graph::{Graph, TaskId};
 use crate::outcome::{Cause, Ending, Outcome, Returned, TaskError, chain_text};
@@ -114,7 +114,16 @@ impl<A: Sync> Graph<A> {
         pool.in_place_scope(|scope| {
             let action = &action;
             conductor.conduct(&receiver, |id, token, outcomes| {
-                let context = self.context(id, token.clone(), clock.clone(), sender.clone(), outcomes);
+                let task = self.task(TaskId(id));
+                let context = Context::new(Inner {
+                    id,
+                    name: task.name.clone(),
+                    milestones: task.milestones.keys().cloned().collect(),
+                    token: token.clone(),
+                    clock: clock.clone(),
+                    sender: sender.clone(),
+                    outcomes,
+                });
                 scope.spawn(move |_| perform(self, id, &context, &token, action));
             });
         });
@@ -132,19 +141,6 @@ impl<A: Sync> Graph<A> {
             trace: scheduler.into_trace(),
             failures,
         })
-    }
-
-    fn context(
-        &self,
-        id: usize,
-        token: Token,
-        clock: Clock,
-        sender: Sender<Message>,
-        outcomes: Vec<(String, Outcome)>,
-    ) -> Context {
-        let task = self.task(TaskId(id));
-        let milestones = task.milestones.keys().cloned().collect();
-        Context::new(id, task.name.clone(), milestones, token, clock, sender, outcomes)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::Report;
 
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// Each finding with its source line, allowed values and suggested edit.
     Text,
     /// JSON document with all references and findings (docs/lint-images.md).

@@ -22,8 +22,8 @@ use globset::GlobSet;
 use crate::model::{Level, Role, Rule, Text};
 use crate::rules::hygiene::missing_labels;
 
-/// Validated policy.
-#[derive(Debug)]
+/// Validated policy. The default has no entries: it reads files without checking them.
+#[derive(Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) name: String,
     pub(crate) document: Option<String>,
@@ -223,29 +223,5 @@ impl Policy {
             each.files.is_match(path) && each.stage.as_deref().is_none_or(|name| Some(name) == stage)
         };
         self.roles.iter().find(covers).map(|each| each.role)
-    }
-}
-
-impl Policy {
-    /// Returns a policy without any entries, to read files without checking them.
-    pub(crate) fn empty() -> Policy {
-        Policy {
-            name: String::new(),
-            document: None,
-            sections: BTreeMap::new(),
-            levels: BTreeMap::new(),
-            excluded: GlobSet::empty(),
-            build_arguments: BTreeMap::new(),
-            registries: Vec::new(),
-            mirrors: Vec::new(),
-            images: Vec::new(),
-            workloads: Vec::new(),
-            roles: Vec::new(),
-            inline: Vec::new(),
-            labels: Vec::new(),
-            stacks: Vec::new(),
-            exceptions: Exceptions::default(),
-            texts: OnceLock::new(),
-        }
     }
 }

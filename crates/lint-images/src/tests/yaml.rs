@@ -12,7 +12,7 @@ fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
         form: sources::FileFormat::Yaml,
         content: Content::Bytes(text.as_bytes().to_vec()),
     }];
-    let report = check(Inputs::Listed(inputs), &Policy::empty(), day(), false, true);
+    let report = check(Inputs::Listed(inputs), &Policy::default(), day(), false, true);
     let uses = report.files.iter().flat_map(|file| &file.uses);
     uses.map(|each| (each.location.line, each.location.column, each.raw.clone()))
         .collect()

@@ -6,7 +6,7 @@ use super::{
     ORDERS,
     provider::ProviderName,
     record::{BUILD, FIRST_SCENARIO, Record, VERB, WARM},
-    replay::{CORES, Replay, Replays},
+    replay::{self, Replays},
     run::Measured,
 };
 use crate::figures::{self, Figure, Target, median, ratios};
@@ -134,49 +134,26 @@ fn forecast_figures(provider: ProviderName, replays: &Replays) -> Vec<Figure> {
     let figure = |name: &str, unit, at_most, runs| figure(provider, name, unit, at_most, runs);
     let mut all = Vec::new();
     for order in ["graph", "phased"] {
-        let errors = each(replays, order, |replay| {
-            100.0 * (replay.replayed / replay.measured - 1.0).abs()
-        });
+        let rounds = replays.get(order).into_iter().flatten();
+        let errors = rounds.map(|replay| 100.0 * (replay.replayed / replay.measured - 1.0).abs());
         let name = format!("error of sequential run replayed as {order}");
-        all.push(figure(&name, "%", Some(REPLAY_ERROR_PER_CENT), errors));
+        all.push(figure(&name, "%", Some(REPLAY_ERROR_PER_CENT), errors.collect()));
     }
-    for (index, cores) in CORES.into_iter().enumerate() {
-        let up = |order: &str| each(replays, order, |replay| at_most(replay, index));
+    let times = replay::times(0, replays);
+    for times in times.iter().filter(|times| times.origin == "forecast") {
+        let cpus = times.cpus;
         for order in ORDERS {
-            all.push(figure(
-                &format!("forecast for {cores} CPUs: {order}"),
-                "s",
-                None,
-                up(order),
-            ));
+            let name = format!("forecast for {cpus} CPUs: {order}");
+            all.push(figure(&name, "s", None, times.at_most(order).to_vec()));
         }
         for (other, limit) in [("sequential", AGAINST_SEQUENTIAL), ("phased", AGAINST_PHASED)] {
-            all.push(figure(
-                &format!("forecast for {cores} CPUs: graph against {other}"),
-                "ratio",
-                (provider != ProviderName::Local).then_some(limit),
-                ratios(&up("graph"), &up(other)),
-            ));
+            let name = format!("forecast for {cpus} CPUs: graph against {other}");
+            let limit = (provider != ProviderName::Local).then_some(limit);
+            let runs = ratios(times.at_most("graph"), times.at_most(other));
+            all.push(figure(&name, "ratio", limit, runs));
         }
     }
     all
-}
-
-/// Forecast in seconds if no task uses more CPUs than measured.
-pub(super) fn at_most(replay: &Replay, machine: usize) -> f64 {
-    let forecast = replay.forecasts.get(machine);
-    forecast.map_or(f64::NAN, |forecast| forecast.at_most.as_secs_f64())
-}
-
-/// Forecast in seconds if tasks that used more than one CPU use all.
-pub(super) fn at_least(replay: &Replay, machine: usize) -> f64 {
-    let forecast = replay.forecasts.get(machine);
-    forecast.map_or(f64::NAN, |forecast| forecast.at_least.as_secs_f64())
-}
-
-/// Returns a value of each round of an order.
-pub(super) fn each(replays: &Replays, order: &str, value: impl Fn(&Replay) -> f64) -> Vec<f64> {
-    replays.get(order).into_iter().flatten().map(value).collect()
 }
 
 /// Returns the section of the page.
@@ -257,48 +234,28 @@ fn forecasts(record: &Record, replays: &Replays) -> String {
          | CPUs | graph | phased | sequential | graph against sequential | graph against phased |\n\
          |---|---:|---:|---:|---:|---:|\n"
     );
-    let row =
-        |text: &mut String, name: &str, upper: &dyn Fn(&Replay) -> f64, lower: &dyn Fn(&Replay) -> f64| {
-            let middle = |order: &str, value: &dyn Fn(&Replay) -> f64| median(&each(replays, order, value));
-            let shown = ORDERS.map(|order| {
-                let (upper, lower) = (middle(order, upper), middle(order, lower));
-                if upper - lower < 0.05 {
-                    format!("{upper:.1} s")
-                } else {
-                    format!("{upper:.1} s ({lower:.1})")
-                }
-            });
-            let against = ["sequential", "phased"].map(|other| {
-                let ratio = |value| {
-                    median(&ratios(
-                        &each(replays, "graph", value),
-                        &each(replays, other, value),
-                    ))
-                };
-                let (upper, lower) = (format!("{:.2}", ratio(upper)), format!("{:.2}", ratio(lower)));
-                if upper == lower {
-                    upper
-                } else {
-                    format!("{upper} ({lower})")
-                }
-            });
-            let _ = writeln!(
-                text,
-                "| {name} | {} | {} |",
-                shown.join(" | "),
-                against.join(" | ")
-            );
-        };
-    let (measured, replayed) = (
-        |replay: &Replay| replay.measured,
-        |replay: &Replay| replay.replayed,
-    );
-    row(&mut text, &format!("{here}, measured"), &measured, &measured);
-    row(&mut text, &format!("{here}, replayed"), &replayed, &replayed);
-    for (index, cores) in CORES.into_iter().enumerate() {
-        let upper = |replay: &Replay| at_most(replay, index);
-        let lower = |replay: &Replay| at_least(replay, index);
-        row(&mut text, &format!("{cores}, forecast"), &upper, &lower);
+    for times in replay::times(here, replays) {
+        let shown = ORDERS.map(|order| {
+            let (upper, lower) = (median(times.at_most(order)), median(times.at_least(order)));
+            if upper - lower < 0.05 {
+                format!("{upper:.1} s")
+            } else {
+                format!("{upper:.1} s ({lower:.1})")
+            }
+        });
+        let against = ["sequential", "phased"].map(|other| {
+            let upper = median(&ratios(times.at_most("graph"), times.at_most(other)));
+            let lower = median(&ratios(times.at_least("graph"), times.at_least(other)));
+            let (upper, lower) = (format!("{upper:.2}"), format!("{lower:.2}"));
+            if upper == lower {
+                upper
+            } else {
+                format!("{upper} ({lower})")
+            }
+        });
+        let (cpus, origin) = (times.cpus, times.origin);
+        let (shown, against) = (shown.join(" | "), against.join(" | "));
+        let _ = writeln!(text, "| {cpus}, {origin} | {shown} | {against} |");
     }
     text
 }

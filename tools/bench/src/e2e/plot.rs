@@ -1,12 +1,12 @@
 //! Plot of the orders: bars of the measured and forecast times.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
-    ORDERS, page,
+    ORDERS,
     provider::ProviderName,
     record::Record,
-    replay::{CORES, Replays},
+    replay::{self, Replays, Times},
 };
 use crate::{
     figures::{median, ratios},
@@ -25,70 +25,6 @@ const FOOT: f64 = 44.0;
 /// Estimated width of a letter of the legend, rounded up.
 const LETTER: f64 = 6.4;
 
-#[derive(Serialize)]
-struct Picture {
-    title: String,
-    subtitle: String,
-    width: f64,
-    height: f64,
-    left: f64,
-    top: f64,
-    bottom: f64,
-    bar_height: f64,
-    orders: [&'static str; 3],
-    ticks: Vec<Tick>,
-    groups: Vec<Group>,
-    legend: Vec<Legend>,
-}
-
-#[derive(Serialize)]
-struct Tick {
-    x: f64,
-    label: String,
-}
-
-/// Orders on one machine.
-#[derive(Serialize)]
-struct Group {
-    name: String,
-    note: &'static str,
-    y: f64,
-    bars: Vec<Bar>,
-}
-
-#[derive(Serialize)]
-struct Bar {
-    order: &'static str,
-    y: f64,
-    middle: f64,
-    width: f64,
-    /// Hatched end of the bar: range of a forecast.
-    open: Option<Open>,
-    /// Range of the measured runs.
-    spread: Option<Spread>,
-    text: String,
-    text_x: f64,
-}
-
-#[derive(Serialize)]
-struct Open {
-    x: f64,
-    width: f64,
-}
-
-#[derive(Serialize)]
-struct Spread {
-    from: f64,
-    to: f64,
-}
-
-#[derive(Serialize)]
-struct Legend {
-    x: f64,
-    class: String,
-    label: String,
-}
-
 /// Values of a bar, in seconds.
 struct Shown {
     order: &'static str,
@@ -99,7 +35,14 @@ struct Shown {
     spread: Option<(f64, f64)>,
 }
 
-/// Values of a group.
+impl Shown {
+    /// Whether both ends of the forecast are distinguishable.
+    fn has_range(&self) -> bool {
+        self.at_most - self.at_least >= 0.05
+    }
+}
+
+/// Values of a group: the orders on one machine.
 struct Machine {
     name: String,
     note: &'static str,
@@ -150,31 +93,24 @@ fn machines(record: &Record, replays: &Replays) -> Vec<Machine> {
         note: "measured",
         shown: measured.collect(),
     }];
-    if replays.is_empty() {
-        return machines;
-    }
-    let row = |name: String, note, lower: &dyn Fn(&str) -> Vec<f64>, upper: &dyn Fn(&str) -> Vec<f64>| {
-        let shown = ORDERS.map(|order| Shown {
-            order,
-            at_least: median(&lower(order)),
-            at_most: median(&upper(order)),
-            ratio: of_sequential(order, &upper(order), &upper("sequential")),
-            spread: None,
-        });
-        Machine {
-            name,
-            note,
-            shown: shown.into(),
-        }
-    };
-    let replayed = |order: &str| page::each(replays, order, |replay| replay.replayed);
-    machines.push(row(format!("{here} CPUs"), "replayed", &replayed, &replayed));
-    for (index, cores) in CORES.into_iter().enumerate() {
-        let lower = |order: &str| page::each(replays, order, |replay| page::at_least(replay, index));
-        let upper = |order: &str| page::each(replays, order, |replay| page::at_most(replay, index));
-        machines.push(row(format!("{cores} CPUs"), "forecast", &lower, &upper));
-    }
+    let times = replay::times(here, replays);
+    let unmeasured = times.iter().filter(|times| times.origin != "measured");
+    machines.extend(unmeasured.map(|times| Machine {
+        name: format!("{} CPUs", times.cpus),
+        note: times.origin,
+        shown: ORDERS.map(|order| shown(times, order)).into(),
+    }));
     machines
+}
+
+fn shown(times: &Times, order: &'static str) -> Shown {
+    Shown {
+        order,
+        at_least: median(times.at_least(order)),
+        at_most: median(times.at_most(order)),
+        ratio: of_sequential(order, times.at_most(order), times.at_most("sequential")),
+        spread: None,
+    }
 }
 
 fn of_sequential(order: &str, runs: &[f64], sequential: &[f64]) -> Option<f64> {
@@ -182,61 +118,51 @@ fn of_sequential(order: &str, runs: &[f64], sequential: &[f64]) -> Option<f64> {
     (order != "sequential" && !ratios.is_empty()).then(|| median(&ratios))
 }
 
-fn picture(provider: ProviderName, machines: &[Machine]) -> Picture {
+/// Returns the values of the template.
+fn picture(provider: ProviderName, machines: &[Machine]) -> Value {
     let shown = machines.iter().flat_map(|machine| &machine.shown);
-    let longest = shown
-        .map(|bar| {
-            bar.spread
-                .map_or(bar.at_most, |(_, longest)| longest.max(bar.at_most))
-        })
-        .fold(0.001, f64::max);
+    let ends = shown.map(|bar| {
+        bar.spread
+            .map_or(bar.at_most, |(_, longest)| longest.max(bar.at_most))
+    });
+    let longest = ends.fold(0.001, f64::max);
     let scale = (WIDTH - LEFT - RIGHT) / longest;
     let mut y = TOP + GROUP_GAP / 2.0;
     let mut groups = Vec::new();
     for machine in machines {
-        let bars: Vec<Bar> = machine
-            .shown
-            .iter()
-            .enumerate()
+        let bars = machine.shown.iter().enumerate();
+        let bars: Vec<_> = bars
             .map(|(index, shown)| bar(shown, y + index as f64 * ROW, scale))
             .collect();
         let height = bars.len() as f64 * ROW;
-        groups.push(Group {
-            name: machine.name.clone(),
-            note: machine.note,
-            y: round(y + height / 2.0 - 6.0),
-            bars,
-        });
+        let middle = round(y + height / 2.0 - 6.0);
+        groups.push(json!({"name": machine.name, "note": machine.note, "y": middle, "bars": bars}));
         y += height + GROUP_GAP;
     }
     let bottom = y - GROUP_GAP / 2.0;
-    Picture {
-        title: format!("Seconds until the scenarios begin, on {provider}"),
-        subtitle: "median, minimum and maximum of the runs; forecasts replay the sequential run by the runner's scheduler"
-            .to_owned(),
-        width: WIDTH,
-        height: bottom + FOOT,
-        left: LEFT,
-        top: TOP,
-        bottom,
-        bar_height: BAR,
-        orders: ORDERS,
-        ticks: ticks(longest, scale),
-        legend: legend(machines),
-        groups,
-    }
+    json!({
+        "title": format!("Seconds until the scenarios begin, on {provider}"),
+        "subtitle": "median, minimum and maximum of the runs; forecasts replay the sequential run by the runner's scheduler",
+        "width": WIDTH,
+        "height": bottom + FOOT,
+        "left": LEFT,
+        "top": TOP,
+        "bottom": bottom,
+        "bar_height": BAR,
+        "orders": ORDERS,
+        "ticks": ticks(longest, scale),
+        "legend": legend(machines),
+        "groups": groups,
+    })
 }
 
-fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
+/// Returns a bar with a hatched end for the range of a forecast (`open`) and a line for that of the runs (`spread`).
+fn bar(shown: &Shown, y: f64, scale: f64) -> Value {
     let x = |seconds: f64| round(LEFT + seconds * scale);
     let (min, max) = (x(shown.at_least), x(shown.at_most));
-    let has_range = shown.at_most - shown.at_least >= 0.05;
-    let spread = shown.spread.map(|(from, to)| Spread {
-        from: x(from),
-        to: x(to),
-    });
-    let end = spread.as_ref().map_or(max, |spread| spread.to.max(max));
-    let seconds = if has_range {
+    let spread = shown.spread.map(|(from, to)| (x(from), x(to)));
+    let end = spread.map_or(max, |(_, to)| to.max(max));
+    let seconds = if shown.has_range() {
         format!("{:.1} to {:.1} s", shown.at_least, shown.at_most)
     } else {
         format!("{:.1} s", shown.at_most)
@@ -245,59 +171,53 @@ fn bar(shown: &Shown, y: f64, scale: f64) -> Bar {
         Some(ratio) => format!("{seconds}, {ratio:.2} of sequential"),
         None => seconds,
     };
-    Bar {
-        order: shown.order,
-        y: round(y),
-        middle: round(y + BAR / 2.0),
-        width: round(min - LEFT),
-        open: has_range.then_some(Open {
-            x: min,
-            width: round(max - min),
-        }),
-        spread,
-        text,
-        text_x: end + 8.0,
-    }
+    json!({
+        "order": shown.order,
+        "y": round(y),
+        "middle": round(y + BAR / 2.0),
+        "width": round(min - LEFT),
+        "open": shown.has_range().then(|| json!({"x": min, "width": round(max - min)})),
+        "spread": spread.map(|(from, to)| json!({"from": from, "to": to})),
+        "text": text,
+        "text_x": end + 8.0,
+    })
 }
 
 /// Returns at most eight ticks at round numbers.
-fn ticks(longest: f64, scale: f64) -> Vec<Tick> {
+fn ticks(longest: f64, scale: f64) -> Vec<Value> {
     const STEPS: [f64; 9] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
     let step = STEPS.into_iter().find(|step| longest / step <= 8.0);
     let step = step.unwrap_or((longest / 8.0).ceil());
     let count = (longest / step).floor() as usize;
     let tick = |index: usize| {
         let at = index as f64 * step;
-        Tick {
-            x: round(LEFT + at * scale),
-            label: if index == 0 {
-                "0".to_owned()
-            } else {
-                format!("{at} s")
-            },
-        }
+        let label = if index == 0 {
+            "0".to_owned()
+        } else {
+            format!("{at} s")
+        };
+        json!({"x": round(LEFT + at * scale), "label": label})
     };
     (0..=count).map(tick).collect()
 }
 
-fn legend(machines: &[Machine]) -> Vec<Legend> {
-    let has_range = machines
+fn legend(machines: &[Machine]) -> Vec<Value> {
+    let mut entries = ORDERS.map(|order| (format!("or-{order}"), order)).to_vec();
+    if machines
         .iter()
         .flat_map(|machine| &machine.shown)
-        .any(|shown| shown.at_most - shown.at_least >= 0.05);
-    let mut entries: Vec<(String, String)> = ORDERS
-        .map(|order| (format!("or-{order}"), order.to_owned()))
-        .into();
-    if has_range {
-        let label = "unless tasks use more CPUs than here";
-        entries.push((format!("or-open-{}", ORDERS[0]), label.to_owned()));
+        .any(Shown::has_range)
+    {
+        entries.push((
+            format!("or-open-{}", ORDERS[0]),
+            "unless tasks use more CPUs than here",
+        ));
     }
     let mut x = LEFT;
     let mut legend = Vec::new();
     for (class, label) in entries {
-        let width = 20.0 + label.len() as f64 * LETTER + 18.0;
-        legend.push(Legend { x, class, label });
-        x += width;
+        legend.push(json!({"x": x, "class": class, "label": label}));
+        x += 20.0 + label.len() as f64 * LETTER + 18.0;
     }
     legend
 }

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
-use report::{DocumentEdge, DocumentTask};
-use taskgraph::{Edge, Forecast, Outcome, TaskTrace, Trace};
+use report::DocumentTask;
+use taskgraph::{Forecast, Outcome, TaskTrace, Trace};
 
 use super::{ORDERS, record::Record, run::Measured};
 
@@ -47,6 +47,57 @@ pub(super) fn all(record: &Record) -> anyhow::Result<Replays> {
     Ok(replays)
 }
 
+/// Seconds until the scenarios started on one machine: values of all rounds of each order.
+pub(super) struct Times {
+    pub(super) cpus: usize,
+    /// `measured`, `replayed` or `forecast`.
+    pub(super) origin: &'static str,
+    /// If tasks that used more than one CPU use all.
+    at_least: BTreeMap<&'static str, Vec<f64>>,
+    /// If no task uses more CPUs than measured.
+    at_most: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Times {
+    pub(super) fn at_least(&self, order: &str) -> &[f64] {
+        self.at_least.get(order).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn at_most(&self, order: &str) -> &[f64] {
+        self.at_most.get(order).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Returns the measured times on this machine with `here` CPUs, their replay, and the forecasts; none without replays.
+pub(super) fn times(here: usize, replays: &Replays) -> Vec<Times> {
+    if replays.is_empty() {
+        return Vec::new();
+    }
+    let rounds = |value: &dyn Fn(&Replay) -> f64| -> BTreeMap<&'static str, Vec<f64>> {
+        let orders = replays.iter();
+        orders
+            .map(|(order, rounds)| (*order, rounds.iter().map(value).collect()))
+            .collect()
+    };
+    let exact = |origin, value: fn(&Replay) -> f64| Times {
+        cpus: here,
+        origin,
+        at_least: rounds(&value),
+        at_most: rounds(&value),
+    };
+    let forecasts = CORES.into_iter().enumerate().map(|(index, cores)| Times {
+        cpus: cores as usize,
+        origin: "forecast",
+        at_least: rounds(&|replay| replay.forecasts[index].at_least.as_secs_f64()),
+        at_most: rounds(&|replay| replay.forecasts[index].at_most.as_secs_f64()),
+    });
+    let here = [
+        exact("measured", |replay| replay.measured),
+        exact("replayed", |replay| replay.replayed),
+    ];
+    here.into_iter().chain(forecasts).collect()
+}
+
 fn replay(sequential: &Measured, other: &Measured) -> anyhow::Result<Replay> {
     let cores = sequential.document.machine.cpus as f64;
     let mut alone = until_scenarios(sequential);
@@ -71,40 +122,18 @@ fn until_scenarios(run: &Measured) -> Trace {
         !task.always && task.name != "test" && task.start.is_some_and(|start| start < run.up)
     };
     Trace {
-        wall: seconds(run.up),
+        wall: Duration::try_from_secs_f64(run.up).unwrap_or_default(),
         resources: run.document.resources.clone(),
         tasks: run.document.tasks.iter().filter(is_before).map(task).collect(),
     }
 }
 
 fn task(task: &DocumentTask) -> TaskTrace {
-    let edge = |edge: &DocumentEdge| Edge {
-        task: edge.task.clone(),
-        milestone: edge.milestone.clone(),
-    };
-    let milestones = task.milestones.iter();
     TaskTrace {
-        name: task.name.clone(),
-        after: task.after.iter().map(edge).collect(),
-        needs: task.needs.clone(),
-        estimate: seconds(task.estimate),
-        always: task.always,
-        ready: task.ready.map(seconds),
-        start: task.start.map(seconds),
-        end: seconds(task.end),
-        released_by: task.released_by.as_ref().map(edge),
         held: None,
-        milestones: milestones
-            .map(|(name, at)| (name.clone(), seconds(*at)))
-            .collect(),
         // The scenarios started, so every earlier task succeeded.
         outcome: Outcome::Done { note: None },
         notes: Vec::new(),
-        measured: task.measured.clone(),
+        ..task.clone().into_trace(Duration::ZERO, str::to_owned)
     }
-}
-
-/// Converts seconds of a report; zero if they are negative or not finite.
-fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
