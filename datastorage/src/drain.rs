@@ -11,6 +11,7 @@ use service::server::Lifecycle;
 
 use crate::availability::Dependency;
 use crate::config::Config;
+use crate::domain::canonical::Numbers;
 use crate::domain::event::{Event, Sealed};
 use crate::domain::fields::Invalid;
 use crate::domain::notification::Notification;
@@ -209,7 +210,7 @@ impl Drain {
             .iter()
             .map(|entry| {
                 let body = entry.body.as_deref().ok_or("it has no field `body`")?;
-                Event::read_again(body)
+                Event::read_again(body, Numbers::Exact)
                     .map(Sealed::new)
                     .map_err(|invalid| message_of(&invalid))
             })

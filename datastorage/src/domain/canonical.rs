@@ -1,87 +1,156 @@
 //! Canonical JSON: one text per value, so that the hashed text can be computed again from what PostgreSQL stores.
 //!
-//! As RFC 8785 (keys in the order of their UTF-16 units, no white space, its escapes), except for numbers: JSONB
-//! preserves decimal digits, so that integers of 64 bits stay exact, where RFC 8785 would round them to a double, and
-//! everything else is a double, written as its shortest digits with a decimal point and without an exponent. Negative
-//! zero is zero.
+//! As RFC 8785 (keys in the order of their UTF-16 units, no white space, its escapes), except for numbers: those are
+//! exact decimals (`decimal`), since JSONB preserves every digit, where RFC 8785 would round them to doubles.
 
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use serde_json::{Number, Value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// Canonical JSON of an object of event data, with the measures that are limited.
+use super::decimal;
+use super::fields::beginning;
+use super::members::{Elements, Members, Text};
+
+/// Maximum nesting depth of event data, including the outermost object.
+pub(crate) const MAX_DEPTH: usize = 10;
+
+/// Canonical JSON of event data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Canonical {
     /// The text.
     pub(crate) text: String,
     /// Bytes of PostgreSQL's text of it, which the database limits: one additional space after each comma and
-    /// colon.
+    /// colon, and no exponents.
     pub(crate) stored_bytes: usize,
-    /// Nesting depth of objects and arrays, including the outermost.
-    pub(crate) depth: usize,
-    /// Whether a string contains U+0000, which PostgreSQL cannot store.
-    pub(crate) holds_nul: bool,
 }
 
-/// Returns the canonical text of `value` and its measures.
-pub(crate) fn canonical(value: &Value) -> Canonical {
-    let mut writer = Canonical {
-        text: String::with_capacity(256),
-        stored_bytes: 0,
-        depth: 0,
-        holds_nul: false,
+/// The form of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Normalised decimals.
+    Exact,
+    /// As they are in the text. Hash format 1 covers the digits that were stored, which were those of a double.
+    Verbatim,
+}
+
+/// Why JSON cannot be stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Flaw {
+    #[error("is more than {MAX_DEPTH} levels deep")]
+    Depth,
+    #[error("contains U+0000, which cannot be stored")]
+    Nul,
+    #[error(
+        "contains {0}, which has too many digits: expected at most 131072 before and 16383 after the decimal point"
+    )]
+    Number(String),
+    #[error("contains the key {0:?} twice in one object")]
+    Duplicate(String),
+    #[error("contains {0}")]
+    Format(String),
+}
+
+/// Returns the canonical text of `value`.
+pub(crate) fn canonical(value: &RawValue, numbers: Numbers) -> Result<Canonical, Flaw> {
+    let mut writer = Writer {
+        text: String::with_capacity(value.get().len()),
+        additional_bytes: 0,
+        numbers,
     };
-    let mut separators = 0;
-    writer.value(value, 0, &mut separators);
-    writer.stored_bytes = writer.text.len() + separators;
-    writer
+    writer.value(value, 0)?;
+    Ok(Canonical {
+        stored_bytes: writer.text.len() + writer.additional_bytes,
+        text: writer.text,
+    })
 }
 
-impl Canonical {
-    fn value(&mut self, value: &Value, depth: usize, separators: &mut usize) {
-        match value {
-            Value::Null => self.text.push_str("null"),
-            Value::Bool(true) => self.text.push_str("true"),
-            Value::Bool(false) => self.text.push_str("false"),
-            Value::Number(value) => number(&mut self.text, value),
-            Value::String(value) => self.string(value),
-            Value::Array(items) => {
-                self.depth = self.depth.max(depth + 1);
-                self.text.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        self.text.push(',');
-                        *separators += 1;
-                    }
-                    self.value(item, depth + 1, separators);
-                }
-                self.text.push(']');
+struct Writer {
+    text: String,
+    /// Bytes that PostgreSQL's text has in addition.
+    additional_bytes: usize,
+    numbers: Numbers,
+}
+
+impl Writer {
+    /// `depth` is that of the enclosing object or array.
+    fn value(&mut self, value: &RawValue, depth: usize) -> Result<(), Flaw> {
+        let text = value.get();
+        match text.as_bytes().first() {
+            Some(b'{' | b'[') if depth == MAX_DEPTH => return Err(Flaw::Depth),
+            Some(b'{') => self.object(text, depth + 1)?,
+            Some(b'[') => self.array(text, depth + 1)?,
+            Some(b'"') => {
+                let string: Text<'_> = serde_json::from_str(text).map_err(|error| not_text(&error))?;
+                self.string(&string.0)?;
             }
-            Value::Object(members) => {
-                self.depth = self.depth.max(depth + 1);
-                let mut members: Vec<_> = members.iter().collect();
-                members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-                self.text.push('{');
-                for (index, (key, item)) in members.into_iter().enumerate() {
-                    if index > 0 {
-                        self.text.push(',');
-                        *separators += 1;
-                    }
-                    self.string(key);
-                    self.text.push(':');
-                    *separators += 1;
-                    self.value(item, depth + 1, separators);
-                }
-                self.text.push('}');
-            }
+            Some(b'-' | b'0'..=b'9') if self.numbers == Numbers::Exact => self.number(text)?,
+            // true, false, null, and numbers as they are.
+            _ => self.text.push_str(text),
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, text: &str, depth: usize) -> Result<(), Flaw> {
+        let object: Members<'_, { usize::MAX }> =
+            serde_json::from_str(text).map_err(|error| not_text(&error))?;
+        let mut members = object.members;
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        if let Some(pair) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Flaw::Duplicate(beginning(&pair[0].0)));
+        }
+        self.text.push('{');
+        for (index, (key, value)) in members.into_iter().enumerate() {
+            self.separate(index);
+            self.string(&key)?;
+            self.text.push(':');
+            self.additional_bytes += 1;
+            self.value(value, depth)?;
+        }
+        self.text.push('}');
+        Ok(())
+    }
+
+    fn array(&mut self, text: &str, depth: usize) -> Result<(), Flaw> {
+        let array: Elements<'_, { usize::MAX }> =
+            serde_json::from_str(text).map_err(|error| not_text(&error))?;
+        self.text.push('[');
+        for (index, value) in array.elements.into_iter().enumerate() {
+            self.separate(index);
+            self.value(value, depth)?;
+        }
+        self.text.push(']');
+        Ok(())
+    }
+
+    fn separate(&mut self, index: usize) {
+        if index > 0 {
+            self.text.push(',');
+            self.additional_bytes += 1;
         }
     }
 
-    fn string(&mut self, value: &str) {
-        self.holds_nul |= string(&mut self.text, value);
+    fn string(&mut self, value: &str) -> Result<(), Flaw> {
+        if string(&mut self.text, value) {
+            Err(Flaw::Nul)
+        } else {
+            Ok(())
+        }
     }
+
+    fn number(&mut self, number: &str) -> Result<(), Flaw> {
+        let begin = self.text.len();
+        let stored = decimal::normalise(&mut self.text, number)
+            .map_err(|decimal::OutOfRange| Flaw::Number(beginning(number)))?;
+        self.additional_bytes += stored - (self.text.len() - begin);
+        Ok(())
+    }
+}
+
+/// The value was scanned before; only strings are interpreted here for the first time.
+fn not_text(error: &serde_json::Error) -> Flaw {
+    Flaw::Format(format!("a string that is not Unicode text: {error}"))
 }
 
 /// Writes `value` as a JSON string; returns whether it contains U+0000.
@@ -115,19 +184,6 @@ pub(crate) fn string(text: &mut String, value: &str) -> bool {
     text.push_str(&value[written..]);
     text.push('"');
     holds_nul
-}
-
-fn number(text: &mut String, value: &Number) {
-    let _ = if let Some(integer) = value.as_i64() {
-        write!(text, "{integer}")
-    } else if let Some(integer) = value.as_u64() {
-        write!(text, "{integer}")
-    } else {
-        // `Display` of f64 writes the shortest digits that read back as the same value, without an exponent.
-        let float = value.as_f64().unwrap_or_default();
-        let point = if float.fract() == 0.0 { ".0" } else { "" };
-        write!(text, "{}{point}", if float == 0.0 { 0.0 } else { float })
-    };
 }
 
 /// Writes a canonical object member by member. The names must be in order and need no escapes; a member whose value
@@ -193,64 +249,73 @@ impl ObjectWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn text(value: &Value) -> String {
-        canonical(value).text
+    fn of(text: &str, numbers: Numbers) -> Result<Canonical, Flaw> {
+        canonical(serde_json::from_str(text).unwrap(), numbers)
+    }
+
+    fn text(value: &str) -> String {
+        of(value, Numbers::Exact).unwrap().text
     }
 
     #[test]
     fn keys_are_in_the_order_of_utf16() {
         // RFC 8785, 3.2.3: U+1F600 (a surrogate pair, d83d) sorts before U+FB33.
-        let value = json!({"\u{fb33}": 1, "\u{1f600}": 2, "b": 3, "a": {"d": 4, "c": 5}});
         assert_eq!(
-            text(&value),
+            text("{\"\u{fb33}\": 1, \"\\ud83d\\ude00\": 2, \"b\": 3, \"a\": {\"d\": 4, \"c\" : 5}}"),
             "{\"a\":{\"c\":5,\"d\":4},\"b\":3,\"\u{1f600}\":2,\"\u{fb33}\":1}"
         );
     }
 
     #[test]
-    fn numbers_have_one_form() {
-        for (written, wanted) in [
-            ("1", "1"),
-            ("1.0", "1.0"),
-            ("1.50", "1.5"),
-            ("1e2", "100.0"),
-            ("-0.0", "0.0"),
-            ("0.1", "0.1"),
-            ("1e-7", "0.0000001"),
-            ("1e16", "10000000000000000.0"),
-            ("1e23", "100000000000000000000000.0"),
-            ("9223372036854775807", "9223372036854775807"),
-            ("18446744073709551615", "18446744073709551615"),
-            ("9.223372036854775808e18", "9223372036854776000.0"),
-        ] {
-            let value: Value = serde_json::from_str(written).unwrap();
-            assert_eq!(text(&value), wanted, "{written}");
-            let again: Value = serde_json::from_str(wanted).unwrap();
-            assert_eq!(text(&again), wanted, "{written} read back");
-        }
+    fn numbers_are_exact_and_verbatim_ones_stay_as_they_are() {
+        let value = "[1.50,1e2,-0.0,0.30000000000000004,123456789012345678901234567890,true,null]";
+        assert_eq!(
+            text(value),
+            "[1.50,100,0.0,0.30000000000000004,123456789012345678901234567890,true,null]"
+        );
+        assert_eq!(of(value, Numbers::Verbatim).unwrap().text, value);
     }
 
     #[test]
     fn strings_are_escaped_as_by_postgresql() {
         assert_eq!(
-            text(&json!("a\"\\\n\u{1}\u{7f}é/")),
+            text(r#""a\"\\\n\u0001\u007fé\/""#),
             "\"a\\\"\\\\\\n\\u0001\u{7f}é/\""
         );
-        assert!(canonical(&json!({"a": ["\0"]})).holds_nul);
-        assert!(canonical(&json!({"\0": 1})).holds_nul);
-        assert!(!canonical(&json!("\u{1}")).holds_nul);
     }
 
     #[test]
-    fn depth_and_size_are_measured() {
-        let measured = canonical(&json!({"a": [1, {"b": 2}], "c": "x,y:z"}));
-        assert_eq!(measured.depth, 3);
-        assert_eq!(
-            measured.stored_bytes,
-            r#"{"a": [1, {"b": 2}], "c": "x,y:z"}"#.len()
-        );
-        assert_eq!(canonical(&json!({})).depth, 1);
+    fn size_is_that_of_postgresqls_text() {
+        for (value, stored) in [
+            (
+                r#"{"a":[1,{"b":2}],"c":"x,y:z"}"#,
+                r#"{"a": [1, {"b": 2}], "c": "x,y:z"}"#.len(),
+            ),
+            ("[1e30,-1e-30]", "[, ]".len() + 31 + 33),
+        ] {
+            assert_eq!(of(value, Numbers::Exact).unwrap().stored_bytes, stored, "{value}");
+        }
+    }
+
+    #[test]
+    fn reports_what_cannot_be_stored() {
+        let deep = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(of(&deep(10), Numbers::Exact).is_ok());
+        for (value, flaw) in [
+            (deep(11), Flaw::Depth),
+            (deep(100_000), Flaw::Depth),
+            (r#"{"a": ["\u0000"]}"#.to_owned(), Flaw::Nul),
+            (r#"{"\u0000": 1}"#.to_owned(), Flaw::Nul),
+            (
+                r#"[{"a": 1, "b": 2, "\u0061": 3}]"#.to_owned(),
+                Flaw::Duplicate("a".to_owned()),
+            ),
+            ("[1e131072]".to_owned(), Flaw::Number("1e131072".to_owned())),
+        ] {
+            assert_eq!(of(&value, Numbers::Exact), Err(flaw));
+        }
+        let lone = of(r#"["\ud800"]"#, Numbers::Exact).unwrap_err().to_string();
+        assert!(lone.contains("not Unicode text"), "{lone}");
     }
 }

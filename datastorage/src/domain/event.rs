@@ -1,12 +1,11 @@
 //! An audit event: its validation, and its canonical content.
 
-use serde_json::Value;
 use service::auth::Client;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wire::audit::{EventCategory, EventOutcome};
 
-use super::canonical::{self, Canonical, ObjectWriter};
+use super::canonical::{Flaw, Numbers, ObjectWriter, canonical};
 use super::fields::{Fields, Invalid, Reason};
 pub(crate) use super::time::Micros;
 
@@ -17,8 +16,6 @@ pub(crate) type Hash = [u8; 32];
 
 /// Maximum bytes of an event's data in PostgreSQL's text form.
 pub(crate) const MAX_DATA_BYTES: usize = 256 * 1024;
-/// Maximum nesting depth of an event's data, including the outermost object.
-pub(crate) const MAX_DATA_DEPTH: usize = 10;
 /// Maximum retention in days: seven years.
 pub(crate) const MAX_RETENTION_DAYS: i32 = 2555;
 /// Maximum characters of an error message.
@@ -55,17 +52,40 @@ pub(crate) struct Event {
     pub(crate) retention_days: Option<i32>,
 }
 
-/// An event with the hash of its content, which is computed once, on arrival.
+/// Hides event data in its hash: data with few possible values cannot be guessed without it.
+pub(crate) type Salt = [u8; 16];
+
+/// An event with its hashes, which are computed once, on arrival.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sealed {
     pub(crate) event: Event,
+    /// Of the content: two events with one id must have the same.
     pub(crate) content_hash: Hash,
+    /// Of the event data; `None` in hash format 1.
+    pub(crate) salt: Option<Salt>,
+    /// What the chain covers of the content. The formats cannot be confused: the hashed texts have different members.
+    pub(crate) chained_hash: Hash,
 }
 
 impl Sealed {
+    /// Seals a new event, in format 2.
     pub(crate) fn new(event: Event) -> Self {
-        let content_hash = Sha256::digest(event.content().as_bytes()).into();
-        Self { event, content_hash }
+        Self::again(event, Some(Uuid::new_v4().into_bytes()))
+    }
+
+    /// Seals an event as it was sealed before.
+    pub(crate) fn again(event: Event, salt: Option<Salt>) -> Self {
+        let content_hash = Sha256::digest(event.content()).into();
+        let chained_hash = match &salt {
+            Some(salt) => Sha256::digest(event.content_with_hash(&event.data_hash(salt))).into(),
+            None => content_hash,
+        };
+        Self {
+            event,
+            content_hash,
+            salt,
+            chained_hash,
+        }
     }
 
     /// Approximate bytes in memory.
@@ -76,25 +96,30 @@ impl Sealed {
 
 impl Event {
     /// Validates an event on arrival. Returns all errors at once.
-    pub(crate) fn read(value: Value, now: Micros, client: Option<&Client>) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
-        let event = Self::take(&mut fields, client, Some(now));
+    pub(crate) fn read(text: &[u8], now: Micros, client: Option<&Client>) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
+        let event = Self::take(&mut fields, client, Some(now), Numbers::Exact);
         fields.finish()?;
         event.ok_or_else(Vec::new)
     }
 
     /// Reads an event that was validated on arrival, possibly long ago: its content as
-    /// [`Event::content`] wrote it.
-    pub(crate) fn read_again(content: &str) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::parse(content)?;
-        let event = Self::take(&mut fields, None, None);
+    /// [`Event::content`] wrote it, whose numbers may be those of hash format 1.
+    pub(crate) fn read_again(content: &str, numbers: Numbers) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(content.as_bytes())?;
+        let event = Self::take(&mut fields, None, None, numbers);
         fields.finish()?;
         event.ok_or_else(Vec::new)
     }
 
     /// Reads every field, so that every error is recorded; `None` if a required field is invalid.
     /// `now` is the time of arrival, on arrival.
-    fn take(fields: &mut Fields, client: Option<&Client>, now: Option<Micros>) -> Option<Self> {
+    fn take(
+        fields: &mut Fields<'_>,
+        client: Option<&Client>,
+        now: Option<Micros>,
+        numbers: Numbers,
+    ) -> Option<Self> {
         let event_id = fields.optional_uuid("event_id");
         let version = fields.required_text("version", 10);
         let event_type = fields.required_text("event_type", 100);
@@ -106,7 +131,7 @@ impl Event {
         let event_action = fields.required_text("event_action", 50);
         let event_outcome = fields.choice("event_outcome", &EventOutcome::ALL, EventOutcome::as_str);
         let correlation_id = fields.required_text("correlation_id", 255);
-        let event_data = take_data(fields);
+        let event_data = take_data(fields, numbers);
         let actor_type = fields.optional_text("actor_type", 50);
         let actor_id = fields.optional_text("actor_id", 255);
         let resource_type = fields.optional_text("resource_type", 100);
@@ -144,10 +169,26 @@ impl Event {
         })
     }
 
-    /// The canonical JSON of everything that was sent: the chain protects it, and two events with one id must have the
-    /// same.
+    /// The canonical JSON of everything that was sent: two events with one id must have the same.
     pub(crate) fn content(&self) -> String {
-        let mut object = ObjectWriter::new(self.event_data.len() + 700);
+        self.content_with("event_data", &self.event_data)
+    }
+
+    /// The content with the hash of the event data in its place.
+    fn content_with_hash(&self, data_hash: &Hash) -> String {
+        self.content_with("event_data_hash", &format!("\"{}\"", hex::encode(data_hash)))
+    }
+
+    fn data_hash(&self, salt: &Salt) -> Hash {
+        Sha256::new()
+            .chain_update(salt)
+            .chain_update(&self.event_data)
+            .finalize()
+            .into()
+    }
+
+    fn content_with(&self, data_name: &str, data: &str) -> String {
+        let mut object = ObjectWriter::new(data.len() + 700);
         // In the order of the names, which are ASCII.
         object.text("actor_id", self.actor_id.as_deref());
         object.text("actor_type", self.actor_type.as_deref());
@@ -158,7 +199,7 @@ impl Event {
         object.text("error_message", self.error_message.as_deref());
         object.text("event_action", Some(&self.event_action));
         object.text("event_category", Some(self.event_category.as_str()));
-        object.json("event_data", &self.event_data);
+        object.json(data_name, data);
         object.uuid("event_id", Some(self.event_id));
         object.text("event_outcome", Some(self.event_outcome.as_str()));
         object.time("event_timestamp", self.event_timestamp.to_timestamp());
@@ -175,7 +216,7 @@ impl Event {
 }
 
 /// A timestamp far from now is a wrong clock or a replay.
-fn check_age(fields: &mut Fields, time: Micros, now: Micros) {
+fn check_age(fields: &mut Fields<'_>, time: Micros, now: Micros) {
     if time.0 > now.0.saturating_add(MAX_AHEAD.0) {
         let message = format!(
             "is {}, more than 5 minutes ahead of {}; set the sender's clock",
@@ -193,34 +234,27 @@ fn check_age(fields: &mut Fields, time: Micros, now: Micros) {
     }
 }
 
-fn take_data(fields: &mut Fields) -> Option<String> {
+fn take_data(fields: &mut Fields<'_>, numbers: Numbers) -> Option<String> {
     let value = fields.required_object("event_data")?;
-    let Canonical {
-        text,
-        stored_bytes,
-        depth,
-        holds_nul,
-    } = canonical::canonical(&value);
-    let mut fine = true;
-    if stored_bytes > MAX_DATA_BYTES {
-        let message = format!("has {stored_bytes} bytes as JSON; expected at most {MAX_DATA_BYTES}");
-        fields.reject("event_data", Reason::Length, message);
-        fine = false;
+    match canonical(value, numbers) {
+        Ok(data) if data.stored_bytes <= MAX_DATA_BYTES => Some(data.text),
+        Ok(data) => {
+            let message = format!(
+                "has {} bytes as JSON; expected at most {MAX_DATA_BYTES}",
+                data.stored_bytes
+            );
+            fields.reject("event_data", Reason::Length, message);
+            None
+        }
+        Err(flaw) => {
+            let reason = match flaw {
+                Flaw::Depth | Flaw::Number(_) => Reason::Range,
+                Flaw::Nul | Flaw::Duplicate(_) | Flaw::Format(_) => Reason::Format,
+            };
+            fields.reject("event_data", reason, flaw.to_string());
+            None
+        }
     }
-    if depth > MAX_DATA_DEPTH {
-        let message = format!("is {depth} levels deep; expected at most {MAX_DATA_DEPTH}");
-        fields.reject("event_data", Reason::Range, message);
-        fine = false;
-    }
-    if holds_nul {
-        fields.reject(
-            "event_data",
-            Reason::Format,
-            "contains U+0000, which cannot be stored",
-        );
-        fine = false;
-    }
-    fine.then_some(text)
 }
 
 #[cfg(test)]

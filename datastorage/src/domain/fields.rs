@@ -1,9 +1,12 @@
 //! Reads the fields of a JSON object and collects all errors.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
 use uuid::Uuid;
 use wire::problem::FieldError;
 
+use super::members::{Members, Text, kind_of};
 use super::time::Micros;
 
 /// Why a field is rejected; the label of a metric, so few and fixed.
@@ -35,7 +38,7 @@ impl Reason {
 /// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
-    /// Its name; of an unknown one, as it was sent.
+    /// Its name; of an unknown one, the beginning of what was sent.
     pub(crate) field: String,
     pub(crate) reason: Reason,
     /// What was expected.
@@ -60,38 +63,74 @@ impl Invalid {
     }
 }
 
+/// Maximum fields of an object: more than any object has.
+const MAX_FIELDS: usize = 64;
+
 /// An object whose fields are taken one by one; remaining fields are unknown.
-pub(crate) struct Fields {
-    object: Map<String, Value>,
+pub(crate) struct Fields<'a> {
+    object: Vec<(Cow<'a, str>, &'a RawValue)>,
     invalid: Vec<Invalid>,
 }
 
-impl Fields {
-    /// The fields of `value`, which must be an object.
-    pub(crate) fn of(value: Value) -> Result<Self, Vec<Invalid>> {
-        match value {
-            Value::Object(object) => Ok(Self {
-                object,
-                invalid: Vec::new(),
-            }),
-            other => Err(vec![Invalid::new(
-                "body",
+impl<'a> Fields<'a> {
+    /// The fields of the JSON object in `text`. A field that occurs twice is an error: readers would disagree on its
+    /// value.
+    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, Vec<Invalid>> {
+        let rejected = |reason, message| vec![Invalid::new("body", reason, message)];
+        let value: &RawValue = serde_json::from_slice(text)
+            .map_err(|error| rejected(Reason::Format, format!("is not JSON: {error}")))?;
+        if !value.get().starts_with('{') {
+            return Err(rejected(
                 Reason::Type,
-                format!("is {}; expected an object", kind_of(&other)),
-            )]),
+                format!("is {}; expected an object", kind_of(value)),
+            ));
         }
+        let Members { members, count } = serde_json::from_str::<Members<'_, MAX_FIELDS>>(value.get())
+            .map_err(|error| rejected(Reason::Format, format!("is not JSON: {error}")))?;
+        if count > members.len() {
+            return Err(rejected(
+                Reason::Unknown,
+                format!("has {count} fields; expected at most {MAX_FIELDS}"),
+            ));
+        }
+        let mut fields = Self {
+            object: Vec::with_capacity(members.len()),
+            invalid: Vec::new(),
+        };
+        for (name, value) in members {
+            if fields.object.iter().any(|(known, _)| *known == name) {
+                fields.reject(&beginning(&name), Reason::Format, "occurs twice");
+            } else {
+                fields.object.push((name, value));
+            }
+        }
+        Ok(fields)
     }
 
-    /// The fields of the JSON object in `text`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Invalid>> {
-        let value = serde_json::from_str(text).map_err(|error| {
-            vec![Invalid::new(
-                "body",
-                Reason::Format,
-                format!("is not JSON: {error}"),
-            )]
-        })?;
-        Self::of(value)
+    /// A field's value. Null counts as absent.
+    fn value(&mut self, field: &str) -> Option<&'a RawValue> {
+        let index = self.object.iter().position(|(name, _)| name == field)?;
+        let (_, value) = self.object.swap_remove(index);
+        (value.get() != "null").then_some(value)
+    }
+
+    /// A string. `Err` if it is something else, which is recorded.
+    fn string(&mut self, field: &str, expected: &str) -> Result<Option<Cow<'a, str>>, ()> {
+        let Some(value) = self.value(field) else {
+            return Ok(None);
+        };
+        if !value.get().starts_with('"') {
+            let message = format!("is {}; expected {expected}", kind_of(value));
+            self.reject(field, Reason::Type, message);
+            return Err(());
+        }
+        match serde_json::from_str::<Text<'a>>(value.get()) {
+            Ok(Text(text)) => Ok(Some(text)),
+            Err(error) => {
+                self.reject(field, Reason::Format, format!("is not Unicode text: {error}"));
+                Err(())
+            }
+        }
     }
 
     /// Records an error of a field.
@@ -124,34 +163,26 @@ impl Fields {
     }
 
     fn text(&mut self, field: &str, max: usize) -> Taken<String> {
-        match self.object.remove(field) {
-            None | Some(Value::Null) => Taken::Absent,
-            Some(Value::String(text)) => {
-                // There are at least as many bytes as characters: counting is needed near the limit only.
-                let characters = if text.len() > max {
-                    text.chars().count()
-                } else {
-                    text.len()
-                };
-                if characters > max {
-                    let message = format!("has {characters} characters; expected at max {max}");
-                    self.reject(field, Reason::Length, message);
-                    Taken::Rejected
-                } else if text.contains('\0') {
-                    self.reject(field, Reason::Format, "contains U+0000, which cannot be stored");
-                    Taken::Rejected
-                } else {
-                    Taken::Value(text)
-                }
-            }
-            Some(other) => {
-                self.reject(
-                    field,
-                    Reason::Type,
-                    format!("is {}; expected a string", kind_of(&other)),
-                );
-                Taken::Rejected
-            }
+        let text = match self.string(field, "a string") {
+            Ok(Some(text)) => text,
+            Ok(None) => return Taken::Absent,
+            Err(()) => return Taken::Rejected,
+        };
+        // There are at least as many bytes as characters: counting is needed near the limit only.
+        let characters = if text.len() > max {
+            text.chars().count()
+        } else {
+            text.len()
+        };
+        if characters > max {
+            let message = format!("has {characters} characters; expected at most {max}");
+            self.reject(field, Reason::Length, message);
+            Taken::Rejected
+        } else if text.contains('\0') {
+            self.reject(field, Reason::Format, "contains U+0000, which cannot be stored");
+            Taken::Rejected
+        } else {
+            Taken::Value(text.into_owned())
         }
     }
 
@@ -169,8 +200,8 @@ impl Fields {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        match self.object.remove(field) {
-            None | Some(Value::Null) => {
+        match self.string(field, &format!("one of {}", names())) {
+            Ok(None) => {
                 self.reject(
                     field,
                     Reason::Required,
@@ -178,7 +209,7 @@ impl Fields {
                 );
                 None
             }
-            Some(Value::String(text)) => {
+            Ok(Some(text)) => {
                 let found = choices.iter().copied().find(|choice| name(*choice) == text);
                 if found.is_none() {
                     self.reject(
@@ -189,11 +220,7 @@ impl Fields {
                 }
                 found
             }
-            Some(other) => {
-                let message = format!("is {}; expected one of {}", kind_of(&other), names());
-                self.reject(field, Reason::Type, message);
-                None
-            }
+            Err(()) => None,
         }
     }
 
@@ -204,123 +231,93 @@ impl Fields {
         choices: &[T],
         name: fn(T) -> &'static str,
     ) -> Option<T> {
-        if self.object.get(field).is_none_or(Value::is_null) {
-            self.object.remove(field);
-            return None;
+        let is_present = self
+            .object
+            .iter()
+            .any(|(known, value)| known == field && value.get() != "null");
+        if is_present {
+            self.choice(field, choices, name)
+        } else {
+            self.take(field);
+            None
         }
-        self.choice(field, choices, name)
     }
 
     /// A UUID.
     pub(crate) fn optional_uuid(&mut self, field: &str) -> Option<Uuid> {
-        match self.object.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => {
-                let id = Uuid::parse_str(&text).ok();
-                if id.is_none() {
-                    self.reject(
-                        field,
-                        Reason::Format,
-                        format!("is {}; expected a UUID", shown(&text)),
-                    );
-                }
-                id
-            }
-            Some(other) => {
-                self.reject(
-                    field,
-                    Reason::Type,
-                    format!("is {}; expected a UUID", kind_of(&other)),
-                );
-                None
-            }
+        let text = self.string(field, "a UUID").ok()??;
+        let id = Uuid::parse_str(&text).ok();
+        if id.is_none() {
+            let message = format!("is {}; expected a UUID", shown(&text));
+            self.reject(field, Reason::Format, message);
         }
+        id
     }
 
     /// A required time in RFC 3339.
     pub(crate) fn required_time(&mut self, field: &str) -> Option<Micros> {
-        match self.object.remove(field) {
-            None | Some(Value::Null) => {
-                self.reject(field, Reason::Required, "is required; a time in RFC 3339");
-                None
-            }
-            Some(Value::String(text)) => {
-                let time = Micros::parse(&text);
-                if time.is_none() {
-                    let message = format!(
-                        "is {}; expected a time in RFC 3339 such as 2026-01-31T12:00:00Z",
-                        shown(&text)
-                    );
-                    self.reject(field, Reason::Format, message);
-                }
-                time
-            }
-            Some(other) => {
-                self.reject(
-                    field,
-                    Reason::Type,
-                    format!("is {}; expected a time in RFC 3339", kind_of(&other)),
-                );
-                None
-            }
+        let Some(text) = self.string(field, "a time in RFC 3339").ok()? else {
+            self.reject(field, Reason::Required, "is required; a time in RFC 3339");
+            return None;
+        };
+        let time = Micros::parse(&text);
+        if time.is_none() {
+            let message = format!(
+                "is {}; expected a time in RFC 3339 such as 2026-01-31T12:00:00Z",
+                shown(&text)
+            );
+            self.reject(field, Reason::Format, message);
         }
+        time
     }
 
     /// An integer from `min` to `max`.
     pub(crate) fn optional_integer(&mut self, field: &str, min: i32, max: i32) -> Option<i32> {
-        match self.object.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::Number(number)) => {
-                let integer = number
-                    .as_i64()
-                    .and_then(|integer| i32::try_from(integer).ok())
-                    .filter(|integer| (min..=max).contains(integer));
-                if integer.is_none() {
-                    let message = format!("is {number}; expected a whole number from {min} to {max}");
-                    self.reject(field, Reason::Range, message);
-                }
-                integer
-            }
-            Some(other) => {
-                self.reject(
-                    field,
-                    Reason::Type,
-                    format!("is {}; expected a whole number", kind_of(&other)),
-                );
-                None
-            }
+        let value = self.value(field)?;
+        if kind_of(value) != "a number" {
+            let message = format!("is {}; expected a whole number", kind_of(value));
+            self.reject(field, Reason::Type, message);
+            return None;
         }
+        let integer = value
+            .get()
+            .parse()
+            .ok()
+            .filter(|integer| (min..=max).contains(integer));
+        if integer.is_none() {
+            let message = format!(
+                "is {}; expected a whole number from {min} to {max}",
+                beginning(value.get())
+            );
+            self.reject(field, Reason::Range, message);
+        }
+        integer
     }
 
     /// A required object.
-    pub(crate) fn required_object(&mut self, field: &str) -> Option<Value> {
-        match self.object.remove(field) {
-            None | Some(Value::Null) => {
-                self.reject(field, Reason::Required, "is required; an object");
-                None
-            }
-            Some(value @ Value::Object(_)) => Some(value),
-            Some(other) => {
-                self.reject(
-                    field,
-                    Reason::Type,
-                    format!("is {}; expected an object", kind_of(&other)),
-                );
-                None
-            }
+    pub(crate) fn required_object(&mut self, field: &str) -> Option<&'a RawValue> {
+        let Some(value) = self.value(field) else {
+            self.reject(field, Reason::Required, "is required; an object");
+            return None;
+        };
+        if !value.get().starts_with('{') {
+            let message = format!("is {}; expected an object", kind_of(value));
+            self.reject(field, Reason::Type, message);
+            return None;
         }
+        Some(value)
     }
 
     /// A value of any kind.
-    pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
-        self.object.remove(field)
+    pub(crate) fn take(&mut self, field: &str) -> Option<&'a RawValue> {
+        self.value(field)
     }
 
     /// Rejects remaining fields; then returns all errors, if any.
     pub(crate) fn finish(mut self) -> Result<(), Vec<Invalid>> {
-        for field in self.object.keys() {
+        for (field, _) in &self.object {
             self.invalid.push(Invalid::new(
-                field,
+                &beginning(field),
                 Reason::Unknown,
                 "is not a field of this object; remove it",
             ));
@@ -339,22 +336,20 @@ enum Taken<T> {
     Rejected,
 }
 
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
 /// The beginning of a text, quoted; a long text is useless in a message.
 pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
     }
 }
+
+/// The beginning of a text.
+pub(crate) fn beginning(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+const MAX_SHOWN: usize = 60;

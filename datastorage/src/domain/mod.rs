@@ -2,8 +2,10 @@
 
 pub(crate) mod canonical;
 pub(crate) mod chain;
+pub(crate) mod decimal;
 pub(crate) mod event;
 pub(crate) mod fields;
+pub(crate) mod members;
 pub(crate) mod notification;
 pub(crate) mod parameters;
 pub(crate) mod proof;

@@ -1,7 +1,6 @@
 //! The record of a notification.
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{Fields, Invalid, Reason};
@@ -73,8 +72,8 @@ pub(crate) struct Notification {
 
 impl Notification {
     /// Validates a record on arrival. Returns all errors at once.
-    pub(crate) fn read(value: Value, now: Micros) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
+    pub(crate) fn read(text: &[u8], now: Micros) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let notification = Self::take(&mut fields, Some(now));
         fields.finish()?;
         notification.ok_or_else(Vec::new)
@@ -82,14 +81,14 @@ impl Notification {
 
     /// Reads a record that was validated on arrival: its serialization is in the stream.
     pub(crate) fn read_again(text: &str) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::parse(text)?;
+        let mut fields = Fields::parse(text.as_bytes())?;
         let notification = Self::take(&mut fields, None);
         fields.finish()?;
         notification.ok_or_else(Vec::new)
     }
 
     /// `now` is the time of arrival, on arrival.
-    fn take(fields: &mut Fields, now: Option<Micros>) -> Option<Self> {
+    fn take(fields: &mut Fields<'_>, now: Option<Micros>) -> Option<Self> {
         let notification_id = fields.required_text("notification_id", 255);
         let remediation_id = fields.required_text("remediation_id", 255);
         let recipient = fields.required_text("recipient", 255);
@@ -135,7 +134,7 @@ mod tests {
 
     const NOW: Micros = Micros(1_800_000_000_000_000);
 
-    fn valid() -> Value {
+    fn valid() -> serde_json::Value {
         json!({
             "notification_id": "n-1", "remediation_id": "rr-1", "recipient": "ops@example.com", "channel": "email",
             "message_summary": "restarted", "status": "sent", "sent_at": "2027-01-15T07:59:59.5Z",
@@ -145,7 +144,7 @@ mod tests {
 
     #[test]
     fn record_survives_writing_and_reading() {
-        let notification = Notification::read(valid(), NOW).unwrap();
+        let notification = Notification::read(valid().to_string().as_bytes(), NOW).unwrap();
         assert_eq!(
             Notification::read_again(&serde_json::to_string(&notification).unwrap()).unwrap(),
             notification
@@ -159,8 +158,8 @@ mod tests {
         value["channel"] = json!("x".repeat(51));
         value["sent_at"] = json!("2027-01-15T08:05:01Z");
         value.as_object_mut().unwrap().remove("recipient");
-        let fields = |value| {
-            let invalid = Notification::read(value, NOW).unwrap_err();
+        let fields = |value: serde_json::Value| {
+            let invalid = Notification::read(value.to_string().as_bytes(), NOW).unwrap_err();
             invalid
                 .into_iter()
                 .map(|invalid| invalid.field)

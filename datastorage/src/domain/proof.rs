@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::canonical::Numbers;
 use super::chain::{Keys, link};
-use super::event::{Event, Hash, Sealed};
+use super::event::{Event, Hash, Salt, Sealed};
 use super::stored::Stored;
 use super::time::Micros;
 
@@ -18,7 +18,7 @@ use super::time::Micros;
 pub(crate) struct Line {
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The event's canonical content, whose SHA-256 is `content_hash`.
+    /// The event's canonical content.
     event: Box<RawValue>,
     sequence: i64,
     /// Microseconds since 1970, as covered by the hash.
@@ -28,6 +28,9 @@ pub(crate) struct Line {
     event_hash: String,
     /// Id of the HMAC key; null for plain SHA-256.
     chain_key: Option<String>,
+    /// Null in hash format 1, where `content_hash` is the SHA-256 of the content. In format 2 it is that of the content
+    /// with `event_data_hash`, the SHA-256 of salt and data, instead of `event_data`.
+    data_salt: Option<String>,
 }
 
 impl Line {
@@ -40,9 +43,10 @@ impl Line {
             sequence: place.sequence,
             recorded_at_micros: place.recorded_at.0,
             previous_hash: hex::encode(place.previous_hash),
-            content_hash: hex::encode(sealed.content_hash),
+            content_hash: hex::encode(sealed.chained_hash),
             event_hash: hex::encode(place.event_hash),
             chain_key: place.chain_key,
+            data_salt: sealed.salt.map(hex::encode),
         })
     }
 }
@@ -70,7 +74,7 @@ impl Summary {
 struct ReadLine {
     #[serde(rename = "type")]
     kind: String,
-    event: Option<Value>,
+    event: Option<Box<RawValue>>,
     #[serde(default)]
     sequence: i64,
     #[serde(default)]
@@ -80,6 +84,7 @@ struct ReadLine {
     #[serde(default)]
     event_hash: String,
     chain_key: Option<String>,
+    data_salt: Option<String>,
     #[serde(default)]
     events: u64,
     #[serde(default)]
@@ -141,7 +146,12 @@ pub(crate) fn check(export: impl BufRead, keys: &Keys) -> std::io::Result<Checke
 
 fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, Hash)>) -> Result<(), String> {
     let event = line.event.ok_or("it has no event")?;
-    let event = Event::read_again(&event.to_string()).map_err(|invalid| {
+    let salt = line.data_salt.as_deref().map(salt).transpose()?;
+    let numbers = match salt {
+        Some(_) => Numbers::Exact,
+        None => Numbers::Verbatim,
+    };
+    let event = Event::read_again(event.get(), numbers).map_err(|invalid| {
         format!(
             "cannot read the event: {}",
             invalid
@@ -151,7 +161,7 @@ fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, H
                 .join(", ")
         )
     })?;
-    let sealed = Sealed::new(event);
+    let sealed = Sealed::again(event, salt);
     let key = match &line.chain_key {
         Some(id) => Some(
             keys.find(id)
@@ -167,7 +177,7 @@ fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, H
         &previous,
         line.sequence,
         Micros(line.recorded_at_micros),
-        &sealed.content_hash,
+        &sealed.chained_hash,
     ) != said
     {
         return Err(format!("event {id} is not what was stored"));
@@ -184,6 +194,13 @@ fn check_line(line: ReadLine, keys: &Keys, chains: &mut BTreeMap<String, (i64, H
     }
 }
 
+fn salt(text: &str) -> Result<Salt, String> {
+    hex::decode(text)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{text:?} is not a salt of 32 hex digits"))
+}
+
 fn hash(text: &str) -> Result<Hash, String> {
     hex::decode(text)
         .ok()
@@ -195,7 +212,7 @@ fn hash(text: &str) -> Result<Hash, String> {
 mod tests {
     use super::*;
     use crate::domain::chain::GENESIS;
-    use crate::domain::event::tests::{NOW, valid};
+    use crate::domain::event::tests::{NOW, read, valid};
 
     fn export() -> Vec<String> {
         let mut previous = GENESIS;
@@ -205,8 +222,8 @@ mod tests {
                 value["event_id"] = uuid::Uuid::from_u128(u128::try_from(sequence).unwrap())
                     .to_string()
                     .into();
-                let sealed = Sealed::new(Event::read(value, NOW, None).unwrap());
-                let event_hash = link(None, &previous, sequence, NOW, &sealed.content_hash);
+                let sealed = Sealed::new(read(&value).unwrap());
+                let event_hash = link(None, &previous, sequence, NOW, &sealed.chained_hash);
                 let stored = Stored {
                     event: sealed.event,
                     sequence,
@@ -214,6 +231,7 @@ mod tests {
                     previous_hash: previous,
                     event_hash,
                     chain_key: None,
+                    salt: sealed.salt,
                 };
                 previous = event_hash;
                 serde_json::to_string(&Line::of(stored).unwrap()).unwrap()

@@ -1,9 +1,7 @@
 //! A stored event: its content and its position in its chain.
 
-use serde_json::Value;
-
-use super::canonical::canonical;
-use super::event::{Event, Hash, Sealed};
+use super::canonical::{Numbers, canonical};
+use super::event::{Event, Hash, Salt, Sealed};
 use super::time::Micros;
 
 /// An event and its position in its chain.
@@ -16,6 +14,8 @@ pub(crate) struct Stored {
     pub(crate) previous_hash: Hash,
     pub(crate) event_hash: Hash,
     pub(crate) chain_key: Option<String>,
+    /// `None` in hash format 1.
+    pub(crate) salt: Option<Salt>,
 }
 
 /// An event's position in its chain, and its proof.
@@ -40,10 +40,17 @@ impl Stored {
             previous_hash,
             event_hash,
             chain_key,
+            salt,
         } = self;
+        let numbers = match salt {
+            Some(_) => Numbers::Exact,
+            None => Numbers::Verbatim,
+        };
         // JSONB returns JSON; if it did not, the hash would not match, which is reported.
-        let value = serde_json::from_str(&event.event_data).unwrap_or(Value::Null);
-        let event_data = canonical(&value).text;
+        let event_data = serde_json::from_str(&event.event_data)
+            .ok()
+            .and_then(|value| canonical(value, numbers).ok())
+            .map_or_else(String::new, |data| data.text);
         let place = Place {
             sequence,
             recorded_at,
@@ -51,6 +58,6 @@ impl Stored {
             event_hash,
             chain_key,
         };
-        (Sealed::new(Event { event_data, ..event }), place)
+        (Sealed::again(Event { event_data, ..event }, salt), place)
     }
 }

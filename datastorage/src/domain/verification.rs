@@ -45,7 +45,7 @@ impl Link {
                     &previous_hash,
                     sequence,
                     recorded_at,
-                    &sealed.content_hash,
+                    &sealed.chained_hash,
                 );
                 (hash != event_hash)
                     .then_some("its content, position or time of storing differs from what was stored")

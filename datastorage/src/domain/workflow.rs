@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::event::Hash;
-use super::fields::Invalid;
-use super::fields::{Fields, Reason, shown};
+use super::fields::{Fields, Invalid, Reason, shown};
+use super::members::Members;
 
 /// Whether a version is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -69,8 +68,8 @@ pub(crate) struct NewWorkflow {
 }
 
 impl NewWorkflow {
-    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let workflow = Self {
             workflow_name: fields.required_text("workflow_name", 255),
             version: fields.required_text("version", 50),
@@ -110,8 +109,8 @@ pub(crate) struct WorkflowPatch {
 }
 
 impl WorkflowPatch {
-    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let patch = Self {
             name: fields.optional_text("name", 255),
             description: fields.optional_text("description", 10_000),
@@ -158,8 +157,8 @@ pub(crate) struct Disabling {
 }
 
 impl Disabling {
-    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let disabling = Self {
             reason: fields.required_text("reason", 1000),
         };
@@ -180,8 +179,8 @@ pub(crate) struct WorkflowSearch {
 }
 
 impl WorkflowSearch {
-    pub(crate) fn read(value: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(value)?;
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let search = Self {
             labels: take_labels(&mut fields, "labels"),
             limit: fields.optional_integer("limit", 1, 100).unwrap_or(10).into(),
@@ -198,29 +197,37 @@ impl WorkflowSearch {
     }
 }
 
-fn take_labels(fields: &mut Fields, field: &str) -> Labels {
-    let Some(Value::Object(object)) = fields.required_object(field) else {
+fn take_labels(fields: &mut Fields<'_>, field: &str) -> Labels {
+    let Some(value) = fields.required_object(field) else {
         return Labels::new();
     };
-    if object.len() > MAX_LABELS {
-        fields.reject(
-            field,
-            Reason::Length,
-            format!("has {} labels; expected at most {MAX_LABELS}", object.len()),
-        );
+    let Members { members, count } = match serde_json::from_str::<Members<'_, MAX_LABELS>>(value.get()) {
+        Ok(members) => members,
+        Err(error) => {
+            fields.reject(
+                field,
+                Reason::Format,
+                format!("is not an object of labels: {error}"),
+            );
+            return Labels::new();
+        }
+    };
+    if count > MAX_LABELS {
+        let message = format!("has {count} labels; expected at most {MAX_LABELS}");
+        fields.reject(field, Reason::Length, message);
         return Labels::new();
     }
     let mut labels = Labels::new();
-    for (key, value) in object {
-        match value {
-            Value::String(value)
+    for (key, value) in members {
+        match serde_json::from_str::<String>(value.get()) {
+            Ok(value)
                 if !key.is_empty()
                     && key.chars().count() <= 100
                     && value.chars().count() <= 255
                     && !key.contains('\0')
                     && !value.contains('\0') =>
             {
-                labels.insert(key, value);
+                labels.insert(key.into_owned(), value);
             }
             _ => {
                 let message = format!(
@@ -266,11 +273,11 @@ mod tests {
         let good = json!({"workflow_name": "restart", "version": "1.0.0", "name": "Restart", "description": "d",
             "content": "steps: []", "labels": {"signal_type": "OOMKilled"}});
         assert_eq!(
-            NewWorkflow::read(good).unwrap().labels,
+            NewWorkflow::read(good.to_string().as_bytes()).unwrap().labels,
             labels(&[("signal_type", "OOMKilled")])
         );
         let bad = json!({"version": 1, "labels": {"a": 5}, "colour": "red"});
-        let fields: Vec<String> = NewWorkflow::read(bad)
+        let fields: Vec<String> = NewWorkflow::read(bad.to_string().as_bytes())
             .unwrap_err()
             .into_iter()
             .map(|invalid| invalid.field)
@@ -291,8 +298,8 @@ mod tests {
 
     #[test]
     fn patch_cannot_change_immutable_fields() {
-        let fields = |value| -> Vec<String> {
-            WorkflowPatch::read(value)
+        let fields = |value: serde_json::Value| -> Vec<String> {
+            WorkflowPatch::read(value.to_string().as_bytes())
                 .unwrap_err()
                 .into_iter()
                 .map(|invalid| invalid.field)
@@ -300,7 +307,7 @@ mod tests {
         };
         assert_eq!(fields(json!({"content": "x", "description": "y"})), ["content"]);
         assert_eq!(fields(json!({})), ["body"]);
-        assert!(WorkflowPatch::read(json!({"status": "deprecated"})).is_ok());
+        assert!(WorkflowPatch::read(br#"{"status": "deprecated"}"#).is_ok());
     }
 
     #[test]

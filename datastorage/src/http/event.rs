@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use service::http::{Failure, JsonBody};
+use service::http::{Failure, RawBody};
 use uuid::Uuid;
 use wire::audit::{AuditEvent, EventAccepted, StoredEvent};
 use wire::problem::Problem;
@@ -24,11 +24,11 @@ use crate::store::events;
 pub(super) async fn create(
     State(service): State<Service>,
     actor: Actor,
-    JsonBody(body): JsonBody<serde_json::Value>,
+    RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<EventAccepted>), Failure> {
     let begin = Instant::now();
     let now = Micros::now();
-    let event = Event::read(body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
+    let event = Event::read(&body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
     let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
     let outcome = service.writer.write(vec![Sealed::new(event)]).await;
     let status = responses::written(outcome, |_, field| field.to_owned())?;

@@ -5,8 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
-use service::http::{Failure, JsonBody};
+use service::http::{Failure, RawBody};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use wire::problem::Problem;
@@ -32,8 +31,8 @@ pub(super) struct LegalHoldRequest {
 }
 
 impl LegalHoldRequest {
-    fn read(body: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(body)?;
+    fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let request = Self {
             correlation_id: fields.required_text("correlation_id", 255),
             reason: fields.required_text("reason", 1000),
@@ -105,13 +104,13 @@ impl From<Hold> for LegalHold {
 pub(super) async fn place(
     State(service): State<Service>,
     actor: Actor,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<LegalHold>), Failure> {
     let LegalHoldRequest {
         correlation_id,
         reason,
         placed_by,
-    } = LegalHoldRequest::read(body).map_err(|invalid| service.invalid(&invalid))?;
+    } = LegalHoldRequest::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
     let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(placed_by))
         .await

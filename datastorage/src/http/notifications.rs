@@ -7,8 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
-use service::http::{Failure, JsonBody};
+use service::http::{Failure, RawBody};
 use utoipa::ToSchema;
 use wire::problem::Problem;
 
@@ -41,11 +40,11 @@ pub(super) struct NotificationAccepted {
         (status = 409, body = Problem, content_type = "application/problem+json", description = "That notification_id is stored already")))]
 pub(super) async fn create(
     State(service): State<Service>,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<NotificationAccepted>), Failure> {
     let begin = Instant::now();
     let notification =
-        Notification::read(body, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
+        Notification::read(&body, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
     let storing = service.clone();
     // A task of its own: a client that hangs up must not stop it halfway.
     let accepted = tokio::spawn(async move { store(&storing, notification).await })

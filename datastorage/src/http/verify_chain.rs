@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::Value;
-use service::http::{Failure, JsonBody};
+use service::http::{Failure, RawBody};
 use utoipa::ToSchema;
 use wire::problem::Problem;
 
@@ -23,8 +22,8 @@ pub(super) struct VerifyChainRequest {
 }
 
 impl VerifyChainRequest {
-    fn read(body: Value) -> Result<Self, Vec<Invalid>> {
-        let mut fields = Fields::of(body)?;
+    fn read(text: &[u8]) -> Result<Self, Vec<Invalid>> {
+        let mut fields = Fields::parse(text)?;
         let correlation_id = fields.required_text("correlation_id", 255);
         fields.finish()?;
         Ok(Self { correlation_id })
@@ -37,11 +36,11 @@ impl VerifyChainRequest {
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation")))]
 pub(super) async fn verify(
     State(service): State<Service>,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<Json<ChainVerification>, Failure> {
     let begin = Instant::now();
     let VerifyChainRequest { correlation_id } =
-        VerifyChainRequest::read(body).map_err(|invalid| service.invalid(&invalid))?;
+        VerifyChainRequest::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
     let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
         .await

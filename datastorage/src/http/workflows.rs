@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde_json::Value;
-use service::http::{Failure, JsonBody};
+use service::http::{Failure, RawBody};
 use uuid::Uuid;
 use wire::problem::Problem;
 
@@ -21,9 +20,9 @@ use crate::store::workflows::{self, ListRequest, Workflow};
 pub(super) async fn create(
     State(service): State<Service>,
     actor: Actor,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<WorkflowJson>), Failure> {
-    let new = NewWorkflow::read(body).map_err(|invalid| service.invalid(&invalid))?;
+    let new = NewWorkflow::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
     let created = workflows::create(&mut client, &new, &actor.name_or(None))
         .await
@@ -120,9 +119,9 @@ pub(super) async fn get(
     responses((status = 200, body = FoundWorkflows)))]
 pub(super) async fn search(
     State(service): State<Service>,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<Json<FoundWorkflows>, Failure> {
-    let search = WorkflowSearch::read(body).map_err(|invalid| service.invalid(&invalid))?;
+    let search = WorkflowSearch::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let client = service.connection().await?;
     let found = workflows::search(&client, &search)
         .await
@@ -149,10 +148,10 @@ pub(super) async fn patch(
     State(service): State<Service>,
     actor: Actor,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<Json<WorkflowJson>, Failure> {
     let workflow_id = parse_id(&id)?;
-    let patch = WorkflowPatch::read(body).map_err(|invalid| service.invalid(&invalid))?;
+    let patch = WorkflowPatch::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let client = service.connection().await?;
     found(
         &id,
@@ -169,10 +168,10 @@ pub(super) async fn disable(
     State(service): State<Service>,
     actor: Actor,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody<Value>,
+    RawBody(body): RawBody,
 ) -> Result<Json<WorkflowJson>, Failure> {
     let workflow_id = parse_id(&id)?;
-    let disabling = Disabling::read(body).map_err(|invalid| service.invalid(&invalid))?;
+    let disabling = Disabling::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let client = service.connection().await?;
     found(
         &id,

@@ -130,7 +130,7 @@ fn undo(change: &str) -> String {
         "event_category" | "actor_id" => "'gateway'",
         "event_action" => "'received'",
         "event_outcome" => "'success'",
-        "event_data" => r#"'{"number": 0, "float": 10000000000000000.0, "text": "é\"\n"}'"#,
+        "event_data" => r#"'{"number": 0, "float": 10000000000000000, "text": "é\"\n"}'"#,
         "actor_type" => "'service'",
         "resource_type" => "'Pod'",
         "resource_id" => "'payment-api-789'",

@@ -13,6 +13,7 @@
 //! | partitions run out | `retention::partitions_are_created_at_start_and_when_a_write_needs_one` |
 //! | late events look like tampering | `chain::writers_of_two_replicas_in_one_correlation_make_one_valid_chain` |
 //! | the API accepts what the columns don't | `writes::database_accepts_what_the_api_accepts_at_its_limits` |
+//! | honest numbers look like tampering | `numbers::any_number_is_exact_and_verifies_through_either_store` |
 //! | the pool's settings are ignored | `writes::pool_has_its_configured_size` |
 //!
 //! `cfg(test)` marks the helpers as tests for clippy.
@@ -35,6 +36,8 @@ mod dead_letters;
 #[cfg(feature = "privileged")]
 #[cfg(test)]
 mod disk;
+#[cfg(test)]
+mod numbers;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]

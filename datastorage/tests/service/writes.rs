@@ -208,7 +208,7 @@ fn database_accepts_what_the_api_accepts_at_its_limits() {
     sent["retention_days"] = json!(2555);
     // 256 KiB in PostgreSQL's text form, with everything that it escapes or writes in another way.
     let data = json!({"a": "\u{1}\u{7f}\"\\\n", "b": 1e300, "c": -0.0, "d": u64::MAX, "e": 1e-7, "f": [1.0, {}], "z": ""});
-    let used = "{\"a\": \"\\u0001\u{7f}\\\"\\\\\\n\", \"b\": .0, \"c\": 0.0, \"d\": 18446744073709551615, \
+    let used = "{\"a\": \"\\u0001\u{7f}\\\"\\\\\\n\", \"b\": , \"c\": 0.0, \"d\": 18446744073709551615, \
                 \"e\": 0.0000001, \"f\": [1.0, {}], \"z\": \"\"}"
         .len()
         + 301;

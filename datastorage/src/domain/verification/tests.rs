@@ -1,7 +1,6 @@
 use super::*;
 use crate::domain::chain::Key;
-use crate::domain::event::Event;
-use crate::domain::event::tests::{NOW, valid};
+use crate::domain::event::tests::{read, valid};
 use crate::domain::time::Micros;
 
 /// A service that writes with this key only.
@@ -26,7 +25,7 @@ fn sealed(number: i64) -> Sealed {
         .to_string()
         .into();
     value["event_data"] = serde_json::json!({ "number": number });
-    Sealed::new(Event::read(value, NOW, None).unwrap())
+    Sealed::new(read(&value).unwrap())
 }
 
 fn chain(length: i64, keys: &Keys) -> Vec<Row> {
@@ -39,7 +38,7 @@ fn chain(length: i64, keys: &Keys) -> Vec<Row> {
                 &previous,
                 sequence,
                 Micros(sequence),
-                &sealed.content_hash,
+                &sealed.chained_hash,
             );
             let key = keys.current.as_ref().map(|key| key.id().to_owned());
             let row = Row {
@@ -110,7 +109,7 @@ fn altered_event_is_reported_alone_at_every_position() {
         let head = head_of(&rows);
         let event_id = rows[place].sealed.event.event_id;
         rows[place].sealed.event.event_data = "{}".to_owned();
-        rows[place].sealed = Sealed::new(rows[place].sealed.event.clone());
+        rows[place].sealed = Sealed::again(rows[place].sealed.event.clone(), rows[place].sealed.salt);
         let sequence = rows[place].sequence;
         assert_eq!(
             named(&verdict(&rows, &keys, &[], head)),
@@ -118,7 +117,7 @@ fn altered_event_is_reported_alone_at_every_position() {
         );
         // Also when its hash is recomputed, as any writer can without a key.
         let Row { sealed, previous, .. } = &rows[place];
-        rows[place].hash = link(None, previous, sequence, Micros(sequence), &sealed.content_hash);
+        rows[place].hash = link(None, previous, sequence, Micros(sequence), &sealed.chained_hash);
         assert_eq!(
             named(&verdict(&rows, &keys, &[], head)),
             [(Tampering::Altered, sequence, Some(event_id))]
@@ -148,7 +147,7 @@ fn inserted_event_is_reported_beyond_the_end_and_at_a_taken_position() {
         let head = head_of(&rows);
         let sealed = sealed(99);
         let previous = if sequence == 6 { rows[4].hash } else { rows[1].hash };
-        let hash = link(None, &previous, sequence, Micros(sequence), &sealed.content_hash);
+        let hash = link(None, &previous, sequence, Micros(sequence), &sealed.chained_hash);
         rows.push(Row {
             sealed,
             sequence,
@@ -169,7 +168,7 @@ fn chain_rewritten_without_the_key_is_invalid() {
     let keys = with_key(7);
     let mut rows = chain(4, &keys);
     rows[1].sealed.event.event_data = "{}".to_owned();
-    rows[1].sealed = Sealed::new(rows[1].sealed.event.clone());
+    rows[1].sealed = Sealed::again(rows[1].sealed.event.clone(), rows[1].sealed.salt);
     let mut previous = rows[0].hash;
     for row in &mut rows[1..] {
         row.previous = previous;
@@ -179,7 +178,7 @@ fn chain_rewritten_without_the_key_is_invalid() {
             &previous,
             row.sequence,
             Micros(row.sequence),
-            &row.sealed.content_hash,
+            &row.sealed.chained_hash,
         );
         previous = row.hash;
     }

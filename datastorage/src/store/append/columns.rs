@@ -36,6 +36,7 @@ pub(super) struct Columns<'a> {
     sequence: Vec<i64>,
     previous_hash: Vec<HashColumn>,
     event_hash: Vec<HashColumn>,
+    data_salt: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Columns<'a> {
@@ -69,6 +70,7 @@ impl<'a> Columns<'a> {
             sequence: rows.iter().map(|row| row.sequence).collect(),
             previous_hash: rows.iter().map(|row| HashColumn(row.previous)).collect(),
             event_hash: rows.iter().map(|row| HashColumn(row.hash)).collect(),
+            data_salt: each(rows, |sealed| sealed.salt.as_ref().map(<[u8; 16]>::as_slice)),
         }
     }
 
@@ -80,7 +82,7 @@ impl<'a> Columns<'a> {
         &'b self,
         now: &'b Micros,
         key: &'b Option<&str>,
-    ) -> [&'b (dyn ToSql + Sync); 26] {
+    ) -> [&'b (dyn ToSql + Sync); 27] {
         [
             &self.event_id,
             &self.event_timestamp,
@@ -108,6 +110,7 @@ impl<'a> Columns<'a> {
             &self.previous_hash,
             &self.event_hash,
             key,
+            &self.data_salt,
         ]
     }
 }

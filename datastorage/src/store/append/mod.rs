@@ -84,12 +84,12 @@ const INSERT_IDS: &str = "INSERT INTO audit_event_ids (event_id, event_timestamp
 const INSERT_EVENTS: &str = "INSERT INTO audit_events (event_id, event_timestamp, version, event_type, event_category,
         event_action, event_outcome, correlation_id, event_data, actor_type, actor_id, resource_type, resource_id,
         parent_event_id, namespace, cluster_name, severity, duration_ms, error_code, error_message, retention_days,
-        sequence, recorded_at, previous_hash, event_hash, chain_key)
-    SELECT a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, $23::timestamptz, w, x, $26::text
+        sequence, recorded_at, previous_hash, event_hash, chain_key, hash_format, data_salt)
+    SELECT a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, $23::timestamptz, w, x, $26::text, 2, y
     FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::text[], $16::text[],
-        $17::text[], $18::int4[], $19::text[], $20::text[], $21::int4[], $22::int8[], $24::bytea[], $25::bytea[])
-        AS row(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x)";
+        $17::text[], $18::int4[], $19::text[], $20::text[], $21::int4[], $22::int8[], $24::bytea[], $25::bytea[],
+        $27::bytea[]) AS row(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y)";
 const INSERT_HEADS: &str = "INSERT INTO audit_chain_heads (correlation_id, sequence, event_hash)
     SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[])";
 const MOVE_HEADS: &str = "WITH moved AS (

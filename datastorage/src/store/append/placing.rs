@@ -86,7 +86,7 @@ pub(super) fn chain_unit<'a>(
                 &previous,
                 sequence,
                 now,
-                &sealed.content_hash,
+                &sealed.chained_hash,
             );
             head.now = End { sequence, hash };
             rows.push(Row {

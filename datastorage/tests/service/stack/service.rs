@@ -140,6 +140,18 @@ impl Service {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
+        let text = body.map(Value::to_string);
+        self.send_text(method, path, text.as_deref(), headers)
+    }
+
+    /// Sends a request with an optional body, which is JSON, or is to be rejected.
+    pub(crate) fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.api));
@@ -150,7 +162,7 @@ impl Service {
             Some(body) => {
                 let request = request
                     .header("content-type", "application/json")
-                    .body(body.to_string())
+                    .body(body.to_owned())
                     .unwrap();
                 self.agent.run(request)
             }
