@@ -81,7 +81,7 @@ impl DataStorage<'_> {
                 .query("limit", LARGEST_PAGE);
             let page = page.query("offset", events.len()).send().await?.expect(200)?;
             let Value::Array(found) = page.at("/data")? else {
-                bail!(page.wrong("expected a list at /data"));
+                return Err(page.wrong("expected a list at /data"));
             };
             let last = found.len() < LARGEST_PAGE;
             events.extend(found);
@@ -115,23 +115,12 @@ impl DataStorage<'_> {
 
     /// Gets `/healthz` or `/readyz`.
     pub(crate) async fn health(&self, path: &str) -> Result<Response> {
-        let base = self.context.stack.service("datastorage", "health")?;
-        self.context.http.get(format!("{base}{path}")).send().await
+        self.context.health("datastorage", path).await
     }
 
     /// Scrapes the metrics.
     pub(crate) async fn metrics(&self) -> Result<Metrics> {
-        let base = self.context.stack.service("datastorage", "metrics")?;
-        Ok(Metrics::read(
-            &self
-                .context
-                .http
-                .get(format!("{base}/metrics"))
-                .send()
-                .await?
-                .expect(200)?
-                .text(),
-        ))
+        self.context.metrics("datastorage").await
     }
 }
 

@@ -49,23 +49,12 @@ impl Gateway<'_> {
 
     /// Gets `/healthz` or `/readyz`.
     pub(crate) async fn health(&self, path: &str) -> Result<Response> {
-        let base = self.context.stack.service("gateway", "health")?;
-        self.context.http.get(format!("{base}{path}")).send().await
+        self.context.health("gateway", path).await
     }
 
     /// Scrapes the metrics.
     pub(crate) async fn metrics(&self) -> Result<Metrics> {
-        let base = self.context.stack.service("gateway", "metrics")?;
-        Ok(Metrics::read(
-            &self
-                .context
-                .http
-                .get(format!("{base}/metrics"))
-                .send()
-                .await?
-                .expect(200)?
-                .text(),
-        ))
+        self.context.metrics("gateway").await
     }
 }
 

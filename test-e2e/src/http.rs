@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -194,13 +194,19 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Returns the response if it has this status, otherwise an error that shows it.
-    pub(crate) fn expect(self, status: u16) -> Result<Self> {
-        if self.status == status {
+    /// Fails unless the condition is met, with an error that shows the response.
+    pub(crate) fn ensure(&self, is_met: bool, expectation: impl fmt::Display) -> Result<&Self> {
+        if is_met {
             Ok(self)
         } else {
-            Err(self.wrong(format!("expected status {status}")))
+            Err(self.wrong(expectation))
         }
+    }
+
+    /// Returns the response if it has this status, otherwise an error that shows it.
+    pub(crate) fn expect(self, status: u16) -> Result<Self> {
+        self.ensure(self.status == status, format!("expected status {status}"))?;
+        Ok(self)
     }
 
     /// The body as JSON.
@@ -232,11 +238,8 @@ impl Response {
     /// Fails unless the value at the pointer equals this one.
     pub(crate) fn has(&self, pointer: &str, expected: impl Into<Value>) -> Result<&Self> {
         let (expected, found) = (expected.into(), self.at(pointer)?);
-        if found == expected {
-            Ok(self)
-        } else {
-            Err(self.wrong(format!("expected {expected} at {pointer}, found {found}")))
-        }
+        let expectation = format!("expected {expected} at {pointer}, found {found}");
+        self.ensure(found == expected, expectation)
     }
 
     /// A header by its lower-case name.
@@ -246,23 +249,19 @@ impl Response {
 
     /// Fails unless the header has this value.
     pub(crate) fn has_header(&self, name: &str, expected: &str) -> Result<&Self> {
-        match self.header(name) {
-            Some(found) if found == expected => Ok(self),
-            found => Err(self.wrong(format!("expected the header {name}: {expected}, found {found:?}"))),
-        }
+        let found = self.header(name);
+        let expectation = format!("expected the header {name}: {expected}, found {found:?}");
+        self.ensure(found == Some(expected), expectation)
     }
 
     /// Fails unless this is an RFC 9457 problem of this status that mentions each of the words.
     pub(crate) fn is_problem(&self, status: u16, mentions: &[&str]) -> Result<&Self> {
-        if self.status != status {
-            return Err(self.wrong(format!("expected status {status}")));
-        }
-        self.has_header("content-type", "application/problem+json")?
+        self.ensure(self.status == status, format!("expected status {status}"))?
+            .has_header("content-type", "application/problem+json")?
             .has("/status", status)?;
         for field in ["/type", "/title", "/detail", "/instance"] {
-            if self.text_at(field)?.is_empty() {
-                bail!(self.wrong(format!("expected a text at {field}")));
-            }
+            let is_text = !self.text_at(field)?.is_empty();
+            self.ensure(is_text, format!("expected a text at {field}"))?;
         }
         let id = self
             .header("x-request-id")
@@ -270,10 +269,8 @@ impl Response {
         self.has("/request_id", id)?;
         let whole = self.text();
         let missing: Vec<_> = mentions.iter().filter(|word| !whole.contains(**word)).collect();
-        if !missing.is_empty() {
-            bail!(self.wrong(format!("expected the problem to mention {missing:?}")));
-        }
-        Ok(self)
+        let expectation = format!("expected the problem to mention {missing:?}");
+        self.ensure(missing.is_empty(), expectation)
     }
 
     /// An error about this response, shown with it.

@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn hanging_check_ends_at_the_deadline() {
-        let none: Result<()> = until(Duration::from_millis(50), "an response", async || {
+        let none: Result<()> = until(Duration::from_millis(50), "a response", async || {
             std::future::pending::<()>().await;
             Ok(Seen::Yes(()))
         })

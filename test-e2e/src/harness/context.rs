@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::control::Control;
 use super::part::Part;
 use crate::cluster::Cluster;
-use crate::http::Http;
+use crate::http::{Http, Response};
+use crate::metrics::Metrics;
 use crate::sql;
 use crate::stack::Stack;
 
@@ -79,6 +80,19 @@ impl Context {
                 .await
         };
         self.cluster.get_or_try_init(connect).await
+    }
+
+    /// Gets `/healthz` or `/readyz` of a service.
+    pub(crate) async fn health(&self, service: &str, path: &str) -> Result<Response> {
+        let base = self.stack.service(service, "health")?;
+        self.http.get(format!("{base}{path}")).send().await
+    }
+
+    /// Scrapes the metrics of a service.
+    pub(crate) async fn metrics(&self, service: &str) -> Result<Metrics> {
+        let url = format!("{}/metrics", self.stack.service(service, "metrics")?);
+        let scrape = self.http.get(url).send().await?.expect(200)?;
+        Ok(Metrics::read(&scrape.text()))
     }
 
     /// Creates a namespace that is deleted when the scenario ends, whatever its outcome.

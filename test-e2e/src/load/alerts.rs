@@ -91,7 +91,7 @@ impl<'a> Alerts<'a> {
             let count = request["status"]["deduplication"]["occurrenceCount"]
                 .as_u64()
                 .unwrap_or(1) as usize;
-            let sent = created + counted..=created + counted + self.senders.tries.unanswered.get();
+            let sent = created + counted..=created + counted + self.senders.tries.without_response.get();
             ensure!(sent.contains(&count), "{name} counts {count}, of {sent:?} sent");
         }
         Ok(())
@@ -101,7 +101,7 @@ impl<'a> Alerts<'a> {
     pub(crate) async fn are_audited(&self) -> Result<()> {
         let accepted = self.accepted.borrow().clone();
         for (name, (created, counted)) in accepted {
-            let most = counted + self.senders.tries.unanswered.get();
+            let most = counted + self.senders.tries.without_response.get();
             let what = format!("{created} created and {counted} deduplicated events of {name}");
             until(AUDITED, &what, async || {
                 let events = self.context.datastorage().events(&name).await?;

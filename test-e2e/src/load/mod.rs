@@ -36,7 +36,7 @@ pub(crate) struct Tries {
     /// No connection, so the server did nothing.
     unconnected: Cell<usize>,
     /// Sent without a response: the server may have processed it.
-    unanswered: Cell<usize>,
+    without_response: Cell<usize>,
     /// 503 responses.
     unavailable: Cell<usize>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Tries {
 impl Tries {
     /// Their sum.
     pub(crate) fn total(&self) -> usize {
-        self.unconnected.get() + self.unanswered.get() + self.unavailable.get()
+        self.unconnected.get() + self.without_response.get() + self.unavailable.get()
     }
 
     /// Fails if there was any.
@@ -61,7 +61,7 @@ impl Tries {
             Ok(response) if response.status == 503 => &self.unavailable,
             Ok(_) => return,
             Err(error) if error.downcast_ref().is_some_and(reqwest::Error::is_connect) => &self.unconnected,
-            Err(_) => &self.unanswered,
+            Err(_) => &self.without_response,
         };
         counter.set(counter.get() + 1);
     }

@@ -95,11 +95,7 @@ async fn tampering(context: &Context) -> Result<()> {
         let verified = context.datastorage().verify_chain(correlation).await?;
         verified.has("/is_valid", false)?;
         let tampered = verified.at("/tampered_events")?.as_array().map_or(0, Vec::len);
-        ensure!(
-            tampered == 1,
-            "{}",
-            verified.wrong(format!("expected one event to be {kind}"))
-        );
+        verified.ensure(tampered == 1, format!("expected one event to be {kind}"))?;
         verified.has("/tampered_events/0/kind", kind)?;
         // A deleted row leaves only its position in the chain.
         if kind == "missing" {

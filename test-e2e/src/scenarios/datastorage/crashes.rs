@@ -107,11 +107,10 @@ async fn without_both_stores(context: &Context) -> Result<()> {
             let seconds: Option<u64> = response
                 .header("retry-after")
                 .and_then(|seconds| seconds.parse().ok());
-            ensure!(
+            response.ensure(
                 seconds.is_some_and(|seconds| seconds > 0),
-                "{}",
-                response.wrong("expected Retry-After in seconds")
-            );
+                "expected Retry-After in seconds",
+            )?;
         }
     }
 

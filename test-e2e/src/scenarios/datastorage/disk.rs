@@ -46,11 +46,9 @@ async fn disk_full(context: &Context) -> Result<()> {
         let response = datastorage.write(&event).await?;
         match response.status {
             202 => acknowledged.push(event),
-            503 => ensure!(
-                response.header("retry-after").is_some(),
-                "{}",
-                response.wrong("expected Retry-After")
-            ),
+            503 => {
+                response.ensure(response.header("retry-after").is_some(), "expected Retry-After")?;
+            }
             _ => return Err(response.wrong("expected 202 or 503")),
         }
         let stored = datastorage.events(&correlation).await?;

@@ -22,17 +22,17 @@ async fn same_id(context: &Context) -> Result<()> {
     let correlation = context.named("same");
     let datastorage = context.datastorage();
     let sent = event(&correlation, "gateway.signal.received", Duration::from_secs(1));
-    let answers = try_join_all((0..AT_ONCE).map(|_| datastorage.write(&sent))).await?;
-    let mut answered = Vec::new();
-    for response in answers {
+    let responses = try_join_all((0..AT_ONCE).map(|_| datastorage.write(&sent))).await?;
+    let mut times = Vec::new();
+    for response in responses {
         let response = response.expect(201)?;
         response.has("/event_id", sent["event_id"].clone())?;
-        answered.push(response.at("/event_timestamp")?);
+        times.push(response.at("/event_timestamp")?);
     }
-    answered.dedup();
+    times.dedup();
     ensure!(
-        answered.len() == 1,
-        "expected the first result in each response, found the times {answered:?}"
+        times.len() == 1,
+        "expected the first result in each response, found the times {times:?}"
     );
 
     let stored = datastorage.events(&correlation).await?;

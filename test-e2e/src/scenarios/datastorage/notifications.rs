@@ -26,8 +26,8 @@ async fn notifications(context: &Context) -> Result<()> {
         .is_problem(409, &[&context.named("first")])?;
 
     let contended = notification(&context.named("contended"));
-    let answers = try_join_all((0..AT_ONCE).map(|_| datastorage.post(NOTIFICATIONS, &contended))).await?;
-    let mut statuses: Vec<_> = answers.iter().map(|response| response.status).collect();
+    let responses = try_join_all((0..AT_ONCE).map(|_| datastorage.post(NOTIFICATIONS, &contended))).await?;
+    let mut statuses: Vec<_> = responses.iter().map(|response| response.status).collect();
     statuses.sort_unstable();
     let expected: Vec<u16> = std::iter::once(201)
         .chain(std::iter::repeat_n(409, AT_ONCE - 1))
@@ -35,7 +35,7 @@ async fn notifications(context: &Context) -> Result<()> {
     ensure!(
         statuses == expected,
         "expected one 201 and otherwise 409, found {statuses:?}: {}",
-        answers[0]
+        responses[0]
     );
 
     let rejected = context.named("rejected");

@@ -54,21 +54,16 @@ async fn five_services(context: &Context) -> Result<()> {
         .has("/pagination/has_more", false)?;
     let stored = page.at("/data")?;
     let stored = stored.as_array().map(Vec::as_slice).unwrap_or_default();
-    ensure!(
-        stored.len() == story.len(),
-        "{}",
-        page.wrong("expected the five events")
-    );
+    page.ensure(stored.len() == story.len(), "expected the five events")?;
     for (sent, stored) in sent.iter().rev().zip(stored) {
         stored_whole(sent, stored).context("newest first")?;
         let id = stored["event_id"].as_str().unwrap_or_default();
         let url = context.datastorage().url(&format!("/api/v1/audit/events/{id}"))?;
         let one = context.http.get(url).send().await?.expect(200)?;
-        ensure!(
+        one.ensure(
             one.json()? == *stored,
-            "{}",
-            one.wrong(format!("expected the event as in the list: {stored}"))
-        );
+            format!("expected the event as in the list: {stored}"),
+        )?;
     }
     Ok(())
 }
@@ -118,11 +113,7 @@ async fn filters_and_pages(context: &Context) -> Result<()> {
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default());
-        ensure!(
-            found == expected,
-            "{}",
-            page.wrong(format!("expected the events {expected:?}"))
-        );
+        page.ensure(found == expected, format!("expected the events {expected:?}"))?;
         Ok(())
     };
     let which = |field: &str, value: &str| {
@@ -203,21 +194,16 @@ async fn pages(context: &Context, correlation: &str, size: usize, paging: Paging
         let page = query.send().await?.expect(200)?;
         let found = page.at("/data")?;
         let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
-        ensure!(
-            found.len() <= size,
-            "{}",
-            page.wrong(format!("expected at most {size} events"))
-        );
+        page.ensure(found.len() <= size, format!("expected at most {size} events"))?;
         ids.extend(found.iter().map(|event| event["event_id"].clone()));
         let more = page.at("/pagination/has_more")? == json!(true);
         if !more {
             return Ok(ids);
         }
-        ensure!(
+        page.ensure(
             !found.is_empty(),
-            "{}",
-            page.wrong("expected events on a page that says there are more")
-        );
+            "expected events on a page that says there are more",
+        )?;
         if paging == Paging::Cursor {
             cursor = Some(page.text_at("/pagination/next_cursor")?);
         }

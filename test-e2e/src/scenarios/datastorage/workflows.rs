@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -185,11 +185,10 @@ async fn success_rates(context: &Context) -> Result<()> {
             .at(&format!("/confidence_interval/{bound}"))?
             .as_f64()
             .unwrap_or_default();
-        ensure!(
+        one.ensure(
             (found - expected).abs() < 0.01,
-            "{}",
-            one.wrong(format!("expected the {bound} bound {expected}"))
-        );
+            format!("expected the {bound} bound {expected}"),
+        )?;
     }
     let few = rate("workflow", &[version[0], version[1], ("min_samples", "11")]).await?;
     few.has("/min_samples_met", false)?

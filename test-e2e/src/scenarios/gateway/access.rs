@@ -58,31 +58,25 @@ async fn cors(context: &Context) -> Result<()> {
     );
     for (url, origin) in [(&closed, OURS), (&closed, THEIRS), (&open, THEIRS)] {
         let response = preflight(url, origin).await?;
-        ensure!(
+        response.ensure(
             allowed(&response).is_none(),
-            "{}",
-            response.wrong(format!("expected {origin} to be rejected"))
-        );
+            format!("expected {origin} to be rejected"),
+        )?;
     }
     let response = preflight(&open, OURS).await?.expect(200)?;
     response.has_header("access-control-allow-origin", OURS)?;
     let methods = response
         .header("access-control-allow-methods")
         .unwrap_or_default();
-    ensure!(
-        methods.contains("POST"),
-        "{}",
-        response.wrong("expected POST to be allowed")
-    );
+    response.ensure(methods.contains("POST"), "expected POST to be allowed")?;
     let headers = response
         .header("access-control-allow-headers")
         .unwrap_or_default()
         .to_ascii_lowercase();
-    ensure!(
+    response.ensure(
         headers.contains("content-type"),
-        "{}",
-        response.wrong("expected Content-Type to be allowed")
-    );
+        "expected Content-Type to be allowed",
+    )?;
 
     let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
     let accepted = context
@@ -100,11 +94,10 @@ async fn cors(context: &Context) -> Result<()> {
         .send()
         .await?
         .expect(202)?;
-    ensure!(
+    accepted.ensure(
         allowed(&accepted).is_none(),
-        "{}",
-        accepted.wrong("expected no access for another origin")
-    );
+        "expected no access for another origin",
+    )?;
     Ok(())
 }
 

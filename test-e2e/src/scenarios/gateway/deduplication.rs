@@ -76,11 +76,10 @@ async fn five_identical(context: &Context) -> Result<()> {
 
     let other = Alert::new("HighMemoryUsage", &namespace, "payment-api-790");
     let other = context.gateway().alert(&other).await?.expect(201)?;
-    ensure!(
+    other.ensure(
         other.text_at("/remediationRequestName")? != name,
-        "{}",
-        other.wrong("another pod is another incident")
-    );
+        "another pod is another incident",
+    )?;
     let requests = context.cluster().await?.requests(&namespace).await?;
     ensure!(
         requests.len() == 2,
@@ -92,19 +91,19 @@ async fn five_identical(context: &Context) -> Result<()> {
 async fn hundred_distinct(context: &Context) -> Result<()> {
     const ALERTS: usize = 100;
     let namespace = context.namespace().await?;
-    let answers = try_join_all((0..ALERTS).map(|number| {
+    let responses = try_join_all((0..ALERTS).map(|number| {
         let alert = Alert::new("HighMemoryUsage", &namespace, &format!("worker-{number}"));
         async move { context.gateway().alert(&alert).await?.expect(201) }
     }))
     .await?;
-    let answered = answers
+    let named = responses
         .iter()
         .map(|response| response.text_at("/remediationRequestName"));
-    let answered: BTreeSet<_> = answered.collect::<Result<_>>()?;
+    let named: BTreeSet<_> = named.collect::<Result<_>>()?;
     ensure!(
-        answered.len() == ALERTS,
+        named.len() == ALERTS,
         "expected {ALERTS} different names in the responses, found {}",
-        answered.len()
+        named.len()
     );
 
     let requests = context.cluster().await?.requests(&namespace).await?;
@@ -114,8 +113,8 @@ async fn hundred_distinct(context: &Context) -> Result<()> {
         .map(str::to_owned)
         .collect();
     ensure!(
-        made == answered,
-        "the requests in the cluster are {made:?}, those in the responses {answered:?}"
+        made == named,
+        "the requests in the cluster are {made:?}, those in the responses {named:?}"
     );
     let pods: BTreeSet<_> = requests
         .iter()
@@ -137,18 +136,18 @@ async fn thousand_identical(context: &Context) -> Result<()> {
     context.scale(Gateway, 3).await?;
     let alert = Alert::new("HighMemoryUsage", &namespace, "payment-api-789");
     let gateway = context.gateway();
-    let answers: Vec<_> = stream::iter(0..ALERTS)
+    let responses: Vec<_> = stream::iter(0..ALERTS)
         .map(|_| gateway.alert(&alert))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
     let with = |status: u16| {
-        answers
+        responses
             .iter()
             .filter(|response| response.status == status)
             .count()
     };
-    let other = answers
+    let other = responses
         .iter()
         .find(|response| ![201, 202].contains(&response.status));
     ensure!(
@@ -196,7 +195,7 @@ async fn phases(context: &Context) -> Result<()> {
     let first = gateway.alert(&alert).await?.expect(201)?;
     let mut current = first.text_at("/remediationRequestName")?;
 
-    for active in ["Pending", "Processing", "APhaseThatNobodyKnowsYet"] {
+    for active in ["Pending", "Processing", "APhaseOfALaterVersion"] {
         cluster.set_phase(&namespace, &current, active).await?;
         let repeat = gateway.alert(&alert).await?.expect(202)?;
         repeat.has("/remediationRequestName", current.as_str())?;
@@ -210,11 +209,10 @@ async fn phases(context: &Context) -> Result<()> {
         let again = gateway.alert(&alert).await?.expect(201)?;
         again.has("/duplicate", false)?.has("/metadata/count", 1)?;
         let new = again.text_at("/remediationRequestName")?;
-        ensure!(
+        again.ensure(
             new != current,
-            "{}",
-            again.wrong(format!("expected a request other than the one that is {phase}"))
-        );
+            format!("expected a request other than the one that is {phase}"),
+        )?;
         let requests = cluster.requests(&namespace).await?;
         ensure!(
             requests.len() == ended + 2,

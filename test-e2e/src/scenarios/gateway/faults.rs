@@ -138,11 +138,7 @@ async fn outage(context: &Context) -> Result<()> {
     );
     one_request_each(context, &namespace, ALERTS).await?;
     let (repeat, _) = &accepted[0];
-    ensure!(
-        repeat.status == 202,
-        "{}",
-        repeat.wrong("expected the known alert to be a duplicate")
-    );
+    repeat.ensure(repeat.status == 202, "expected the known alert to be a duplicate")?;
     Ok(())
 }
 
@@ -161,13 +157,13 @@ async fn conflicts(context: &Context) -> Result<()> {
         }))
         .await?;
     let repeat = async || send_until_accepted(context, &alert).await;
-    let answers = try_join_all((0..REPEATS).map(|_| repeat())).await?;
+    let responses = try_join_all((0..REPEATS).map(|_| repeat())).await?;
     let struck = context.cluster().await?.struck(fault).await?;
     ensure!(
         struck == CONFLICTS,
         "expected {CONFLICTS} conflicts, there were {struck}"
     );
-    for (response, _) in &answers {
+    for (response, _) in &responses {
         response.has("/duplicate", true)?;
     }
     let request = context.cluster().await?.request(&namespace, &name).await?;

@@ -69,24 +69,18 @@ async fn headers(context: &Context) -> Result<()> {
             .has_header("content-security-policy", "default-src 'none'")?
             .has_header("referrer-policy", "no-referrer")?;
         let strict = response.header("strict-transport-security").unwrap_or_default();
-        ensure!(
-            strict.contains("max-age="),
-            "{}",
-            response.wrong("expected strict-transport-security")
-        );
-        ensure!(
+        response.ensure(strict.contains("max-age="), "expected strict-transport-security")?;
+        response.ensure(
             response.header("access-control-allow-origin").is_none(),
-            "{}",
-            response.wrong("expected no cross-origin access")
-        );
+            "expected no cross-origin access",
+        )?;
         let id = response.header("x-request-id").unwrap_or_default();
         id.parse::<Uuid>()
             .with_context(|| response.wrong("expected a UUID as x-request-id").to_string())?;
-        ensure!(
+        response.ensure(
             ids.insert(id.to_owned()),
-            "{}",
-            response.wrong("expected a request id that was not seen before")
-        );
+            "expected a request id that was not seen before",
+        )?;
     }
     Ok(())
 }

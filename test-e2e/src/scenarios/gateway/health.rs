@@ -31,20 +31,12 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
     let gateway = context.gateway();
     let alive = gateway.health("/healthz").await?.expect(200)?;
     alive.has("/status", "ok")?.has("/service", "gateway")?;
-    ensure!(
-        !alive.text_at("/version")?.is_empty(),
-        "{}",
-        alive.wrong("expected a version")
-    );
+    alive.ensure(!alive.text_at("/version")?.is_empty(), "expected a version")?;
     let ready = gateway.health("/readyz").await?.expect(200)?;
     ready.has("/status", "ready")?.has("/service", "gateway")?;
     let dependencies = ready.at("/dependencies")?;
     let count = dependencies.as_object().map_or(0, serde_json::Map::len);
-    ensure!(
-        count > 0,
-        "{}",
-        ready.wrong("expected the state of each dependency")
-    );
+    ready.ensure(count > 0, "expected the state of each dependency")?;
 
     let namespace = context.namespace().await?;
     let load = stream::iter(0..ALERTS)
@@ -54,11 +46,10 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
         })
         .buffer_unordered(AT_ONCE)
         .try_for_each(|response| async move {
-            ensure!(
+            response.ensure(
                 [201, 202].contains(&response.status),
-                "{}",
-                response.wrong("expected each alert to be accepted")
-            );
+                "expected each alert to be accepted",
+            )?;
             Ok(())
         });
     let mut load = std::pin::pin!(load);
@@ -72,11 +63,10 @@ async fn alive_and_ready(context: &Context) -> Result<()> {
                 } else {
                     *late + 1
                 };
-                ensure!(
+                response.ensure(
                     *late < FAILURES,
-                    "{}",
-                    response.wrong("expected fewer than three probes in a row above their time limit")
-                );
+                    "expected fewer than three probes in a row above their time limit",
+                )?;
             }
             anyhow::Ok(())
         };

@@ -182,11 +182,10 @@ async fn fingerprint(context: &Context) -> Result<()> {
     let response = gateway.alert(&known).await?;
     // The check value fixes the namespace, so that an earlier run may have left a request there and the alert may
     // be a duplicate. Only the fingerprint is proven here.
-    ensure!(
+    response.ensure(
         [201, 202].contains(&response.status),
-        "{}",
-        response.wrong("expected the alert to be accepted")
-    );
+        "expected the alert to be accepted",
+    )?;
     response.has("/fingerprint", KNOWN)?;
     let made_in = response.text_at("/remediationRequestNamespace")?;
     cluster
@@ -221,11 +220,10 @@ async fn fingerprint(context: &Context) -> Result<()> {
     ] {
         let response = gateway.alert(&different).await?.expect(201)?;
         let found = response.text_at("/fingerprint")?;
-        ensure!(
+        response.ensure(
             found != same,
-            "{}",
-            response.wrong("expected another incident to have another fingerprint")
-        );
+            "expected another incident to have another fingerprint",
+        )?;
     }
     Ok(())
 }

@@ -190,11 +190,10 @@ async fn mixed(context: &Context) -> Result<()> {
     }
     response.has("/results/1/fingerprint", known.at("/fingerprint")?)?;
     let error = response.text_at("/results/2/error")?;
-    ensure!(
+    response.ensure(
         error.contains("alertname"),
-        "{}",
-        response.wrong("expected the missing alertname to be named")
-    );
+        "expected the missing alertname to be named",
+    )?;
 
     let requests = context.cluster().await?.requests(&namespace).await?;
     let counts: BTreeMap<_, _> = requests
