@@ -171,7 +171,7 @@ fn add(merged: &mut Report, part: Part, started: jiff::Timestamp) -> anyhow::Res
             kind: task.kind.clone(),
             log: task.log.as_ref().map(|log| format!("{folder}/{log}")),
         };
-        let traced = task.into_trace(later, &rename);
+        let traced = task.into_trace(later, rename);
         merged.trace.wall = merged.trace.wall.max(traced.end);
         merged.tasks.insert(traced.name.clone(), info);
         merged.trace.tasks.push(traced);

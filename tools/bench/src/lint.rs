@@ -6,13 +6,13 @@ mod corpus;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use subprocess::{Cancel, Command};
 
+use crate::children;
 use crate::figures::{self, Figure, Format, Target, today};
 use crate::page::Section;
 use crate::workspace;
@@ -170,9 +170,10 @@ impl Bench {
     }
 
     /// Runs the linter. The corpus has findings, so its exit code is no failure.
-    fn lint(&self, arguments: &[&Path]) -> anyhow::Result<process::Output> {
+    fn lint(&self, arguments: &[&Path]) -> anyhow::Result<Output> {
+        children::check()?;
         let policy = self.workspace.join("deploy/image-policy.toml");
-        let mut command = process::Command::new(&self.program);
+        let mut command = Command::new(&self.program);
         command
             .arg("--policy")
             .arg(policy)
@@ -271,11 +272,9 @@ impl Bench {
         };
         let sample: Vec<&PathBuf> = self.paths.iter().step_by(every).collect();
         let start = Instant::now();
-        let mut command = process::Command::new(&program);
+        let mut command = Command::new(&program);
         command.args(["--no-fail", "--format", "json"]).args(&sample);
-        Command::new(command)
-            .deadline(Duration::from_secs(1_800))
-            .capture(&Cancel::never())?;
+        children::capture(command, Duration::from_secs(1_800))?;
         let time = milliseconds(start.elapsed());
         let name = format!("hadolint, {} of the files, one process", sample.len());
         Ok(Some(figure(name, "ms", None, vec![time])))
@@ -288,24 +287,19 @@ impl Bench {
             return Ok(Vec::new());
         }
         let program = self.folder.path().join("oracle");
-        let mut go = process::Command::new("go");
+        let mut go = Command::new("go");
         go.args(["build", "-o"])
             .arg(&program)
             .arg(".")
             .current_dir(self.workspace.join("crates/dockerfile/oracle"));
-        Command::new(go)
-            .deadline(Duration::from_secs(900))
-            .run(&Cancel::never())?;
+        children::capture(go, Duration::from_secs(900))?;
         let input: String = self
             .paths
             .iter()
             .map(|path| format!("{}\n", path.display()))
             .collect();
         let start = Instant::now();
-        let command = Command::new(process::Command::new(&program))
-            .input(input)
-            .deadline(Duration::from_secs(600));
-        let output = command.capture(&Cancel::never())?;
+        let output = children::pipe(Command::new(&program), &input, Duration::from_secs(600))?;
         let time = milliseconds(start.elapsed());
         let (references, different) = corpus::compare(&output.stdout)?;
         anyhow::ensure!(

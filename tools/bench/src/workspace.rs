@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
-use subprocess::{Cancel, Command};
+
+use crate::children;
 
 /// Maximum time of a build, on a slow machine with nothing built before.
 pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(3600);
@@ -33,20 +34,13 @@ pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Builds targets of the workspace by `cargo build ARGUMENTS` and returns the paths of their programs, in cargo's order.
-pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut cargo = process::Command::new(cargo());
+/// Builds one program of the workspace by `cargo build ARGUMENTS` and returns its path.
+pub(crate) fn build_one(arguments: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(cargo());
     cargo.args(["build", "--message-format=json-render-diagnostics"]);
     cargo.args(arguments).current_dir(root());
-    let output = Command::new(cargo)
-        .deadline(BUILD_LIMIT)
-        .capture(&Cancel::never())?;
-    Ok(executables(&output.stdout))
-}
-
-/// Builds one program and returns its path.
-pub(crate) fn build_one(arguments: &[&str]) -> anyhow::Result<PathBuf> {
-    build(arguments)?
+    let output = children::capture(cargo, BUILD_LIMIT)?;
+    executables(&output.stdout)
         .pop()
         .with_context(|| format!("cargo build {} reported no executable", arguments.join(" ")))
 }

@@ -8,6 +8,7 @@ use anyhow::ensure;
 use super::Options;
 use super::record::{Load, Measured};
 use super::subject::{Programs, Subject};
+use crate::children;
 use crate::figures::{Figure, Target};
 
 use subprocess::eprint_line;
@@ -41,9 +42,9 @@ fn unavailable_under_load(subject: &Subject, seconds: u64) -> anyhow::Result<Vec
     let load = std::thread::scope(|scope| -> anyhow::Result<Load> {
         let load = scope.spawn(|| acknowledged(subject, seconds, 50, "unavailable", &ids));
         // These sleeps are the schedule of the experiment.
-        std::thread::sleep(third);
+        children::sleep(third)?;
         subject.postgres().stop()?;
-        std::thread::sleep(third);
+        children::sleep(third)?;
         subject.postgres().start_again()?;
         load.join().map_err(|_| anyhow::anyhow!("the load failed"))?
     })?;
@@ -140,7 +141,7 @@ fn lost(subject: &Subject, what: &str, prefix: &str, ids: &[&Path]) -> anyhow::R
         if missing == 0 || begin.elapsed() > STORED_WITHIN {
             break missing;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        children::sleep(Duration::from_millis(100))?;
     };
     let duplicates = subject.duplicates(prefix)?;
     let none = Some(Target::AtMost(0.0));

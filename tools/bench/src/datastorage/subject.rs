@@ -3,15 +3,16 @@
 use std::fs;
 
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use embedded::{Postgres, Redis};
-use subprocess::{Cancel, Child, Command};
+use subprocess::Child;
 
 use super::record::{Load, Measured};
 use super::{Options, sql};
+use crate::children;
 use crate::figures::{describe, median, take_median, today};
 use crate::workspace;
 use subprocess::{eprint_line, free_port, proc};
@@ -78,11 +79,9 @@ impl<'a> Subject<'a> {
         let redis = Redis::start()?;
         let folder = tempfile::tempdir()?;
         let configuration = Configuration::write(folder.path(), &postgres, &redis, more)?;
-        let mut migrate = process::Command::new(&programs.service);
+        let mut migrate = Command::new(&programs.service);
         migrate.arg("migrate").arg("--config").arg(&configuration.file);
-        Command::new(migrate)
-            .deadline(Duration::from_secs(60))
-            .run(&Cancel::never())?;
+        children::capture(migrate, Duration::from_secs(60))?;
         let mut subject = Self {
             programs,
             seconds,
@@ -100,10 +99,10 @@ impl<'a> Subject<'a> {
     pub(super) fn restart(&mut self) -> anyhow::Result<f64> {
         self.stop()?;
         let begin = Instant::now();
-        let mut serve = process::Command::new(&self.programs.service);
+        let mut serve = Command::new(&self.programs.service);
         serve.arg("serve").arg("--config").arg(&self.configuration.file);
         let log = self.file("service.log");
-        self.service = Some(Command::new(serve).log(log).spawn()?);
+        self.service = Some(subprocess::Command::new(serve).log(log).spawn()?);
         wait_until_ready(&self.configuration.health, begin)
     }
 
@@ -181,13 +180,12 @@ impl<'a> Subject<'a> {
 
     /// Runs the load program.
     pub(super) fn load(&self, connections: usize, seconds: u64, arguments: &[&str]) -> anyhow::Result<Load> {
-        let mut load = process::Command::new(&self.programs.load);
+        let mut load = Command::new(&self.programs.load);
         load.args(["--address", &self.configuration.api])
             .args(["--connections", &connections.to_string()])
             .args(["--seconds", &seconds.to_string()])
             .args(arguments);
-        let limit = Duration::from_secs(seconds + 60);
-        let output = Command::new(load).deadline(limit).capture(&Cancel::never())?;
+        let output = children::capture(load, Duration::from_secs(seconds + 60))?;
         serde_json::from_slice(&output.stdout).context("cannot read the output of the load program")
     }
 
@@ -195,7 +193,7 @@ impl<'a> Subject<'a> {
     fn pgbench(&self, clients: usize, script: &str) -> anyhow::Result<f64> {
         let file = self.file("pgbench.sql");
         fs::write(&file, script)?;
-        let mut pgbench = process::Command::new(&self.programs.pgbench);
+        let mut pgbench = Command::new(&self.programs.pgbench);
         pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
         pgbench
             .arg(format!("--client={clients}"))
@@ -203,9 +201,7 @@ impl<'a> Subject<'a> {
             .arg("--file")
             .arg(&file)
             .arg(self.postgres.superuser_url());
-        let limit = Duration::from_secs(self.seconds + 60);
-        let output = Command::new(pgbench).deadline(limit).capture(&Cancel::never())?;
-        let text = output.text();
+        let text = children::capture(pgbench, Duration::from_secs(self.seconds + 60))?.text();
         let rate = text
             .lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
@@ -245,7 +241,7 @@ impl<'a> Subject<'a> {
     }
 
     fn run_sql(&self, text: &str) -> anyhow::Result<String> {
-        let mut psql = process::Command::new(&self.programs.psql);
+        let mut psql = Command::new(&self.programs.psql);
         psql.args([
             "--no-psqlrc",
             "--quiet",
@@ -255,11 +251,7 @@ impl<'a> Subject<'a> {
             "--dbname",
             &self.postgres.superuser_url(),
         ]);
-        let output = Command::new(psql)
-            .input(text.as_bytes())
-            .deadline(Duration::from_secs(3600))
-            .capture(&Cancel::never())?;
-        Ok(output.text())
+        Ok(children::pipe(psql, text, Duration::from_secs(3600))?.text())
     }
 
     /// Returns the resident memory of the service in MiB: `VmRSS` now, or `VmHWM` at its peak.
@@ -323,6 +315,6 @@ fn wait_until_ready(health: &str, begin: Instant) -> anyhow::Result<f64> {
             begin.elapsed() < limit,
             "timed out after {limit:?} waiting for the service to be ready; last error: {last}"
         );
-        std::thread::sleep(Duration::from_millis(2));
+        children::sleep(Duration::from_millis(2))?;
     }
 }

@@ -1,19 +1,21 @@
 //! A measured run of `cargo xtask e2e`.
 
-use std::{process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::Context;
 use report::Document;
-use subprocess::Cancel;
 
 use super::provider::ProviderName;
-use crate::workspace;
+use crate::{children, workspace};
 
 /// Scenario that proves that the stack is up.
 pub(super) const SCENARIO: &str = "g16";
 
 /// Maximum time of a run, on a loaded machine.
 const RUN_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Maximum time in which an interrupted run removes its stack.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Seconds between two samples of the machine's CPUs.
 const SAMPLE: f64 = 0.5;
@@ -35,14 +37,14 @@ pub(super) fn cold(provider: ProviderName, order: &str) -> anyhow::Result<Measur
     read_from(command, &format!("a run in the order {order}"))
 }
 
-/// Returns a command of this workspace's runner, which it builds first: measured times must not include its build.
-pub(super) fn xtask() -> anyhow::Result<Command> {
-    Ok(Command::new(workspace::build_one(&["--package=xtask"])?))
+/// Builds this workspace's runner and returns its path: measured times must not include its build.
+pub(super) fn runner() -> anyhow::Result<PathBuf> {
+    workspace::build_one(&["--package=xtask"])
 }
 
 /// Returns the command of a run, to which arguments may be added.
 pub(super) fn e2e(provider: ProviderName) -> anyhow::Result<Command> {
-    let mut command = xtask()?;
+    let mut command = Command::new(runner()?);
     command.args(["e2e", SCENARIO, "--format", "json", "--provider"]);
     command.arg(provider.to_string());
     Ok(command)
@@ -50,9 +52,7 @@ pub(super) fn e2e(provider: ProviderName) -> anyhow::Result<Command> {
 
 pub(super) fn read_from(command: Command, name: &str) -> anyhow::Result<Measured> {
     let command = subprocess::Command::new(command).name(name);
-    let output = command
-        .deadline(RUN_LIMIT)
-        .capture(&Cancel::never())
+    let output = children::wait(command.deadline(RUN_LIMIT).grace(CLEANUP_LIMIT))
         .context("run failed; continue with --resume, which keeps the earlier runs")?;
     Measured::read(&output.stdout)
 }

@@ -3,14 +3,16 @@
 use std::{process::Command, time::Instant};
 
 use anyhow::Context;
-use subprocess::Cancel;
 
 use super::{
     provider::ProviderName,
     record::{BUILD, FIRST_SCENARIO, Record, VERB},
     run::{self, Measured, SCENARIO},
 };
-use crate::workspace::{self, cargo};
+use crate::{
+    children,
+    workspace::{self, cargo},
+};
 use subprocess::eprint_line;
 
 /// Measured starts of a verb.
@@ -54,8 +56,7 @@ fn status() -> anyhow::Result<f64> {
 
 fn timed(command: Command) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let command = subprocess::Command::new(command).deadline(workspace::BUILD_LIMIT);
-    command.capture(&Cancel::never())?;
+    children::capture(command, workspace::BUILD_LIMIT)?;
     Ok(start.elapsed().as_secs_f64())
 }
 

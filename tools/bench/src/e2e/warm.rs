@@ -21,7 +21,7 @@ use super::{
     record::{Record, WARM},
     run::{self, Measured},
 };
-use crate::workspace;
+use crate::{children, workspace};
 use subprocess::eprint_line;
 
 /// The edited service.
@@ -87,6 +87,8 @@ struct Owner {
 struct Workspace {
     sources: PathBuf,
     target: PathBuf,
+    /// Runner of the measured workspace, which removes the stack also after a signal, when nothing can be built.
+    runner: PathBuf,
 }
 
 impl Workspace {
@@ -94,7 +96,11 @@ impl Workspace {
         let bench = std::path::absolute(workspace::target().join("bench"))?;
         let (sources, target) = (bench.join("workspace"), bench.join("target"));
         copy(&workspace::root(), &sources)?;
-        Ok(Self { sources, target })
+        Ok(Self {
+            sources,
+            target,
+            runner: run::runner()?,
+        })
     }
 
     fn runs(&self) -> PathBuf {
@@ -121,7 +127,7 @@ impl Workspace {
     }
 
     fn down(&self, run: &str) -> anyhow::Result<()> {
-        let mut command = run::xtask()?;
+        let mut command = Command::new(&self.runner);
         command.args(["down", run]);
         let command = subprocess::Command::new(self.inside(command)).name(format!("remove run {run}"));
         command.deadline(REMOVAL_LIMIT).run(&Cancel::never())?;
@@ -151,8 +157,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let mut list = Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     list.current_dir(from);
-    let list = subprocess::Command::new(list).name("list the sources");
-    let output = list.deadline(Duration::from_secs(60)).capture(&Cancel::never())?;
+    let output = children::capture(list, Duration::from_secs(60))?;
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = names
         .split('\0')
