@@ -167,18 +167,10 @@ impl Kubernetes {
         self.server.stop()
     }
 
-    /// Starts it again on the same port with the objects of its journal, and waits until it is ready.
+    /// Stops it, if it runs, and starts it on the same port with the objects of its journal; returns when it is ready.
     ///
     /// # Errors
-    /// If it does not start, with its last lines.
-    pub fn start_again(&self) -> anyhow::Result<()> {
-        self.server.start()
-    }
-
-    /// Stops it and starts it again.
-    ///
-    /// # Errors
-    /// As [`Kubernetes::stop`] and [`Kubernetes::start_again`].
+    /// If its process does not exit, or does not start; with its last lines.
     pub fn restart(&self) -> anyhow::Result<()> {
         self.server.restart()
     }

@@ -204,18 +204,10 @@ impl Redis {
         self.server.stop()
     }
 
-    /// Starts it again on the same port with the same data, and waits until it is ready.
+    /// Stops it, if it runs, and starts it on the same port with the same data; returns when it is ready.
     ///
     /// # Errors
-    /// If it does not start, with its last lines.
-    pub fn start_again(&self) -> anyhow::Result<()> {
-        self.server.start()
-    }
-
-    /// Stops it and starts it again.
-    ///
-    /// # Errors
-    /// As [`Redis::stop`] and [`Redis::start_again`].
+    /// If its process does not exit, or does not start; with its last lines.
     pub fn restart(&self) -> anyhow::Result<()> {
         self.server.restart()
     }

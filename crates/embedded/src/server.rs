@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use subprocess::{Child, Command, Ended, Failure, Record, Signal, proc};
+use subprocess::{Child, Command, Failure, Outcome, Record, Signal, proc};
 
 use crate::instance::{Instance, remove_folder};
 
@@ -189,7 +189,7 @@ fn wait_until_ready(child: &mut Child, port: u16, probe: &Probe) -> anyhow::Resu
             Err(state) => state,
         };
         if child.ends_within(PROBE_INTERVAL) || Instant::now() > until {
-            let failure = child.failure(Ended::Deadline(READY));
+            let failure = child.failure(Outcome::Deadline(READY));
             return Err(failure).with_context(|| format!("last response to the readiness probe: {state}"));
         }
     }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use wait4::Wait4 as _;
 
 use crate::cancel::Cancel;
-use crate::failure::{Ended, Failure};
+use crate::failure::{Failure, Outcome};
 use crate::output::{Gatherer, Output};
 use crate::process::{signal_group, signal_process};
 use crate::watch::{self, Usage, Watch};
@@ -22,7 +22,7 @@ struct State {
     /// Set after the child was reaped; from then on its process id may be reused.
     exit: Option<Result<ExitStatus, String>>,
     /// Why the child is being ended, and when it will be killed.
-    stopping: Option<(Ended, Instant)>,
+    stopping: Option<(Outcome, Instant)>,
     killed: bool,
 }
 
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     /// Sends the stop signal, once; `wait` kills the group when the grace period is over.
-    fn end(&self, reason: Ended, grace: Duration) {
+    fn end(&self, reason: Outcome, grace: Duration) {
         let mut state = self.lock();
         if state.exit.is_some() || state.stopping.is_some() {
             return;
@@ -56,12 +56,12 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn kill(&self, reason: Ended) {
+    fn kill(&self, reason: Outcome) {
         let mut state = self.lock();
         self.kill_locked(&mut state, reason);
     }
 
-    fn kill_locked(&self, state: &mut State, reason: Ended) {
+    fn kill_locked(&self, state: &mut State, reason: Outcome) {
         if state.exit.is_some() || state.killed {
             return;
         }
@@ -93,10 +93,10 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
             } else if state.stopping.is_some() {
-                self.kill_locked(&mut state, Ended::Stopped);
+                self.kill_locked(&mut state, Outcome::Stopped);
             } else if let Some((limit, _)) = deadline {
                 drop(state);
-                self.end(Ended::Deadline(limit), self.grace);
+                self.end(Outcome::Deadline(limit), self.grace);
                 state = self.lock();
             }
         }
@@ -135,14 +135,14 @@ impl fmt::Debug for Killer {
 
 impl Killer {
     /// Sends the stop signal and returns at once; the call that waits for the child kills the group when the grace
-    /// period is over. The child's failure is [`Ended::Cancelled`].
+    /// period is over. The child's failure is [`Outcome::Cancelled`].
     pub fn cancel(&self) {
-        self.0.end(Ended::Cancelled, self.0.grace);
+        self.0.end(Outcome::Cancelled, self.0.grace);
     }
 
     /// Sends SIGKILL to the group and returns at once.
     pub fn kill(&self) {
-        self.0.kill(Ended::Stopped);
+        self.0.kill(Outcome::Stopped);
     }
 }
 
@@ -265,7 +265,7 @@ impl Child {
     /// [`Failure`] for any other exit, for a cancellation and for a passed deadline.
     pub fn wait(mut self, cancel: &Cancel) -> Result<Output, Failure> {
         self.wait_mut(cancel);
-        self.outcome()
+        self.result()
     }
 
     pub(crate) fn wait_mut(&self, cancel: &Cancel) {
@@ -277,14 +277,14 @@ impl Child {
     /// Sends the stop signal, kills the group when `grace` is over, and returns after the exit, with the last lines of
     /// the output.
     pub fn terminate(mut self, grace: Duration) -> Vec<String> {
-        self.shared.end(Ended::Stopped, grace);
+        self.shared.end(Outcome::Stopped, grace);
         self.shared.wait(None);
         self.gatherer.finish().last_lines
     }
 
     /// Kills the group and returns after the exit.
     pub fn kill(self) {
-        self.shared.kill(Ended::Stopped);
+        self.shared.kill(Outcome::Stopped);
         self.shared.wait(None);
     }
 
@@ -293,50 +293,50 @@ impl Child {
         self.detached = true;
     }
 
-    /// Returns why a child that should still run has exited. For a child that still runs the reason is `ended`, for
+    /// Returns why a child that should still run has exited. For a child that still runs the reason is `outcome`, for
     /// example a deadline for its readiness.
     #[must_use]
-    pub fn failure(&mut self, ended: Ended) -> Failure {
-        let ended = self.ended().unwrap_or(ended);
+    pub fn failure(&mut self, outcome: Outcome) -> Failure {
+        let outcome = self.outcome().unwrap_or(outcome);
         let collected = if self.is_running() {
             self.gatherer.so_far()
         } else {
             self.gatherer.finish()
         };
-        Failure::new(self.name.clone(), self.command.clone(), ended)
+        Failure::new(self.name.clone(), self.command.clone(), outcome)
             .with_log(collected.last_lines, self.gatherer.log_path())
     }
 
-    fn ended(&self) -> Option<Ended> {
+    fn outcome(&self) -> Option<Outcome> {
         let state = self.shared.lock();
         let exit = state.exit.as_ref()?;
         Some(match (&state.stopping, exit) {
             (Some((reason, _)), _) => reason.clone(),
             (None, Ok(status)) => match (status.code(), status.signal()) {
-                (Some(code), _) => Ended::Exit(code),
-                (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+                (Some(code), _) => Outcome::Exit(code),
+                (None, signal) => Outcome::Signal(signal.unwrap_or_default()),
             },
-            (None, Err(error)) => Ended::NotStarted(format!("cannot wait for it: {error}")),
+            (None, Err(error)) => Outcome::NotStarted(format!("cannot wait for it: {error}")),
         })
     }
 
     /// Returns the result after the exit.
-    pub(crate) fn outcome(&mut self) -> Result<Output, Failure> {
+    pub(crate) fn result(&mut self) -> Result<Output, Failure> {
         let collected = self.gatherer.finish();
-        let ended = match (self.ended(), collected.log_error) {
-            (Some(Ended::Exit(0)), None) => {
+        let outcome = match (self.outcome(), collected.log_error) {
+            (Some(Outcome::Exit(0)), None) => {
                 return Ok(Output {
                     stdout: collected.captured,
                     last_lines: collected.last_lines,
                     duration: self.begin.elapsed(),
                 });
             }
-            (Some(Ended::Exit(0)), Some(error)) => {
-                Ended::NotStarted(format!("cannot write its log: {error}"))
+            (Some(Outcome::Exit(0)), Some(error)) => {
+                Outcome::NotStarted(format!("cannot write its log: {error}"))
             }
-            (ended, _) => ended.unwrap_or(Ended::Stopped),
+            (outcome, _) => outcome.unwrap_or(Outcome::Stopped),
         };
-        Err(Failure::new(self.name.clone(), self.command.clone(), ended)
+        Err(Failure::new(self.name.clone(), self.command.clone(), outcome)
             .with_log(collected.last_lines, self.gatherer.log_path()))
     }
 
@@ -349,16 +349,16 @@ impl Child {
     /// Kills the child because its record could not be written.
     pub(crate) fn fail(mut self, reason: String, path: &Path) -> Failure {
         self.shared
-            .kill(Ended::NotStarted(format!("{}: {reason}", path.display())));
+            .kill(Outcome::NotStarted(format!("{}: {reason}", path.display())));
         self.shared.wait(None);
-        self.failure(Ended::Stopped)
+        self.failure(Outcome::Stopped)
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.detached && self.is_running() {
-            self.shared.kill(Ended::Stopped);
+            self.shared.kill(Outcome::Stopped);
             self.shared.wait(None);
         }
     }

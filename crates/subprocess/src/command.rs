@@ -13,7 +13,7 @@ use crate::busy::retry_while_busy;
 use crate::cancel::Cancel;
 use crate::cargo;
 use crate::child::{Child, Ending};
-use crate::failure::{Ended, Failure};
+use crate::failure::{Failure, Outcome};
 use crate::output::{Gatherer, Log, Observer, Output};
 use crate::record::{Record, RecordError};
 use crate::show;
@@ -187,7 +187,7 @@ impl Command {
             return Err(Failure::new(
                 self.own_name(),
                 self.command_line(),
-                Ended::Cancelled,
+                Outcome::Cancelled,
             ));
         }
         Ok(self)
@@ -207,7 +207,7 @@ impl Command {
     pub(crate) fn start(mut self, stdout: Stdout) -> Result<Child, Failure> {
         let name = self.own_name();
         let shown = self.command_line();
-        let failed = |reason: String| Failure::new(name.clone(), shown.clone(), Ended::NotStarted(reason));
+        let failed = |reason: String| Failure::new(name.clone(), shown.clone(), Outcome::NotStarted(reason));
 
         let log = self
             .log

@@ -9,7 +9,7 @@ use crate::proc;
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ended {
+pub enum Outcome {
     /// It could not be started, or its output could not be read: the system's message.
     NotStarted(String),
     /// It exited with this code; 0 where it should still run.
@@ -24,7 +24,7 @@ pub enum Ended {
     Stopped,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted(reason) => write!(formatter, "did not start: {reason}"),
@@ -91,21 +91,21 @@ pub struct Failure(Box<Details>);
 struct Details {
     name: String,
     command: String,
-    ended: Ended,
+    outcome: Outcome,
     last_lines: Vec<String>,
     log: Option<PathBuf>,
-    also: Vec<Failure>,
+    other_side: Option<Failure>,
 }
 
 impl Failure {
-    pub(crate) fn new(name: String, command: String, ended: Ended) -> Self {
+    pub(crate) fn new(name: String, command: String, outcome: Outcome) -> Self {
         Self(Box::new(Details {
             name,
             command,
-            ended,
+            outcome,
             last_lines: Vec::new(),
             log: None,
-            also: Vec::new(),
+            other_side: None,
         }))
     }
 
@@ -115,8 +115,8 @@ impl Failure {
         self
     }
 
-    pub(crate) fn with_also(mut self, other: Self) -> Self {
-        self.0.also.push(other);
+    pub(crate) fn with_other_side(mut self, other: Self) -> Self {
+        self.0.other_side = Some(other);
         self
     }
 
@@ -134,15 +134,15 @@ impl Failure {
 
     /// Returns how the child ended.
     #[must_use]
-    pub fn ended(&self) -> &Ended {
-        &self.0.ended
+    pub fn outcome(&self) -> &Outcome {
+        &self.0.outcome
     }
 
     /// Returns the exit code, if it exited by itself.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
-        match self.0.ended {
-            Ended::Exit(code) => Some(code),
+        match self.0.outcome {
+            Outcome::Exit(code) => Some(code),
             _ => None,
         }
     }
@@ -150,7 +150,7 @@ impl Failure {
     /// Whether the cause is a cancellation.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.ended == Ended::Cancelled
+        self.0.outcome == Outcome::Cancelled
     }
 
     /// Returns the last lines of the output, oldest first.
@@ -167,8 +167,8 @@ impl Failure {
 
     /// Returns the failure of the other side of a pipeline.
     #[must_use]
-    pub fn also(&self) -> &[Failure] {
-        &self.0.also
+    pub fn other_side(&self) -> Option<&Failure> {
+        self.0.other_side.as_ref()
     }
 }
 
@@ -177,14 +177,14 @@ impl fmt::Display for Failure {
         let Details {
             name,
             command,
-            ended,
+            outcome,
             last_lines,
             log,
-            also,
+            other_side,
         } = &*self.0;
-        write!(formatter, "{name}: {ended}\n  command: {command}")?;
+        write!(formatter, "{name}: {outcome}\n  command: {command}")?;
         if last_lines.is_empty() {
-            if !matches!(ended, Ended::NotStarted(_)) {
+            if !matches!(outcome, Outcome::NotStarted(_)) {
                 write!(formatter, "\n  it printed nothing")?;
             }
         } else {
@@ -196,7 +196,7 @@ impl fmt::Display for Failure {
         if let Some(log) = log {
             write!(formatter, "\n  whole log: {}", log.display())?;
         }
-        for other in also {
+        if let Some(other) = other_side {
             write!(formatter, "\nand {other}")?;
         }
         Ok(())

@@ -54,7 +54,7 @@ pub use busy::retry_while_busy;
 pub use cancel::{Cancel, CancelGuard};
 pub use child::{Child, Killer};
 pub use command::Command;
-pub use failure::{Ended, Failure};
+pub use failure::{Failure, Outcome};
 pub use output::Output;
 pub use pipeline::Pipeline;
 pub use port::free_port;

@@ -5,7 +5,7 @@ use std::io;
 use crate::cancel::Cancel;
 use crate::child::Child;
 use crate::command::{Command, Stdout};
-use crate::failure::{Ended, Failure};
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
 /// Two commands: the stdout of the first is the stdin of the second.
@@ -40,7 +40,7 @@ impl Pipeline {
             Failure::new(
                 from.own_name(),
                 from.command_line(),
-                Ended::NotStarted(format!("cannot create a pipe: {error}")),
+                Outcome::NotStarted(format!("cannot create a pipe: {error}")),
             )
         })?;
         into.stdin = Some(reader.into());
@@ -56,22 +56,24 @@ fn join(mut from: Child, mut into: Child, cancel: &Cancel) -> Result<Output, Fai
         scope.spawn(|| from.wait_mut(cancel));
         into.wait_mut(cancel);
     });
-    match (from.outcome(), into.outcome()) {
+    match (from.result(), into.result()) {
         (Ok(_), into) => into,
         (Err(from), Ok(_)) => Err(from),
         (Err(from), Err(into)) if was_cut_short(&from) => Err(into),
-        (Err(from), Err(into)) if matches!(into.ended(), Ended::Deadline(_)) => Err(into.with_also(from)),
-        (Err(from), Err(into)) => Err(from.with_also(into)),
+        (Err(from), Err(into)) if matches!(into.outcome(), Outcome::Deadline(_)) => {
+            Err(into.with_other_side(from))
+        }
+        (Err(from), Err(into)) => Err(from.with_other_side(into)),
     }
 }
 
 /// Whether the first command failed only because the second stopped reading. Which of them exited first proves nothing:
 /// the second closes its side before it exits.
 fn was_cut_short(from: &Failure) -> bool {
-    match from.ended() {
-        Ended::Signal(13) | Ended::Exit(141) => true,
+    match from.outcome() {
+        Outcome::Signal(13) | Outcome::Exit(141) => true,
         // Programs that ignore SIGPIPE get EPIPE and print the message of the C library.
-        Ended::Exit(_) => from
+        Outcome::Exit(_) => from
             .last_lines()
             .iter()
             .any(|line| line.to_ascii_lowercase().contains("broken pipe")),

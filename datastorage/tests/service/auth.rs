@@ -118,7 +118,7 @@ fn clients_are_authenticated_and_authorized_by_their_token() {
             Err(answer.status.to_string())
         }
     });
-    kubernetes.start_again().unwrap();
+    kubernetes.restart().unwrap();
     assert!(!service.log().contains("writer-token"), "a token is in the log");
 }
 

@@ -127,7 +127,7 @@ fn postgresql_killed_under_load_costs_no_acknowledged_event() {
     load.wait_for_more(100);
     servers.postgres.kill().unwrap();
     load.wait_for_more(50);
-    servers.postgres.start_again().unwrap();
+    servers.postgres.restart().unwrap();
     load.wait_for_more(100);
     let acknowledged = load.end();
     stored_once(&servers, &correlation, &acknowledged);

@@ -98,7 +98,7 @@ fn writes_during_an_outage_are_stored_completely_and_in_order_afterwards() {
         (200, &json!("down"))
     );
 
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
     let stored = in_order(&service, &correlation, &sent);
     for (stored, sent) in stored.iter().zip(&sent) {
@@ -167,7 +167,7 @@ fn redis_is_reconnected_after_another_server_answered_at_its_address() {
     let correlation = name("found-again");
     service.servers.postgres.stop().unwrap();
     let sent = spill(&service, &correlation, 3);
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
 }
 
@@ -217,7 +217,7 @@ fn stop_during_an_outage_loses_nothing() {
     let (status, servers, log) = service.stop();
     assert!(status.success(), "{status}\n{log}");
     assert_eq!(servers.waiting(), 30, "a stop leaves the stream to others");
-    servers.postgres.start_again().unwrap();
+    servers.postgres.restart().unwrap();
     let service = Service::start_with(servers, "");
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
 }
@@ -242,7 +242,7 @@ fn entries_read_by_a_dead_replica_are_stored_by_another() {
         STREAM,
         ">",
     ]);
-    servers.postgres.start_again().unwrap();
+    servers.postgres.restart().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
     in_order(&service, &correlation, &sent);
 }
@@ -274,7 +274,7 @@ fn full_stream_rejects_and_trims_nothing() {
             .status,
         503
     );
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     exactly(&service, &correlation, &acknowledged);
     assert_eq!(
         service.events(&correlation).len(),
@@ -307,8 +307,8 @@ fn nothing_is_acknowledged_without_both_stores() {
         503 => Ok(()),
         status => Err(status.to_string()),
     });
-    service.servers.redis.start_again().unwrap();
-    service.servers.postgres.start_again().unwrap();
+    service.servers.redis.restart().unwrap();
+    service.servers.postgres.restart().unwrap();
     until("writes are accepted again", 30, || {
         match service.write(&event(&correlation)).status {
             201 => Ok(()),
@@ -325,8 +325,8 @@ fn redis_killed_with_entries_loses_none() {
     let sent = spill(&service, &correlation, 10);
     service.servers.redis.kill().unwrap();
     assert_eq!(service.write(&event(&correlation)).status, 503);
-    service.servers.redis.start_again().unwrap();
-    service.servers.postgres.start_again().unwrap();
+    service.servers.redis.restart().unwrap();
+    service.servers.postgres.restart().unwrap();
     exactly(&service, &correlation, &sent.iter().map(id_of).collect());
 }
 

@@ -95,7 +95,7 @@ async fn api_outage_returns_503_and_the_gateway_stays_ready() {
     .await;
     assert_eq!(gateway.get_health("/readyz").await, Some(200));
     assert_eq!(gateway.get_health("/healthz").await, Some(200));
-    block_in_place(|| stack.kubernetes.start_again()).unwrap();
+    block_in_place(|| stack.kubernetes.restart()).unwrap();
     for (name, status) in [("Known", 202), ("New", 201)] {
         until("the API to be available again", async || {
             let answer = gateway.alert(name).await;

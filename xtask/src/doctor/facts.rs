@@ -205,7 +205,7 @@ fn last_line(failure: &Failure) -> String {
         .last_lines()
         .last()
         .cloned()
-        .unwrap_or_else(|| failure.ended().to_string())
+        .unwrap_or_else(|| failure.outcome().to_string())
 }
 
 fn version(program: &str, arguments: &[&str]) -> Tool {

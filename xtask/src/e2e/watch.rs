@@ -78,7 +78,9 @@ fn round(here: &Path, cancel: &Cancel) -> anyhow::Result<()> {
         .observe(|line| eprint_line(line))
         .run(cancel);
     match ended {
-        Err(failure) if matches!(failure.ended(), subprocess::Ended::NotStarted(_)) => Err(failure.into()),
+        Err(failure) if matches!(failure.outcome(), subprocess::Outcome::NotStarted(_)) => {
+            Err(failure.into())
+        }
         // The next save may fix a failure.
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use subprocess::proc;
 
 use crate::{
     kind_test,
-    repository::{Ended, Repository, collecting, gc},
+    repository::{Finished, Repository, collecting, gc},
     test,
 };
 
@@ -138,7 +138,7 @@ fn exits_at_once(repository: &Repository, provider: &str, point: &str) -> anyhow
 }
 
 /// Fails if anything is left after one collection, including the folder.
-fn collected(repository: &Repository, ended: &Ended) -> anyhow::Result<()> {
+fn collected(repository: &Repository, ended: &Finished) -> anyhow::Result<()> {
     let folder = repository.target().join("e2e").join(ended.id()?);
     let collected = gc(repository)?;
     collected.ended_with(0)?;
@@ -152,7 +152,7 @@ fn collected(repository: &Repository, ended: &Ended) -> anyhow::Result<()> {
         .map_err(|error| error.context(format!("gc:\n{}\nrun:\n{}", collected.output, ended.output)))
 }
 
-fn nothing_outside_the_folder(folder: &Path, ended: &Ended) -> anyhow::Result<()> {
+fn nothing_outside_the_folder(folder: &Path, ended: &Finished) -> anyhow::Result<()> {
     let mut left = processes(folder, ended.pid);
     let servers = embedded::instances().into_iter();
     let of_run = servers.filter(|server| server.belongs_to.as_deref() == Some(folder));

@@ -27,7 +27,7 @@ pub(crate) struct Repository {
 
 /// How a run of the runner ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Finished {
     /// The exit code, or the number of the signal that ended it, negative.
     pub(crate) code: i32,
     /// Its output, stdout and stderr.
@@ -86,18 +86,18 @@ impl Repository {
     }
 
     /// Runs a verb to completion.
-    pub(crate) fn run(&self, arguments: &[&str]) -> anyhow::Result<Ended> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         finish(self.command(arguments))
     }
 
     /// Runs the stack.
-    pub(crate) fn e2e(&self, arguments: &[&str]) -> anyhow::Result<Ended> {
+    pub(crate) fn e2e(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         let stack = self.file("deploy/stack.toml").display().to_string();
         self.run(&[&["e2e", "--stack", &stack], arguments].concat())
     }
 
     /// Runs the stack inside a control group.
-    pub(crate) fn e2e_in(&self, group: &Group, arguments: &[&str]) -> anyhow::Result<Ended> {
+    pub(crate) fn e2e_in(&self, group: &Group, arguments: &[&str]) -> anyhow::Result<Finished> {
         let stack = self.file("deploy/stack.toml").display().to_string();
         let inner = self.command(&[&["e2e", "--stack", &stack], arguments].concat());
         // The shell enters the group and then becomes the runner, with the same process id.
@@ -152,7 +152,7 @@ impl Drop for Repository {
     }
 }
 
-impl Ended {
+impl Finished {
     /// Returns the run's id, which is in its first line.
     pub(crate) fn id(&self) -> anyhow::Result<&str> {
         let line = self.output.lines().find_map(|line| line.strip_prefix("run "));
@@ -198,12 +198,12 @@ pub(crate) fn collecting() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn gc(repository: &Repository) -> anyhow::Result<Ended> {
+pub(crate) fn gc(repository: &Repository) -> anyhow::Result<Finished> {
     let _one = collecting();
     repository.run(&["gc"])
 }
 
-pub(crate) fn finish(mut command: Command) -> anyhow::Result<Ended> {
+pub(crate) fn finish(mut command: Command) -> anyhow::Result<Finished> {
     // A file instead of a pipe, which orphans of a killed run would keep open.
     let mut output = tempfile::NamedTempFile::new()?;
     command
@@ -230,7 +230,7 @@ pub(crate) fn finish(mut command: Command) -> anyhow::Result<Ended> {
         text = fs::read_to_string(output.path())?;
     }
     let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
-    Ok(Ended {
+    Ok(Finished {
         code,
         output: text,
         pid: child.id(),

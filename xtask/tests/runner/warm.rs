@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 
 use crate::{
     kind_test,
-    repository::{Ended, LONGEST, Repository},
+    repository::{Finished, LONGEST, Repository},
     test,
 };
 
@@ -53,7 +53,7 @@ fn two_at_once(provider: &str) -> anyhow::Result<()> {
 }
 
 /// Returns the process ids of a run by name.
-fn processes(repository: &Repository, run: &Ended) -> anyhow::Result<BTreeMap<String, u64>> {
+fn processes(repository: &Repository, run: &Finished) -> anyhow::Result<BTreeMap<String, u64>> {
     let folder = repository.target().join("e2e").join(run.id()?).join("processes");
     let mut found = BTreeMap::new();
     for file in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
@@ -103,7 +103,7 @@ fn changed_alone(
     service: &str,
     before: &BTreeMap<String, u64>,
     after: &BTreeMap<String, u64>,
-    ended: &Ended,
+    ended: &Finished,
 ) -> anyhow::Result<()> {
     let changed: Vec<_> = before
         .iter()

@@ -55,7 +55,7 @@ fn with_a_journal_objects_survive_a_kill() {
     kubernetes.kill().unwrap();
     assert!(!kubernetes.is_running());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, kubernetes.port())).is_err());
-    kubernetes.start_again().unwrap();
+    kubernetes.restart().unwrap();
     assert!(status(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));
     kubernetes.restart().unwrap();
     assert!(status(&kubernetes, "GET", "/api/v1/namespaces/kept", "").contains("200"));

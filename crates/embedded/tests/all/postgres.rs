@@ -106,13 +106,13 @@ fn committed_data_survives_stop_kill_and_restart() {
     let error = sql(&url, "select 1").unwrap_err();
     assert!(error.contains("Connection refused"), "{error}");
     postgres.stop().unwrap();
-    postgres.start_again().unwrap();
+    postgres.restart().unwrap();
     insert();
 
     postgres.kill().unwrap();
     assert!(!postgres.is_running());
     assert!(sql(&url, "select 1").is_err());
-    postgres.start_again().unwrap();
+    postgres.restart().unwrap();
     insert();
 
     postgres.restart().unwrap();

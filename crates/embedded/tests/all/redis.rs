@@ -62,10 +62,10 @@ fn written_data_survives_a_stop_and_a_kill() {
     send(&redis, &format!("{auth}XADD spool * event 1"));
     redis.stop().unwrap();
     assert!(!redis.is_running());
-    redis.start_again().unwrap();
+    redis.restart().unwrap();
     send(&redis, &format!("{auth}XADD spool * event 2"));
     redis.kill().unwrap();
-    redis.start_again().unwrap();
+    redis.restart().unwrap();
     assert!(send(&redis, &format!("{auth}XLEN spool")).contains(":2\r\n"));
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::common::helper;
-use subprocess::{Cancel, Ended, Pipeline};
+use subprocess::{Cancel, Outcome, Pipeline};
 
 #[test]
 fn passes_all_data_and_writes_both_logs() {
@@ -31,7 +31,7 @@ fn failure_of_the_first_is_reported_when_the_second_succeeds() {
     );
     let failure = pipeline.run(&Cancel::never()).unwrap_err();
     assert_eq!((failure.name(), failure.exit_code()), ("save", Some(5)));
-    assert!(failure.also().is_empty());
+    assert!(failure.other_side().is_none());
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn failure_of_the_first_is_the_cause_when_both_fail() {
     );
     let failure = pipeline.run(&Cancel::never()).unwrap_err();
     assert_eq!((failure.name(), failure.exit_code()), ("save", Some(5)));
-    assert_eq!(failure.also()[0].name(), "import");
+    assert_eq!(failure.other_side().unwrap().name(), "import");
     assert!(
         failure.to_string().contains("no such image")
             && failure.to_string().contains("and import: exit code")
@@ -67,7 +67,7 @@ fn failure_of_the_second_is_the_cause_when_sigpipe_ends_the_first() {
         .run(&Cancel::never())
         .unwrap_err();
     assert_eq!((failure.name(), failure.exit_code()), ("import", Some(4)));
-    assert!(failure.also().is_empty(), "{failure}");
+    assert!(failure.other_side().is_none(), "{failure}");
 }
 
 #[test]
@@ -86,14 +86,14 @@ fn each_side_has_its_own_deadline() {
         .run(&Cancel::never())
         .unwrap_err();
     assert_eq!(
-        (from.name(), from.ended()),
-        ("save", &Ended::Deadline(Duration::from_millis(200)))
+        (from.name(), from.outcome()),
+        ("save", &Outcome::Deadline(Duration::from_millis(200)))
     );
     let into = Pipeline::new(helper(&["bytes", "50000000"]), hangs().name("import"));
     let into = into.run(&Cancel::never()).unwrap_err();
     assert_eq!(
-        (into.name(), into.ended()),
-        ("import", &Ended::Deadline(Duration::from_millis(200)))
+        (into.name(), into.outcome()),
+        ("import", &Outcome::Deadline(Duration::from_millis(200)))
     );
 }
 

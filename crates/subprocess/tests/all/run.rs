@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{LONG, helper, observed, processes};
-use subprocess::{Cancel, Command, Ended, Signal};
+use subprocess::{Cancel, Command, Outcome, Signal};
 
 #[test]
 fn the_log_is_complete_and_in_order() {
@@ -156,7 +156,7 @@ fn the_deadline_ends_the_whole_group() {
     let child = command.spawn().unwrap();
     let family = processes(&lines.recv_timeout(LONG).unwrap());
     let failure = child.wait(&Cancel::never()).unwrap_err();
-    assert_eq!(*failure.ended(), Ended::Deadline(Duration::from_secs(3)));
+    assert_eq!(*failure.outcome(), Outcome::Deadline(Duration::from_secs(3)));
     assert!(
         failure
             .to_string()
@@ -265,8 +265,8 @@ fn the_failure_of_a_server_that_exits_early_has_its_exit_code_and_last_lines() {
         .spawn()
         .unwrap();
     assert!(child.ends_within(LONG));
-    let failure = child.failure(Ended::Deadline(LONG));
-    assert_eq!(*failure.ended(), Ended::Exit(1));
+    let failure = child.failure(Outcome::Deadline(LONG));
+    assert_eq!(*failure.outcome(), Outcome::Exit(1));
     assert_eq!(failure.last_lines(), ["address in use"]);
 }
 
@@ -277,8 +277,8 @@ fn the_failure_of_a_server_that_is_not_ready_in_time_has_its_last_lines() {
     let line = lines.recv_timeout(LONG).unwrap();
     assert!(!child.ends_within(Duration::from_millis(1)));
     let limit = Duration::from_secs(7);
-    let failure = child.failure(Ended::Deadline(limit));
-    assert_eq!(*failure.ended(), Ended::Deadline(limit));
+    let failure = child.failure(Outcome::Deadline(limit));
+    assert_eq!(*failure.outcome(), Outcome::Deadline(limit));
     assert_eq!(failure.last_lines(), [line]);
 }
 

@@ -45,7 +45,7 @@ fn unavailable_under_load(subject: &Subject, seconds: u64) -> anyhow::Result<Vec
         children::sleep(third)?;
         subject.postgres().stop()?;
         children::sleep(third)?;
-        subject.postgres().start_again()?;
+        subject.postgres().restart()?;
         load.join().map_err(|_| anyhow::anyhow!("the load failed"))?
     })?;
     let what = format!(
@@ -70,7 +70,7 @@ fn stopped_during_outage(subject: &mut Subject) -> anyhow::Result<Vec<Figure>> {
         load.statuses
     ));
     subject.stop()?;
-    subject.postgres().start_again()?;
+    subject.postgres().restart()?;
     subject.restart()?;
     lost(subject, "service stopped during an outage", "stopped", &[&ids])
 }
@@ -84,7 +84,7 @@ fn drained(subject: &Subject, seconds: u64) -> anyhow::Result<Vec<Figure>> {
         "an outage of {seconds} s at 100/s: responses {:?}",
         load.statuses
     ));
-    subject.postgres().start_again()?;
+    subject.postgres().restart()?;
     let begin = Instant::now();
     let what = format!("an outage of {seconds} s at 100/s");
     let mut figures = lost(subject, &what, "drained", &[&ids])?;
@@ -114,7 +114,7 @@ fn beyond_maximum(subject: &Subject) -> anyhow::Result<Vec<Figure>> {
     }
     let what = format!("stream beyond its maximum of {MAX_ENTRIES}");
     eprint_line(format!("{what}: {rejected} rejected"));
-    subject.postgres().start_again()?;
+    subject.postgres().restart()?;
     let files: Vec<&Path> = files.iter().map(std::path::PathBuf::as_path).collect();
     lost(subject, &what, "bound", &files)
 }

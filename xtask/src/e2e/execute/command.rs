@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use subprocess::{Ended, Pipeline};
+use subprocess::{Outcome, Pipeline};
 
 use super::{RunContext, StepContext, StepOutcome};
 use crate::command::{Command, Test};
@@ -62,9 +62,9 @@ impl RunContext<'_> {
                     Err(format!("it prints {printed:?}"))
                 })
             }
-            (Err(failure), _) if matches!(failure.ended(), Ended::Exit(_) | Ended::Deadline(_)) => {
+            (Err(failure), _) if matches!(failure.outcome(), Outcome::Exit(_) | Outcome::Deadline(_)) => {
                 let last = failure.last_lines().last().cloned();
-                Ok(Err(last.unwrap_or_else(|| failure.ended().to_string())))
+                Ok(Err(last.unwrap_or_else(|| failure.outcome().to_string())))
             }
             (Err(failure), _) => Err(failure.into()),
         }

@@ -64,7 +64,7 @@ impl RunContext<'_> {
                 .run(step.cancel);
             if let Err(failure) = saved {
                 let text = fs::read_to_string(&file).unwrap_or_default();
-                fs::write(&file, format!("{text}\n{}\n", failure.ended()))?;
+                fs::write(&file, format!("{text}\n{}\n", failure.outcome()))?;
             }
         }
         step.task.note(format!("saved to {}", folder.display()));

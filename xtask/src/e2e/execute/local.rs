@@ -151,7 +151,7 @@ impl RunContext<'_> {
     /// Fails if a process of this name exited. In a cluster there is none.
     pub(super) fn check_alive(&self, name: &str) -> anyhow::Result<()> {
         let failure = |child: &mut subprocess::Child| {
-            (!child.is_running()).then(|| child.failure(subprocess::Ended::Stopped))
+            (!child.is_running()).then(|| child.failure(subprocess::Outcome::Stopped))
         };
         if let Some(failure) = self.starting().get_mut(name).and_then(failure) {
             return Err(anyhow!("{name} exited unexpectedly\n{failure}"));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, sync::PoisonError};
 use report::{Scenario, ScenarioOutcome};
 use serde::Deserialize;
 use serde_json::json;
-use subprocess::Ended;
+use subprocess::Outcome;
 use taskgraph::Context;
 
 use super::{RunContext, StepContext, StepOutcome};
@@ -51,7 +51,7 @@ impl RunContext<'_> {
             }
             Ok(_) if ran == 0 => anyhow::bail!("{}", no_match(&self.settings.filters)),
             Ok(_) => Ok(StepOutcome::Done),
-            Err(failure) if matches!(failure.ended(), Ended::Exit(1)) && failed > 0 => {
+            Err(failure) if matches!(failure.outcome(), Outcome::Exit(1)) && failed > 0 => {
                 Err(ScenariosFailed { failed, ran }.into())
             }
             Err(failure) => Err(failure.into()),
