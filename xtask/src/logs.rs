@@ -1,15 +1,11 @@
 //! `cargo xtask logs [RUN] [TASK]`: prints the log of a task, or lists the logs of a run.
 
-use std::{
-    fs::{self, File},
-    io,
-    process::ExitCode,
-};
+use std::{fs::File, io, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
 
-use crate::run_folder::find;
+use crate::run_folder::{find, names_in};
 use subprocess::eprint_line;
 
 /// Print the log of a task, or list the logs of a run
@@ -26,14 +22,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { run, task } = options;
     let folder = find(&run)?;
     let Some(task) = task else {
-        let entries = fs::read_dir(folder.path().join("logs"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
-            .collect();
-        names.sort();
+        let names = names_in(&folder.path().join("logs"));
         eprint_line(format!("logs of run {}: {}", folder.run(), names.join(", ")));
         return Ok(ExitCode::SUCCESS);
     };

@@ -8,7 +8,7 @@ use subprocess::{Cancel, Record};
 use crate::{
     command::{Command, Test},
     labels,
-    run_folder::{RunFolder, node_of},
+    run_folder::{RunFolder, node_of, records_of},
     workload::GRACE,
 };
 use subprocess::eprint_line;
@@ -21,13 +21,10 @@ pub(crate) const REMOVAL_LIMIT: Duration = Duration::from_secs(180);
 pub(crate) fn stop_processes(folder: &RunFolder) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     let mut records = Vec::new();
-    for entry in fs::read_dir(folder.processes()).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            match Record::read(&path) {
-                Ok(record) => records.push((record, path)),
-                Err(error) => failures.push(error.to_string()),
-            }
+    for (path, record) in records_of(folder.path()) {
+        match record {
+            Ok(record) => records.push((record, path)),
+            Err(error) => failures.push(error.to_string()),
         }
     }
     // Only embedded servers have a stop signal of their own (PostgreSQL stops its workers in order on it).

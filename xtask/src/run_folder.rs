@@ -22,10 +22,13 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use subprocess::Process;
+use subprocess::{Process, Record, RecordError};
 
 use self::index::entry_path;
 pub(crate) use self::index::{Entry, forget, indexed};
+
+/// Folder of the records of the run's long-lived processes.
+const PROCESSES: &str = "processes";
 
 /// File with the run's owner.
 const OWNER: &str = "owner.json";
@@ -161,6 +164,31 @@ pub(crate) fn port_locks() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("ports")
 }
 
+/// Returns the paths in a folder; none if it cannot be read.
+pub(crate) fn paths_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// Returns the names of the files in a folder without their extensions, sorted.
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = paths_in(folder)
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Returns the records of the long-lived processes of a run in its folder `run`, as far as they can be read.
+pub(crate) fn records_of(run: &Path) -> impl Iterator<Item = (PathBuf, Result<Record, RecordError>)> + use<> {
+    let files =
+        paths_in(&run.join(PROCESSES)).filter(|path| path.extension().is_some_and(|end| end == "json"));
+    files.map(|path| {
+        let record = Record::read(&path);
+        (path, record)
+    })
+}
+
 impl RunFolder {
     /// Creates a run's folder in `runs` (see [`runs`]), owned by this process, with a new id.
     pub(crate) fn create(
@@ -223,9 +251,8 @@ impl RunFolder {
 
     /// Returns the runs in `runs`, oldest first. Folders without a readable owner are ignored.
     pub(crate) fn list(runs: &Path, index: &Path) -> Vec<Self> {
-        let entries = fs::read_dir(runs).into_iter().flatten().flatten();
-        let mut found: Vec<_> = entries
-            .filter_map(|entry| Self::open(&entry.path(), index).ok())
+        let mut found: Vec<_> = paths_in(runs)
+            .filter_map(|path| Self::open(&path, index).ok())
             .collect();
         found.sort_by(|one, other| {
             (one.owner.created, &one.owner.run).cmp(&(other.owner.created, &other.owner.run))
@@ -281,7 +308,7 @@ impl RunFolder {
 
     /// Folder of the records of the run's long-lived processes.
     pub(crate) fn processes(&self) -> PathBuf {
-        self.path.join("processes")
+        self.path.join(PROCESSES)
     }
 
     /// Makes this process the owner, for another round of a kept run.

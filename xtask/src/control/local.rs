@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     net::{SocketAddr, TcpStream},
+    path::Path,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use subprocess::Record;
 
 use super::{Verb, stack_file, wait};
 use crate::{
-    run_folder::RunFolder,
+    run_folder::{RunFolder, names_in},
     workload::{GRACE, KUBERNETES},
 };
 
@@ -23,7 +24,7 @@ pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Res
         bail!(
             "run {} has no process {name}; processes: {}",
             folder.run(),
-            names(folder).join(", ")
+            names_in(&folder.processes()).join(", ")
         );
     }
     let record = Record::read(&path)?;
@@ -45,18 +46,6 @@ pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Res
     Ok(())
 }
 
-fn names(folder: &RunFolder) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.processes())
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
-    names
-}
-
 fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> {
     let new = record.start(&folder.process(name))?;
     let address = address(folder, name)?;
@@ -65,11 +54,7 @@ fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> 
         Duration::from_secs(60),
         || {
             if !new.is_alive() {
-                let log = new
-                    .log
-                    .as_ref()
-                    .map(|log| log.display().to_string())
-                    .unwrap_or_default();
+                let log = new.log.as_deref().unwrap_or(Path::new("")).display();
                 bail!("{name} exited; its log: {log}");
             }
             Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1))
@@ -83,7 +68,7 @@ fn start(folder: &RunFolder, record: &Record, name: &str) -> anyhow::Result<()> 
 fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
     let stack = stack_file(folder)?;
     let url = match name {
-        KUBERNETES => server(folder)?,
+        KUBERNETES => crate::yaml::server(&folder.kubeconfig())?,
         _ => {
             let service = stack["services"][name]["health"].as_str();
             let component = stack["components"][name]
@@ -104,8 +89,4 @@ fn address(folder: &RunFolder, name: &str) -> anyhow::Result<SocketAddr> {
     address
         .parse()
         .with_context(|| format!("no IP address and port in {url}"))
-}
-
-fn server(folder: &RunFolder) -> anyhow::Result<String> {
-    crate::yaml::server(&folder.kubeconfig())
 }

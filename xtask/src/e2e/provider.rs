@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{settings::Settings, shared_cluster};
-use crate::{run_folder, yaml::Object};
+use crate::{run_folder::ProviderName, yaml::Object};
 
 /// Where a run puts the stack.
 #[derive(Debug, Clone)]
@@ -40,11 +40,11 @@ pub(crate) struct Cluster {
 
 impl Provider {
     /// Name on the command line, in reports and in `owner.json`.
-    pub(crate) fn name(&self) -> run_folder::ProviderName {
+    pub(crate) fn name(&self) -> ProviderName {
         match self {
-            Self::Kind(_) => run_folder::ProviderName::Kind,
-            Self::Local(_) => run_folder::ProviderName::Local,
-            Self::Cluster(_) => run_folder::ProviderName::Cluster,
+            Self::Kind(_) => ProviderName::Kind,
+            Self::Local(_) => ProviderName::Local,
+            Self::Cluster(_) => ProviderName::Cluster,
         }
     }
 

@@ -19,14 +19,14 @@ use super::{
 use crate::{
     doctor,
     ports::{self, Reserved},
-    run_folder::{self, RunFolder, State},
+    run_folder::{self, ProviderName, RunFolder, State},
     stack::{Stack, shown},
 };
 use subprocess::eprint_line;
 
 /// The selected provider, and the reason.
 pub(super) struct Choice {
-    pub(super) provider: run_folder::ProviderName,
+    pub(super) provider: ProviderName,
     pub(super) reason: String,
 }
 
@@ -38,15 +38,15 @@ pub(super) fn provider(options: &Options) -> Choice {
             reason: "as requested".to_owned(),
         };
     }
-    let kind = doctor::provider_support(run_folder::ProviderName::Kind, options.node_image.as_deref());
+    let kind = doctor::provider_support(ProviderName::Kind, options.node_image.as_deref());
     if kind.works() {
         return Choice {
-            provider: run_folder::ProviderName::Kind,
+            provider: ProviderName::Kind,
             reason: "podman, kind, kubectl and a node image are available".to_owned(),
         };
     }
     Choice {
-        provider: run_folder::ProviderName::Local,
+        provider: ProviderName::Local,
         reason: format!("kind cannot run on this machine: {}", kind.why_not()),
     }
 }
@@ -59,22 +59,14 @@ pub(super) struct NewRun {
 }
 
 /// Returns settings for printing a plan; nothing is created, and the run's name is a placeholder.
-pub(super) fn preview(
-    options: &Options,
-    stack: Stack,
-    provider: run_folder::ProviderName,
-) -> anyhow::Result<Settings> {
+pub(super) fn preview(options: &Options, stack: Stack, provider: ProviderName) -> anyhow::Result<Settings> {
     let folder = run_folder::runs().join("RUN");
     let (ports, _) = new_ports(&stack)?;
     settings(options, stack, provider, "RUN", &folder, ports)
 }
 
 /// Creates a run, or with `--keep` takes over the run that was kept before.
-pub(super) fn real(
-    options: &Options,
-    stack: Stack,
-    provider: run_folder::ProviderName,
-) -> anyhow::Result<NewRun> {
+pub(super) fn real(options: &Options, stack: Stack, provider: ProviderName) -> anyhow::Result<NewRun> {
     if let Some((mut folder, kept)) = kept_run(options, &stack, provider) {
         folder.take_over()?;
         eprint_line(format!(
@@ -112,11 +104,7 @@ pub(super) fn real(
 const PORTS: &str = "ports.json";
 
 /// Returns the newest kept run of this stack, if its ports are still those of the stack.
-fn kept_run(
-    options: &Options,
-    stack: &Stack,
-    provider: run_folder::ProviderName,
-) -> Option<(RunFolder, ports::Kept)> {
+fn kept_run(options: &Options, stack: &Stack, provider: ProviderName) -> Option<(RunFolder, ports::Kept)> {
     let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
     let is_ours = |folder: &RunFolder| {
         let owner = folder.owner();
@@ -152,21 +140,21 @@ fn new_ports(stack: &Stack) -> anyhow::Result<(ports::Kept, Reserved)> {
 fn settings(
     options: &Options,
     mut stack: Stack,
-    provider: run_folder::ProviderName,
+    provider: ProviderName,
     run: &str,
     folder: &Path,
     ports: ports::Kept,
 ) -> anyhow::Result<Settings> {
     let ports::Kept { ports, api_port } = ports;
     let provider = match provider {
-        run_folder::ProviderName::Kind => Provider::Kind(Kind {
+        ProviderName::Kind => Provider::Kind(Kind {
             node_image: options.node_image.clone(),
         }),
-        run_folder::ProviderName::Local => Provider::Local(Local {
+        ProviderName::Local => Provider::Local(Local {
             kube_embedded: kube_embedded(&run_folder::workspace())?,
             api_port,
         }),
-        run_folder::ProviderName::Cluster => {
+        ProviderName::Cluster => {
             // Each run has a namespace of its own in a cluster that others use too.
             stack.stack.namespace = format!("{}-{run}", stack.stack.namespace).to_lowercase();
             let required = "is required by --provider cluster";
@@ -320,16 +308,9 @@ pub(super) fn on_signals(
 /// Returns what remains of a run that exits now, one line each. Runs no other program, since it may hang.
 fn remains(folder: &RunFolder, cluster: Option<&str>) -> Vec<String> {
     let mut lines = vec![format!("folder {}", folder.path().display())];
-    for entry in std::fs::read_dir(folder.processes())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if let Ok(record) = subprocess::Record::read(&entry.path())
-            && record.is_alive()
-        {
-            lines.push(format!("process {} ({})", record.process.pid, record.name));
-        }
+    let records = run_folder::records_of(folder.path()).filter_map(|(_, record)| record.ok());
+    for record in records.filter(subprocess::Record::is_alive) {
+        lines.push(format!("process {} ({})", record.process.pid, record.name));
     }
     for subprocess::Orphan { process, command, .. } in subprocess::Orphan::live_children() {
         let short: String = command.chars().take(60).collect();

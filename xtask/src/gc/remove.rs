@@ -1,12 +1,11 @@
 //! Removal of garbage.
 
-use std::fs;
 use std::path::Path;
 use std::process;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use subprocess::{Cancel, Command, Process, Record};
+use subprocess::{Cancel, Command, Process};
 
 use super::find::{Found, Garbage};
 use super::machine::Machine;
@@ -74,18 +73,8 @@ fn end(process: &Process) -> anyhow::Result<()> {
 /// Ends the processes of a run: those in its records, and those with its process tag.
 fn end_processes(folder: &Path) -> anyhow::Result<()> {
     let mut failures = Vec::new();
-    for file in fs::read_dir(folder.join("processes"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if file
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            failures.extend(Record::read(&file.path()).and_then(|record| record.kill()).err());
-        }
+    for (_, record) in run_folder::records_of(folder) {
+        failures.extend(record.and_then(|record| record.kill()).err());
     }
     for process in Process::tagged(folder) {
         end(&process)?;
@@ -98,6 +87,10 @@ fn end_processes(folder: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use subprocess::Record;
+
     use super::*;
     use crate::gc::find::judge;
     use crate::run_folder::{ProviderName, RunFolder};

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::Owner;
+use super::{Owner, paths_in};
 
 /// An unfinished run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +23,9 @@ pub(crate) struct Entry {
 
 /// Returns the unfinished runs of all checkouts of this user, by id.
 pub(crate) fn indexed(index: &Path) -> BTreeMap<String, Entry> {
-    let files = fs::read_dir(index).into_iter().flatten().flatten();
-    files
-        .filter_map(|file| {
-            let text = fs::read(file.path()).ok()?;
+    paths_in(index)
+        .filter_map(|path| {
+            let text = fs::read(path).ok()?;
             let entry: Entry = serde_json::from_slice(&text).ok()?;
             Some((entry.owner.run.clone(), entry))
         })

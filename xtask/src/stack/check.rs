@@ -69,16 +69,12 @@ fn names(stack: &Stack, found: &mut Found<'_>) {
         let text = name.get_ref().as_str();
         if !is_dns_label(text) {
             let valid = "lowercase letters, digits and '-', at most 40, starting with a letter";
-            found.at(
-                name,
-                format!("invalid name \"{text}\": names of Kubernetes objects are {valid}"),
-            );
+            let message = format!("invalid name \"{text}\": names of Kubernetes objects are {valid}");
+            found.at(name, message);
         }
         if TASKS.contains(&text) {
-            found.at(
-                name,
-                format!("reserved name \"{text}\": every run has a task of this name"),
-            );
+            let message = format!("reserved name \"{text}\": every run has a task of this name");
+            found.at(name, message);
         }
         if let Some(first) = seen.insert(text, name) {
             let (earlier, later) = if first.span().start < name.span().start {
@@ -87,10 +83,8 @@ fn names(stack: &Stack, found: &mut Found<'_>) {
                 (name, first)
             };
             let line = found.line_of(earlier);
-            found.at(
-                later,
-                format!("duplicate name \"{text}\": first used in line {line}"),
-            );
+            let message = format!("duplicate name \"{text}\": first used in line {line}");
+            found.at(later, message);
         }
     }
     for (what, text) in [("name", &stack.stack.name), ("namespace", &stack.stack.namespace)] {
@@ -197,10 +191,8 @@ fn ports(stack: &Stack, found: &mut Found<'_>) {
             }
         }
         if let Some(other) = hosts.get(port.host.get_ref()) {
-            found.at(
-                &port.host,
-                format!("{this}: host port {} is already used by {other}", port.host),
-            );
+            let message = format!("{this}: host port {} is already used by {other}", port.host);
+            found.at(&port.host, message);
         } else {
             hosts.insert(*port.host.get_ref(), this.clone());
         }
@@ -242,10 +234,8 @@ fn files(stack: &Stack, found: &mut Found<'_>) {
     for (owner, file) in files {
         if !stack.path(file).is_file() {
             let path = file.get_ref().display();
-            found.at(
-                file,
-                format!("{owner}: no file {path} in {}", stack.folder.display()),
-            );
+            let message = format!("{owner}: no file {path} in {}", stack.folder.display());
+            found.at(file, message);
         }
     }
 }

@@ -14,10 +14,6 @@ pub(crate) fn render(report: &Report) -> String {
         .flat_map(|file| file.findings.iter().map(move |each| result(file, each)))
         .collect();
     let notifications: Vec<Value> = report.files.iter().flat_map(notifications).collect();
-    let complete = !report
-        .files
-        .iter()
-        .any(|file| file.skipped.iter().any(|each| each.unreadable));
     super::pretty(&json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -29,7 +25,7 @@ pub(crate) fn render(report: &Report) -> String {
             }},
             "columnKind": "unicodeCodePoints",
             "invocations": [{
-                "executionSuccessful": complete,
+                "executionSuccessful": !report.is_unreadable(),
                 "toolExecutionNotifications": notifications,
             }],
             "results": results,

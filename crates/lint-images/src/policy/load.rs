@@ -76,14 +76,8 @@ pub(crate) fn load(path: &Path, root: &Path) -> Result<Policy, PolicyError> {
         errors: Vec::new(),
     };
     let policy = checker.policy(&file, exceptions);
-    match checker.errors.is_empty() {
-        true => Ok(policy),
-        false => Err(PolicyError {
-            path: shown,
-            text,
-            errors: checker.errors,
-        }),
-    }
+    checker.finish(&shown, &text)?;
+    Ok(policy)
 }
 
 fn read(path: &Path, shown: &str) -> Result<String, PolicyError> {
@@ -120,18 +114,12 @@ fn load_exceptions(
         .iter()
         .filter_map(|entry| checker.exception(entry, &text, &lines))
         .collect();
-    match checker.errors.is_empty() {
-        true => Ok(Exceptions {
-            path: shown,
-            text,
-            list,
-        }),
-        false => Err(PolicyError {
-            path: shown,
-            text,
-            errors: checker.errors,
-        }),
-    }
+    checker.finish(&shown, &text)?;
+    Ok(Exceptions {
+        path: shown,
+        text,
+        list,
+    })
 }
 
 struct Checker<'a> {
@@ -140,6 +128,18 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Returns all errors as those of a file.
+    fn finish(self, shown: &str, text: &str) -> Result<(), PolicyError> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        Err(PolicyError {
+            path: shown.to_owned(),
+            text: text.to_owned(),
+            errors: self.errors,
+        })
+    }
+
     fn error(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.errors.push((Some(span), message.into()));
     }
