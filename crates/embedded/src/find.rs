@@ -49,7 +49,7 @@ impl Programs {
 }
 
 /// Description of a server's programs.
-pub(crate) struct Wanted {
+pub struct Wanted {
     pub(crate) name: &'static str,
     /// Possible names of the server.
     pub(crate) servers: &'static [&'static str],
@@ -66,7 +66,10 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// Returns the programs if they are found or have been fetched; fetches nothing.
-    pub(crate) fn available(&self) -> anyhow::Result<Option<Programs>> {
+    ///
+    /// # Errors
+    /// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or the fetched programs do not run on this machine.
+    pub fn available(&self) -> anyhow::Result<Option<Programs>> {
         let choice = choice()?;
         if choice != Choice::Fetch
             && let Ok(programs) = self.find(&env::var_os("PATH").unwrap_or_default())
@@ -82,7 +85,10 @@ impl Wanted {
     }
 
     /// Finds the programs, otherwise fetches them, as `EMBEDDED_SERVERS` allows.
-    pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
+    ///
+    /// # Errors
+    /// If there are none and none can be fetched.
+    pub fn programs(&self) -> anyhow::Result<Programs> {
         let choice = choice()?;
         let mut tried = String::new();
         if choice != Choice::Fetch {
@@ -186,7 +192,8 @@ impl Wanted {
     }
 
     /// Returns how to install them by this system's package manager.
-    pub(crate) fn install_hint(&self) -> String {
+    #[must_use]
+    pub fn install_hint(&self) -> String {
         let manager = package_manager();
         let packages = self
             .packages
@@ -261,7 +268,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::postgres::WANTED;
+    use crate::postgres::POSTGRESQL;
 
     /// Returns a folder with a program that prints a version as PostgreSQL does, and the named others.
     fn folder_with(root: &Path, name: &str, version: &str, others: &[&str]) -> PathBuf {
@@ -283,7 +290,7 @@ mod tests {
     fn wanted() -> Wanted {
         Wanted {
             folders: &[],
-            ..WANTED
+            ..POSTGRESQL
         }
     }
 

@@ -3,7 +3,6 @@
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, SystemTime};
@@ -12,8 +11,8 @@ use anyhow::{Context, bail};
 use subprocess::{Cancel, Command};
 
 use crate::builder::Builder;
-use crate::instance::{Instance, NewInstance, remove_folder};
-use crate::server::{Server, on_port};
+use crate::instance::Instance;
+use crate::server::{Kind, Server, connect};
 
 const PROGRAM: &str = "kube-embedded";
 /// Maximum time of a build with all dependencies on a slow machine.
@@ -52,140 +51,76 @@ impl Builder<KubernetesOptions> {
     /// If there is no `kube-embedded` and it cannot be built, the given port is in use, or it does not start; with its
     /// last lines.
     pub fn start(self) -> anyhow::Result<Kubernetes> {
-        let Self {
-            port,
-            record,
-            log,
-            belongs_to,
-            choose_port,
-            own,
-        } = self;
-        let program = program()?;
-        let instance = NewInstance::make("kubernetes", None)?.register(record, belongs_to)?;
-        let kubeconfig = own
-            .kubeconfig
-            .unwrap_or_else(|| instance.folder().join("kubeconfig"));
-        let journal = own.journal.then(|| instance.folder().join("journal"));
-        let start = |port| {
-            let (program, kubeconfig) = (program.clone(), kubeconfig.clone());
-            let (journal, arguments) = (journal.clone(), own.arguments.clone());
-            let server = Server::new(
-                PROGRAM,
-                instance.clone(),
-                log.clone(),
-                port,
-                Box::new(move || {
-                    let mut command = process::Command::new(&program);
-                    command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--kubeconfig"]);
-                    command.arg(&kubeconfig).current_dir("/");
-                    if let Some(journal) = &journal {
-                        command.arg("--journal").arg(journal);
-                    }
-                    command.args(&arguments);
-                    Command::new(command)
-                }),
-                Box::new(move || probe(port)),
-            );
-            server.launch()
-        };
-        let server = on_port(PROGRAM, port, choose_port, start)
-            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
-        Ok(Kubernetes { server, kubeconfig })
+        self.launch()
     }
 }
 
 /// A private Kubernetes API, stopped on drop.
-pub struct Kubernetes {
-    server: Server,
+pub type Kubernetes = Server<KubernetesKind>;
+
+/// A Kubernetes API as a [`Kind`] of server.
+pub struct KubernetesKind {
+    program: PathBuf,
+    options: KubernetesOptions,
     kubeconfig: PathBuf,
 }
 
-impl std::fmt::Debug for Kubernetes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Kubernetes")
-            .field("port", &self.server.port)
-            .finish_non_exhaustive()
+impl Kind for KubernetesKind {
+    const NAME: &'static str = PROGRAM;
+    const INSTANCE: &'static str = "kubernetes";
+    type Options = KubernetesOptions;
+
+    fn resolve(options: KubernetesOptions) -> anyhow::Result<Self> {
+        Ok(Self {
+            program: program()?,
+            kubeconfig: options.kubeconfig.clone().unwrap_or_default(),
+            options,
+        })
+    }
+
+    fn prepare(&mut self, instance: &Instance) -> anyhow::Result<()> {
+        if self.options.kubeconfig.is_none() {
+            self.kubeconfig = instance.folder().join("kubeconfig");
+        }
+        Ok(())
+    }
+
+    fn command(&self, instance: &Instance, port: u16) -> anyhow::Result<Command> {
+        let mut command = process::Command::new(&self.program);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--kubeconfig"]);
+        command.arg(&self.kubeconfig).current_dir("/");
+        if self.options.journal {
+            command.arg("--journal").arg(instance.folder().join("journal"));
+        }
+        command.args(&self.options.arguments);
+        Ok(Command::new(command))
+    }
+
+    /// Requests `/readyz`; the error is a status other than 200.
+    fn probe(&self, port: u16) -> anyhow::Result<()> {
+        let mut stream = connect(port)?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut response = Vec::new();
+        stream.take(4096).read_to_end(&mut response)?;
+        let response = String::from_utf8_lossy(&response);
+        match response.lines().next() {
+            Some(status) if status.contains(" 200 ") => Ok(()),
+            status => bail!("{}", status.unwrap_or("empty response")),
+        }
     }
 }
 
 impl Kubernetes {
-    /// Returns a builder with its options.
-    pub fn builder() -> Builder<KubernetesOptions> {
-        Builder::default()
-    }
-
-    /// Starts one with default options.
-    ///
-    /// # Errors
-    /// As [`Builder::start`].
-    pub fn start() -> anyhow::Result<Self> {
-        Self::builder().start()
-    }
-
     /// Returns `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.server.port)
-    }
-
-    /// Returns its port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port
+        format!("http://127.0.0.1:{}", self.port())
     }
 
     /// Returns the path of the kubeconfig for kubectl and other clients.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
-    }
-
-    /// Returns the path of its log.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.server.log.clone()
-    }
-
-    /// Returns its folder and owner.
-    #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.server.instance
-    }
-
-    /// Whether its process is running.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.server.is_running()
-    }
-
-    /// Stops it in order and returns after the exit.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        self.server.stop()
-    }
-
-    /// Stops it, if it runs, and starts it on the same port with the objects of its journal; returns when it is ready.
-    ///
-    /// # Errors
-    /// If its process does not exit, or does not start; with its last lines.
-    pub fn restart(&self) -> anyhow::Result<()> {
-        self.server.restart()
-    }
-
-    /// Kills it and returns after the exit.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn kill(&self) -> anyhow::Result<()> {
-        self.server.kill()
-    }
-
-    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
-    pub fn keep(mut self) {
-        self.server.keep();
+        &self.kind.kubeconfig
     }
 }
 
@@ -266,23 +201,4 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
         .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
         .find(|path| path.file_name().is_some_and(|name| name == PROGRAM))
         .with_context(|| format!("cargo built no {PROGRAM}"))
-}
-
-/// Requests `/readyz`; the error is a status other than 200.
-fn probe(port: u16) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .map_err(text)?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        .map_err(text)?;
-    let mut response = Vec::new();
-    stream.take(4096).read_to_end(&mut response).map_err(text)?;
-    let response = String::from_utf8_lossy(&response);
-    match response.lines().next() {
-        Some(status) if status.contains(" 200 ") => Ok(()),
-        status => Err(status.unwrap_or("empty response").to_owned()),
-    }
 }

@@ -33,12 +33,10 @@ mod user;
 
 pub use builder::Builder;
 pub use fetch::pip;
-pub use find::{Programs, Source, package_manager};
+pub use find::{Programs, Source, Wanted, package_manager};
 pub use folders::user_cache;
 pub use instance::{Instance, instances};
 pub use kubernetes::{Kubernetes, KubernetesOptions};
-pub use postgres::{
-    Postgres, PostgresOptions, available_postgresql, postgresql_install_hint, postgresql_programs,
-};
-pub use redis::{Redis, RedisOptions, available_redis, redis_install_hint, redis_programs};
-pub use server::secret;
+pub use postgres::{POSTGRESQL, Postgres, PostgresOptions};
+pub use redis::{REDIS, Redis, RedisOptions};
+pub use server::{Server, secret};

@@ -2,21 +2,20 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::builder::Builder;
 use crate::fetch;
 use crate::find::{Programs, Wanted};
-use crate::instance::{Instance, NewInstance, remove_folder};
-use crate::server::{Server, on_port, secret};
+use crate::instance::Instance;
+use crate::server::{Kind, Server, connect, secret};
 use crate::url::percent;
 
-const WANTED: Wanted = Wanted {
+/// The programs of Redis or Valkey.
+pub static REDIS: Wanted = Wanted {
     name: "Redis or Valkey server",
     servers: &["valkey-server", "redis-server"],
     required: &[],
@@ -82,170 +81,84 @@ impl Builder<RedisOptions> {
     /// If there is no Redis and none can be fetched, a setting is unknown, the given port is in use, or the server does
     /// not start; with its last lines.
     pub fn start(self) -> anyhow::Result<Redis> {
-        let Self {
-            port,
-            record,
-            log,
-            belongs_to,
-            choose_port,
-            own,
-        } = self;
-        let password = own.password.clone().map_or_else(secret, Ok)?;
-        let programs = redis_programs()?;
-        let instance = NewInstance::make("redis", None)?.register(record, belongs_to)?;
-        let data = instance.folder().join("data");
-        let file = instance.folder().join("redis.conf");
-
-        let start = |port| {
-            let settings = settings(&own, &data, port, &password)?;
-            fs::create_dir_all(&data)?;
-            // The file has the password: all users can read a command line.
-            subprocess::write_atomically(&file, settings.as_bytes())?;
-            let (server, file, secret) = (programs.server.clone(), file.clone(), password.clone());
-            let server = Server::new(
-                "Redis",
-                instance.clone(),
-                log.clone(),
-                port,
-                Box::new(move || {
-                    let mut command = process::Command::new(&server);
-                    command.arg(&file).current_dir("/");
-                    subprocess::Command::new(command)
-                }),
-                Box::new(move || probe(port, &secret)),
-            );
-            server.launch()
-        };
-        let server = on_port("Redis", port, choose_port, start)
-            .inspect_err(|_| drop(remove_folder(instance.folder())))?;
-        Ok(Redis {
-            server,
-            programs,
-            password,
-        })
+        self.launch()
     }
 }
 
 /// A private Redis, stopped on drop.
-pub struct Redis {
-    server: Server,
+pub type Redis = Server<RedisKind>;
+
+/// A Redis as a [`Kind`] of server.
+pub struct RedisKind {
     programs: Programs,
+    options: RedisOptions,
     password: String,
 }
 
-impl std::fmt::Debug for Redis {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Redis")
-            .field("port", &self.server.port)
-            .finish_non_exhaustive()
+impl Kind for RedisKind {
+    const NAME: &'static str = "Redis";
+    const INSTANCE: &'static str = "redis";
+    type Options = RedisOptions;
+
+    fn resolve(options: RedisOptions) -> anyhow::Result<Self> {
+        Ok(Self {
+            password: options.password.clone().map_or_else(secret, Ok)?,
+            programs: REDIS.programs()?,
+            options,
+        })
+    }
+
+    fn command(&self, instance: &Instance, port: u16) -> anyhow::Result<subprocess::Command> {
+        let data = instance.folder().join("data");
+        let file = instance.folder().join("redis.conf");
+        let settings = settings(&self.options, &data, port, &self.password)?;
+        fs::create_dir_all(&data)?;
+        // The file has the password: all users can read a command line.
+        subprocess::write_atomically(&file, settings.as_bytes())?;
+        let mut command = process::Command::new(&self.programs.server);
+        command.arg(&file).current_dir("/");
+        Ok(subprocess::Command::new(command))
+    }
+
+    /// Sends the password and a ping; the error is the response.
+    fn probe(&self, port: u16) -> anyhow::Result<()> {
+        let Self { password, .. } = self;
+        let mut stream = connect(port)?;
+        let request = format!(
+            "*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n*1\r\n$4\r\nPING\r\n",
+            password.len()
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut response = Vec::new();
+        let mut buffer = [0; 256];
+        while !response.ends_with(b"+PONG\r\n") {
+            let count = stream.read(&mut buffer)?;
+            response.extend_from_slice(&buffer[..count]);
+            let error = response.starts_with(b"-") || response.windows(3).any(|part| part == b"\r\n-");
+            if count == 0 || error {
+                bail!("{}", String::from_utf8_lossy(&response).trim());
+            }
+        }
+        Ok(())
     }
 }
 
 impl Redis {
-    /// Returns a builder with its options.
-    pub fn builder() -> Builder<RedisOptions> {
-        Builder::default()
-    }
-
-    /// Starts one with default options.
-    ///
-    /// # Errors
-    /// As [`Builder::start`].
-    pub fn start() -> anyhow::Result<Self> {
-        Self::builder().start()
-    }
-
     /// Returns `redis://:PASSWORD@127.0.0.1:PORT/0`.
     #[must_use]
     pub fn url(&self) -> String {
         format!(
             "redis://:{}@127.0.0.1:{}/0",
-            percent(&self.password),
-            self.server.port
+            percent(&self.kind.password),
+            self.port()
         )
-    }
-
-    /// Returns its port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port
     }
 
     /// Returns its programs.
     #[must_use]
     pub fn programs(&self) -> &Programs {
-        &self.programs
+        &self.kind.programs
     }
-
-    /// Returns the path of its log.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.server.log.clone()
-    }
-
-    /// Returns its folder and owner.
-    #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.server.instance
-    }
-
-    /// Whether its process is running.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.server.is_running()
-    }
-
-    /// Stops it in order and returns after the exit. Append-only data stays.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        self.server.stop()
-    }
-
-    /// Stops it, if it runs, and starts it on the same port with the same data; returns when it is ready.
-    ///
-    /// # Errors
-    /// If its process does not exit, or does not start; with its last lines.
-    pub fn restart(&self) -> anyhow::Result<()> {
-        self.server.restart()
-    }
-
-    /// Kills it and returns after the exit.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn kill(&self) -> anyhow::Result<()> {
-        self.server.kill()
-    }
-
-    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
-    pub fn keep(mut self) {
-        self.server.keep();
-    }
-}
-
-/// Returns how to install Redis by this system's package manager.
-#[must_use]
-pub fn redis_install_hint() -> String {
-    WANTED.install_hint()
-}
-
-/// Returns the programs if they are found or have been fetched; fetches nothing.
-///
-/// # Errors
-/// As [`crate::available_postgresql`].
-pub fn available_redis() -> anyhow::Result<Option<Programs>> {
-    WANTED.available()
-}
-
-/// Finds or fetches the programs.
-///
-/// # Errors
-/// If there are none and none can be fetched.
-pub fn redis_programs() -> anyhow::Result<Programs> {
-    WANTED.programs()
 }
 
 fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyhow::Result<String> {
@@ -284,30 +197,4 @@ fn settings(own: &RedisOptions, data: &Path, port: u16, password: &str) -> anyho
         ));
     }
     Ok(lines)
-}
-
-/// Sends the password and a ping to the server on `port`; the error is its response.
-fn probe(port: u16, password: &str) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .map_err(text)?;
-    let request = format!(
-        "*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n*1\r\n$4\r\nPING\r\n",
-        password.len()
-    );
-    stream.write_all(request.as_bytes()).map_err(text)?;
-    let mut response = Vec::new();
-    let mut buffer = [0; 256];
-    while !response.ends_with(b"+PONG\r\n") {
-        match stream.read(&mut buffer).map_err(text)? {
-            count if count > 0 && !response.contains(&b'-') => response.extend_from_slice(&buffer[..count]),
-            _ => return Err(String::from_utf8_lossy(&response).trim().to_owned()),
-        }
-        if response.starts_with(b"-") || response.windows(3).any(|part| part == b"\r\n-") {
-            return Err(String::from_utf8_lossy(&response).trim().to_owned());
-        }
-    }
-    Ok(())
 }

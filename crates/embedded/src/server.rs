@@ -1,16 +1,19 @@
 //! Start and stop of all kinds of servers.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, Read};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use subprocess::{Child, Command, Failure, Outcome, Record, Signal, proc};
+use subprocess::{Child, Command, Failure, Outcome, Record, RecordError, Signal, proc};
 
-use crate::instance::{Instance, remove_folder};
+use crate::builder::Builder;
+use crate::instance::{Instance, NewInstance, remove_folder};
+use crate::user::User;
 
 /// Maximum time until a server is ready, including recovery after a kill.
 const READY: Duration = Duration::from_secs(60);
@@ -24,110 +27,198 @@ const MAX_ATTEMPTS: usize = 10;
 
 /// Returns a free port of 127.0.0.1.
 pub(crate) type ChoosePort = fn() -> io::Result<u16>;
-type MakeCommand = Box<dyn Fn() -> Command + Send + Sync>;
-type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// A server in its own process group.
-pub(crate) struct Server {
-    pub(crate) name: &'static str,
-    pub(crate) instance: Instance,
-    pub(crate) log: PathBuf,
-    /// Port of 127.0.0.1.
-    pub(crate) port: u16,
-    /// The command without log and record.
-    pub(crate) command: MakeCommand,
-    /// Readiness probe; its error is the response of the server.
-    pub(crate) probe: Probe,
+/// A kind of server, with the values that its options resolve to.
+pub trait Kind: Sized {
+    /// Name in messages.
+    const NAME: &'static str;
+    /// [`Instance::kind`] of its instances.
+    const INSTANCE: &'static str;
     /// Signal for a fast stop when the data is removed afterwards; SIGKILL without one.
-    pub(crate) quick_end: Option<Signal>,
-    pub(crate) child: Mutex<Option<Child>>,
-    pub(crate) kept: bool,
+    const QUICK_END: Option<Signal> = None;
+    /// Options in addition to those of all servers.
+    type Options: Default;
+
+    /// Checks the options and finds the programs.
+    ///
+    /// # Errors
+    /// If there are no programs, or an option is invalid.
+    fn resolve(options: Self::Options) -> anyhow::Result<Self>;
+
+    /// Fills the new folder of an instance. Default: nothing to do.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or a program fails.
+    fn prepare(&mut self, _instance: &Instance) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Returns the user as which it runs, if it is another.
+    fn user(&self) -> Option<User> {
+        None
+    }
+
+    /// Returns the command without log and record.
+    ///
+    /// # Errors
+    /// If the configuration file of the server is invalid or cannot be written.
+    fn command(&self, instance: &Instance, port: u16) -> anyhow::Result<Command>;
+
+    /// Checks that the server on `port` is ready.
+    ///
+    /// # Errors
+    /// Its response, if it is not ready.
+    fn probe(&self, port: u16) -> anyhow::Result<()>;
 }
 
-impl Server {
-    pub(crate) fn new(
-        name: &'static str,
-        instance: Instance,
-        log: Option<PathBuf>,
-        port: u16,
-        command: MakeCommand,
-        probe: Probe,
-    ) -> Self {
-        let log = log.unwrap_or_else(|| instance.folder().join("server.log"));
-        Self {
-            name,
-            instance,
-            log,
+/// A private server in its own process group, stopped on drop.
+pub struct Server<K: Kind> {
+    pub(crate) kind: K,
+    instance: Instance,
+    log: PathBuf,
+    /// Port of 127.0.0.1.
+    port: u16,
+    child: Mutex<Option<Child>>,
+    kept: bool,
+}
+
+impl<K: Kind> fmt::Debug for Server<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct(K::NAME)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O> Builder<O> {
+    /// Starts a server in a new instance and waits until it is ready.
+    pub(crate) fn launch<K: Kind<Options = O>>(self) -> anyhow::Result<Server<K>> {
+        let Self {
             port,
-            command,
-            probe,
-            quick_end: None,
+            record,
+            log,
+            belongs_to,
+            choose_port,
+            own,
+        } = self;
+        let kind = K::resolve(own)?;
+        let instance = NewInstance::make(K::INSTANCE, kind.user())?.register(record, belongs_to)?;
+        let mut server = Server {
+            kind,
+            log: log.unwrap_or_else(|| instance.folder().join("server.log")),
+            instance,
+            port: 0,
             child: Mutex::default(),
-            kept: false,
+            // Until it runs: a record at a given path may be of another server.
+            kept: true,
+        };
+        let started = server.kind.prepare(&server.instance).and_then(|()| {
+            on_port(K::NAME, port, choose_port, |port| {
+                server.port = port;
+                server.start_process()
+            })
+        });
+        started.inspect_err(|_| drop(remove_folder(server.instance.folder())))?;
+        server.kept = false;
+        Ok(server)
+    }
+}
+
+impl<K: Kind> Server<K> {
+    /// Returns a builder with its options.
+    pub fn builder() -> Builder<K::Options> {
+        Builder::default()
+    }
+
+    /// Starts one with default options.
+    ///
+    /// # Errors
+    /// As `start` of its [`Builder`].
+    pub fn start() -> anyhow::Result<Self> {
+        Self::builder().launch()
+    }
+
+    /// Returns its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the path of its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
+    }
+
+    /// Returns its folder and owner.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Whether its process is running, also one that another process started.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.record()
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.is_alive())
+    }
+
+    /// Stops it in order, which closes connections, and returns after the exit. The data stays.
+    ///
+    /// # Errors
+    /// If its process does not exit.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.end(|record| record.stop(GRACE))
+    }
+
+    /// Kills it with all its processes, as a power failure would, and returns after their exit.
+    ///
+    /// # Errors
+    /// If its process does not exit.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        self.end(|record| record.kill())
+    }
+
+    /// Stops it, if it runs, and starts it on the same port with the same data; returns when it is ready.
+    ///
+    /// The data is that of a PostgreSQL, the append-only file of a Redis, or the journal of a Kubernetes API.
+    ///
+    /// # Errors
+    /// If its process does not exit, or does not start; with its last lines.
+    pub fn restart(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        self.start_process()
+    }
+
+    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
+    pub fn keep(mut self) {
+        self.kept = true;
+        if let Some(child) = self.lock().take() {
+            child.detach();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts it for the first time. If that fails, the folder stays for a start on another port.
-    pub(crate) fn launch(mut self) -> anyhow::Result<Self> {
-        self.kept = true;
-        self.start()?;
-        self.kept = false;
-        Ok(self)
-    }
-
     /// Starts it and waits until it is ready. Does nothing if it is running.
-    pub(crate) fn start(&self) -> anyhow::Result<()> {
+    fn start_process(&self) -> anyhow::Result<()> {
         let mut child = self.lock();
         if self.is_running() {
             return Ok(());
         }
-        let command = (self.command)()
-            .name(self.name)
-            .log(&self.log)
-            .record(&self.instance.record);
+        let command = self.kind.command(&self.instance, self.port)?;
+        let command = command.name(K::NAME).log(&self.log).record(&self.instance.record);
         let started = child.insert(command.spawn()?);
-        if let Err(failure) = wait_until_ready(started, self.port, &self.probe) {
+        if let Err(failure) = wait_until_ready(started, self.port, || self.kind.probe(self.port)) {
             *child = None;
             return Err(failure);
         }
         Ok(())
     }
 
-    /// Stops it in order and returns after the exit.
-    pub(crate) fn stop(&self) -> anyhow::Result<()> {
-        let mut child = self.lock();
-        if let Some(record) = self.record()? {
-            record.stop(GRACE)?;
-        }
-        *child = None;
-        Ok(())
-    }
-
-    /// Kills it and returns after the exit.
-    pub(crate) fn kill(&self) -> anyhow::Result<()> {
-        let mut child = self.lock();
-        if let Some(record) = self.record()? {
-            record.kill()?;
-        }
-        *child = None;
-        Ok(())
-    }
-
-    pub(crate) fn restart(&self) -> anyhow::Result<()> {
-        self.stop()?;
-        self.start()
-    }
-
-    /// Whether its process is running, also one that another process started.
-    pub(crate) fn is_running(&self) -> bool {
-        self.record()
-            .ok()
-            .flatten()
-            .is_some_and(|record| record.is_alive())
+    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the record: another process may have started the server again.
@@ -139,40 +230,39 @@ impl Server {
         }
     }
 
-    /// Lets it outlive the guard.
-    pub(crate) fn keep(&mut self) {
-        self.kept = true;
-        if let Some(child) = self.lock().take() {
-            child.detach();
+    /// Ends the recorded process.
+    fn end(&self, end: impl FnOnce(&Record) -> Result<(), RecordError>) -> anyhow::Result<()> {
+        let mut child = self.lock();
+        if let Some(record) = self.record()? {
+            end(&record)?;
         }
+        *child = None;
+        Ok(())
     }
 
-    fn end(&self) -> anyhow::Result<()> {
-        if let Some(record) = self.record()? {
-            match self.quick_end {
-                Some(signal) => Record {
-                    stop_signal: Some(signal.as_raw()),
-                    ..record
-                }
-                .stop(GRACE)?,
-                None => record.kill()?,
-            }
-            let _with_its_folder = fs::remove_file(&self.instance.record);
-        }
-        *self.lock() = None;
+    fn remove(&self) -> anyhow::Result<()> {
+        self.end(|record| {
+            let Some(signal) = K::QUICK_END else {
+                return record.kill();
+            };
+            let mut record = record.clone();
+            record.stop_signal = Some(signal.as_raw());
+            record.stop(GRACE)
+        })?;
+        let _with_its_folder = fs::remove_file(&self.instance.record);
         remove_folder(self.instance.folder())
     }
 }
 
-impl Drop for Server {
+impl<K: Kind> Drop for Server<K> {
     fn drop(&mut self) {
         if self.kept {
             return;
         }
-        if let Err(error) = self.end() {
+        if let Err(error) = self.remove() {
             subprocess::eprint_line(format!(
                 "embedded: cannot stop {} and remove its folder; run `cargo xtask gc`: {error:#}",
-                self.name
+                K::NAME
             ));
         }
     }
@@ -180,13 +270,17 @@ impl Drop for Server {
 
 /// Waits until the server is ready, and it is this child that listens on the port: another server of the same kind that
 /// was faster would be ready, too.
-fn wait_until_ready(child: &mut Child, port: u16, probe: &Probe) -> anyhow::Result<()> {
+fn wait_until_ready(
+    child: &mut Child,
+    port: u16,
+    probe: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let until = Instant::now() + READY;
     loop {
         let state = match probe() {
             Ok(()) if is_listening(child.pid(), port) => return Ok(()),
             Ok(()) => format!("another process listens on port {port}"),
-            Err(state) => state,
+            Err(state) => state.to_string(),
         };
         if child.ends_within(PROBE_INTERVAL) || Instant::now() > until {
             let failure = child.failure(Outcome::Deadline(READY));
@@ -195,23 +289,33 @@ fn wait_until_ready(child: &mut Child, port: u16, probe: &Probe) -> anyhow::Resu
     }
 }
 
-/// Whether the process listens on the port; true as well where the system does not show its sockets.
+/// Connects to a server for a readiness probe.
+pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    Ok(stream)
+}
+
+/// Whether the process listens on the port; true as well where the system does not show its sockets. A process that is
+/// about to exit has none.
 fn is_listening(pid: u32, port: u16) -> bool {
-    let open = proc::open_files(pid);
-    open.is_empty()
-        || proc::listening_sockets(port)
-            .iter()
-            .any(|socket| open.contains(socket))
+    let listening = proc::listening_sockets(port);
+    let is_its_own = match proc::open_files(pid) {
+        Ok(open) => listening.iter().any(|socket| open.contains(socket)),
+        // Root without CAP_SYS_PTRACE cannot read those of another user's process.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    is_its_own || listening.is_empty()
 }
 
 /// Starts a server on `port`, or on a free one if none is given: `start` is called with it, and again with another if
 /// another process binds it first.
-pub(crate) fn on_port<S>(
+fn on_port(
     name: &str,
     port: Option<u16>,
     choose: ChoosePort,
-    mut start: impl FnMut(u16) -> anyhow::Result<S>,
-) -> anyhow::Result<S> {
+    mut start: impl FnMut(u16) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     if let Some(port) = port {
         return start(port).map_err(|error| {
             if is_port_taken(&error) {

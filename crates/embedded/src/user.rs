@@ -8,7 +8,7 @@ use anyhow::bail;
 
 /// User and group ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
+pub struct User {
     pub(crate) id: u32,
     pub(crate) group: u32,
 }

@@ -1,9 +1,10 @@
 //! Processes and memory as Linux describes them below `/proc`; see proc(5). On other systems every function returns
-//! nothing.
+//! nothing or an error.
 //!
 //! Own code instead of the crate `procfs`: that takes 13 s to compile, these functions none.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,15 +61,15 @@ pub fn working_folder(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 
-/// Files and sockets (`socket:[12345]`) that a process has open.
-#[must_use]
-pub fn open_files(pid: u32) -> Vec<PathBuf> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
+/// Files and sockets (`socket:[12345]`) that a process has open; none once it exits.
+///
+/// # Errors
+/// If there is no such process, or its files must not be read.
+pub fn open_files(pid: u32) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(format!("/proc/{pid}/fd"))?
+        .map(|entry| fs::read_link(entry?.path()))
+        // Closed in the meantime.
+        .filter(|file| !matches!(file, Err(error) if error.kind() == io::ErrorKind::NotFound))
         .collect()
 }
 
@@ -168,7 +169,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let sockets = listening_sockets(port);
         let is_own = || {
-            let own = open_files(std::process::id());
+            let own = open_files(std::process::id()).unwrap();
             sockets.iter().any(|socket| own.contains(socket))
         };
         assert!(is_own());
@@ -201,7 +202,11 @@ mod tests {
         assert!(stat.resident_bytes > 0);
         assert_eq!(working_folder(own), std::env::current_dir().ok());
         let open = tempfile::NamedTempFile::new().unwrap();
-        assert!(open_files(own).contains(&open.path().canonicalize().unwrap()));
+        assert!(
+            open_files(own)
+                .unwrap()
+                .contains(&open.path().canonicalize().unwrap())
+        );
         assert!(available_memory() > Some(0));
     }
 }

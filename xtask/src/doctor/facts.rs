@@ -162,8 +162,8 @@ pub(super) fn local() -> LocalFacts {
         Err(error) => Server::Broken(format!("{error:#}")),
     };
     let (postgresql, redis) = (
-        server(embedded::available_postgresql()),
-        server(embedded::available_redis()),
+        server(embedded::POSTGRESQL.available()),
+        server(embedded::REDIS.available()),
     );
     // Starting Python takes a while: only where it is needed.
     let needs_pip = [&postgresql, &redis].contains(&&Server::Absent);

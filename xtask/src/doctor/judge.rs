@@ -215,14 +215,14 @@ pub(super) fn local(facts: &LocalFacts) -> Vec<Check> {
             "PostgreSQL",
             postgresql,
             pip.as_deref(),
-            embedded::postgresql_install_hint(),
+            embedded::POSTGRESQL.install_hint(),
             Remedy::FetchPostgresql,
         ),
         server(
             "Redis",
             redis,
             pip.as_deref(),
-            embedded::redis_install_hint(),
+            embedded::REDIS.install_hint(),
             Remedy::FetchRedis,
         ),
     ]

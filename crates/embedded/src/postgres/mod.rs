@@ -6,25 +6,25 @@ mod setup;
 mod sql;
 mod template;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use subprocess::Signal;
+use subprocess::{Command, Signal};
 
 pub use self::options::PostgresOptions;
-use self::setup::{Setup, reachable, serve};
+use self::setup::Setup;
 use crate::builder::Builder;
 use crate::fetch;
 use crate::find::{Programs, Wanted};
-use crate::instance::{Instance, NewInstance, remove_folder};
-use crate::server::{Server, on_port, secret};
+use crate::instance::Instance;
+use crate::server::{Kind, Server, secret};
 use crate::url::percent;
-use crate::user;
+use crate::user::{self, User};
 
 /// The superuser of every instance.
 const SUPERUSER: &str = "postgres";
 
-pub(crate) const WANTED: Wanted = Wanted {
+/// The programs of PostgreSQL.
+pub static POSTGRESQL: Wanted = Wanted {
     name: "PostgreSQL server",
     servers: &["postgres"],
     required: &["initdb"],
@@ -56,88 +56,82 @@ impl Builder<PostgresOptions> {
     /// If there is no PostgreSQL and none can be fetched, a name or setting is invalid, the given port is in use, or the
     /// server does not start; with its last lines.
     pub fn start(self) -> anyhow::Result<Postgres> {
-        let user = user::unprivileged()?;
-        let Self {
-            port,
-            record,
-            log,
-            belongs_to,
-            choose_port,
-            own,
-        } = self;
-        let password = own.password.clone().map_or_else(secret, Ok)?;
-        let superuser_password = own.superuser_password.clone().map_or_else(secret, Ok)?;
-        let statements = sql::statements(&own, &password, &superuser_password)?;
-        let settings = sql::settings(&own)?;
-
-        let found = postgresql_programs()?;
-        let instance = NewInstance::make("postgresql", user)?.register(record, belongs_to)?;
-        let launch = || {
-            let setup = Setup {
-                programs: reachable(&found, user, &instance)?,
-                user,
-            };
-            let data = instance.folder().join("data");
-            template::fill(&setup, &instance, &statements, &settings)?;
-            on_port("PostgreSQL", port, choose_port, |port| {
-                let mut server = Server::new(
-                    "PostgreSQL",
-                    instance.clone(),
-                    log.clone(),
-                    port,
-                    serve(&setup, data.clone(), port),
-                    Box::new(move || probe::probe(port)),
-                );
-                server.quick_end = Some(Signal::QUIT);
-                server.launch()
-            })
-        };
-        let server = launch().inspect_err(|_| drop(remove_folder(instance.folder())))?;
-        let PostgresOptions { user, database, .. } = own;
-        Ok(Postgres {
-            server,
-            programs: found,
-            user,
-            password,
-            superuser_password,
-            database,
-        })
+        self.launch()
     }
 }
 
 /// A private PostgreSQL, stopped on drop.
-pub struct Postgres {
-    server: Server,
+pub type Postgres = Server<PostgresKind>;
+
+/// A PostgreSQL as a [`Kind`] of server.
+pub struct PostgresKind {
     programs: Programs,
+    /// The programs as the user of the server can access them.
+    setup: Setup,
+    /// Lines of the settings file.
+    settings: String,
+    /// Statements that set names and passwords.
+    statements: String,
     user: String,
     password: String,
     superuser_password: String,
     database: String,
 }
 
-impl std::fmt::Debug for Postgres {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Postgres")
-            .field("port", &self.server.port)
-            .finish_non_exhaustive()
+impl Kind for PostgresKind {
+    const NAME: &'static str = "PostgreSQL";
+    const INSTANCE: &'static str = "postgresql";
+    const QUICK_END: Option<Signal> = Some(Signal::QUIT);
+    type Options = PostgresOptions;
+
+    fn resolve(options: PostgresOptions) -> anyhow::Result<Self> {
+        let server_user = user::unprivileged()?;
+        let password = options.password.clone().map_or_else(secret, Ok)?;
+        let superuser_password = options.superuser_password.clone().map_or_else(secret, Ok)?;
+        let statements = sql::statements(&options, &password, &superuser_password)?;
+        let settings = sql::settings(&options)?;
+        let programs = POSTGRESQL.programs()?;
+        let PostgresOptions { user, database, .. } = options;
+        Ok(Self {
+            setup: Setup {
+                programs: programs.clone(),
+                user: server_user,
+            },
+            programs,
+            settings,
+            statements,
+            user,
+            password,
+            superuser_password,
+            database,
+        })
+    }
+
+    fn prepare(&mut self, instance: &Instance) -> anyhow::Result<()> {
+        self.setup.make_reachable(instance)?;
+        template::fill(&self.setup, instance, &self.statements, &self.settings)
+    }
+
+    fn user(&self) -> Option<User> {
+        self.setup.user
+    }
+
+    fn command(&self, instance: &Instance, port: u16) -> anyhow::Result<Command> {
+        let data = instance.folder().join("data");
+        let port = format!("--port={port}");
+        // SIGINT is the fast shutdown, which does not wait for clients to disconnect.
+        Ok(self
+            .setup
+            .command("postgres", &["-D".as_ref(), data.as_ref(), port.as_ref()])
+            .stop_signal(Signal::INT))
+    }
+
+    fn probe(&self, port: u16) -> anyhow::Result<()> {
+        probe::probe(port)
     }
 }
 
 impl Postgres {
-    /// Returns a builder with its options.
-    pub fn builder() -> Builder<PostgresOptions> {
-        Builder::default()
-    }
-
-    /// Starts one with default options.
-    ///
-    /// # Errors
-    /// As [`Builder::start`].
-    pub fn start() -> anyhow::Result<Self> {
-        Self::builder().start()
-    }
-
     /// Returns the instance that the tests of this program share, not durable: started by the first call, stopped when the
     /// last clone is dropped. Each test creates its own database or schema in it.
     ///
@@ -162,107 +156,29 @@ impl Postgres {
     /// Returns `postgres://USER:PASSWORD@127.0.0.1:PORT/DATABASE` of the role that owns the database.
     #[must_use]
     pub fn url(&self) -> String {
-        url(&self.user, &self.password, self.server.port, &self.database)
+        let PostgresKind { user, password, .. } = &self.kind;
+        self.url_of(user, password)
     }
 
     /// Returns the URL of the superuser `postgres`.
     #[must_use]
     pub fn superuser_url(&self) -> String {
-        url(
-            SUPERUSER,
-            &self.superuser_password,
-            self.server.port,
-            &self.database,
-        )
+        self.url_of(SUPERUSER, &self.kind.superuser_password)
     }
 
-    /// Returns its port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port
+    fn url_of(&self, user: &str, password: &str) -> String {
+        format!(
+            "postgres://{}:{}@127.0.0.1:{}/{}",
+            percent(user),
+            percent(password),
+            self.port(),
+            percent(&self.kind.database)
+        )
     }
 
     /// Returns its programs; `psql`, `pg_dump` and `pgbench` are tools.
     #[must_use]
     pub fn programs(&self) -> &Programs {
-        &self.programs
+        &self.kind.programs
     }
-
-    /// Returns the path of its log.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.server.log.clone()
-    }
-
-    /// Returns its folder and owner.
-    #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.server.instance
-    }
-
-    /// Whether its process is running.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.server.is_running()
-    }
-
-    /// Stops it in order, which closes connections, and returns after the exit. The data stays.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        self.server.stop()
-    }
-
-    /// Stops it, if it runs, and starts it on the same port with the same data; returns when it is ready.
-    ///
-    /// # Errors
-    /// If its process does not exit, or does not start; with its last lines.
-    pub fn restart(&self) -> anyhow::Result<()> {
-        self.server.restart()
-    }
-
-    /// Kills it with all its processes, as a power failure would, and returns after their exit.
-    ///
-    /// # Errors
-    /// If its process does not exit.
-    pub fn kill(&self) -> anyhow::Result<()> {
-        self.server.kill()
-    }
-
-    /// Lets it outlive this process. Give it a run with [`Builder::belongs_to`]; otherwise the next start removes it.
-    pub fn keep(mut self) {
-        self.server.keep();
-    }
-}
-
-/// Returns how to install PostgreSQL by this system's package manager.
-#[must_use]
-pub fn postgresql_install_hint() -> String {
-    WANTED.install_hint()
-}
-
-/// Returns the programs if they are found or have been fetched; fetches nothing.
-///
-/// # Errors
-/// If `EMBEDDED_SERVERS` is neither `find` nor `fetch`, or the fetched programs do not run on this machine.
-pub fn available_postgresql() -> anyhow::Result<Option<Programs>> {
-    WANTED.available()
-}
-
-/// Finds or fetches the programs.
-///
-/// # Errors
-/// If there are none and none can be fetched.
-pub fn postgresql_programs() -> anyhow::Result<Programs> {
-    WANTED.programs()
-}
-
-fn url(user: &str, password: &str, port: u16, database: &str) -> String {
-    format!(
-        "postgres://{}:{}@127.0.0.1:{port}/{}",
-        percent(user),
-        percent(password),
-        percent(database)
-    )
 }

@@ -1,26 +1,22 @@
 //! Readiness probe of PostgreSQL by the first bytes of its protocol, without a client library.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
 
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
+use anyhow::bail;
+
+use crate::server::connect;
 
 /// Connects to the server on `port`, which requests authentication when it is ready; the error is its message.
-pub(super) fn probe(port: u16) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
-    stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(text)?;
-    stream.write_all(&startup()).map_err(text)?;
+pub(super) fn probe(port: u16) -> anyhow::Result<()> {
+    let mut stream = connect(port)?;
+    stream.write_all(&startup())?;
     let mut kind = [0];
-    stream.read_exact(&mut kind).map_err(text)?;
+    stream.read_exact(&mut kind)?;
     match kind[0] {
         b'R' => Ok(()),
-        b'E' => Err(message(&mut stream)),
-        other => Err(format!(
-            "unexpected response {:?}: not a PostgreSQL",
-            char::from(other)
-        )),
+        b'E' => bail!(message(&mut stream)),
+        other => bail!("unexpected response {:?}: not a PostgreSQL", char::from(other)),
     }
 }
 

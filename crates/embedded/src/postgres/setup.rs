@@ -1,11 +1,9 @@
 //! PostgreSQL's programs, run as an unprivileged user from a folder that this user can access.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process;
 
 use anyhow::Context;
-use subprocess::Signal;
 
 use crate::files::{How, copy_tree};
 use crate::find::{Programs, Source};
@@ -36,48 +34,23 @@ impl Setup {
             None => command,
         }
     }
-}
 
-/// Returns the programs in a folder that the user can access.
-pub(super) fn reachable(
-    programs: &Programs,
-    user: Option<User>,
-    instance: &Instance,
-) -> anyhow::Result<Programs> {
-    if programs.source == Source::Found || user.is_none_or(|user| user.can_reach(&programs.folder)) {
-        return Ok(programs.clone());
+    /// Links the programs into a folder that the user can access, if they are elsewhere.
+    pub(super) fn make_reachable(&mut self, instance: &Instance) -> anyhow::Result<()> {
+        let Self { programs, user } = self;
+        if programs.source == Source::Found || user.is_none_or(|user| user.can_reach(&programs.folder)) {
+            return Ok(());
+        }
+        // The cache is in root's private home. The wheel has bin, lib and share in one folder; the libraries of the
+        // client tools, which are not run from there, are outside.
+        let tree = programs
+            .folder
+            .parent()
+            .context("the folder of the programs has no parent")?;
+        let linked = instance.folder().join("server");
+        copy_tree(tree, &linked, How::Link)?;
+        programs.folder = linked.join("bin");
+        programs.server = programs.folder.join("postgres");
+        Ok(())
     }
-    // The cache is in root's private home. The wheel has bin, lib and share in one folder; the libraries of the client
-    // tools, which are not run from there, are outside.
-    let tree = programs
-        .folder
-        .parent()
-        .context("the folder of the programs has no parent")?;
-    let linked = instance.folder().join("server");
-    copy_tree(tree, &linked, How::Link)?;
-    let folder = linked.join("bin");
-    Ok(Programs {
-        server: folder.join("postgres"),
-        folder,
-        ..programs.clone()
-    })
-}
-
-/// Returns the command of the server with this data folder and port.
-pub(super) fn serve(
-    setup: &Setup,
-    data: PathBuf,
-    port: u16,
-) -> Box<dyn Fn() -> subprocess::Command + Send + Sync> {
-    let setup = Setup {
-        programs: setup.programs.clone(),
-        user: setup.user,
-    };
-    Box::new(move || {
-        let port = format!("--port={port}");
-        // SIGINT is the fast shutdown, which does not wait for clients to disconnect.
-        setup
-            .command("postgres", &["-D".as_ref(), data.as_ref(), port.as_ref()])
-            .stop_signal(Signal::INT)
-    })
 }

@@ -30,7 +30,8 @@ pub(crate) fn serving(mut command: Command) -> (Child, String, PathBuf) {
 
 /// Executes SQL with psql; returns the rows or the error of psql.
 pub(crate) fn sql(url: &str, statement: &str) -> Result<String, String> {
-    let psql = embedded::postgresql_programs()
+    let psql = embedded::POSTGRESQL
+        .programs()
         .unwrap()
         .tool("psql")
         .expect("psql is in the folder of the server or on PATH");
