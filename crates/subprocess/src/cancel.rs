@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Callback = Arc<dyn Fn() + Send + Sync>;
+type Callback = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -65,21 +65,15 @@ impl Cancel {
     /// Calls `callback` when it fires (at once if it has fired), until the guard is dropped.
     #[must_use = "the callback is removed when the guard is dropped"]
     pub fn on_cancel(&self, callback: impl Fn() + Send + Sync + 'static) -> CancelGuard {
-        let callback: Callback = Arc::new(callback);
-        let id = {
-            let mut state = self.lock();
-            let id = state.next;
-            state.next += 1;
-            if !state.cancelled {
-                state.callbacks.insert(id, Arc::clone(&callback));
-                return CancelGuard {
-                    cancel: self.clone(),
-                    id,
-                };
-            }
-            id
-        };
-        callback();
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        if state.cancelled {
+            drop(state);
+            callback();
+        } else {
+            state.callbacks.insert(id, Box::new(callback));
+        }
         CancelGuard {
             cancel: self.clone(),
             id,

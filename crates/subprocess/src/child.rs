@@ -104,22 +104,11 @@ impl Shared {
 
     /// Waits for the exit for at most `limit`; true if the child has exited.
     fn wait_for(&self, limit: Duration) -> bool {
-        let until = Instant::now() + limit;
-        let mut state = self.lock();
-        loop {
-            if state.exit.is_some() {
-                return true;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| state.exit.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.exit.is_some()
     }
 }
 
