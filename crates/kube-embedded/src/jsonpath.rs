@@ -1,21 +1,28 @@
-//! The simple JSON paths of printer columns and scale: `.a.b`, `.a[0]`, `.a['b.c']`, `.a[?(@.type=="Ready")].b`.
+//! The simple JSON paths of printer columns and scale, in kubectl's dialect: `.a.b`, `.a[0]`, `.a['b.c']`, `.a.b\.c`,
+//! `.a[?(@.type=="Ready")].b`. RFC 9535, which the crate implements, has the brackets but not these names.
 
+use std::sync::LazyLock;
+
+use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
+use jsonpath_rust::parser::parse_json_path;
+use jsonpath_rust::query::{QueryRef, js_path_process};
+use regex::Regex;
 use serde_json::Value;
 
-/// A parsed path.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Path(Vec<Step>);
+/// A bracket, in which quoted text may have brackets, or a name, in which `\.` is an escaped dot.
+#[expect(clippy::expect_used, reason = "a constant pattern, which the tests compile")]
+static STEP: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"\.?(\[(?:'[^']*'|"[^"]*"|[^\]'"])*\])|\.((?:\\.|[^.\[\\])+)"#).expect("a valid pattern")
+});
 
+/// A parsed path.
 #[derive(Debug, Clone, PartialEq)]
-enum Step {
-    Key(String),
-    Index(i64),
-    All,
-    Filter {
-        path: Vec<String>,
-        equal: bool,
-        value: Value,
-    },
+pub struct Path(JpQuery);
+
+impl Default for Path {
+    fn default() -> Self {
+        Self(JpQuery::new(Vec::new()))
+    }
 }
 
 impl Path {
@@ -24,148 +31,124 @@ impl Path {
     /// # Errors
     /// The unsupported part.
     pub fn parse(source: &str) -> Result<Self, String> {
-        let mut steps = Vec::new();
         let source = source.trim();
-        let mut rest = source
+        let path = source
             .strip_prefix('{')
             .and_then(|inner| inner.strip_suffix('}'))
             .unwrap_or(source);
-        rest = rest.strip_prefix('$').unwrap_or(rest);
+        let mut rest = path.strip_prefix('$').unwrap_or(path);
+        let mut segments = Vec::new();
         while !rest.is_empty() {
-            if let Some(inner) = rest.strip_prefix('[') {
-                let end = closing(inner).ok_or_else(|| format!("unclosed bracket in {source}"))?;
-                steps.push(bracket(&inner[..end])?);
-                rest = &inner[end + 1..];
-            } else if let Some(after) = rest.strip_prefix('.') {
-                let (name, after) = name(after);
-                if !name.is_empty() {
-                    steps.push(if name == "*" { Step::All } else { Step::Key(name) });
-                } else if !after.starts_with('[') {
-                    return Err(format!("empty name in {source}"));
+            let step = STEP.captures(rest).filter(|step| rest.starts_with(&step[0]));
+            let step = step.ok_or_else(|| format!("{source} is not supported at {rest}"))?;
+            match (step.get(1), step.get(2)) {
+                (_, Some(name)) if name.as_str() == "*" => {
+                    segments.push(Segment::Selector(Selector::Wildcard))
                 }
-                rest = after;
-            } else {
-                return Err(format!("{source} does not begin with a dot"));
+                (_, Some(name)) => segments.push(Segment::name(&name.as_str().replace('\\', ""))),
+                (bracket, None) => {
+                    segments.extend(parse_bracket(bracket.map_or("", |bracket| bracket.as_str()))?)
+                }
             }
+            rest = &rest[step[0].len()..];
         }
-        Ok(Self(steps))
+        Ok(Self(JpQuery::new(segments)))
     }
 
     /// The values at the path.
     #[must_use]
     pub fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        self.0.iter().fold(vec![value], |found, step| {
-            found.into_iter().flat_map(|value| step.apply(value)).collect()
-        })
+        let found = js_path_process(&self.0, value).unwrap_or_default();
+        found.into_iter().map(QueryRef::val).collect()
     }
 
     /// As a JSON pointer, if it consists of keys only.
     #[must_use]
     pub fn pointer(&self) -> Option<String> {
-        let keys = self.0.iter().map(|step| match step {
-            Step::Key(key) => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        let keys = self.0.segments.iter().map(|segment| match segment {
+            Segment::Selector(Selector::Name(key)) => {
+                Some(format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
             _ => None,
         });
         keys.collect()
     }
 }
 
-impl Step {
-    fn apply<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        match (self, value) {
-            (Self::Key(key), Value::Object(map)) => map.get(key).into_iter().collect(),
-            (Self::Index(index), Value::Array(list)) => {
-                let at = if *index < 0 {
-                    list.len() as i64 + index
-                } else {
-                    *index
-                };
-                usize::try_from(at)
-                    .ok()
-                    .and_then(|at| list.get(at))
-                    .into_iter()
-                    .collect()
-            }
-            (Self::All, Value::Array(list)) => list.iter().collect(),
-            (Self::All, Value::Object(map)) => map.values().collect(),
-            (
-                Self::Filter {
-                    path,
-                    equal,
-                    value: wanted,
-                },
-                Value::Array(list),
-            ) => {
-                let matches = |item: &&Value| {
-                    let found = path.iter().try_fold(*item, |value, name| value.get(name));
-                    found.is_some() && (found == Some(wanted)) == *equal
-                };
-                list.iter().filter(matches).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
+fn parse_bracket(bracket: &str) -> Result<Vec<Segment>, String> {
+    // Unlike in the RFC, `!=` is false for an item without the field.
+    let unequal = bracket
+        .strip_prefix("[?(")
+        .and_then(|rest| rest.strip_suffix(")]"))
+        .filter(|condition| !condition.contains("=="))
+        .and_then(|condition| condition.split_once("!="));
+    let query = match unequal {
+        Some((field, value)) => format!("$[?{field} && {field} != {value}]"),
+        None => format!("${bracket}"),
+    };
+    parse_json_path(&query)
+        .map(|query| query.segments)
+        .map_err(|_| format!("{bracket} is not supported"))
 }
 
-/// A name up to the next dot or bracket; `\.` is an escaped dot.
-fn name(rest: &str) -> (String, &str) {
-    let mut name = String::new();
-    let mut letters = rest.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '\\' => name.extend(letters.next().map(|(_, next)| next)),
-            '.' | '[' => return (name, &rest[at..]),
-            other => name.push(other),
-        }
-    }
-    (name, "")
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// The closing bracket, skipping quoted ones.
-fn closing(inner: &str) -> Option<usize> {
-    let mut quote = None;
-    for (at, letter) in inner.char_indices() {
-        match (quote, letter) {
-            (None, ']') => return Some(at),
-            (None, '"' | '\'') => quote = Some(letter),
-            (Some(open), letter) if open == letter => quote = None,
-            _ => {}
-        }
-    }
-    None
-}
+    use super::*;
 
-fn bracket(inner: &str) -> Result<Step, String> {
-    if inner == "*" {
-        return Ok(Step::All);
-    }
-    if let Some(condition) = inner.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
-        let (left, equal, right) = condition
-            .split_once("==")
-            .map(|(left, right)| (left, true, right))
-            .or_else(|| {
-                condition
-                    .split_once("!=")
-                    .map(|(left, right)| (left, false, right))
-            })
-            .ok_or_else(|| format!("a filter must be a comparison: {condition}"))?;
-        let path = left
-            .trim()
-            .strip_prefix("@.")
-            .ok_or_else(|| format!("a filter must begin with @.: {condition}"))?;
-        let right = right.trim().replace('\'', "\"");
-        let value = serde_json::from_str(&right).map_err(|_| format!("invalid value: {right}"))?;
-        return Ok(Step::Filter {
-            path: path.split('.').map(Into::into).collect(),
-            equal,
-            value,
+    #[test]
+    fn finds_values_in_the_dialect_of_kubectl() {
+        let object = json!({
+            "labels": {"a.b/c": "dotted", "app-name": "dashed"},
+            "list": [1, 2, 3],
+            "conditions": [
+                {"type": "Ready", "status": "True", "count": 1},
+                {"type": "a]b", "status": "False"},
+                {"status": "Unknown"},
+            ],
         });
+        for (path, expected) in [
+            (".labels.app-name", json!(["dashed"])),
+            ("{.labels.app-name}", json!(["dashed"])),
+            ("$.labels.app-name", json!(["dashed"])),
+            (r".labels.a\.b/c", json!(["dotted"])),
+            (".labels['a.b/c']", json!(["dotted"])),
+            (r#"['labels']["a.b/c"]"#, json!(["dotted"])),
+            (".list[0]", json!([1])),
+            (".list[-1]", json!([3])),
+            (".list[9]", json!([])),
+            (".list[*]", json!([1, 2, 3])),
+            (".list.*", json!([1, 2, 3])),
+            (".conditions[*].type", json!(["Ready", "a]b"])),
+            (r#".conditions[?(@.type=="Ready")].status"#, json!(["True"])),
+            (".conditions[?(@.type == 'a]b')].status", json!(["False"])),
+            (r#".conditions[?(@.type!="Ready")].status"#, json!(["False"])),
+            (".conditions[?(@.count==1)].status", json!(["True"])),
+            (".missing.name", json!([])),
+        ] {
+            let found: Value = Path::parse(path)
+                .unwrap()
+                .find(&object)
+                .into_iter()
+                .cloned()
+                .collect();
+            assert_eq!(found, expected, "{path}");
+        }
     }
-    if let Some(quote) = inner.chars().next().filter(|first| matches!(first, '"' | '\'')) {
-        return Ok(Step::Key(inner.trim_matches(quote).to_owned()));
+
+    #[test]
+    fn returns_a_pointer_for_keys_only() {
+        let pointer = |path| Path::parse(path).unwrap().pointer();
+        assert_eq!(pointer(".spec.a/b['c.d']").as_deref(), Some("/spec/a~1b/c.d"));
+        assert_eq!(pointer(".list[0]"), None);
+        assert_eq!(pointer(".list[*]"), None);
     }
-    inner
-        .parse()
-        .map(Step::Index)
-        .map_err(|_| format!("[{inner}] is not supported"))
+
+    #[test]
+    fn rejects_other_paths() {
+        for path in ["spec", ".", ".a..b", "..a", ".a[", ".a[b]", ".a[?(@.b==c)]"] {
+            assert!(Path::parse(path).is_err(), "{path}");
+        }
+    }
 }
