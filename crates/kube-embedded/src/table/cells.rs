@@ -153,17 +153,17 @@ pub(super) fn holds(object: &Value, kind: &str) -> bool {
 
 pub(super) fn job_status(object: &Value) -> Value {
     let states = [
-        ("Complete", "Complete"),
-        ("Failed", "Failed"),
-        ("Suspended", "Suspended"),
-        ("FailureTarget", "FailureTarget"),
-        ("SuccessCriteriaMet", "SuccessCriteriaMet"),
+        "Complete",
+        "Failed",
+        "Suspended",
+        "FailureTarget",
+        "SuccessCriteriaMet",
     ];
     if object::is_deleting(object) {
         return "Terminating".into();
     }
-    let found = states.iter().find(|(kind, _)| holds(object, kind));
-    found.map_or("Running", |(_, shown)| shown).into()
+    let state = states.into_iter().find(|state| holds(object, state));
+    state.unwrap_or("Running").into()
 }
 
 pub(super) fn job_duration(object: &Value) -> Value {
@@ -207,10 +207,6 @@ pub(super) fn event_source(object: &Value) -> Value {
     }
 }
 
-pub(super) fn event_message(object: &Value) -> Value {
-    text(object, "/message").trim().into()
-}
-
 pub(super) fn node_status(object: &Value) -> Value {
     let mut status = match condition(object, "Ready") {
         Some(_) if holds(object, "Ready") => "Ready",
@@ -252,7 +248,7 @@ pub(super) fn subjects(object: &Value, kind: &str) -> Value {
     names.join(", ").into()
 }
 
-pub(super) fn access_modes(object: &Value, pointer: &str) -> Value {
+pub(super) fn access_modes(object: &Value) -> Value {
     let short = |mode: &str| match mode {
         "ReadWriteOnce" => "RWO",
         "ReadOnlyMany" => "ROX",
@@ -260,5 +256,9 @@ pub(super) fn access_modes(object: &Value, pointer: &str) -> Value {
         "ReadWriteOncePod" => "RWOP",
         _ => "",
     };
-    joined(object::strings(object.pointer(pointer)).into_iter().map(short))
+    joined(
+        object::strings(object.pointer("/status/accessModes"))
+            .into_iter()
+            .map(short),
+    )
 }
