@@ -68,7 +68,7 @@ fn any_number_is_exact_and_verifies_through_either_store() {
     assert_eq!(send(&batches[0]), 201);
     service.servers.postgres.stop().unwrap();
     assert_eq!(send(&batches[1]), 202);
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     until("the stream is empty", 60, || match service.servers.waiting() {
         0 => Ok(()),
         waiting => Err(format!("{waiting} entries wait")),
