@@ -72,7 +72,7 @@ impl Api {
         }
     }
 
-    /// Removes a deleted definition once its objects are gone.
+    /// Adds the finalizer that keeps a deleted definition until its objects are gone; false for other objects.
     pub(super) fn hold_definition(call: &Call, object: &mut Value) -> bool {
         if &*call.resource.table != definition::TABLE {
             return false;
