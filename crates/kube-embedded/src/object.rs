@@ -84,6 +84,18 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The items of the list at a JSON pointer; none when it is absent.
+pub fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let list = value.pointer(pointer).and_then(Value::as_array);
+    list.into_iter().flatten()
+}
+
+/// The items of the list at a JSON pointer, to be changed.
+pub fn items_mut<'a>(value: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
+    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
+}
+
 /// Labels or annotations as pairs.
 pub fn pairs(value: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();

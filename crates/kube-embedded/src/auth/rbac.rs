@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::User;
-use crate::object::{strings, text};
+use crate::object::{items, strings, text};
 use crate::store::{Entry, Key, Store};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -97,14 +97,8 @@ fn visit_binding(
     visit: &mut dyn FnMut(&Value, &str) -> bool,
 ) -> bool {
     let binding = entry.object();
-    let subjects = binding
-        .get("subjects")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let Some(subject) = subjects
-        .into_iter()
-        .find(|subject| is_subject(subject, user, &entry.key.namespace))
+    let Some(subject) =
+        items(&binding, "/subjects").find(|subject| is_subject(subject, user, &entry.key.namespace))
     else {
         return false;
     };
@@ -126,8 +120,7 @@ fn visit_binding(
         shown(subject)
     );
     let role = role.object();
-    let rules = role.get("rules").and_then(Value::as_array).into_iter().flatten();
-    rules.into_iter().any(|rule| visit(rule, &why))
+    items(&role, "/rules").any(|rule| visit(rule, &why))
 }
 
 fn shown(subject: &Value) -> String {

@@ -80,10 +80,9 @@ impl Entry {
 
 /// The managers of an object's fields.
 pub(super) fn entries_of(object: &Value) -> Vec<Entry> {
-    let list = object
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
-    list.into_iter().flatten().map(Entry::read).collect()
+    object::items(object, "/metadata/managedFields")
+        .map(Entry::read)
+        .collect()
 }
 
 /// Writes the managers in the order of the real server: apply first, then by time and name.

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 use super::{Resource, Subresource};
-use crate::object::{strings, text};
+use crate::object::{items, strings, text};
 use crate::schema::{Schema, compile_builtin};
 use crate::store::{FieldPath, FieldPaths};
 
@@ -100,8 +100,8 @@ fn fields(table: &str) -> FieldPaths {
 
 pub(super) fn resources() -> Vec<Resource> {
     let mut resources: Vec<Resource> = Vec::new();
-    for group in DOCUMENT["groups"].as_array().into_iter().flatten() {
-        for entry in group["resources"].as_array().into_iter().flatten() {
+    for group in items(&DOCUMENT, "/groups") {
+        for entry in items(group, "/resources") {
             match text(entry, "/name").split_once('/') {
                 None => resources.push(resource(text(group, "/group"), text(group, "/version"), entry)),
                 Some((plural, name)) => {
@@ -169,8 +169,7 @@ fn subresource(name: &str, entry: &Value) -> Subresource {
 /// The shape of a kind that exists only as a subresource, such as `Scale`.
 #[must_use]
 pub fn by_kind(group: &str, kind: &str) -> Option<Schema> {
-    let groups = DOCUMENT["groups"].as_array().into_iter().flatten();
-    let mut entries = groups.flat_map(|group| group["resources"].as_array().into_iter().flatten());
+    let mut entries = items(&DOCUMENT, "/groups").flat_map(|group| items(group, "/resources"));
     let found = entries.find(|entry| text(entry, "/group") == group && text(entry, "/kind") == kind)?;
     schema(text(found, "/schema"))
 }
@@ -178,12 +177,9 @@ pub fn by_kind(group: &str, kind: &str) -> Option<Schema> {
 /// The shape of a kind in a group, of a resource or of a subresource.
 #[must_use]
 pub fn kind_in(group: &str, kind: &str) -> Option<Schema> {
-    let own = DOCUMENT["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|entry| text(entry, "/group") == group);
-    let mut entries = own.flat_map(|entry| entry["resources"].as_array().into_iter().flatten());
+    let mut entries = items(&DOCUMENT, "/groups")
+        .filter(|entry| text(entry, "/group") == group)
+        .flat_map(|group| items(group, "/resources"));
     let found = entries.find(|entry| text(entry, "/kind") == kind && text(entry, "/group").is_empty());
     found
         .and_then(|found| schema(text(found, "/schema")))

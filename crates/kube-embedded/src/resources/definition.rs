@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::names::{NameRule, quoted};
 use super::{Column, Resource, ScalePaths, Subresource};
 use crate::jsonpath::Path;
-use crate::object::{self, strings, text};
+use crate::object::{self, items, strings, text};
 use crate::schema::{Schema, compile_definition};
 use crate::status::{Cause, Status};
 use crate::store::FieldPath;
@@ -59,12 +59,7 @@ pub fn complete(definition: &mut Value) {
 /// The status that the real server's controllers give a definition whose names are free.
 #[must_use]
 pub fn established(definition: &Value, old: &Value, now: &str) -> Value {
-    let versions = definition
-        .pointer("/spec/versions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let storage = versions
+    let storage = items(definition, "/spec/versions")
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone());
     let mut stored = old
@@ -287,14 +282,8 @@ impl Reader<'_> {
     }
 
     fn fields(&mut self, version: &Value, parent: &str) -> Vec<FieldPath> {
-        let list = version
-            .get("selectableFields")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .enumerate();
         let mut fields = Vec::new();
-        for (index, field) in list {
+        for (index, field) in items(version, "/selectableFields").enumerate() {
             let path = text(field, "/jsonPath");
             match Path::parse(path).ok().and_then(|parsed| parsed.pointer()) {
                 Some(pointer) if !path.is_empty() => {

@@ -127,10 +127,7 @@ pub fn check_metadata(object: &Value, rule: NameRule) -> Vec<Cause> {
 
 fn check_owners(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    for owner in owners.into_iter().flatten() {
+    for owner in object::items(object, "/metadata/ownerReferences") {
         for (field, what) in [
             ("apiVersion", "version"),
             ("kind", "kind"),

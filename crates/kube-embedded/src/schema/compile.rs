@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{Additional, Arena, Checks, ListType, Node, NodeId, Schema, Type, join, rules};
-use crate::object::strings;
+use crate::object::{items, strings};
 
 /// The built-in shapes by name, from `components.schemas` without descriptions.
 #[must_use]
@@ -313,8 +313,7 @@ impl Compiler {
 
     fn rules(&mut self, schema: &Value, path: &str) -> Vec<rules::Rule> {
         let mut compiled = Vec::new();
-        let list = schema.get("x-kubernetes-validations").and_then(Value::as_array);
-        for (index, rule) in list.into_iter().flatten().enumerate() {
+        for (index, rule) in items(schema, "/x-kubernetes-validations").enumerate() {
             match rules::Rule::parse(rule) {
                 Ok(rule) => compiled.push(rule),
                 Err(what) => self.complaints.push(Complaint {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{age, duration, shown};
-use crate::object::{self, text};
+use crate::object::{self, items, text};
 
 pub(super) fn size(value: Option<&Value>) -> usize {
     match value {
@@ -53,14 +53,6 @@ pub(super) fn selector(object: &Value) -> Value {
 
 pub(super) fn joined<'a>(items: impl Iterator<Item = &'a str>) -> Value {
     items.collect::<Vec<_>>().join(",").into()
-}
-
-pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }
 
 pub(super) fn containers(object: &Value) -> Value {

@@ -115,9 +115,7 @@ fn complete_service(object: &mut Value, old: Option<&Value>) {
 /// The quality of service class that follows from the containers' resources.
 fn quality_of_service(pod: &Value) -> &'static str {
     let lists = ["/spec/initContainers", "/spec/containers"];
-    let containers = lists
-        .iter()
-        .flat_map(|list| pod.pointer(list).and_then(Value::as_array).into_iter().flatten());
+    let containers = lists.iter().flat_map(|list| object::items(pod, list));
     let resources: Vec<&Value> = containers.map(|container| &container["resources"]).collect();
     let says = |resources: &Value, part: &str| resources[part].as_object().is_some_and(|map| !map.is_empty());
     if resources

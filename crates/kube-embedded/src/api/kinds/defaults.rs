@@ -46,10 +46,7 @@ pub(in crate::api) fn complete(resource: &Resource, object: &mut Value) {
                 .or_insert_with(|| "Cluster".into());
         }
         "statefulsets.apps" => {
-            let claims = object
-                .pointer_mut("/spec/volumeClaimTemplates")
-                .and_then(Value::as_array_mut);
-            for claim in claims.into_iter().flatten() {
+            for claim in object::items_mut(object, "/spec/volumeClaimTemplates") {
                 claim["apiVersion"] = "v1".into();
                 claim["kind"] = "PersistentVolumeClaim".into();
             }
@@ -166,12 +163,7 @@ fn encode_string_data(object: &mut Value) {
 }
 
 fn complete_subjects(object: &mut Value) {
-    for subject in object
-        .get_mut("subjects")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for subject in object::items_mut(object, "/subjects") {
         if matches!(text(subject, "/kind"), "User" | "Group") && text(subject, "/apiGroup").is_empty() {
             subject["apiGroup"] = "rbac.authorization.k8s.io".into();
         }
