@@ -1,7 +1,7 @@
 //! Availability of the stores, as their users last observed it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use service::health::{ReadinessCell, Status};
 use tokio::sync::watch;
@@ -28,6 +28,10 @@ impl Dependency {
 pub(crate) struct Availability {
     readiness: ReadinessCell,
     up: Arc<Mutex<BTreeMap<Dependency, bool>>>,
+    /// What is wrong with a store that is available.
+    notes: Arc<Mutex<BTreeMap<Dependency, String>>>,
+    /// The drain's last failure, until it stores something.
+    drain_failure: Arc<Mutex<Option<String>>>,
     postgresql_returns: watch::Sender<u64>,
 }
 
@@ -36,6 +40,8 @@ impl Availability {
         Self {
             readiness,
             up: Arc::default(),
+            notes: Arc::default(),
+            drain_failure: Arc::default(),
             postgresql_returns: watch::Sender::new(0),
         }
     }
@@ -53,7 +59,35 @@ impl Availability {
                 self.postgresql_returns.send_modify(|returns| *returns += 1);
             }
         }
-        self.readiness.dependency(dependency.as_str(), Status::Ok, "");
+        let note = lock(&self.notes).get(&dependency).cloned();
+        self.readiness
+            .dependency(dependency.as_str(), Status::Ok, note.unwrap_or_default());
+    }
+
+    /// What is wrong with a store although it is available; shown from its next use on. Returns whether it changed.
+    pub(crate) fn note(&self, dependency: Dependency, note: String) -> bool {
+        let before = lock(&self.notes).insert(dependency, note.clone());
+        before.unwrap_or_default() != note
+    }
+
+    /// The drain failed.
+    pub(crate) fn drain_failed(&self, reason: String) {
+        *lock(&self.drain_failure) = Some(reason);
+    }
+
+    /// The drain stored entries.
+    pub(crate) fn drain_progressed(&self) {
+        *lock(&self.drain_failure) = None;
+    }
+
+    /// Why the drain failed, unless it stored something since.
+    pub(crate) fn drain_failure(&self) -> Option<String> {
+        lock(&self.drain_failure).clone()
+    }
+
+    /// The state of the streams: down while entries cannot be drained or added. It does not change the readiness.
+    pub(crate) fn spill(&self, status: Status, detail: String) {
+        self.readiness.dependency("spill", status, detail);
     }
 
     /// The store does not respond, or cannot work.
@@ -71,19 +105,19 @@ impl Availability {
 
     /// Whether the last attempt to use the store failed. A store that was never used counts as available.
     pub(crate) fn is_down(&self, dependency: Dependency) -> bool {
-        self.up
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&dependency)
-            == Some(&false)
+        lock(&self.up).get(&dependency) == Some(&false)
     }
 
     /// Whether the state changed.
     fn set(&self, dependency: Dependency, is_up: bool) -> bool {
-        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut up = lock(&self.up);
         let before = up.insert(dependency, is_up);
         let any = up.values().any(|up| *up);
         self.readiness.update(|readiness| readiness.ready = any);
         before != Some(is_up)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -188,6 +188,7 @@ async fn migrate(config: &Config, secrets: &Secrets, check: bool) -> Result<(), 
 }
 
 fn dead_letters(action: Action, letters: &Letters) -> Result<(), ExitError> {
+    use std::io::Write as _;
     let Letters {
         source,
         kind,
@@ -205,12 +206,12 @@ fn dead_letters(action: Action, letters: &Letters) -> Result<(), ExitError> {
         Some(LetterKind::Notifications) => vec![Kind::Notifications],
         None => Kind::ALL.to_vec(),
     };
-    let lines = runtime()?.block_on(async {
+    let count = runtime()?.block_on(async {
         let streams = Streams::new(&config, &secrets)?;
-        dead_letters::run(&streams, action, &kinds, ids).await
+        let print = |line: &str| Ok(writeln!(std::io::stdout(), "{line}")?);
+        dead_letters::run(&streams, action, &kinds, ids, print).await
     })?;
-    exit::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    eprintln!("{} dead letters", lines.len());
+    eprintln!("{count} dead letters");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `datastorage dlq`: lists, retries or drops entries that could not be stored.
 
-use crate::store::stream::{DeadLetter, Kind, Streams};
+use crate::store::stream::{Budget, DeadLetter, Kind, Streams};
 
 /// An action on dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,18 +12,22 @@ pub(crate) enum Action {
     Drop,
 }
 
-/// Page size.
-const PAGE: usize = 500;
+/// One page of dead letters.
+const PAGE: Budget = Budget {
+    entries: 500,
+    bytes: 4 << 20,
+};
 
-/// Executes the action on the given ids, or on all of the kinds; returns one line of JSON for each.
+/// Executes the action on the given ids, or on all of the kinds; prints one line of JSON for each. Returns their number.
 pub(crate) async fn run(
     streams: &Streams,
     action: Action,
     kinds: &[Kind],
     ids: &[String],
-) -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let mut found = Vec::new();
+    mut print: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let mut count = 0;
+    let mut missing: Vec<&String> = ids.iter().collect();
     for kind in kinds {
         let mut after = "-".to_owned();
         loop {
@@ -32,18 +36,18 @@ pub(crate) async fn run(
             after = format!("({}", last.id);
             for letter in letters {
                 if ids.is_empty() || ids.contains(&letter.id) {
-                    found.push(letter.id.clone());
-                    lines.push(act(streams, action, *kind, &letter).await?);
+                    missing.retain(|id| **id != letter.id);
+                    print(&act(streams, action, *kind, &letter).await?)?;
+                    count += 1;
                 }
             }
         }
     }
-    let missing: Vec<&String> = ids.iter().filter(|id| !found.contains(id)).collect();
     anyhow::ensure!(
         missing.is_empty(),
         "no dead letter has the id {missing:?}; datastorage dlq list shows all"
     );
-    Ok(lines)
+    Ok(count)
 }
 
 async fn act(streams: &Streams, action: Action, kind: Kind, letter: &DeadLetter) -> anyhow::Result<String> {

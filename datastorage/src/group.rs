@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Decided(Verdict),
     /// It waits in the stream.
     Queued,
-    /// Neither store accepts it, or the queue is full; the text is the public message.
+    /// Neither store accepts it, or the service is stopping; the text is the public message.
     Unavailable(&'static str),
 }
 
@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Submission {
     pub(crate) events: Vec<Sealed>,
     pub(crate) reply: oneshot::Sender<Outcome>,
+    /// Its writer does not wait longer.
+    pub(crate) deadline: Instant,
     /// Its share of the queue, released on drop.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) room: OwnedSemaphorePermit,
@@ -126,6 +128,7 @@ mod tests {
             let submission = Submission {
                 events: Vec::new(),
                 reply: oneshot::channel().0,
+                deadline: Instant::now(),
                 room,
                 counted: Arc::default(),
             };

@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::fields::Invalid;
-use crate::store::stream::Kind;
+use crate::store::stream::{Flaw, Kind};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Table {
@@ -20,6 +20,11 @@ struct Table {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stream {
     stream: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +45,55 @@ struct Response {
     status: u16,
 }
 
+/// Why a write got 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// The queue of the committers is full.
+    QueueFull,
+    /// PostgreSQL is unavailable, and the stream has reached a bound.
+    StreamFull,
+    /// PostgreSQL is unavailable, and Redis has reached its `maxmemory`.
+    RedisFull,
+    /// Neither store is available.
+    Unavailable,
+    /// Neither store responded in time.
+    Timeout,
+}
+
+impl Rejection {
+    const ALL: [Self; 5] = [
+        Self::QueueFull,
+        Self::StreamFull,
+        Self::RedisFull,
+        Self::Unavailable,
+        Self::Timeout,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::StreamFull => "stream_full",
+            Self::RedisFull => "redis_full",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// The public message.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::QueueFull => "too many writes are waiting",
+            Self::StreamFull => "the database is unavailable and the stream is full",
+            Self::RedisFull => "the database is unavailable and the stream's server has no memory left",
+            Self::Unavailable => "neither the database nor the stream accepts writes",
+            Self::Timeout => {
+                "neither the database nor the stream responded in time; send it again with the same event_id, \
+                 repeats are harmless"
+            }
+        }
+    }
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Every metric of the service.
@@ -54,6 +108,11 @@ pub(crate) struct Metrics {
     drained: Family<Stream, Counter>,
     dead_lettered: Family<Stream, Counter>,
     dead: Family<Stream, Gauge>,
+    stuck: Family<Stream, Gauge>,
+    spill_bytes: Gauge,
+    spill_max_bytes: Gauge,
+    rejected: Family<Reason, Counter>,
+    redis_flaws: Family<Reason, Gauge>,
     group_size: Histogram,
     commit_duration: Histogram,
     query_duration: Histograms<Query>,
@@ -83,6 +142,11 @@ impl Metrics {
             drained: Family::default(),
             dead_lettered: Family::default(),
             dead: Family::default(),
+            stuck: Family::default(),
+            spill_bytes: Gauge::default(),
+            spill_max_bytes: Gauge::default(),
+            rejected: Family::default(),
+            redis_flaws: Family::default(),
             group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
             commit_duration: seconds(),
             query_duration: Family::new_with_constructor(seconds),
@@ -100,6 +164,15 @@ impl Metrics {
             drop(metrics.depth.get_or_create(&stream));
             drop(metrics.oldest.get_or_create(&stream));
             drop(metrics.dead.get_or_create(&stream));
+            drop(metrics.stuck.get_or_create(&stream));
+        }
+        for rejection in Rejection::ALL {
+            drop(metrics.rejected.get_or_create(&Reason {
+                reason: rejection.as_str(),
+            }));
+        }
+        for reason in Flaw::NAMES {
+            drop(metrics.redis_flaws.get_or_create(&Reason { reason }));
         }
         for table in ["audit_events", "audit_notifications"] {
             drop(metrics.write_duration.get_or_create(&Table { table }));
@@ -159,6 +232,31 @@ impl Metrics {
             "Entries in the dead-letter queue",
             Gauges(&self.dead),
         );
+        add(
+            "datastorage_spill_stuck",
+            "1 if PostgreSQL is available and the oldest stream entry still waits",
+            Gauges(&self.stuck),
+        );
+        registry.register(
+            "datastorage_spill_bytes",
+            "Bytes of both streams and their dead-letter queues",
+            self.spill_bytes.clone(),
+        );
+        registry.register(
+            "datastorage_spill_max_bytes",
+            "Bound of datastorage_spill_bytes",
+            self.spill_max_bytes.clone(),
+        );
+        registry.register(
+            "datastorage_writes_rejected",
+            "Writes answered 503",
+            self.rejected.clone(),
+        );
+        registry.register(
+            "datastorage_redis_unsafe",
+            "1 for each setting of Redis that can lose acknowledged entries",
+            self.redis_flaws.clone(),
+        );
         registry.register(
             "datastorage_validation_failures",
             "Rejected fields",
@@ -212,6 +310,37 @@ impl Metrics {
                 stream: kind.as_str(),
             })
             .inc();
+    }
+
+    /// Records a write that neither store accepted.
+    pub(crate) fn rejected(&self, rejection: Rejection) {
+        self.rejected
+            .get_or_create(&Reason {
+                reason: rejection.as_str(),
+            })
+            .inc();
+    }
+
+    /// Records which settings of Redis can lose entries, of [`Flaw::NAMES`].
+    pub(crate) fn redis_flaws(&self, found: &[&'static str]) {
+        for reason in Flaw::NAMES {
+            self.redis_flaws
+                .get_or_create(&Reason { reason })
+                .set(found.contains(&reason).into());
+        }
+    }
+
+    /// Records the size of the streams, and its bound.
+    pub(crate) fn spill_bytes(&self, bytes: u64, max_bytes: u64) {
+        self.spill_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.spill_max_bytes
+            .set(i64::try_from(max_bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Records whether the drain of a stream is stuck.
+    pub(crate) fn stuck(&self, kind: Kind, is_stuck: bool) {
+        let stream = kind.as_str();
+        self.stuck.get_or_create(&Stream { stream }).set(is_stuck.into());
     }
 
     /// Records the state of a stream.

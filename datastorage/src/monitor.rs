@@ -1,7 +1,8 @@
-//! Periodic checks: availability of the stores, state of the streams, next month's
-//! partition.
+//! Periodic checks: availability of the stores, state of the streams, next month's partition.
 
-use std::time::Duration;
+mod spill_watch;
+
+use std::time::{Duration, Instant};
 
 use redis::RedisError;
 use service::server::Lifecycle;
@@ -11,10 +12,13 @@ use crate::domain::event::Micros;
 use crate::http::Gate;
 use crate::store::database::Session;
 use crate::store::partitions;
-use crate::store::stream::Kind;
+use crate::store::stream::{Durability, Kind};
 use crate::writer::Shared;
 
+use spill_watch::SpillWatch;
+
 const STREAMS_EVERY: Duration = Duration::from_secs(1);
+const DURABILITY_EVERY: Duration = Duration::from_secs(60);
 const CLIENTS_EVERY: Duration = Duration::from_secs(60);
 const POSTGRESQL_WITHIN: Duration = Duration::from_secs(5);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -22,15 +26,26 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PARTITIONS_AGAIN: Duration = Duration::from_secs(60);
 
 /// Checks the streams until the service stops.
-pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
+pub(crate) async fn streams(shared: Shared, stuck_after: Duration, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(STREAMS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watch = SpillWatch::new(stuck_after);
+    let mut checked: Option<Instant> = None;
     loop {
         tokio::select! {
             () = lifecycle.stopping() => return,
             _ = ticks.tick() => {}
         }
-        match look_at_streams(&shared).await {
-            Ok(()) => shared.availability.up(Dependency::Redis),
+        match look_at_streams(&shared, &mut watch).await {
+            Ok(()) => {
+                // Another server may be at Redis' address now, and settings change while it runs.
+                let again = shared.availability.is_down(Dependency::Redis)
+                    || checked.is_none_or(|at| at.elapsed() >= DURABILITY_EVERY);
+                if again && check_durability(&shared).await.is_ok() {
+                    checked = Some(Instant::now());
+                }
+                shared.availability.up(Dependency::Redis);
+            }
             Err(error) => {
                 shared.availability.down(Dependency::Redis, error.to_string());
                 if let Err(error) = shared.streams.renew() {
@@ -39,6 +54,17 @@ pub(crate) async fn streams(shared: Shared, lifecycle: Lifecycle) {
             }
         }
     }
+}
+
+/// Checks whether Redis keeps what it acknowledges, and reports what is wrong by log, metric and `/readyz`.
+pub(crate) async fn check_durability(shared: &Shared) -> Result<Durability, RedisError> {
+    let durability = shared.streams.durability().await?;
+    let detail = durability.detail();
+    shared.metrics.redis_flaws(&durability.names());
+    if shared.availability.note(Dependency::Redis, detail.clone()) && !detail.is_empty() {
+        tracing::warn!(detail, "Redis may lose acknowledged events");
+    }
+    Ok(durability)
 }
 
 /// Checks PostgreSQL until the service stops. Writers notice sooner; this is for times without writes.
@@ -85,15 +111,23 @@ async fn ask_postgresql(shared: &Shared, session: &mut Option<Session>) -> anyho
     Ok(())
 }
 
-async fn look_at_streams(shared: &Shared) -> Result<(), RedisError> {
-    shared.streams.ping().await?;
+async fn look_at_streams(shared: &Shared, watch: &mut SpillWatch) -> Result<(), RedisError> {
+    let mut states = Vec::with_capacity(Kind::ALL.len());
     for kind in Kind::ALL {
-        let (depth, oldest) = shared.streams.depth(kind).await?;
-        let now = u64::try_from(Micros::now().0 / 1000).unwrap_or(0);
-        let oldest = Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)));
-        let dead = shared.streams.dead(kind).await?;
-        shared.metrics.stream(kind, depth, oldest, dead);
+        states.push((kind, shared.streams.state(kind).await?));
     }
+    let now = u64::try_from(Micros::now().0 / 1000).unwrap_or(0);
+    for (kind, state) in &states {
+        let oldest = state.oldest_ms().map_or(0, |oldest| now.saturating_sub(oldest));
+        let oldest = Duration::from_millis(oldest);
+        shared
+            .metrics
+            .stream(*kind, state.entries, oldest, state.dead_letters);
+        shared
+            .metrics
+            .spill_bytes(state.bytes, shared.streams.max_bytes());
+    }
+    watch.report(shared, &states);
     Ok(())
 }
 

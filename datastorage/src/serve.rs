@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use service::auth::Authorizer;
-use service::config::AuthMode;
+use service::config::{AuthMode, Environment};
 use service::health::ReadinessCell;
 use service::http::Limits;
 use service::server::{Lifecycle, Listeners};
@@ -39,8 +39,10 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         keys: Arc::new(secrets.chain_keys),
         availability: Availability::new(readiness.clone()),
         metrics: Arc::new(Metrics::new(&mut registry)),
+        commit_timeout: Duration::from_millis(config.writer.commit_timeout_ms),
     };
     check_schema(&shared).await?;
+    check_redis(&shared, config.environment).await?;
     let authorizer = match config.auth.mode(config.environment) {
         AuthMode::Off => None,
         AuthMode::Kubernetes => Some(Authorizer::connect(&config.auth, None).await?),
@@ -53,7 +55,8 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     );
     let (writer, mut committers) = Writer::start(&config, &shared);
     let mut helpers = JoinSet::new();
-    helpers.spawn(monitor::streams(shared.clone(), lifecycle.clone()));
+    let stuck_after = Duration::from_millis(config.stream.stuck_after_ms);
+    helpers.spawn(monitor::streams(shared.clone(), stuck_after, lifecycle.clone()));
     helpers.spawn(monitor::postgresql(shared.clone(), lifecycle.clone()));
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
@@ -81,6 +84,22 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     }
     drop(side);
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Rejects a Redis that loses acknowledged entries, in production; otherwise it is reported by `/readyz`. Starts without
+/// a Redis: PostgreSQL accepts writes meanwhile.
+async fn check_redis(shared: &Shared, environment: Environment) -> anyhow::Result<()> {
+    match monitor::check_durability(shared).await {
+        Ok(durability) => {
+            if let Some(flaw) = durability.fatal()
+                && environment == Environment::Production
+            {
+                anyhow::bail!("cannot use Redis for acknowledged events: {flaw}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "starting without Redis"),
+    }
     Ok(())
 }
 

@@ -17,10 +17,10 @@ use crate::config::Config;
 use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
 use crate::group::{Groups, Outcome, Submission};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Rejection};
 use crate::store::append::{Appender, Ends, Unavailable, Verdict};
 use crate::store::database::Database;
-use crate::store::stream::{Kind, StreamError, Streams};
+use crate::store::stream::{AddOutcome, Kind, StreamError, Streams, Unit};
 
 /// The queue of one committer.
 struct Queue {
@@ -40,6 +40,8 @@ impl Queue {
 pub(crate) struct Writer {
     queues: Arc<[Queue]>,
     room: Arc<Semaphore>,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// The unit of the queue's capacity.
@@ -55,7 +57,6 @@ impl Writer {
                 let committer = Committer {
                     shared: shared.clone(),
                     groups: Groups::new(receiver, config.writer.group_events),
-                    timeout: Duration::from_millis(config.writer.commit_timeout_ms),
                     appender: None,
                     opening: None,
                     retry_at: None,
@@ -69,10 +70,16 @@ impl Writer {
             })
             .collect();
         let room = Arc::new(Semaphore::new(config.writer.queue_bytes / ROOM_BYTES));
-        (Self { queues, room }, tasks)
+        let writer = Self {
+            queues,
+            room,
+            timeout: Duration::from_millis(config.writer.write_timeout_ms),
+            metrics: Arc::clone(&shared.metrics),
+        };
+        (writer, tasks)
     }
 
-    /// Stores events together or not at all. Dropping the future does not cancel that.
+    /// Stores events together or not at all, within the time of a write. Dropping the future does not cancel that.
     pub(crate) async fn write(&self, events: Vec<Sealed>) -> Outcome {
         let needed = events
             .iter()
@@ -83,7 +90,7 @@ impl Writer {
             .ok()
             .and_then(|needed| Arc::clone(&self.room).try_acquire_many_owned(needed).ok())
         else {
-            return Outcome::Unavailable("too many writes are waiting");
+            return self.reject(Rejection::QueueFull);
         };
         let Some(queue) = self.queue_of(&events) else {
             return Outcome::Decided(Verdict::Stored);
@@ -92,15 +99,22 @@ impl Writer {
         let submission = Submission {
             events,
             reply,
+            deadline: tokio::time::Instant::now() + self.timeout,
             room,
             counted: Arc::clone(&queue.counted),
         };
         if queue.sender.send(submission).is_err() {
             return Outcome::Unavailable("the service is stopping");
         }
-        outcome
-            .await
-            .unwrap_or(Outcome::Unavailable("the service is stopping"))
+        match tokio::time::timeout(self.timeout, outcome).await {
+            Ok(outcome) => outcome.unwrap_or(Outcome::Unavailable("the service is stopping")),
+            Err(_) => self.reject(Rejection::Timeout),
+        }
+    }
+
+    fn reject(&self, rejection: Rejection) -> Outcome {
+        self.metrics.rejected(rejection);
+        Outcome::Unavailable(rejection.message())
     }
 
     /// Events of one correlation go to one committer, so that committers don't wait for each other's locks. A batch
@@ -132,12 +146,30 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<Keys>,
     pub(crate) availability: Availability,
     pub(crate) metrics: Arc<Metrics>,
+    /// Maximum time of a commit.
+    pub(crate) commit_timeout: Duration,
+}
+
+impl Shared {
+    /// Logs and counts a write that the stream did not accept while PostgreSQL is unavailable.
+    pub(crate) fn not_spilled(&self, error: &StreamError) -> Rejection {
+        tracing::warn!(%error, "a write is rejected: neither PostgreSQL nor Redis accepts it");
+        let rejection = match error {
+            StreamError::Full(_) => Rejection::StreamFull,
+            StreamError::OutOfMemory(_) => Rejection::RedisFull,
+            StreamError::Unavailable(error) => {
+                self.availability.down(Dependency::Redis, error.to_string());
+                Rejection::Unavailable
+            }
+        };
+        self.metrics.rejected(rejection);
+        rejection
+    }
 }
 
 struct Committer {
     shared: Shared,
     groups: Groups,
-    timeout: Duration,
     appender: Option<Appender>,
     /// A connection being opened: a hanging PostgreSQL must not keep groups from the stream.
     opening: Option<JoinHandle<Result<Appender, Unavailable>>>,
@@ -149,6 +181,16 @@ struct Committer {
 
 /// Delay between attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
+/// Size of one round trip to the stream: it is in memory twice.
+const SPILL_BYTES: usize = 2 << 20;
+
+/// A submission without a final verdict.
+struct Undecided {
+    submission: Submission,
+    /// The one that is final unless the stream accepts the submission: a missing parent.
+    verdict: Option<Verdict>,
+}
+
 impl Committer {
     async fn run(mut self) {
         self.reach().await;
@@ -185,7 +227,7 @@ impl Committer {
         }
     }
 
-    /// Ensures a connection. Waits for it (at most the time to open one) only unless PostgreSQL is known to be
+    /// Ensures a connection. Waits for it (at most the time of a commit) only unless PostgreSQL is known to be
     /// unavailable: after a restart a new connection is often possible at once.
     async fn reach(&mut self) {
         if self.appender.as_ref().is_some_and(Appender::is_closed) {
@@ -207,7 +249,11 @@ impl Committer {
         if self.shared.availability.is_down(Dependency::Postgresql) && !opening.is_finished() {
             return;
         }
-        let result = opening.await;
+        let limit = self.shared.commit_timeout;
+        let Ok(result) = tokio::time::timeout(limit, opening).await else {
+            self.postgresql_failed(&Unavailable::TimedOut(limit));
+            return;
+        };
         self.opening = None;
         match result {
             Ok(Ok(appender)) => {
@@ -240,7 +286,27 @@ impl Committer {
             .down(Dependency::Postgresql, error.to_string());
     }
 
-    async fn commit(&mut self, group: Vec<Submission>) {
+    async fn commit(&mut self, mut group: Vec<Submission>) {
+        // Their writers have got their response.
+        let now = tokio::time::Instant::now();
+        group.retain(|submission| submission.deadline > now);
+        let undecided = self.append(group).await;
+        let drained = self.spill(undecided).await;
+        if drained.is_empty() {
+            return;
+        }
+        // The stream was empty after their parents were looked up: these are stored by now, or nowhere.
+        let (missing, unavailable) = (self.append(drained).await)
+            .into_iter()
+            .partition::<Vec<_>, _>(|undecided| undecided.verdict.is_some());
+        for Undecided { submission, verdict } in missing {
+            drop(verdict.map(|verdict| submission.reply.send(Outcome::Decided(verdict))));
+        }
+        self.spill(unavailable).await;
+    }
+
+    /// Stores a group and sends the verdicts; returns the submissions without a final one.
+    async fn append(&mut self, group: Vec<Submission>) -> Vec<Undecided> {
         self.reach().await;
         let begin = Instant::now();
         let mut verdicts = vec![None; group.len()];
@@ -250,9 +316,10 @@ impl Committer {
                 .map(|submission| submission.events.as_slice())
                 .collect();
             let append = appender.append(&units, &self.shared.keys, &mut verdicts);
-            let result = match tokio::time::timeout(self.timeout, append).await {
+            let limit = self.shared.commit_timeout;
+            let result = match tokio::time::timeout(limit, append).await {
                 Ok(result) => result,
-                Err(_) => Err(Unavailable::TimedOut(self.timeout)),
+                Err(_) => Err(Unavailable::TimedOut(limit)),
             };
             if let Err(error) = result {
                 self.postgresql_failed(&error);
@@ -261,48 +328,69 @@ impl Committer {
                 self.shared.metrics.group(events, begin.elapsed());
             }
         }
-        self.reply(group, verdicts).await;
-    }
-
-    /// Sends PostgreSQL's verdicts, and puts the units without one into the stream.
-    async fn reply(&self, group: Vec<Submission>, verdicts: Vec<Option<Verdict>>) {
-        let mut unanswered = Vec::new();
+        let mut undecided = Vec::new();
         for (submission, verdict) in group.into_iter().zip(verdicts) {
             match verdict {
+                None | Some(Verdict::MissingParent { .. }) => {
+                    undecided.push(Undecided { submission, verdict });
+                }
                 // The receiver may be gone.
                 Some(verdict) => drop(submission.reply.send(Outcome::Decided(verdict))),
-                None => unanswered.push(submission),
             }
         }
-        for submission in unanswered {
-            let outcome = self.spill(&submission.events).await;
-            drop(submission.reply.send(outcome));
-        }
+        undecided
     }
 
-    async fn spill(&self, events: &[Sealed]) -> Outcome {
-        let contents: Vec<String> = events.iter().map(|sealed| sealed.event.content()).collect();
-        let bodies: Vec<&str> = contents.iter().map(String::as_str).collect();
-        match self.shared.streams.add(Kind::Events, &bodies).await {
-            Ok(()) => {
-                self.shared.metrics.spilled(Kind::Events, events.len());
-                Outcome::Queued
+    /// Puts submissions into the stream, in few round trips. One with a missing parent is accepted behind other
+    /// entries, which may be its parent; those that find the stream empty are returned.
+    async fn spill(&self, undecided: Vec<Undecided>) -> Vec<Submission> {
+        let mut behind_nothing = Vec::new();
+        let mut undecided = undecided.into_iter().peekable();
+        while undecided.peek().is_some() {
+            let (mut trip, mut units, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while let Some(next) = undecided.next_if(|next| {
+                bytes += next.submission.events.iter().map(Sealed::bytes).sum::<usize>();
+                trip.is_empty() || bytes <= SPILL_BYTES
+            }) {
+                units.push(unit(&next));
+                trip.push(next.submission);
             }
-            Err(StreamError::Full(stream)) => {
-                tracing::warn!(
-                    stream,
-                    "a write is rejected: PostgreSQL is unavailable and the stream is full"
-                );
-                Outcome::Unavailable("the database is unavailable and the stream is full")
-            }
-            Err(StreamError::Unavailable(error)) => {
-                tracing::warn!(%error, "a write is rejected: neither PostgreSQL nor Redis accepts it");
-                self.shared
-                    .availability
-                    .down(Dependency::Redis, error.to_string());
-                Outcome::Unavailable("neither the database nor the stream accepts writes")
+            let results = self.shared.streams.add_units(Kind::Events, &units).await;
+            match results {
+                Ok(results) => {
+                    for (submission, added) in trip.into_iter().zip(results) {
+                        match added {
+                            AddOutcome::BehindNothing => behind_nothing.push(submission),
+                            AddOutcome::Added => {
+                                self.shared.metrics.spilled(Kind::Events, submission.events.len());
+                                drop(submission.reply.send(Outcome::Queued));
+                            }
+                            AddOutcome::Full => {
+                                self.reject(submission, &StreamError::Full(Kind::Events.stream()));
+                            }
+                        }
+                    }
+                }
+                Err(error) => trip
+                    .into_iter()
+                    .for_each(|submission| self.reject(submission, &error)),
             }
         }
+        behind_nothing
+    }
+
+    fn reject(&self, submission: Submission, error: &StreamError) {
+        let rejection = self.shared.not_spilled(error);
+        drop(submission.reply.send(Outcome::Unavailable(rejection.message())));
+    }
+}
+
+/// What is added to the stream.
+fn unit(undecided: &Undecided) -> Unit {
+    let events = &undecided.submission.events;
+    Unit {
+        bodies: events.iter().map(|sealed| sealed.event.content()).collect(),
+        behind: undecided.verdict.is_some(),
     }
 }
 

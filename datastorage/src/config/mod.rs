@@ -154,6 +154,8 @@ pub(crate) struct Writer {
     pub(crate) queue_bytes: usize,
     /// Maximum time of a commit; after it PostgreSQL counts as unavailable and the group goes to the stream.
     pub(crate) commit_timeout_ms: u64,
+    /// Maximum time from a write's arrival to its response; after it the write gets 503.
+    pub(crate) write_timeout_ms: u64,
 }
 
 /// Spilled events.
@@ -163,10 +165,16 @@ pub(crate) struct Writer {
 pub(crate) struct Stream {
     /// Maximum entries of a stream; above it writes get 503, nothing is ever trimmed.
     pub(crate) max_entries: u64,
+    /// Maximum bytes of both streams and their dead-letter queues; above it writes get 503.
+    pub(crate) max_bytes: u64,
     /// Interval of the drain.
     pub(crate) drain_interval_ms: u64,
-    /// Entries per transaction of the drain.
+    /// Maximum entries per transaction of the drain.
     pub(crate) drain_group: usize,
+    /// Maximum bytes per transaction of the drain; one larger entry is stored alone.
+    pub(crate) drain_group_bytes: usize,
+    /// Time after which a drain counts as stuck: PostgreSQL is available, and the oldest entry still waits.
+    pub(crate) stuck_after_ms: u64,
     /// Maximum attempts to store an entry that the database rejects before it is dead-lettered.
     pub(crate) max_attempts: u32,
 }
@@ -245,7 +253,7 @@ impl Default for Redis {
             tls: None,
             ca_file: None,
             connect_timeout_ms: 1000,
-            response_timeout_ms: 2000,
+            response_timeout_ms: 1500,
         }
     }
 }
@@ -256,7 +264,8 @@ impl Default for Writer {
             committers: 2,
             group_events: 1000,
             queue_bytes: 64 << 20,
-            commit_timeout_ms: 8000,
+            commit_timeout_ms: 3000,
+            write_timeout_ms: 5000,
         }
     }
 }
@@ -265,8 +274,11 @@ impl Default for Stream {
     fn default() -> Self {
         Self {
             max_entries: 100_000,
+            max_bytes: 96 << 20,
             drain_interval_ms: 500,
             drain_group: 500,
+            drain_group_bytes: 4 << 20,
+            stuck_after_ms: 60_000,
             max_attempts: 5,
         }
     }

@@ -60,9 +60,17 @@ impl Config {
         ranges.check("writer.group_events", writer.group_events as u64, 1..=5_000);
         ranges.check("writer.queue_bytes", writer.queue_bytes as u64, 8 << 20..=4 << 30);
         ranges.check("writer.commit_timeout_ms", writer.commit_timeout_ms, 500..=60_000);
+        ranges.check("writer.write_timeout_ms", writer.write_timeout_ms, 500..=300_000);
         ranges.check("stream.max_entries", stream.max_entries, 1..=100_000_000);
+        ranges.check("stream.max_bytes", stream.max_bytes, 1 << 20..=1 << 40);
         ranges.check("stream.drain_interval_ms", stream.drain_interval_ms, 10..=60_000);
         ranges.check("stream.drain_group", stream.drain_group as u64, 1..=5_000);
+        ranges.check(
+            "stream.drain_group_bytes",
+            stream.drain_group_bytes as u64,
+            64 << 10..=256 << 20,
+        );
+        ranges.check("stream.stuck_after_ms", stream.stuck_after_ms, 1_000..=86_400_000);
         ranges.check("stream.max_attempts", stream.max_attempts.into(), 1..=1_000);
         ranges.check("query.exports", query.exports as u64, 1..=100);
         ranges.check(
@@ -77,6 +85,15 @@ impl Config {
             retention.default_days.try_into().unwrap_or(0),
             1..=max_days,
         );
+        if writer.write_timeout_ms <= writer.commit_timeout_ms {
+            let reason = "must be above writer.commit_timeout_ms, so that a write can wait for the commit and then go to \
+                          the stream";
+            errors.push(ConfigError::new(
+                "writer.write_timeout_ms",
+                writer.write_timeout_ms,
+                reason,
+            ));
+        }
         if self.rate_limit.requests_per_second == 0 && self.rate_limit.burst > 0 {
             let reason = "has no effect without rate_limit.requests_per_second; set both, or neither";
             errors.push(ConfigError::new(

@@ -17,7 +17,7 @@ use crate::domain::event::Micros;
 use crate::domain::notification::Notification;
 use crate::store::append::Unavailable;
 use crate::store::notifications::{self, Stored};
-use crate::store::stream::{Kind, StreamError};
+use crate::store::stream::Kind;
 
 /// An accepted record.
 #[derive(Serialize, ToSchema)]
@@ -66,7 +66,13 @@ async fn store(service: &Service, notification: Notification) -> Result<Notifica
     let result = if shared.availability.is_down(Dependency::Postgresql) {
         Err(Unavailable::Failed("PostgreSQL is unavailable".to_owned()))
     } else {
-        notifications::insert(shared.database.pool(), &notification).await
+        let limit = shared.commit_timeout;
+        tokio::time::timeout(
+            limit,
+            notifications::insert(shared.database.pool(), &notification),
+        )
+        .await
+        .unwrap_or(Err(Unavailable::TimedOut(limit)))
     };
     match result {
         Ok(Stored::New(recorded_at)) => Ok(NotificationAccepted {
@@ -88,7 +94,7 @@ async fn store(service: &Service, notification: Notification) -> Result<Notifica
         Err(unavailable) => {
             tracing::debug!(%unavailable, "a notification is added to the stream");
             let body = serde_json::to_string(&notification).map_err(|error| Failure::internal(&error))?;
-            match shared.streams.add(Kind::Notifications, &[&body]).await {
+            match shared.streams.add(Kind::Notifications, body).await {
                 Ok(()) => {
                     shared.metrics.spilled(Kind::Notifications, 1);
                     Ok(NotificationAccepted {
@@ -97,17 +103,7 @@ async fn store(service: &Service, notification: Notification) -> Result<Notifica
                         message: "notification accepted; it is stored when the database is available again",
                     })
                 }
-                Err(StreamError::Full(_)) => Err(Failure::unavailable(
-                    "the database is unavailable and the stream is full",
-                    5,
-                )),
-                Err(StreamError::Unavailable(error)) => {
-                    shared.availability.down(Dependency::Redis, error.to_string());
-                    Err(Failure::unavailable(
-                        "neither the database nor the stream accepts writes",
-                        5,
-                    ))
-                }
+                Err(error) => Err(Failure::unavailable(shared.not_spilled(&error).message(), 5)),
             }
         }
     }

@@ -35,6 +35,23 @@ fn of_database(error: &DbError) -> Meaning {
     }
 }
 
+/// Whether the data may be the cause of an error that counts as PostgreSQL's: a statement that took too long or too
+/// much memory, or an error that nobody foresaw. Less data, or other data, may succeed.
+pub(crate) fn may_be_the_data(error: &tokio_postgres::Error) -> bool {
+    let Some(database) = error.as_db_error() else {
+        return error.is_closed();
+    };
+    match database.code().code() {
+        "57014" | "53200" | "53400" => true,
+        // Connections, roles, missing tables, resources, states of objects and of the server, its disk.
+        code => ![
+            "08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0",
+        ]
+        .iter()
+        .any(|class| code.starts_with(class)),
+    }
+}
+
 /// Whether a row with that key exists.
 pub(crate) fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)

@@ -8,6 +8,11 @@
 //! | entries that were read once are never read again | `outages::entries_read_by_a_dead_replica_are_stored_by_another` |
 //! | a stop deletes entries whose write failed | `outages::stop_during_an_outage_loses_nothing` |
 //! | a full stream is trimmed silently | `outages::full_stream_rejects_and_trims_nothing` |
+//! | large events fill Redis until it is killed | `spill::bytes_are_bounded_together_with_dead_letters` |
+//! | a Redis at its limit cannot be drained | `spill::redis_without_memory_rejects_writes_and_can_be_drained` |
+//! | a group that takes too long stops the drain for ever | `drain::group_that_takes_too_long_is_halved_and_a_slow_entry_dead_lettered` |
+//! | a backlog of large events exhausts memory | `drain::memory_follows_bytes_not_entries` |
+//! | writes wait one after another for stalled stores | `spill::stalled_stores_are_answered_in_time` |
 //! | a client that hangs up looks like a database failure | `outages::client_that_hangs_up_changes_nothing` |
 //! | a retried batch doubles its rows | `writes::retried_batch_does_not_double_its_rows` |
 //! | partitions run out | `retention::partitions_are_created_at_start_and_when_a_write_needs_one` |
@@ -37,6 +42,8 @@ mod dead_letters;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod numbers;
 #[cfg(test)]
 mod outages;
@@ -44,6 +51,8 @@ mod outages;
 mod queries;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod spill;
 #[cfg(test)]
 mod stack;
 #[cfg(test)]

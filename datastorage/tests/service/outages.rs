@@ -1,7 +1,6 @@
 //! Faults: acknowledged events are stored once, completely, whatever broke meanwhile.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::stack::relay::Relay;
-use crate::stack::{EVENTS, STREAM, Servers, Service, configured, event, id_of, name, run, text, until};
+use crate::stack::{EVENTS, STREAM, Servers, Service, event, id_of, name, until};
 
 /// The consumer group of all replicas.
 const GROUP: &str = "datastorage";
@@ -132,23 +131,11 @@ fn writes_during_an_outage_are_stored_completely_and_in_order_afterwards() {
     assert_eq!(service.write(&event(&correlation)).status, 201);
 }
 
-/// A service that reaches one of its servers through a relay.
-fn through(relay: &Relay, port: u16, servers: Arc<Servers>, more: &str) -> Service {
-    let folder = configured(&servers, more);
-    let file = folder.path().join("config.toml");
-    let config = fs::read_to_string(&file).unwrap();
-    let address = |port: u16| format!("'127.0.0.1:{port}'");
-    fs::write(&file, config.replace(&address(port), &address(relay.port()))).unwrap();
-    let migrated = run(&folder, &["migrate"], &[]);
-    assert!(migrated.status.success(), "{}", text(&migrated));
-    Service::serve(servers, folder)
-}
-
 #[test]
 fn redis_is_reconnected_after_another_server_answered_at_its_address() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.redis.port());
-    let service = through(&relay, servers.redis.port(), servers, "");
+    let service = Service::start_through(&[&relay], servers, "");
     let state = |wanted: &str| {
         until("readiness to report it", 30, || {
             let state = service.readyz().1["dependencies"]["redis"].clone();
@@ -175,12 +162,7 @@ fn redis_is_reconnected_after_another_server_answered_at_its_address() {
 fn every_write_is_stored_at_once_after_postgresql_is_available_again() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.postgres.port());
-    let service = through(
-        &relay,
-        servers.postgres.port(),
-        servers,
-        "[writer]\ncommitters = 8\n",
-    );
+    let service = Service::start_through(&[&relay], servers, "[writer]\ncommitters = 8\n");
     let writes = |wanted: u16| {
         for number in 0..32 {
             let answer = service.write(&event(&name(&format!("back-{number}"))));

@@ -313,7 +313,7 @@ fn pool_has_its_configured_size() {
 #[test]
 fn full_queue_rejects_and_stores_what_it_accepted() {
     let servers = Arc::new(Servers::shared());
-    let more = "[writer]\nqueue_bytes = 8388608\ncommit_timeout_ms = 20000\n";
+    let more = "[writer]\nqueue_bytes = 8388608\ncommit_timeout_ms = 20000\nwrite_timeout_ms = 30000\n";
     let timeouts = "statement_timeout_ms = 20000\nlock_timeout_ms = 20000";
     let service = Arc::new(Service::start_with_postgresql(servers, timeouts, more));
     let correlation = name("large");

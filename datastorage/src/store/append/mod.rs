@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::domain::chain::{self, Keys};
 use crate::domain::event::{Hash, Micros, Sealed};
 use crate::store::database::{Database, Session, SessionError};
-use crate::store::failure::{Meaning, describe, is_duplicate, meaning};
+use crate::store::failure::{Meaning, describe, is_duplicate, may_be_the_data, meaning};
 use crate::store::partitions;
 use crate::store::types::HashColumn;
 
@@ -47,13 +47,20 @@ pub(crate) enum Unavailable {
     Session(#[from] SessionError),
     #[error("PostgreSQL failed: {0}")]
     Failed(String),
+    /// Perhaps because of the data ([`may_be_the_data`]).
+    #[error("PostgreSQL failed: {0}")]
+    Suspect(String),
     #[error("PostgreSQL did not respond within {} ms", .0.as_millis())]
     TimedOut(Duration),
 }
 
 impl From<tokio_postgres::Error> for Unavailable {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Failed(describe(&error))
+        if may_be_the_data(&error) {
+            Self::Suspect(describe(&error))
+        } else {
+            Self::Failed(describe(&error))
+        }
     }
 }
 

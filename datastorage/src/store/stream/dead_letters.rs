@@ -1,12 +1,12 @@
 //! The dead-letter queue: entries that could not be stored, with the reason.
 
-use redis::streams::StreamRangeReply;
-use redis::{RedisError, cmd, pipe};
+use redis::RedisError;
 
-use super::{Entry, GROUP, Kind, Streams};
+use super::scripts::Script;
+use super::{Budget, Entry, Fields, GROUP, Kind, Streams, eval, text};
 
 /// An entry that could not be stored.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct DeadLetter {
     pub(crate) kind: &'static str,
     pub(crate) id: String,
@@ -15,63 +15,34 @@ pub(crate) struct DeadLetter {
     pub(crate) body: String,
 }
 
+/// Maximum bytes of a stored reason: it may quote the entry.
+const MAX_REASON: usize = 2048;
+
 impl Streams {
     /// Dead letters from `start` on (`-` from the first, `(ID` after that one).
     pub(crate) async fn dead_letters(
         &self,
         kind: Kind,
         start: &str,
-        count: usize,
+        budget: Budget,
     ) -> Result<Vec<DeadLetter>, RedisError> {
-        let reply: StreamRangeReply = cmd("XRANGE")
-            .arg(kind.dead_letters())
-            .arg(start)
-            .arg("+")
-            .arg("COUNT")
-            .arg(count)
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(reply
-            .ids
-            .iter()
-            .map(|id| DeadLetter {
-                kind: kind.as_str(),
-                id: id.id.clone(),
-                reason: id.get("reason").unwrap_or_default(),
-                // The stored name: entries of earlier versions have it.
-                attempts: id.get("tries").unwrap_or_default(),
-                body: id.get("body").unwrap_or_default(),
-            })
+        let mut command = eval(Script::List, kind);
+        command.arg(start).arg(budget.entries).arg(budget.bytes);
+        let letters: Vec<Fields> = self.run(&command).await?;
+        Ok(letters
+            .into_iter()
+            .map(|(id, fields)| letter(kind, id, fields))
             .collect())
     }
 
     /// Returns a dead letter to its stream.
     pub(crate) async fn revive(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        pipe()
-            .atomic()
-            .cmd("XADD")
-            .arg(kind.stream())
-            .arg("*")
-            .arg("v")
-            .arg("1")
-            .arg("body")
-            .arg(&letter.body)
-            .ignore()
-            .cmd("XDEL")
-            .arg(kind.dead_letters())
-            .arg(&letter.id)
-            .ignore()
-            .query_async(&mut self.connection())
-            .await
+        self.run(eval(Script::Unbury, kind).arg(&letter.id).arg(1)).await
     }
 
     /// Deletes a dead letter.
     pub(crate) async fn drop_dead_letter(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        cmd("XDEL")
-            .arg(kind.dead_letters())
-            .arg(&letter.id)
-            .query_async(&mut self.connection())
-            .await
+        self.run(eval(Script::Unbury, kind).arg(&letter.id).arg(0)).await
     }
 
     /// Moves an entry to the dead-letter queue.
@@ -82,42 +53,42 @@ impl Streams {
         reason: &str,
         attempts: u32,
     ) -> Result<(), RedisError> {
-        pipe()
-            .atomic()
-            .cmd("XADD")
-            .arg(kind.dead_letters())
-            .arg("*")
-            .arg("v")
-            .arg("1")
-            .arg("body")
-            .arg(
-                entry
-                    .body
-                    .as_deref()
-                    .or(entry.fields.as_deref())
-                    .unwrap_or_default(),
-            )
-            .arg("reason")
-            .arg(reason)
-            .arg("tries")
-            .arg(attempts)
-            .arg("entry")
-            .arg(&entry.id)
-            .ignore()
-            .cmd("XACK")
-            .arg(kind.stream())
-            .arg(GROUP)
-            .arg(&entry.id)
-            .ignore()
-            .cmd("XDEL")
-            .arg(kind.stream())
-            .arg(&entry.id)
-            .ignore()
-            .cmd("HDEL")
-            .arg(kind.attempts())
-            .arg(&entry.id)
-            .ignore()
-            .query_async(&mut self.connection())
-            .await
+        let content = entry.body.as_deref().or(entry.fields.as_deref());
+        let attempts = attempts.to_string();
+        let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
+        let fields: [&str; 10] = [
+            "v",
+            "1",
+            "body",
+            content.unwrap_or_default(),
+            "reason",
+            reason,
+            // The stored name: entries of earlier versions have it.
+            "tries",
+            &attempts,
+            "entry",
+            &entry.id,
+        ];
+        let mut command = eval(Script::Bury, kind);
+        command.arg(GROUP).arg(&entry.id).arg(&fields);
+        self.run(&command).await
     }
+}
+
+fn letter(kind: Kind, id: String, fields: Vec<Vec<u8>>) -> DeadLetter {
+    let mut letter = DeadLetter {
+        kind: kind.as_str(),
+        id,
+        ..DeadLetter::default()
+    };
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match name.as_slice() {
+            b"reason" => letter.reason = text(value),
+            b"tries" => letter.attempts = text(value).parse().unwrap_or(0),
+            b"body" => letter.body = text(value),
+            _ => {}
+        }
+    }
+    letter
 }

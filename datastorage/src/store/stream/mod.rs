@@ -1,19 +1,23 @@
 //! The Redis streams: events acknowledged while PostgreSQL is unavailable, until they are stored.
 //!
 //! An entry leaves its stream only after it is stored, or after it moved to the dead-letter queue in the same
-//! transaction. Nothing is trimmed: a full stream rejects entries.
+//! script. Nothing is trimmed: full streams reject entries. Their limit in bytes includes the dead letters, so that Redis'
+//! memory is bounded in sum.
 
 mod connection;
 mod dead_letters;
+mod durability;
+mod scripts;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
-use redis::{RedisError, cmd, pipe};
+use redis::{FromRedisValue, RedisError, cmd};
 
 pub(crate) use self::dead_letters::DeadLetter;
+pub(crate) use self::durability::{Durability, Flaw};
+use self::scripts::Script;
 use crate::config::{Config, Secrets};
 
 /// The consumer group of all replicas.
@@ -58,7 +62,30 @@ impl Kind {
             Self::Notifications => "audit:dlq:notifications:tries",
         }
     }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Events => Self::Notifications,
+            Self::Notifications => Self::Events,
+        }
+    }
+
+    /// The keys of every script.
+    fn keys(self) -> [&'static str; 6] {
+        let other = self.other();
+        [
+            self.stream(),
+            self.dead_letters(),
+            self.attempts(),
+            BYTES,
+            other.stream(),
+            other.dead_letters(),
+        ]
+    }
 }
+
+/// Counts the bytes of all entries in the streams and the dead-letter queues.
+const BYTES: &str = "audit:spill:bytes";
 
 /// One entry of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,20 +98,77 @@ pub(crate) struct Entry {
     pub(crate) fields: Option<String>,
 }
 
+impl Entry {
+    /// Size of its content.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.as_ref().or(self.fields.as_ref()).map_or(0, String::len)
+    }
+}
+
+/// Maximum numbers of entries and bytes of one reply; the last entry may exceed the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Entries that are added together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) bodies: Vec<String>,
+    /// Only behind another entry: in an empty stream there is nothing to wait for.
+    pub(crate) behind: bool,
+}
+
+/// The result of adding a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddOutcome {
+    Added,
+    Full,
+    /// The stream is empty, and the unit may only be added behind another entry.
+    BehindNothing,
+}
+
 /// Why a stream rejected an entry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
     #[error("the stream {0} is full")]
     Full(&'static str),
+    /// Redis is at its `maxmemory`.
+    #[error("Redis has no memory left: {0}")]
+    OutOfMemory(RedisError),
     #[error("Redis failed: {0}")]
-    Unavailable(#[from] RedisError),
+    Unavailable(RedisError),
 }
 
-/// Adds all entries or, without space for all, none.
-const ADD: &str = "
-if redis.call('XLEN', KEYS[1]) + #ARGV - 1 > tonumber(ARGV[1]) then return 0 end
-for i = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'v', '1', 'body', ARGV[i]) end
-return #ARGV - 1";
+impl From<RedisError> for StreamError {
+    fn from(error: RedisError) -> Self {
+        // Earlier versions than 7 wrap the code in a message of the script.
+        if error.to_string().contains("OOM") {
+            Self::OutOfMemory(error)
+        } else {
+            Self::Unavailable(error)
+        }
+    }
+}
+
+/// The state of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamState {
+    pub(crate) entries: u64,
+    /// Id of the oldest entry.
+    pub(crate) oldest: Option<String>,
+    pub(crate) dead_letters: u64,
+    /// Bytes of both streams and their dead-letter queues.
+    pub(crate) bytes: u64,
+}
+
+impl StreamState {
+    /// Time of the oldest entry's arrival in milliseconds since 1970.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        self.oldest.as_ref()?.split('-').next()?.parse().ok()
+    }
+}
 
 /// The streams.
 #[derive(Clone)]
@@ -93,6 +177,7 @@ pub(crate) struct Streams {
     timeouts: ConnectionManagerConfig,
     connection: Arc<RwLock<ConnectionManager>>,
     max_entries: u64,
+    max_bytes: u64,
 }
 
 impl Streams {
@@ -111,22 +196,41 @@ impl Streams {
             timeouts,
             connection: Arc::new(RwLock::new(connection)),
             max_entries: config.stream.max_entries,
+            max_bytes: config.stream.max_bytes,
         })
     }
 
-    /// Adds all of `bodies`, or none.
-    pub(crate) async fn add(&self, kind: Kind, bodies: &[&str]) -> Result<(), StreamError> {
-        let mut command = cmd("EVAL");
-        command.arg(ADD).arg(1).arg(kind.stream()).arg(self.max_entries);
-        for body in bodies {
-            command.arg(body);
+    /// Adds one entry.
+    pub(crate) async fn add(&self, kind: Kind, body: String) -> Result<(), StreamError> {
+        let unit = Unit {
+            bodies: vec![body],
+            behind: false,
+        };
+        match self.add_units(kind, &[unit]).await?.first() {
+            Some(AddOutcome::Added) => Ok(()),
+            _ => Err(StreamError::Full(kind.stream())),
         }
-        let added: usize = command.query_async(&mut self.connection()).await?;
-        if added == bodies.len() {
-            Ok(())
-        } else {
-            Err(StreamError::Full(kind.stream()))
+    }
+
+    /// Adds units in one round trip, each completely or not at all.
+    pub(crate) async fn add_units(&self, kind: Kind, units: &[Unit]) -> Result<Vec<AddOutcome>, StreamError> {
+        let mut command = eval(Script::Add, kind);
+        command.arg(self.max_entries).arg(self.max_bytes);
+        for unit in units {
+            command
+                .arg(unit.bodies.len())
+                .arg(u8::from(unit.behind))
+                .arg(&unit.bodies);
         }
+        let results: Vec<i8> = command.query_async(&mut self.connection()).await?;
+        Ok(results
+            .into_iter()
+            .map(|result| match result {
+                1 => AddOutcome::Added,
+                -1 => AddOutcome::BehindNothing,
+                _ => AddOutcome::Full,
+            })
+            .collect())
     }
 
     fn connection(&self) -> ConnectionManager {
@@ -134,6 +238,10 @@ impl Streams {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, RedisError> {
+        command.query_async(&mut self.connection()).await
     }
 
     /// Replaces the connection by a new one, opened on first use. The manager reconnects by itself only after an I/O
@@ -145,53 +253,26 @@ impl Streams {
         Ok(())
     }
 
-    pub(crate) async fn ping(&self) -> Result<(), RedisError> {
-        cmd("PING").query_async(&mut self.connection()).await
+    /// The state of a stream.
+    pub(crate) async fn state(&self, kind: Kind) -> Result<StreamState, RedisError> {
+        let (entries, oldest, dead_letters, bytes): (u64, String, u64, u64) =
+            self.run(&eval(Script::State, kind)).await?;
+        Ok(StreamState {
+            entries,
+            oldest: Some(oldest).filter(|oldest| !oldest.is_empty()),
+            dead_letters,
+            bytes,
+        })
     }
 
-    /// The number of waiting entries, and the time of the oldest in milliseconds since 1970.
-    pub(crate) async fn depth(&self, kind: Kind) -> Result<(u64, Option<u64>), RedisError> {
-        let (length, first): (u64, Vec<(String, Vec<String>)>) = pipe()
-            .cmd("XLEN")
-            .arg(kind.stream())
-            .cmd("XRANGE")
-            .arg(kind.stream())
-            .arg("-")
-            .arg("+")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(&mut self.connection())
-            .await?;
-        Ok((
-            length,
-            first
-                .first()
-                .and_then(|(id, _)| id.split('-').next()?.parse().ok()),
-        ))
-    }
-
-    /// The number of dead letters.
-    pub(crate) async fn dead(&self, kind: Kind) -> Result<u64, RedisError> {
-        cmd("XLEN")
-            .arg(kind.dead_letters())
-            .query_async(&mut self.connection())
-            .await
+    /// Maximum bytes of both streams and their dead-letter queues.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     /// Creates the consumer group if it is missing, from the stream's first entry.
     pub(crate) async fn ensure_group(&self, kind: Kind) -> Result<(), RedisError> {
-        let result: Result<(), RedisError> = cmd("XGROUP")
-            .arg("CREATE")
-            .arg(kind.stream())
-            .arg(GROUP)
-            .arg("0")
-            .arg("MKSTREAM")
-            .query_async(&mut self.connection())
-            .await;
-        match result {
-            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => other,
-        }
+        self.run(eval(Script::Group, kind).arg(GROUP)).await
     }
 
     /// Entries that any replica read and did not store, from `start` on; and the next start, `0-0` after
@@ -201,19 +282,17 @@ impl Streams {
         kind: Kind,
         consumer: &str,
         start: &str,
-        count: usize,
+        budget: Budget,
     ) -> Result<(String, Vec<Entry>), RedisError> {
-        let reply: StreamAutoClaimReply = cmd("XAUTOCLAIM")
-            .arg(kind.stream())
+        let mut command = eval(Script::Claim, kind);
+        command
             .arg(GROUP)
             .arg(consumer)
-            .arg(0)
-            .arg(start)
-            .arg("COUNT")
-            .arg(count)
-            .query_async(&mut self.connection())
-            .await?;
-        Ok((reply.next_stream_id, reply.claimed.iter().map(entry).collect()))
+            .arg(budget.entries)
+            .arg(budget.bytes)
+            .arg(start);
+        let (next, claimed): (String, Vec<Fields>) = self.run(&command).await?;
+        Ok((next, claimed.into_iter().map(entry).collect()))
     }
 
     /// Unread entries.
@@ -221,25 +300,16 @@ impl Streams {
         &self,
         kind: Kind,
         consumer: &str,
-        count: usize,
+        budget: Budget,
     ) -> Result<Vec<Entry>, RedisError> {
-        let reply: Option<StreamReadReply> = cmd("XREADGROUP")
-            .arg("GROUP")
+        let mut command = eval(Script::Read, kind);
+        command
             .arg(GROUP)
             .arg(consumer)
-            .arg("COUNT")
-            .arg(count)
-            .arg("STREAMS")
-            .arg(kind.stream())
-            .arg(">")
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(reply
-            .iter()
-            .flat_map(|reply| &reply.keys)
-            .flat_map(|key| &key.ids)
-            .map(entry)
-            .collect())
+            .arg(budget.entries)
+            .arg(budget.bytes);
+        let read: Vec<Fields> = self.run(&command).await?;
+        Ok(read.into_iter().map(entry).collect())
     }
 
     /// Removes stored entries from the stream.
@@ -247,48 +317,50 @@ impl Streams {
         if ids.is_empty() {
             return Ok(());
         }
-        pipe()
-            .atomic()
-            .cmd("XACK")
-            .arg(kind.stream())
-            .arg(GROUP)
-            .arg(ids)
-            .ignore()
-            .cmd("XDEL")
-            .arg(kind.stream())
-            .arg(ids)
-            .ignore()
-            .cmd("HDEL")
-            .arg(kind.attempts())
-            .arg(ids)
-            .ignore()
-            .query_async(&mut self.connection())
-            .await
+        self.run(eval(Script::Done, kind).arg(GROUP).arg(ids)).await
     }
 
     /// Counts a rejection of an entry; returns the number of rejections.
     pub(crate) async fn count_attempt(&self, kind: Kind, id: &str) -> Result<u32, RedisError> {
-        cmd("HINCRBY")
-            .arg(kind.attempts())
-            .arg(id)
-            .arg(1)
-            .query_async(&mut self.connection())
-            .await
+        self.run(eval(Script::Count, kind).arg(id)).await
     }
 }
 
-fn entry(id: &StreamId) -> Entry {
-    let body: Option<String> = id.get("body");
+fn eval(script: Script, kind: Kind) -> redis::Cmd {
+    let keys = kind.keys();
+    let mut command = cmd("EVAL");
+    command.arg(script.source()).arg(keys.len()).arg(&keys);
+    command
+}
+
+/// An entry as Redis returns it: its id, then names and values in turn.
+type Fields = (String, Vec<Vec<u8>>);
+
+fn entry((id, fields): Fields) -> Entry {
+    let mut pairs: Vec<(String, Vec<u8>)> = Vec::with_capacity(fields.len() / 2);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        pairs.push((text(name), value));
+    }
+    let body =
+        pairs
+            .iter_mut()
+            .find(|(name, _)| name == "body")
+            .and_then(|(_, value)| match String::from_utf8(std::mem::take(value)) {
+                Ok(body) => Some(body),
+                Err(error) => {
+                    *value = error.into_bytes();
+                    None
+                }
+            });
     let fields = body.is_none().then(|| {
-        let fields = id
-            .map
-            .keys()
-            .map(|key| (key.clone(), id.get::<String>(key).unwrap_or_default().into()));
+        let fields = pairs.into_iter().map(|(name, value)| (name, text(value).into()));
         serde_json::Value::Object(fields.collect()).to_string()
     });
-    Entry {
-        id: id.id.clone(),
-        body,
-        fields,
-    }
+    Entry { id, body, fields }
+}
+
+/// Text of another writer, which may be anything.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -54,6 +54,13 @@ pub(super) fn command(folder: &TempDir, verbs: &[&str], rest: &[&str]) -> Comman
     for name in ["API", "HEALTH", "METRICS"] {
         command.env(format!("DATASTORAGE__HTTP__{name}"), "127.0.0.1:0");
     }
+    // A loaded machine is slow to commit, too.
+    let config = fs::read_to_string(folder.path().join("config.toml")).unwrap();
+    for (key, value) in [("commit_timeout_ms", "12000"), ("write_timeout_ms", "20000")] {
+        if !config.contains(key) {
+            command.env(format!("DATASTORAGE__WRITER__{}", key.to_uppercase()), value);
+        }
+    }
     command
         .env("DATASTORAGE__HTTP__ADDRESSES_FILE", folder.path().join(ADDRESSES))
         .env("DATASTORAGE__STOP__ANNOUNCE_MS", "0")

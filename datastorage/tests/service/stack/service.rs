@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::program::{ADDRESSES, command, configured, run, signal, text};
+use super::relay::Relay;
 use super::servers::Servers;
 use super::{EVENTS, until};
 
@@ -44,6 +45,21 @@ impl Service {
             config.replacen("[postgresql]\n", &format!("[postgresql]\n{section}\n"), 1),
         )
         .unwrap();
+        let migrated = run(&folder, &["migrate"], &[]);
+        assert!(migrated.status.success(), "{}", text(&migrated));
+        Self::serve(servers, folder)
+    }
+
+    /// A service that reaches servers through relays.
+    pub(crate) fn start_through(relays: &[&Relay], servers: Arc<Servers>, more: &str) -> Self {
+        let folder = configured(&servers, more);
+        let file = folder.path().join("config.toml");
+        let mut config = fs::read_to_string(&file).unwrap();
+        let address = |port: u16| format!("'127.0.0.1:{port}'");
+        for relay in relays {
+            config = config.replace(&address(relay.target()), &address(relay.port()));
+        }
+        fs::write(&file, config).unwrap();
         let migrated = run(&folder, &["migrate"], &[]);
         assert!(migrated.status.success(), "{}", text(&migrated));
         Self::serve(servers, folder)
