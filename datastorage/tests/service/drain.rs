@@ -84,7 +84,7 @@ fn memory_follows_bytes_not_entries() {
             waiting => Err(format!("{waiting} entries")),
         }
     });
-    assert_eq!(service.servers.count("SELECT count(*) FROM audit_events"), 250);
+    assert_eq!(service.servers.count("SELECT count(*) FROM audit_events"), 120);
     assert!(peak < 128 << 10, "{peak} KiB");
 }
 
