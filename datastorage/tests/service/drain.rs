@@ -30,7 +30,7 @@ fn group_that_takes_too_long_is_halved_and_a_slow_entry_dead_lettered() {
         }
         assert_eq!(service.write(&event).status, 202);
     }
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     until("every other event, and a dead letter", 120, || {
         let stored = service
             .servers
@@ -73,7 +73,7 @@ fn memory_follows_bytes_not_entries() {
         assert_eq!(service.write(&large).status, 202);
     }
     drop(service);
-    servers.postgres.start_again().unwrap();
+    servers.postgres.restart().unwrap();
     // A process that only drains.
     let service = Service::start_with(servers, "");
     let mut peak = 0;

@@ -63,7 +63,7 @@ fn bytes_are_bounded_together_with_dead_letters() {
         1.0
     );
 
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     until_empty(&service);
     service.servers.postgres.stop().unwrap();
     for _ in 0..5 {
@@ -71,7 +71,7 @@ fn bytes_are_bounded_together_with_dead_letters() {
         unstorable["severity"] = json!("unstorable");
         assert_eq!(service.write(&unstorable).status, 202, "drained bytes are free");
     }
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     until_empty(&service);
     service.servers.postgres.stop().unwrap();
     assert_eq!(fill(&service, &correlation, 100_000), 5, "dead letters count");
@@ -98,7 +98,7 @@ fn redis_without_memory_rejects_writes_and_can_be_drained() {
     );
     // Even a Redis that is far above its limit must be drained: nothing else frees its memory.
     redis("1mb");
-    service.servers.postgres.start_again().unwrap();
+    service.servers.postgres.restart().unwrap();
     until_empty(&service);
     assert_eq!(service.events(&correlation).len(), accepted);
 }
