@@ -210,9 +210,14 @@ pub fn changed_bundles(from: u64, to: u64) -> impl Iterator<Item = Bundle> {
     })
 }
 
-/// Returns the root of 256 hashes, a full tile: its hash in the level above.
-pub fn full_tile_root(hashes: &[Hash; 256]) -> Hash {
-    complete_root(hashes)
+/// Returns the root of the 256 hashes of a full tile: its hash in the level above.
+pub fn full_tile_root(hashes: &[Hash]) -> Result<Hash, Error> {
+    // The specification forbids hashing a partial tile into the level above.
+    if hashes.len() == usize::from(FULL_WIDTH) {
+        Ok(complete_root(hashes))
+    } else {
+        Err(Error::TilePath)
+    }
 }
 
 /// Returns the root of a complete subtree over a power of two of hashes.

@@ -1,5 +1,7 @@
 //! Text forms: tile paths, bundles, keys, notes, checkpoints, proofs; with the specifications' own examples.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use proptest::prelude::*;
 use tlog::note::{MAX_SIGNATURES, Signature};
 use tlog::tile::{changed_bundles, changed_tiles};
