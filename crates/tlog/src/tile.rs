@@ -251,7 +251,7 @@ fn write_position(f: &mut fmt::Formatter<'_>, index: u64, width: u16) -> fmt::Re
     }
 }
 
-/// Parses `<N>[.p/<W>]`. The caller compares with the printed form, so this may accept more than one form.
+/// Parses `<N>[.p/<W>]`. The calling code compares with the printed form, so this may accept more than one form.
 fn parse_position(text: &str) -> Result<(u64, u16), Error> {
     let (digits, width) = match text.split_once(".p/") {
         Some((digits, width)) => (digits, width.parse().map_err(|_| Error::TilePath)?),
