@@ -16,6 +16,7 @@ mod index;
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -157,6 +158,13 @@ pub(crate) fn runs() -> PathBuf {
 /// Returns the folder with a copy of each run's owner, for all checkouts of this user.
 pub(crate) fn index() -> PathBuf {
     embedded::user_cache().join("kubernaut-e2e").join("runs")
+}
+
+/// Returns the lock file of collections by all checkouts of this user; creates its folder.
+pub(crate) fn gc_lock() -> io::Result<PathBuf> {
+    let folder = embedded::user_cache().join("kubernaut-e2e");
+    fs::create_dir_all(&folder)?;
+    Ok(folder.join("gc.lock"))
 }
 
 /// Returns the folder of the lock files of ports ([`crate::ports`]).

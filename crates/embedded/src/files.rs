@@ -91,6 +91,25 @@ pub(crate) fn give(path: &Path, user: Option<User>) -> io::Result<()> {
     }
 }
 
+/// Locks a file among processes until the returned file is dropped. Prints `waiting` if another process has the lock.
+///
+/// # Errors
+/// If the file cannot be created or locked.
+pub fn lock(path: &Path, waiting: &str) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            subprocess::eprint_line(waiting);
+            file.lock()?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock {}", path.display()));
+        }
+    }
+    Ok(file)
+}
+
 /// Creates the folder `path` unless it exists: `create` fills an empty folder, which is then renamed. It is created once,
 /// however many processes call this at the same time, and is visible only when it is complete.
 pub(crate) fn once(
@@ -103,21 +122,11 @@ pub(crate) fn once(
     }
     let folder = path.parent().unwrap_or(path);
     make_open(folder).with_context(|| format!("create {}", folder.display()))?;
-    let lock_path = path.with_added_extension("lock");
-    let lock = File::create(&lock_path).with_context(|| format!("create {}", lock_path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            subprocess::eprint_line(format!(
-                "embedded: waiting for another process to create {what} ({})",
-                path.display()
-            ));
-            lock.lock()?;
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("lock {}", lock_path.display()));
-        }
-    }
+    let waiting = format!(
+        "embedded: waiting for another process to create {what} ({})",
+        path.display()
+    );
+    let _lock = lock(&path.with_added_extension("lock"), &waiting)?;
     if path.is_dir() {
         return Ok(());
     }

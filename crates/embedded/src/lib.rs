@@ -33,6 +33,7 @@ mod user;
 
 pub use builder::Builder;
 pub use fetch::pip;
+pub use files::lock;
 pub use find::{Programs, Source, Wanted, package_manager};
 pub use folders::user_cache;
 pub use instance::{Instance, instances};

@@ -305,8 +305,9 @@ fn known(machine: &Machine, run: &str, kept: bool) -> Known {
 
 fn judge_owner(owner: &Owner, has_folder: bool, kept: bool) -> Known {
     match owner.state {
-        State::Finished => Known::Garbage("its run is finished".to_owned()),
+        // A finished run still writes its report.
         _ if owner.process.is_alive() => Known::Live,
+        State::Finished => Known::Garbage("its run is finished".to_owned()),
         State::Running => Known::Garbage(dead(owner.process.pid)),
         State::Kept if kept => Known::Garbage("kept, and --kept was given".to_owned()),
         State::Kept if !has_folder => Known::Garbage("kept, but its folder was deleted".to_owned()),

@@ -11,6 +11,8 @@ use clap::Args;
 
 use subprocess::eprint_line;
 
+use crate::run_folder;
+
 pub(crate) use self::find::{Found, Skipped, judge};
 pub(crate) use self::machine::Machine;
 
@@ -62,6 +64,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 pub(crate) fn collect(kept: bool, mut on_removed: impl FnMut(&Found)) -> anyhow::Result<Vec<String>> {
     // A process ended in the first round may have been creating a cluster or container.
     const ROUNDS: usize = 3;
+    // Two at the same time would find each other's garbage half removed.
+    let _lock = embedded::lock(&run_folder::gc_lock()?, "waiting for another collection")?;
     let mut failures = Vec::new();
     for _ in 0..ROUNDS {
         let machine = Machine::look()?;

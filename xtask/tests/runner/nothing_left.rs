@@ -1,12 +1,14 @@
 //! x03 and x04: a run that is stopped at any task leaves nothing behind that `gc` does not find.
 
 use std::{
+    fs,
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use subprocess::proc;
 
@@ -64,6 +66,25 @@ pub(crate) fn trials() -> Vec<Trial> {
             ));
         }
     }
+    trials.push(test("gc_waits_for_another_collection", || {
+        let repository = shared()?;
+        let _others = collecting();
+        let folder = embedded::user_cache().join("kubernaut-e2e");
+        fs::create_dir_all(&folder)?;
+        let lock = embedded::lock(&folder.join("gc.lock"), "waiting for another test")?;
+        let mut gc = repository.command(&["gc"]).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(gc.stderr.take().context("no stderr")?).lines();
+        let waits = |line: &String| line.contains("waiting for another collection");
+        ensure!(
+            lines.any(|line| line.as_ref().is_ok_and(waits)),
+            "gc did not wait"
+        );
+        drop(lock);
+        let rest: Vec<String> = lines.collect::<Result<_, _>>()?;
+        let status = gc.wait()?;
+        ensure!(status.success(), "{status}:\n{}", rest.join("\n"));
+        Ok(())
+    }));
     trials.push(test("finds_all_processes_of_a_killed_run_before_gc", || {
         let repository = shared()?;
         let no_collection = collecting();

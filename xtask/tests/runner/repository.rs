@@ -191,8 +191,7 @@ impl Finished {
     }
 }
 
-/// Prevents collections by other tests while the guard lives: two at the same time would find each other's garbage half
-/// removed.
+/// Prevents collections by other tests while the guard lives.
 pub(crate) fn collecting() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

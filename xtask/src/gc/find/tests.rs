@@ -270,3 +270,17 @@ fn keeps_newest_reports_of_finished_runs() {
         oldest
     );
 }
+
+#[test]
+fn finished_run_is_live_until_it_has_written_its_report() {
+    let root = tempfile::tempdir().unwrap();
+    let (runs, index) = (root.path().join("e2e"), root.path().join("index"));
+    let run = RunFolder::create(&runs, &index, ProviderName::Local, "shop").unwrap();
+    let judged = |alive| {
+        set_owner(&run, State::Finished, alive);
+        let runs = RunFolder::list(&runs, &index);
+        judge_owner(runs[0].owner(), true, false)
+    };
+    assert!(matches!(judged(true), Known::Live));
+    assert!(matches!(judged(false), Known::Garbage(_)));
+}
