@@ -9,6 +9,7 @@ mod domain;
 mod drain;
 mod group;
 mod http;
+mod integrator;
 mod metrics;
 mod monitor;
 mod retention;

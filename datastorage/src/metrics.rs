@@ -113,6 +113,7 @@ pub(crate) struct Metrics {
     spill_max_bytes: Gauge,
     rejected: Family<Reason, Counter>,
     redis_flaws: Family<Reason, Gauge>,
+    log_size: Gauge,
     group_size: Histogram,
     commit_duration: Histogram,
     query_duration: Histograms<Query>,
@@ -147,6 +148,7 @@ impl Metrics {
             spill_max_bytes: Gauge::default(),
             rejected: Family::default(),
             redis_flaws: Family::default(),
+            log_size: Gauge::default(),
             group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
             commit_duration: seconds(),
             query_duration: Family::new_with_constructor(seconds),
@@ -258,6 +260,11 @@ impl Metrics {
             self.redis_flaws.clone(),
         );
         registry.register(
+            "datastorage_transparency_log_size",
+            "Leaves of the transparency log",
+            self.log_size.clone(),
+        );
+        registry.register(
             "datastorage_validation_failures",
             "Rejected fields",
             self.validation_failures.clone(),
@@ -357,6 +364,11 @@ impl Metrics {
         self.dead
             .get_or_create(&stream)
             .set(i64::try_from(dead).unwrap_or(i64::MAX));
+    }
+
+    /// Records the size of the transparency log.
+    pub(crate) fn log_size(&self, leaves: u64) {
+        self.log_size.set(i64::try_from(leaves).unwrap_or(i64::MAX));
     }
 
     /// Records an acknowledged write.

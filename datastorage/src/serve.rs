@@ -23,7 +23,7 @@ use crate::store::database::Database;
 use crate::store::migrations::{self, State};
 use crate::store::stream::Streams;
 use crate::writer::{Shared, Writer};
-use crate::{monitor, retention};
+use crate::{integrator, monitor, retention};
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()> {
@@ -60,6 +60,8 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(monitor::postgresql(shared.clone(), lifecycle.clone()));
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
+    let interval = Duration::from_millis(config.transparency.interval_ms);
+    helpers.spawn(integrator::run(interval, shared.clone(), lifecycle.clone()));
     helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));
     helpers.spawn(retention::run(config.clone(), shared.clone(), lifecycle.clone()));
     tracing::info!(%version, environment = ?config.environment, "serving");

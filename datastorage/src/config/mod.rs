@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) query: Query,
     /// Hash chains.
     pub(crate) chain: Chain,
+    /// The Merkle tree over all events.
+    pub(crate) transparency: Transparency,
     /// Removal of expired events.
     pub(crate) retention: Retention,
     /// Limit per client.
@@ -83,6 +85,7 @@ impl Default for Config {
             stream: Stream::default(),
             query: Query::default(),
             chain: Chain::default(),
+            transparency: Transparency::default(),
             retention: Retention::default(),
             rate_limit: RateLimit::default(),
         }
@@ -201,6 +204,15 @@ pub(crate) struct Chain {
     pub(crate) previous_hmac_key_files: Vec<PathBuf>,
 }
 
+/// The Merkle tree over all events.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub(crate) struct Transparency {
+    /// Interval in which new events get their places in the tree.
+    pub(crate) interval_ms: u64,
+}
+
 /// Removal of expired events.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -290,6 +302,12 @@ impl Default for Query {
             count_limit: 100_000,
             exports: 2,
         }
+    }
+}
+
+impl Default for Transparency {
+    fn default() -> Self {
+        Self { interval_ms: 1000 }
     }
 }
 

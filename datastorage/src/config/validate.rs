@@ -30,6 +30,7 @@ impl Config {
             stream,
             query,
             retention,
+            transparency,
             ..
         } = self;
         let mut ranges = Ranges(errors);
@@ -72,6 +73,7 @@ impl Config {
         );
         ranges.check("stream.stuck_after_ms", stream.stuck_after_ms, 1_000..=86_400_000);
         ranges.check("stream.max_attempts", stream.max_attempts.into(), 1..=1_000);
+        ranges.check("transparency.interval_ms", transparency.interval_ms, 10..=60_000);
         ranges.check("query.exports", query.exports as u64, 1..=100);
         ranges.check(
             "query.count_limit",

@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
         };
         for (name, value) in members {
             if fields.object.iter().any(|(known, _)| *known == name) {
-                fields.reject(&beginning(&name), Reason::Format, "occurs twice");
+                fields.reject(&beginning(&name), Reason::Unknown, "occurs twice; remove one");
             } else {
                 fields.object.push((name, value));
             }

@@ -24,12 +24,15 @@ pub(crate) struct Line {
     /// Microseconds since 1970, as covered by the hash.
     recorded_at_micros: i64,
     previous_hash: String,
+    /// SHA-256 of the event's content.
     content_hash: String,
+    /// What the chain covers of the content. In format 1 it is `content_hash`, in format 2 the SHA-256 of the content
+    /// with `event_data_hash`, the SHA-256 of salt and data, in the place of `event_data`.
+    chained_hash: String,
     event_hash: String,
     /// Id of the HMAC key; null for plain SHA-256.
     chain_key: Option<String>,
-    /// Null in hash format 1, where `content_hash` is the SHA-256 of the content. In format 2 it is that of the content
-    /// with `event_data_hash`, the SHA-256 of salt and data, instead of `event_data`.
+    /// Null in hash format 1.
     data_salt: Option<String>,
 }
 
@@ -43,7 +46,8 @@ impl Line {
             sequence: place.sequence,
             recorded_at_micros: place.recorded_at.0,
             previous_hash: hex::encode(place.previous_hash),
-            content_hash: hex::encode(sealed.chained_hash),
+            content_hash: hex::encode(sealed.content_hash),
+            chained_hash: hex::encode(sealed.chained_hash),
             event_hash: hex::encode(place.event_hash),
             chain_key: place.chain_key,
             data_salt: sealed.salt.map(hex::encode),

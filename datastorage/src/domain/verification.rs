@@ -2,9 +2,9 @@
 //!
 //! An event's own hash proves its content, position, time of storing and the previous hash. The
 //! links prove that nothing was removed or inserted in between, the chain head that nothing was cut off at the end.
-//! A writer of the database can forge all three together; the HMAC key prevents that.
+//! A writer of the database can forge all three together; the HMAC key and the transparency log prevent that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::chain::{GENESIS, Keys, link};
 use super::event::{Hash, Sealed};
+use super::log::ChainLog;
 use super::stored::Place;
 
 /// The part of a stored event that verification needs: its data need not stay in memory.
@@ -69,6 +70,8 @@ pub(crate) struct Gap {
     pub(crate) last: i64,
     pub(crate) previous_hash: Hash,
     pub(crate) last_hash: Hash,
+    /// Its description in the transparency log.
+    pub(crate) entry: String,
 }
 
 /// The chain head, stored separately.
@@ -118,41 +121,58 @@ pub(crate) struct ChainVerification {
     pub(crate) expired_events: i64,
     /// Number of events protected by an HMAC key.
     pub(crate) keyed_events: usize,
-    /// All tampering.
+    /// The first 1,000 cases of tampering; of a run of missing events its first position.
     pub(crate) tampered_events: Vec<TamperedEvent>,
 }
 
-/// Verifies a chain from its events (in any order), the runs removed by retention, and its head.
-pub(crate) fn verify(
-    correlation_id: &str,
-    links: Vec<Link>,
-    gaps: &[Gap],
-    head: Option<Head>,
-) -> ChainVerification {
+/// A stored chain.
+#[derive(Debug)]
+pub(crate) struct Chain<'a> {
+    pub(crate) correlation_id: &'a str,
+    /// Its events, in any order.
+    pub(crate) links: Vec<Link>,
+    /// The runs removed by retention.
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) head: Option<Head>,
+    pub(crate) log: ChainLog,
+}
+
+/// Verifies a chain by itself and against the transparency log. Time and memory grow with the number of its rows,
+/// whatever numbers they contain.
+pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
+    let Chain {
+        correlation_id,
+        links,
+        gaps,
+        head,
+        log,
+    } = chain;
     let total_events = links.len();
     let keyed_events = links.iter().filter(|link| link.keyed).count();
     let mut verifier = Verifier {
         tampered: Vec::new(),
-        gaps,
+        reported: HashSet::new(),
+        gaps: BTreeMap::new(),
         head,
+        log: &log,
     };
+    verifier.take_gaps(gaps);
     let places = verifier.places(links);
     verifier.walk(&places);
-    let Verifier { mut tampered, .. } = verifier;
+    verifier.compare_with_log(&places);
+    let expired_events = verifier.expired(&places);
+    let Verifier {
+        mut tampered,
+        reported,
+        ..
+    } = verifier;
     tampered.sort_by_key(|event| (event.sequence, event.event_id));
-    let wrong = tampered.iter().filter(|event| event.event_id.is_some()).count();
     ChainVerification {
         correlation_id: correlation_id.to_owned(),
         is_valid: tampered.is_empty(),
         total_events,
-        verified_events: total_events - wrong,
-        expired_events: gaps
-            .iter()
-            .flat_map(|gap| gap.first..=gap.last)
-            .filter(|sequence| !places.contains_key(sequence))
-            .count()
-            .try_into()
-            .unwrap_or(i64::MAX),
+        verified_events: total_events - reported.len(),
+        expired_events,
         keyed_events,
         tampered_events: tampered,
     }
@@ -196,30 +216,90 @@ impl<'a> Before<'a> {
 fn beyond<'a>(gap: &Gap, sequence: i64, places: &BTreeMap<i64, Link>) -> (i64, Before<'a>) {
     match places.range(sequence..=gap.last).next() {
         Some((next, _)) => (*next, Before::UNKNOWN),
-        None => (gap.last + 1, Before::hash(gap.last_hash)),
+        None => (gap.last.saturating_add(1), Before::hash(gap.last_hash)),
     }
 }
 
+/// Maximum number of reported events: a response about a large chain that was rewritten stays small.
+const MAX_REPORTED: usize = 1000;
+
 struct Verifier<'a> {
     tampered: Vec<TamperedEvent>,
-    gaps: &'a [Gap],
+    /// Ids of reported events.
+    reported: HashSet<Uuid>,
+    /// Gaps of the log by first position; they do not overlap.
+    gaps: BTreeMap<i64, Gap>,
     head: Option<Head>,
+    log: &'a ChainLog,
 }
 
 impl Verifier<'_> {
     /// Reports tampering; an event is reported once, for the first difference.
     fn report(&mut self, kind: Tampering, sequence: i64, event_id: Option<Uuid>, detail: &str) {
-        let known = self
-            .tampered
-            .iter()
-            .any(|event| event.event_id.is_some() && event.event_id == event_id);
-        if !known {
+        let is_first = event_id.is_none_or(|id| self.reported.insert(id));
+        if is_first && self.tampered.len() < MAX_REPORTED {
             self.tampered.push(TamperedEvent {
                 kind,
                 sequence,
                 event_id,
                 detail: detail.to_owned(),
             });
+        }
+    }
+
+    /// Accepts the gaps that are in the log: whoever can write rows can declare anything removed.
+    fn take_gaps(&mut self, gaps: Vec<Gap>) {
+        let mut end = 0;
+        let mut gaps = gaps;
+        gaps.sort_by_key(|gap| gap.first);
+        for gap in gaps {
+            if !self.log.has_gap(&gap.entry) {
+                let detail = "events from here on are said to be removed by retention, which is not in the transparency log";
+                self.report(Tampering::Missing, gap.first, None, detail);
+            } else if gap.first > end {
+                end = gap.last;
+                self.gaps.insert(gap.first, gap);
+            }
+        }
+    }
+
+    /// The gap at a position.
+    fn gap_at(&self, sequence: i64) -> Option<&Gap> {
+        let (_, gap) = self.gaps.range(..=sequence).next_back()?;
+        (gap.last >= sequence).then_some(gap)
+    }
+
+    /// The number of removed events.
+    fn expired(&self, places: &BTreeMap<i64, Link>) -> i64 {
+        self.gaps
+            .values()
+            .map(|gap| {
+                let kept = i64::try_from(places.range(gap.first..=gap.last).count()).unwrap_or(i64::MAX);
+                (gap.last - gap.first).saturating_add(1).saturating_sub(kept)
+            })
+            .fold(0, i64::saturating_add)
+    }
+
+    /// Compares every event with its leaf, and every leaf with its event.
+    fn compare_with_log(&mut self, places: &BTreeMap<i64, Link>) {
+        for (sequence, link) in places {
+            let (kind, detail) = match self.log.has_event(*sequence, &link.event_hash) {
+                Some(true) => continue,
+                Some(false) => (
+                    Tampering::Altered,
+                    "its hash differs from that in the transparency log",
+                ),
+                None => (Tampering::Inserted, "it is not in the transparency log"),
+            };
+            self.report(kind, *sequence, Some(link.event_id), detail);
+        }
+        let known: HashSet<i64> = self.tampered.iter().map(|event| event.sequence).collect();
+        let log = self.log;
+        for sequence in log.remaining() {
+            if !places.contains_key(&sequence) && !known.contains(&sequence) {
+                let detail = "the event is in the transparency log, and missing";
+                self.report(Tampering::Missing, sequence, None, detail);
+            }
         }
     }
 
@@ -235,7 +315,7 @@ impl Verifier<'_> {
                 by_place.entry(link.sequence).or_default().push(link);
             }
         }
-        let hashes: Vec<(i64, Hash)> = by_place
+        let hashes: HashSet<(i64, Hash)> = by_place
             .values()
             .flatten()
             .map(|link| (link.sequence - 1, link.previous_hash))
@@ -272,7 +352,9 @@ impl Verifier<'_> {
             .head
             .map(|head| head.sequence)
             .or(places.keys().next_back().copied())
-            .unwrap_or(0);
+            .unwrap_or(0)
+            // So that there is a position after the end.
+            .min(i64::MAX - 1);
         if self.head.is_none() && !places.is_empty() {
             self.report(Tampering::Missing, end, None, "the chain head is missing");
         }
@@ -285,24 +367,25 @@ impl Verifier<'_> {
                 keyed |= link.keyed;
                 before = Before::event(link);
                 sequence += 1;
-            } else if let Some(gap) = self
-                .gaps
-                .iter()
-                .find(|gap| (gap.first..=gap.last).contains(&sequence))
-            {
-                if gap.first == sequence {
-                    self.joined(before, gap.previous_hash, sequence);
+            } else if let Some(gap) = self.gap_at(sequence) {
+                let (first, previous_hash) = (gap.first, gap.previous_hash);
+                let after = beyond(gap, sequence, places);
+                if first == sequence {
+                    self.joined(before, previous_hash, sequence);
                 }
-                (sequence, before) = beyond(gap, sequence, places);
+                (sequence, before) = after;
             } else {
-                self.report(
-                    Tampering::Missing,
-                    sequence,
-                    None,
-                    "the event is missing and was not removed by retention",
-                );
+                let next = places.range(sequence..).next().map(|(next, _)| *next);
+                let gap = self.gaps.range(sequence..).next().map(|(first, _)| *first);
+                let next = next
+                    .into_iter()
+                    .chain(gap)
+                    .min()
+                    .unwrap_or(i64::MAX)
+                    .min(end.saturating_add(1));
+                self.missing(sequence, next);
                 before = Before::UNKNOWN;
-                sequence += 1;
+                sequence = next;
             }
         }
         if let (Some(head), Some(last)) = (self.head, before.event)
@@ -310,6 +393,23 @@ impl Verifier<'_> {
         {
             let detail = "its hash differs from the chain head's";
             self.report(Tampering::Altered, last.sequence, Some(last.event_id), detail);
+        }
+    }
+
+    /// Reports missing events up to `next`: each of a few, many as a run.
+    fn missing(&mut self, first: i64, next: i64) {
+        const MAX_SINGLE: i64 = 100;
+        if next - first <= MAX_SINGLE {
+            for sequence in first..next {
+                let detail = "the event is missing and was not removed by retention";
+                self.report(Tampering::Missing, sequence, None, detail);
+            }
+        } else {
+            let detail = format!(
+                "the events from here to {} are missing and were not removed by retention",
+                next - 1
+            );
+            self.report(Tampering::Missing, first, None, &detail);
         }
     }
 

@@ -166,7 +166,8 @@ fn short(span: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::verification::verify;
+    use crate::domain::log::ChainLog;
+    use crate::domain::verification::{Chain, verify};
 
     #[test]
     fn spans_are_short() {
@@ -179,7 +180,13 @@ mod tests {
 
     #[test]
     fn event_content_cannot_become_markup() {
-        let chain = verify("<script>", Vec::new(), &[], None);
+        let chain = verify(Chain {
+            correlation_id: "<script>",
+            links: Vec::new(),
+            gaps: Vec::new(),
+            head: None,
+            log: ChainLog::default(),
+        });
         let entry = Entry {
             event: serde_json::json!({"event_type": "<img>", "event_outcome": "success", "event_category": "gateway"}),
             data: "\"</pre><script>\"".to_owned(),

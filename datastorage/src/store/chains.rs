@@ -7,8 +7,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::domain::chain::Keys;
-use crate::domain::verification::{ChainVerification, Gap, Head, Link, verify};
+use crate::domain::verification::{Chain, ChainVerification, Gap, Head, Link, verify};
 use crate::store::events::{self, COLUMNS};
+use crate::store::log;
 use crate::store::types::HashColumn;
 
 /// Verifies a chain from one snapshot; `None` if nothing of it exists.
@@ -35,8 +36,8 @@ pub(crate) async fn verify_chain(
         });
     let gaps: Vec<Gap> = transaction
         .query(
-            "SELECT first_sequence, last_sequence, previous_hash, last_hash FROM audit_chain_gaps
-             WHERE correlation_id = $1 ORDER BY first_sequence",
+            "SELECT first_sequence, last_sequence, previous_hash, last_hash, audit_gap_entry(gap)
+             FROM audit_chain_gaps AS gap WHERE correlation_id = $1",
             &[&correlation_id],
         )
         .await?
@@ -46,6 +47,7 @@ pub(crate) async fn verify_chain(
             last: row.get(1),
             previous_hash: row.get::<_, HashColumn>(2).0,
             last_hash: row.get::<_, HashColumn>(3).0,
+            entry: row.get(4),
         })
         .collect();
     let sql = format!("SELECT {COLUMNS} FROM audit_events WHERE correlation_id = $1");
@@ -56,8 +58,15 @@ pub(crate) async fn verify_chain(
         let (sealed, place) = events::read(&row)?.seal_again();
         links.push(Link::of(&sealed, &place, keys));
     }
-    if links.is_empty() && gaps.is_empty() && head.is_none() {
+    let log = log::chain(&transaction, correlation_id).await?;
+    if links.is_empty() && gaps.is_empty() && head.is_none() && log.remaining().next().is_none() {
         return Ok(None);
     }
-    Ok(Some(verify(correlation_id, links, &gaps, head)))
+    Ok(Some(verify(Chain {
+        correlation_id,
+        links,
+        gaps,
+        head,
+        log,
+    })))
 }

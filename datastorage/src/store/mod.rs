@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod failure;
 pub(crate) mod holds;
+pub(crate) mod log;
 pub(crate) mod migrations;
 pub(crate) mod notifications;
 pub(crate) mod partitions;

@@ -92,14 +92,18 @@ const EXPIRED: &str = "((retention_days IS NULL AND event_timestamp < $1::timest
      (retention_days IS NOT NULL AND event_timestamp < $1::timestamptz - make_interval(days => retention_days)))";
 const HELD: &str = "EXISTS (SELECT 1 FROM audit_legal_holds AS hold
      WHERE hold.correlation_id = event.correlation_id AND hold.released_at IS NULL)";
-/// The hashes at the ends of each run of removed events.
+/// The hashes at the ends of each run of removed events, for the chain and for the transparency log.
 const GAPS: &str =
-    "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
-     SELECT correlation_id, min(sequence), max(sequence), (array_agg(previous_hash ORDER BY sequence))[1],
-         (array_agg(event_hash ORDER BY sequence DESC))[1]
-     FROM (SELECT *, sequence - row_number() OVER (PARTITION BY correlation_id ORDER BY sequence) AS run
-           FROM {source}) AS numbered
-     GROUP BY correlation_id, run ON CONFLICT DO NOTHING";
+    "WITH made AS (
+         INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
+         SELECT correlation_id, min(sequence), max(sequence), (array_agg(previous_hash ORDER BY sequence))[1],
+             (array_agg(event_hash ORDER BY sequence DESC))[1]
+         FROM (SELECT *, sequence - row_number() OVER (PARTITION BY correlation_id ORDER BY sequence) AS run
+               FROM {source}) AS numbered
+         GROUP BY correlation_id, run ON CONFLICT DO NOTHING RETURNING *)
+     INSERT INTO audit_log_pending (kind, correlation_id, sequence, last_sequence, hash, entry)
+     SELECT 2, made.correlation_id, first_sequence, last_sequence, sha256(convert_to(entry, 'UTF8')), entry
+     FROM made, LATERAL (SELECT audit_gap_entry(made::audit_chain_gaps) AS entry) AS text";
 
 /// Drops a month in which nothing must be kept; returns whether it did.
 async fn drop_partition(

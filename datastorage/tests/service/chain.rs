@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::stack::{Servers, Service, event, name, text};
+use crate::stack::{Servers, Service, event, name, text, until};
 
 fn chain(service: &Service, length: usize) -> (String, Vec<String>) {
     let correlation = name("chain");
@@ -78,6 +78,60 @@ fn superusers_alterations_deletions_and_insertions_are_reported() {
         service.post("/api/v1/audit/verify-chain", &json!({})).fields(),
         ["correlation_id"]
     );
+}
+
+/// Waits until every event has its place in the transparency log.
+fn integrated(service: &Service) {
+    until("every event is in the tree", 30, || {
+        match service.servers.count("SELECT count(*) FROM audit_log_pending") {
+            0 => Ok(()),
+            waiting => Err(format!("{waiting} wait\n{}", service.log())),
+        }
+    });
+}
+
+#[test]
+fn log_finds_what_a_superuser_with_the_chains_own_records_forges() {
+    let service = Service::start();
+    let chains: Vec<(String, Vec<String>)> = (0..4).map(|_| chain(&service, 5)).collect();
+    integrated(&service);
+    let [gap, tail, whole, replaced] = [0, 1, 2, 3].map(|number| chains[number].0.as_str());
+    let replacement = chain(&service, 5).0;
+    integrated(&service);
+    service.servers.sql(&format!(
+        "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
+             SELECT correlation_id, 3, 3, previous_hash, event_hash FROM audit_events
+             WHERE correlation_id = '{gap}' AND sequence = 3;
+         DELETE FROM audit_events WHERE correlation_id = '{gap}' AND sequence = 3;
+         DELETE FROM audit_events WHERE correlation_id = '{tail}' AND sequence > 3;
+         UPDATE audit_chain_heads SET sequence = 3, event_hash = (SELECT event_hash FROM audit_events
+             WHERE correlation_id = '{tail}' AND sequence = 3) WHERE correlation_id = '{tail}';
+         DELETE FROM audit_events WHERE correlation_id = '{whole}';
+         DELETE FROM audit_chain_heads WHERE correlation_id = '{whole}';
+         SET session_replication_role = replica;
+         DELETE FROM audit_events WHERE correlation_id = '{replaced}';
+         UPDATE audit_events SET correlation_id = '{replaced}' WHERE correlation_id = '{replacement}';
+         UPDATE audit_chain_heads AS head SET event_hash = other.event_hash FROM audit_chain_heads AS other
+             WHERE head.correlation_id = '{replaced}' AND other.correlation_id = '{replacement}'"
+    ));
+    let found = |correlation| {
+        tampered(&service, correlation)
+            .into_iter()
+            .map(|(kind, sequence, _)| (kind, sequence))
+            .collect::<Vec<_>>()
+    };
+    let all = |kind: &str, sequences: std::ops::RangeInclusive<i64>| {
+        sequences
+            .map(|sequence| (kind.to_owned(), sequence))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(gap)[0], ("missing".to_owned(), 3));
+    assert_eq!(found(tail), all("missing", 4..=5));
+    assert_eq!(found(whole), all("missing", 1..=5));
+    assert_eq!(found(replaced), all("altered", 1..=5));
+    // An event that is written now does not hide it.
+    assert_eq!(service.write(&event(tail)).status, 201);
+    assert!(!found(tail).is_empty());
 }
 
 #[test]

@@ -1,6 +1,9 @@
 use super::*;
+use sha2::{Digest as _, Sha256};
+
 use crate::domain::chain::Key;
 use crate::domain::event::tests::{read, valid};
+use crate::domain::log::{Kind, Leaf};
 use crate::domain::time::Micros;
 
 /// A service that writes with this key only.
@@ -54,9 +57,8 @@ fn chain(length: i64, keys: &Keys) -> Vec<Row> {
         .collect()
 }
 
-fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> ChainVerification {
-    let links = rows
-        .iter()
+fn verdict_links(rows: &[Row], keys: &Keys) -> Vec<Link> {
+    rows.iter()
         .map(|row| {
             let place = Place {
                 sequence: row.sequence,
@@ -67,8 +69,38 @@ fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> Chain
             };
             Link::of(&row.sealed, &place, keys)
         })
-        .collect();
-    verify("c", links, gaps, head)
+        .collect()
+}
+
+fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> ChainVerification {
+    let links = verdict_links(rows, keys);
+    let log = log_of(rows, gaps);
+    verify(Chain {
+        correlation_id: "c",
+        links,
+        gaps: gaps.to_vec(),
+        head,
+        log,
+    })
+}
+
+/// A log that agrees with everything, as if it had grown after the tampering: the chain has to find it alone.
+fn log_of(rows: &[Row], gaps: &[Gap]) -> ChainLog {
+    let events = rows.iter().map(|row| Leaf {
+        kind: Kind::Event,
+        sequence: row.sequence,
+        last_sequence: row.sequence,
+        leaf_hash: Kind::Event.leaf_hash(&row.hash),
+        entry: None,
+    });
+    let gaps = gaps.iter().map(|gap| Leaf {
+        kind: Kind::Gap,
+        sequence: gap.first,
+        last_sequence: gap.last,
+        leaf_hash: Kind::Gap.leaf_hash(&Sha256::digest(&gap.entry).into()),
+        entry: Some(gap.entry.clone()),
+    });
+    ChainLog::new(events.chain(gaps))
 }
 
 fn head_of(rows: &[Row]) -> Option<Head> {
@@ -211,6 +243,7 @@ fn removal_by_retention_is_valid_and_a_replacement_is_not() {
         last: 4,
         previous_hash: rows[1].previous,
         last_hash: rows[3].hash,
+        entry: String::new(),
     };
     rows.drain(1..4);
     let verification = verdict(&rows, &keys, std::slice::from_ref(&gap), head);
@@ -239,4 +272,70 @@ fn missing_head_is_reported() {
         [(Tampering::Missing, 2, None)]
     );
     assert!(verdict(&[], &keys, &[], None).is_valid);
+}
+
+#[test]
+fn log_finds_what_a_chain_alone_cannot() {
+    let keys = Keys::default();
+    let rows = chain(5, &keys);
+    let head = head_of(&rows);
+    let log = log_of(&rows, &[]);
+    let links = |rows: &[Row]| verdict_links(rows, &keys);
+    let verify_with = |links, gaps, head| {
+        named(&verify(Chain {
+            correlation_id: "c",
+            links,
+            gaps,
+            head,
+            log: log.clone(),
+        }))
+    };
+    assert_eq!(verify_with(links(&rows), vec![], head), []);
+    // The end is cut off, and the head set back.
+    let cut = verify_with(links(&rows[..3]), vec![], head_of(&rows[..3]));
+    assert_eq!(
+        cut,
+        [(Tampering::Missing, 4, None), (Tampering::Missing, 5, None)]
+    );
+    // An event is removed, and said to be removed by retention.
+    let gap = Gap {
+        first: 3,
+        last: 3,
+        previous_hash: rows[2].previous,
+        last_hash: rows[2].hash,
+        entry: "gap".to_owned(),
+    };
+    let mut without = rows;
+    without.remove(2);
+    let declared = verify_with(links(&without), vec![gap], head);
+    assert_eq!(declared[0], (Tampering::Missing, 3, None));
+    // Everything is removed.
+    assert_eq!(verify_with(vec![], vec![], None).len(), 5);
+    // The chain is written again.
+    let stolen = with_key(9);
+    let forged = chain(5, &stolen);
+    let again = verify_with(verdict_links(&forged, &stolen), vec![], head_of(&forged));
+    assert_eq!(again.len(), 5);
+    assert!(again.iter().all(|(kind, _, _)| *kind == Tampering::Altered));
+}
+
+#[test]
+fn huge_positions_take_no_time() {
+    let keys = Keys::default();
+    let rows = chain(3, &keys);
+    let head = Some(Head {
+        sequence: i64::MAX,
+        hash: GENESIS,
+    });
+    let gap = |first| Gap {
+        first,
+        last: i64::MAX - 10,
+        previous_hash: GENESIS,
+        last_hash: GENESIS,
+        entry: first.to_string(),
+    };
+    let verification = verdict(&rows, &keys, &[gap(1_000_000), gap(2_000_000)], head);
+    assert!(!verification.is_valid);
+    assert_eq!(verification.expired_events, i64::MAX - 10 - 1_000_000 + 1);
+    assert!(verification.tampered_events.len() < 20);
 }

@@ -78,6 +78,10 @@ impl<'a> Columns<'a> {
         [&self.event_id, &self.event_timestamp, &self.content_hash]
     }
 
+    pub(super) fn pending(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.correlation_id, &self.sequence, &self.event_hash]
+    }
+
     pub(super) fn events<'b>(
         &'b self,
         now: &'b Micros,

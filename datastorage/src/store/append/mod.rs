@@ -77,6 +77,7 @@ pub(crate) struct Appender {
     find_ids: Statement,
     insert_ids: Statement,
     insert_events: Statement,
+    insert_pending: Statement,
     insert_heads: Statement,
     move_heads: Statement,
 }
@@ -97,6 +98,9 @@ const INSERT_EVENTS: &str = "INSERT INTO audit_events (event_id, event_timestamp
         $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::text[], $16::text[],
         $17::text[], $18::int4[], $19::text[], $20::text[], $21::int4[], $22::int8[], $24::bytea[], $25::bytea[],
         $27::bytea[]) AS row(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y)";
+const INSERT_PENDING: &str =
+    "INSERT INTO audit_log_pending (kind, correlation_id, sequence, last_sequence, hash)
+    SELECT 1, a, b, b, c FROM unnest($1::text[], $2::int8[], $3::bytea[]) AS row(a, b, c)";
 const INSERT_HEADS: &str = "INSERT INTO audit_chain_heads (correlation_id, sequence, event_hash)
     SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[])";
 const MOVE_HEADS: &str = "WITH moved AS (
@@ -135,12 +139,22 @@ impl Appender {
                  SET plan_cache_mode = force_generic_plan",
             )
             .await?;
-        let (read_heads, lock_heads, find_ids, insert_ids, insert_events, insert_heads, move_heads) = futures::try_join!(
+        let (
+            read_heads,
+            lock_heads,
+            find_ids,
+            insert_ids,
+            insert_events,
+            insert_pending,
+            insert_heads,
+            move_heads,
+        ) = futures::try_join!(
             client.prepare(READ_HEADS),
             client.prepare(LOCK_HEADS),
             client.prepare(FIND_IDS),
             client.prepare(INSERT_IDS),
             client.prepare(INSERT_EVENTS),
+            client.prepare(INSERT_PENDING),
             client.prepare(INSERT_HEADS),
             client.prepare(MOVE_HEADS),
         )?;
@@ -151,6 +165,7 @@ impl Appender {
             find_ids,
             insert_ids,
             insert_events,
+            insert_pending,
             insert_heads,
             move_heads,
             session,
@@ -371,9 +386,10 @@ impl Appender {
         let moved = HeadColumns::of(heads, true);
         let id_parameters = columns.ids();
         let event_parameters = columns.events(&now, &key);
+        let pending_parameters = columns.pending();
         let new_parameters = new.inserted();
         let moved_parameters = moved.moved();
-        let (begun, inserted, updated, ids, events, committed) = futures::join!(
+        let (begun, inserted, updated, ids, events, pending, committed) = futures::join!(
             async {
                 if trust.ends {
                     client.batch_execute("BEGIN").await
@@ -397,10 +413,11 @@ impl Appender {
             },
             client.execute(&self.insert_ids, &id_parameters),
             client.execute(&self.insert_events, &event_parameters),
+            client.execute(&self.insert_pending, &pending_parameters),
             client.batch_execute("COMMIT"),
         );
         begun?;
-        inserted.and(updated).and(ids).and(events)?;
+        inserted.and(updated).and(ids).and(events).and(pending)?;
         committed
     }
 

@@ -1,0 +1,107 @@
+//! What the transparency log has of a chain: the leaf of each event, and the entry of each gap of retention.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sha2::{Digest as _, Sha256};
+
+use super::event::Hash;
+
+/// The kind of a leaf: the first byte of its entry, before 32 bytes of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An event; the hash is its own.
+    Event,
+    /// A gap of retention; the hash is the SHA-256 of its description.
+    Gap,
+}
+
+impl Kind {
+    /// The kind in the database and in the entry.
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Event),
+            2 => Some(Self::Gap),
+            _ => None,
+        }
+    }
+
+    /// The hash of a leaf as in RFC 6962: SHA-256 of a zero and the entry.
+    pub(crate) fn leaf_hash(self, hash: &Hash) -> Hash {
+        let kind = match self {
+            Self::Event => 1,
+            Self::Gap => 2,
+        };
+        Sha256::new()
+            .chain_update([0, kind])
+            .chain_update(hash)
+            .finalize()
+            .into()
+    }
+}
+
+/// One leaf of a chain, or one that waits for its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) kind: Kind,
+    pub(crate) sequence: i64,
+    /// Of a gap; of an event its own position.
+    pub(crate) last_sequence: i64,
+    /// In the tree; of a waiting leaf as it will be.
+    pub(crate) leaf_hash: Hash,
+    /// A gap's description.
+    pub(crate) entry: Option<String>,
+}
+
+/// The leaves of one chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChainLog {
+    /// Leaf hashes of events by position. The first leaf of a position counts: others came later.
+    events: BTreeMap<i64, Hash>,
+    /// Descriptions of gaps, each as its leaf proves it, and their ranges.
+    gaps: HashSet<String>,
+    ranges: Vec<(i64, i64)>,
+}
+
+impl ChainLog {
+    /// From leaves in the order of the tree.
+    pub(crate) fn new(leaves: impl IntoIterator<Item = Leaf>) -> Self {
+        let mut log = Self::default();
+        for leaf in leaves {
+            match (leaf.kind, leaf.entry) {
+                (Kind::Event, _) => {
+                    log.events.entry(leaf.sequence).or_insert(leaf.leaf_hash);
+                }
+                (Kind::Gap, Some(entry)) => {
+                    let hash = Sha256::digest(&entry).into();
+                    if Kind::Gap.leaf_hash(&hash) == leaf.leaf_hash {
+                        log.gaps.insert(entry);
+                        log.ranges.push((leaf.sequence, leaf.last_sequence));
+                    }
+                }
+                (Kind::Gap, None) => {}
+            }
+        }
+        log
+    }
+
+    /// Whether a gap with this description is in the log.
+    pub(crate) fn has_gap(&self, entry: &str) -> bool {
+        self.gaps.contains(entry)
+    }
+
+    /// Whether the log has the event at this position with this hash; `None` if it has none.
+    pub(crate) fn has_event(&self, sequence: i64, event_hash: &Hash) -> Option<bool> {
+        let leaf_hash = self.events.get(&sequence)?;
+        Some(Kind::Event.leaf_hash(event_hash) == *leaf_hash)
+    }
+
+    /// Positions of events that retention did not remove.
+    pub(crate) fn remaining(&self) -> impl Iterator<Item = i64> {
+        self.events.keys().copied().filter(|sequence| {
+            !self
+                .ranges
+                .iter()
+                .any(|(first, last)| (first..=last).contains(&sequence))
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! The transparency log in the database: leaves, tiles, and what waits for its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::{Client, GenericClient, Transaction};
+
+use crate::domain::event::Hash;
+use crate::domain::log::{ChainLog, Kind, Leaf};
+use crate::domain::tree::{TILE, Tiles, level_sizes};
+use crate::store::types::HashColumn;
+
+/// Leaves of one transaction: their memory is bounded.
+const LEAVES: i64 = 10_000;
+
+/// Gives waiting leaves their places, unless another replica does; returns the number of leaves of the tree, and whether
+/// more are waiting.
+pub(crate) async fn integrate(client: &mut Client) -> Result<(u64, bool), tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let Some(size) = transaction
+        .query_opt("SELECT size FROM audit_log_size FOR UPDATE SKIP LOCKED", &[])
+        .await?
+        .map(|row| row.get::<_, i64>(0))
+    else {
+        return Ok((size(&transaction).await?, false));
+    };
+    let hashes: Vec<Hash> = transaction
+        .query(PLACE, &[&LEAVES, &size])
+        .await?
+        .iter()
+        .filter_map(|row| Some(Kind::from_number(row.get(0))?.leaf_hash(&row.get::<_, HashColumn>(1).0)))
+        .collect();
+    let more = hashes.len() >= usize::try_from(LEAVES).unwrap_or(usize::MAX);
+    let before = u64::try_from(size).unwrap_or(0);
+    if hashes.is_empty() {
+        return Ok((before, false));
+    }
+    let mut tiles = last_tiles(&transaction, before).await?;
+    let after = tiles.append(&hashes);
+    write_tiles(&transaction, &tiles).await?;
+    transaction
+        .execute(
+            "UPDATE audit_log_size SET size = $1",
+            &[&i64::try_from(after).unwrap_or(i64::MAX)],
+        )
+        .await?;
+    transaction.commit().await?;
+    Ok((after, more))
+}
+
+/// Moves waiting leaves to their places; within one group chains are in their order.
+const PLACE: &str = "WITH taken AS (
+        DELETE FROM audit_log_pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM audit_log_pending LIMIT $1::int8))
+        RETURNING *),
+    numbered AS (
+        SELECT $2::int8 - 1 + row_number() OVER (ORDER BY correlation_id, sequence, kind) AS leaf_index, * FROM taken),
+    placed AS (
+        INSERT INTO audit_log_leaves (leaf_index, kind, correlation_id, sequence, last_sequence, entry)
+        SELECT leaf_index, kind, correlation_id, sequence, last_sequence, entry FROM numbered)
+    SELECT kind, hash FROM numbered ORDER BY leaf_index";
+
+/// The number of leaves.
+pub(crate) async fn size(client: &impl GenericClient) -> Result<u64, tokio_postgres::Error> {
+    let row = client.query_one("SELECT size FROM audit_log_size", &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
+/// The last tile of each level, to which a tree of this size grows.
+async fn last_tiles(client: &impl GenericClient, size: u64) -> Result<Tiles, tokio_postgres::Error> {
+    let mut tiles = Tiles::new(size);
+    for (level, count) in level_sizes(size).enumerate() {
+        if count % TILE != 0 {
+            let hashes = tile(client, level, count / TILE).await?.unwrap_or_default();
+            tiles.set_last(level, &hashes);
+        }
+    }
+    Ok(tiles)
+}
+
+/// The hashes of a tile; `None` if it does not exist.
+pub(crate) async fn tile(
+    client: &impl GenericClient,
+    level: usize,
+    index: u64,
+) -> Result<Option<Vec<u8>>, tokio_postgres::Error> {
+    let level = i16::try_from(level).unwrap_or(i16::MAX);
+    let index = i64::try_from(index).unwrap_or(i64::MAX);
+    Ok(client
+        .query_opt(
+            "SELECT hashes FROM audit_log_tiles WHERE level = $1 AND tile_index = $2",
+            &[&level, &index],
+        )
+        .await?
+        .map(|row| row.get(0)))
+}
+
+async fn write_tiles(transaction: &Transaction<'_>, tiles: &Tiles) -> Result<(), tokio_postgres::Error> {
+    let statement = transaction
+        .prepare(
+            "INSERT INTO audit_log_tiles (level, tile_index, hashes) VALUES ($1, $2, $3)
+             ON CONFLICT (level, tile_index) DO UPDATE SET hashes = excluded.hashes",
+        )
+        .await?;
+    for (level, index, hashes) in tiles.changed() {
+        let level = i16::try_from(level).unwrap_or(i16::MAX);
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        transaction
+            .execute(&statement, &[&level, &index, &hashes])
+            .await?;
+    }
+    Ok(())
+}
+
+/// The leaves of a chain, and those that wait for their places.
+pub(crate) async fn chain(
+    client: &impl GenericClient,
+    correlation_id: &str,
+) -> Result<ChainLog, tokio_postgres::Error> {
+    let placed = client
+        .query(
+            "SELECT leaf_index, kind, sequence, last_sequence, entry FROM audit_log_leaves
+             WHERE correlation_id = $1 ORDER BY leaf_index",
+            &[&correlation_id],
+        )
+        .await?;
+    let places: BTreeSet<u64> = placed.iter().map(|row| index_of(row) / TILE).collect();
+    let mut tiles: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    for index in places {
+        tiles.insert(index, tile(client, 0, index).await?.unwrap_or_default());
+    }
+    let placed = placed.iter().filter_map(|row| {
+        let index = index_of(row);
+        let offset = usize::try_from(index % TILE).ok()? * 32;
+        let hash = tiles.get(&(index / TILE))?.get(offset..offset + 32)?;
+        Some(Leaf {
+            kind: Kind::from_number(row.get(1))?,
+            sequence: row.get(2),
+            last_sequence: row.get(3),
+            leaf_hash: hash.try_into().ok()?,
+            entry: row.get(4),
+        })
+    });
+    let waiting = client
+        .query(
+            "SELECT kind, sequence, last_sequence, hash, entry FROM audit_log_pending WHERE correlation_id = $1",
+            &[&correlation_id],
+        )
+        .await?;
+    let waiting = waiting.iter().filter_map(|row| {
+        let kind = Kind::from_number(row.get(0))?;
+        Some(Leaf {
+            kind,
+            sequence: row.get(1),
+            last_sequence: row.get(2),
+            leaf_hash: kind.leaf_hash(&row.get::<_, HashColumn>(3).0),
+            entry: row.get(4),
+        })
+    });
+    Ok(ChainLog::new(placed.chain(waiting)))
+}
+
+fn index_of(row: &tokio_postgres::Row) -> u64 {
+    u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX)
+}
