@@ -36,8 +36,10 @@ struct Line<'a> {
     recorded_at_micros: i64,
     previous_hash: String,
     content_hash: String,
+    chained_hash: String,
     event_hash: String,
     chain_key: Option<String>,
+    data_salt: String,
 }
 
 async fn export(context: &Context) -> Result<()> {
@@ -72,6 +74,25 @@ fn short(context: &Context, event_type: &str, chain: usize, number: usize) -> Va
     event
 }
 
+/// The SHA-256 of the content with the salted hash of the event data in its place.
+fn chained_hash(line: &Line<'_>) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        event_data: &'a RawValue,
+    }
+    let content = line.event.get();
+    let data = serde_json::from_str::<Event<'_>>(content)?.event_data.get();
+    let salted = [&hex::decode(&line.data_salt)?, data.as_bytes()].concat();
+    let hash = hex::encode(Sha256::digest(salted));
+    let content = content.replacen(
+        &format!("\"event_data\":{data}"),
+        &format!("\"event_data_hash\":\"{hash}\""),
+        1,
+    );
+    Ok(hex::encode(Sha256::digest(content)))
+}
+
 /// Recomputes every hash from the lines alone.
 fn proves_itself(text: &str) -> Result<()> {
     let (lines, summary) = text
@@ -102,10 +123,15 @@ fn proves_itself(text: &str) -> Result<()> {
             content == line.content_hash,
             "expected the content's hash {content}: {text}"
         );
+        let chained = chained_hash(&line)?;
+        ensure!(
+            chained == line.chained_hash,
+            "expected the hash {chained} of the content with the salted hash of its data: {text}"
+        );
         let mut link = hex::decode(&line.previous_hash)?;
         link.extend(line.sequence.to_be_bytes());
         link.extend(line.recorded_at_micros.to_be_bytes());
-        link.extend(hex::decode(&line.content_hash)?);
+        link.extend(hex::decode(&chained)?);
         let hash = hex::encode(Sha256::digest(&link));
         ensure!(
             hash == line.event_hash,
