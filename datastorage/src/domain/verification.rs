@@ -247,7 +247,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Accepts the gaps that are in the log: whoever can write rows can declare anything removed.
+    /// Accepts the gaps that are in the log: a writer of rows can declare anything removed.
     fn take_gaps(&mut self, gaps: Vec<Gap>) {
         let mut end = 0;
         let mut gaps = gaps;
