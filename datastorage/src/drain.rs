@@ -121,8 +121,10 @@ impl Drain {
 
     /// Drains one stream, unless another replica does.
     async fn pass(&mut self, kind: Kind) -> Result<(), Interrupted> {
-        let waiting = self.shared.streams.state(kind).await?.entries;
-        if waiting == 0 || self.shared.availability.is_down(Dependency::Postgresql) {
+        // In this order: Redis has enough to do meanwhile.
+        if self.shared.availability.is_down(Dependency::Postgresql)
+            || self.shared.streams.state(kind).await?.entries == 0
+        {
             return Ok(());
         }
         self.open().await?;

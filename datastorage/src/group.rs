@@ -37,8 +37,8 @@ pub(crate) struct Submission {
 
 /// The coalescing window after a response.
 const COALESCING_WINDOW: Duration = Duration::from_millis(1);
-/// Maximum size of a group by coalescing.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of a transaction's group.
+pub(crate) const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The receiving end of a committer's queue.
 pub(crate) struct Groups {
@@ -46,19 +46,25 @@ pub(crate) struct Groups {
     /// Received and not yet in a group.
     waiting: VecDeque<Submission>,
     max_events: usize,
-    /// Size of the last group, and the time of its responses.
-    last: usize,
-    finished: Instant,
+    max_bytes: usize,
+    /// Number of writers that are expected to write again, and until when.
+    expected: usize,
+    over: Instant,
 }
 
 impl Groups {
-    pub(crate) fn new(receiver: mpsc::UnboundedReceiver<Submission>, max_events: usize) -> Self {
+    pub(crate) fn new(
+        receiver: mpsc::UnboundedReceiver<Submission>,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Self {
         Self {
             receiver,
             waiting: VecDeque::new(),
             max_events,
-            last: 0,
-            finished: Instant::now(),
+            max_bytes,
+            expected: 0,
+            over: Instant::now(),
         }
     }
 
@@ -89,26 +95,32 @@ impl Groups {
         while let Some(next) = self.waiting.front() {
             events += next.events.len();
             bytes += next.events.iter().map(Sealed::bytes).sum::<usize>();
-            if !group.is_empty() && (events > self.max_events || bytes > MAX_BYTES) {
+            if !group.is_empty() && (events > self.max_events || bytes > self.max_bytes) {
                 break;
             }
             group.extend(self.waiting.pop_front());
         }
-        self.last = group.len();
+        self.expected = group.len();
         group
     }
 
     /// Records that the last group was acknowledged.
     pub(crate) fn finished(&mut self) {
-        self.finished = Instant::now();
+        self.over = Instant::now() + COALESCING_WINDOW;
+    }
+
+    /// Records that the last group was acknowledged after a round trip of this duration. Its writers and those that wait
+    /// form one group within a share of that duration: otherwise they would take turns, and wait for two round trips.
+    pub(crate) fn finished_trip(&mut self, duration: Duration) {
+        self.expected += self.waiting.len() + self.receiver.len();
+        self.over = Instant::now() + duration / 6;
     }
 
     /// Writers that were acknowledged together usually write again together: the first of them must not become a
     /// transaction of its own, for which all the others wait. A single writer does not wait.
     async fn coalesce(&mut self) {
-        let over = self.finished + COALESCING_WINDOW;
-        while self.waiting.len() < self.last {
-            match tokio::time::timeout_at(over, self.take()).await {
+        while self.waiting.len() < self.expected {
+            match tokio::time::timeout_at(self.over, self.take()).await {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return,
             }
@@ -139,7 +151,7 @@ mod tests {
     /// Groups of a queue whose last group, of this size, was acknowledged just now.
     async fn after(last: usize) -> (mpsc::UnboundedSender<Submission>, Groups) {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let mut groups = Groups::new(receiver, 1_000);
+        let mut groups = Groups::new(receiver, 1_000, COMMIT_BYTES);
         send(&queue, last).await;
         assert_eq!(groups.next().await.len(), last);
         groups.finished();
@@ -170,6 +182,19 @@ mod tests {
         send(&queue, 3).await;
         let begin = Instant::now();
         assert_eq!((groups.next().await.len(), begin.elapsed()), (3, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writers_of_a_round_trip_join_those_that_waited_for_it() {
+        let (queue, mut groups) = after(16).await;
+        send(&queue, 16).await;
+        groups.finished_trip(Duration::from_millis(60));
+        let writers = async {
+            tokio::time::advance(Duration::from_millis(5)).await;
+            send(&queue, 16).await;
+        };
+        let (group, ()) = tokio::join!(groups.next(), writers);
+        assert_eq!(group.len(), 32);
     }
 
     #[tokio::test(start_paused = true)]

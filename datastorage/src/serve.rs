@@ -99,6 +99,7 @@ async fn check_redis(shared: &Shared, environment: Environment) -> anyhow::Resul
             {
                 anyhow::bail!("cannot use Redis for acknowledged events: {flaw}");
             }
+            shared.availability.up(Dependency::Redis);
         }
         Err(error) => tracing::warn!(%error, "starting without Redis"),
     }

@@ -3,12 +3,13 @@
 //! A write to an idle service is committed at once, so that it responds as fast as the disk; under load groups grow by
 //! themselves, and clients that write repeatedly stay together in one
 //! (docs/adr/0044-coalescing-window.md). The committers own accepted writes: a client that hangs up changes
-//! nothing. While PostgreSQL is unavailable they put groups into the stream, in the same order.
+//! nothing. While PostgreSQL is unavailable their groups go to the spiller, which adds them to the stream in the same order.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use redis::ErrorKind;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,7 +17,7 @@ use crate::availability::{Availability, Dependency};
 use crate::config::Config;
 use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
-use crate::group::{Groups, Outcome, Submission};
+use crate::group::{COMMIT_BYTES, Groups, Outcome, Submission};
 use crate::metrics::{Metrics, Rejection};
 use crate::store::append::{Appender, Ends, Unavailable, Verdict};
 use crate::store::database::Database;
@@ -51,12 +52,19 @@ impl Writer {
     /// Starts the committers. They end when every clone of the writer is dropped and the queue is empty.
     pub(crate) fn start(config: &Config, shared: &Shared) -> (Self, JoinSet<()>) {
         let mut tasks = JoinSet::new();
+        let (spiller, spilled) = mpsc::unbounded_channel();
+        let spilling = Spiller {
+            shared: shared.clone(),
+            groups: Groups::new(spilled, config.writer.group_events, SPILL_BYTES),
+        };
+        tasks.spawn(spilling.run());
         let queues = (0..config.writer.committers)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 let committer = Committer {
                     shared: shared.clone(),
-                    groups: Groups::new(receiver, config.writer.group_events),
+                    groups: Groups::new(receiver, config.writer.group_events, COMMIT_BYTES),
+                    spiller: spiller.clone(),
                     appender: None,
                     opening: None,
                     retry_at: None,
@@ -165,11 +173,44 @@ impl Shared {
         self.metrics.rejected(rejection);
         rejection
     }
+
+    /// Sends the outcomes of one round trip to the stream. Returns the submissions that may only be added behind another
+    /// entry, and found none.
+    fn spilled(
+        &self,
+        group: Vec<Submission>,
+        results: Result<Vec<AddOutcome>, StreamError>,
+    ) -> Vec<Submission> {
+        let reject = |submission: Submission, error: &StreamError| {
+            let message = self.not_spilled(error).message();
+            drop(submission.reply.send(Outcome::Unavailable(message)));
+        };
+        let mut behind_nothing = Vec::new();
+        match results {
+            Ok(results) => {
+                for (submission, outcome) in group.into_iter().zip(results) {
+                    match outcome {
+                        AddOutcome::BehindNothing => behind_nothing.push(submission),
+                        AddOutcome::Added => {
+                            self.metrics.spilled(Kind::Events, submission.events.len());
+                            drop(submission.reply.send(Outcome::Queued));
+                        }
+                        AddOutcome::Full => reject(submission, &StreamError::Full(Kind::Events.stream())),
+                    }
+                }
+            }
+            Err(error) => group
+                .into_iter()
+                .for_each(|submission| reject(submission, &error)),
+        }
+        behind_nothing
+    }
 }
 
 struct Committer {
     shared: Shared,
     groups: Groups,
+    spiller: mpsc::UnboundedSender<Submission>,
     appender: Option<Appender>,
     /// A connection being opened: a hanging PostgreSQL must not keep groups from the stream.
     opening: Option<JoinHandle<Result<Appender, Unavailable>>>,
@@ -183,13 +224,6 @@ struct Committer {
 const RETRY: Duration = Duration::from_millis(250);
 /// Size of one round trip to the stream: it is in memory twice.
 const SPILL_BYTES: usize = 2 << 20;
-
-/// A submission without a final verdict.
-struct Undecided {
-    submission: Submission,
-    /// The one that is final unless the stream accepts the submission: a missing parent.
-    verdict: Option<Verdict>,
-}
 
 impl Committer {
     async fn run(mut self) {
@@ -287,26 +321,21 @@ impl Committer {
     }
 
     async fn commit(&mut self, mut group: Vec<Submission>) {
-        // Their writers have got their response.
-        let now = tokio::time::Instant::now();
-        group.retain(|submission| submission.deadline > now);
-        let undecided = self.append(group).await;
-        let drained = self.spill(undecided).await;
-        if drained.is_empty() {
-            return;
-        }
+        retain_waiting(&mut group);
+        let children = self.append(group).await;
+        let children = children.into_iter().map(|(child, _)| child).collect();
+        let drained = self.follow(children).await;
         // The stream was empty after their parents were looked up: these are stored by now, or nowhere.
-        let (missing, unavailable) = (self.append(drained).await)
-            .into_iter()
-            .partition::<Vec<_>, _>(|undecided| undecided.verdict.is_some());
-        for Undecided { submission, verdict } in missing {
-            drop(verdict.map(|verdict| submission.reply.send(Outcome::Decided(verdict))));
+        if !drained.is_empty() {
+            for (child, verdict) in self.append(drained).await {
+                drop(child.reply.send(Outcome::Decided(verdict)));
+            }
         }
-        self.spill(unavailable).await;
     }
 
-    /// Stores a group and sends the verdicts; returns the submissions without a final one.
-    async fn append(&mut self, group: Vec<Submission>) -> Vec<Undecided> {
+    /// Stores a group and sends the verdicts. Submissions without one go to the spiller; those with a missing parent are
+    /// returned.
+    async fn append(&mut self, group: Vec<Submission>) -> Vec<(Submission, Verdict)> {
         self.reach().await;
         let begin = Instant::now();
         let mut verdicts = vec![None; group.len()];
@@ -328,69 +357,84 @@ impl Committer {
                 self.shared.metrics.group(events, begin.elapsed());
             }
         }
-        let mut undecided = Vec::new();
+        let mut children = Vec::new();
         for (submission, verdict) in group.into_iter().zip(verdicts) {
             match verdict {
-                None | Some(Verdict::MissingParent { .. }) => {
-                    undecided.push(Undecided { submission, verdict });
-                }
+                // The spiller ends after its committers.
+                None => drop(self.spiller.send(submission)),
+                Some(verdict @ Verdict::MissingParent { .. }) => children.push((submission, verdict)),
                 // The receiver may be gone.
                 Some(verdict) => drop(submission.reply.send(Outcome::Decided(verdict))),
             }
         }
-        undecided
+        children
     }
 
-    /// Puts submissions into the stream, in few round trips. One with a missing parent is accepted behind other
-    /// entries, which may be its parent; those that find the stream empty are returned.
-    async fn spill(&self, undecided: Vec<Undecided>) -> Vec<Submission> {
+    /// Puts submissions with a missing parent into the stream, behind other entries, which may be the parent. Returns those
+    /// that find the stream empty.
+    async fn follow(&self, children: Vec<Submission>) -> Vec<Submission> {
         let mut behind_nothing = Vec::new();
-        let mut undecided = undecided.into_iter().peekable();
-        while undecided.peek().is_some() {
-            let (mut trip, mut units, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while let Some(next) = undecided.next_if(|next| {
-                bytes += next.submission.events.iter().map(Sealed::bytes).sum::<usize>();
+        let mut children = children.into_iter().peekable();
+        while children.peek().is_some() {
+            let (mut trip, mut bytes) = (Vec::new(), 0);
+            while let Some(child) = children.next_if(|child| {
+                bytes += child.events.iter().map(Sealed::bytes).sum::<usize>();
                 trip.is_empty() || bytes <= SPILL_BYTES
             }) {
-                units.push(unit(&next));
-                trip.push(next.submission);
+                trip.push(child);
             }
-            let results = self.shared.streams.add_units(Kind::Events, &units).await;
-            match results {
-                Ok(results) => {
-                    for (submission, added) in trip.into_iter().zip(results) {
-                        match added {
-                            AddOutcome::BehindNothing => behind_nothing.push(submission),
-                            AddOutcome::Added => {
-                                self.shared.metrics.spilled(Kind::Events, submission.events.len());
-                                drop(submission.reply.send(Outcome::Queued));
-                            }
-                            AddOutcome::Full => {
-                                self.reject(submission, &StreamError::Full(Kind::Events.stream()));
-                            }
-                        }
-                    }
-                }
-                Err(error) => trip
-                    .into_iter()
-                    .for_each(|submission| self.reject(submission, &error)),
-            }
+            // Writes that need no Redis must not wait for it.
+            let results = if self.shared.availability.is_down(Dependency::Redis) {
+                Err(StreamError::Unavailable(
+                    (ErrorKind::Io, "it is unavailable").into(),
+                ))
+            } else {
+                let units: Vec<Unit> = trip.iter().map(|child| unit(child, true)).collect();
+                self.shared.streams.add_units(Kind::Events, &units).await
+            };
+            behind_nothing.extend(self.shared.spilled(trip, results));
         }
         behind_nothing
     }
+}
 
-    fn reject(&self, submission: Submission, error: &StreamError) {
-        let rejection = self.shared.not_spilled(error);
-        drop(submission.reply.send(Outcome::Unavailable(rejection.message())));
+/// Puts the groups of all committers into the stream while PostgreSQL is unavailable, as many as possible in one round
+/// trip: Redis may be slow, and one that waits for its disk handles one trip after another.
+struct Spiller {
+    shared: Shared,
+    groups: Groups,
+}
+
+impl Spiller {
+    async fn run(mut self) {
+        while !self.groups.is_empty() || self.groups.take().await {
+            let mut group = self.groups.next().await;
+            retain_waiting(&mut group);
+            if group.is_empty() {
+                continue;
+            }
+            let begin = Instant::now();
+            let units: Vec<Unit> = group.iter().map(|submission| unit(submission, false)).collect();
+            let results = self.shared.streams.add_units(Kind::Events, &units).await;
+            self.shared.spilled(group, results);
+            self.groups.finished_trip(begin.elapsed());
+        }
     }
 }
 
+/// Removes the submissions whose writers have got their response.
+fn retain_waiting(group: &mut Vec<Submission>) {
+    let now = tokio::time::Instant::now();
+    group.retain(|submission| submission.deadline > now);
+}
+
 /// What is added to the stream.
-fn unit(undecided: &Undecided) -> Unit {
-    let events = &undecided.submission.events;
+fn unit(submission: &Submission, behind: bool) -> Unit {
     Unit {
-        bodies: events.iter().map(|sealed| sealed.event.content()).collect(),
-        behind: undecided.verdict.is_some(),
+        bodies: (submission.events.iter())
+            .map(|sealed| sealed.event.content())
+            .collect(),
+        behind,
     }
 }
 
