@@ -135,3 +135,49 @@ async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn production_does_not_start_with_a_redis_that_loses_entries() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (append_only, policy, wanted) in [
+            (true, "noeviction", None),
+            (true, "allkeys-lru", Some("maxmemory-policy is allkeys-lru")),
+            (false, "noeviction", Some("appendonly is no")),
+        ] {
+            let redis = embedded::Redis::builder()
+                .password("secret")
+                .append_only(append_only)
+                .setting("maxmemory", "100mb")
+                .setting("maxmemory-policy", policy)
+                .start()
+                .unwrap();
+            let mut config = Config {
+                environment: Environment::Test,
+                ..Config::default()
+            };
+            config.redis.address = format!("127.0.0.1:{}", redis.port());
+            let secrets = Secrets {
+                redis_password: Some("secret".to_owned()),
+                ..Secrets::default()
+            };
+            let shared = Shared {
+                database: Database::new(&config, &secrets).unwrap(),
+                streams: Streams::new(&config, &secrets).unwrap(),
+                ends: Ends::default(),
+                keys: Arc::default(),
+                availability: Availability::new(ReadinessCell::default()),
+                metrics: Arc::new(Metrics::new(&mut Registry::default())),
+                commit_timeout: Duration::from_secs(1),
+            };
+            let found = check_redis(&shared, Environment::Production).await;
+            let message = found.err().map(|error| error.to_string());
+            assert_eq!(message.is_some(), wanted.is_some(), "{message:?}");
+            assert!(message.unwrap_or_default().contains(wanted.unwrap_or_default()));
+            assert!(check_redis(&shared, Environment::Test).await.is_ok());
+        }
+    }
+}
