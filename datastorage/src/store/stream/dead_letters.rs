@@ -37,12 +37,12 @@ impl Streams {
 
     /// Returns a dead letter to its stream.
     pub(crate) async fn revive(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        self.run(eval(Script::Unbury, kind).arg(&letter.id).arg(1)).await
+        self.run(eval(Script::TakeOut, kind).arg(&letter.id).arg(1)).await
     }
 
     /// Deletes a dead letter.
     pub(crate) async fn drop_dead_letter(&self, kind: Kind, letter: &DeadLetter) -> Result<(), RedisError> {
-        self.run(eval(Script::Unbury, kind).arg(&letter.id).arg(0)).await
+        self.run(eval(Script::TakeOut, kind).arg(&letter.id).arg(0)).await
     }
 
     /// Moves an entry to the dead-letter queue.
@@ -69,7 +69,7 @@ impl Streams {
             "entry",
             &entry.id,
         ];
-        let mut command = eval(Script::Bury, kind);
+        let mut command = eval(Script::DeadLetter, kind);
         command.arg(GROUP).arg(&entry.id).arg(&fields);
         self.run(&command).await
     }

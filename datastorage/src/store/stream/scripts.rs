@@ -60,7 +60,7 @@ count_bytes(-freed)
 return #ARGV - 1";
 
 /// Moves an entry to the dead-letter queue. `ARGV`: the group, the id, then fields of the dead letter.
-const BURY: &str = "
+const DEAD_LETTER: &str = "
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
@@ -73,7 +73,7 @@ count_bytes(size_of(fields) - size_of(entry[2]))
 return 1";
 
 /// Returns a dead letter to the stream, or deletes it. `ARGV`: the id, 1 to return it.
-const UNBURY: &str = "
+const TAKE_OUT: &str = "
 local letter = redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
 if not letter then return 0 end
 local change = -size_of(letter[2])
@@ -152,8 +152,8 @@ return {redis.call('XLEN', KEYS[1]), oldest and oldest[1] or '', redis.call('XLE
 pub(super) enum Script {
     Add,
     Done,
-    Bury,
-    Unbury,
+    DeadLetter,
+    TakeOut,
     Read,
     Claim,
     List,
@@ -168,8 +168,8 @@ impl Script {
         let own = match self {
             Self::Add => ADD,
             Self::Done => DONE,
-            Self::Bury => BURY,
-            Self::Unbury => UNBURY,
+            Self::DeadLetter => DEAD_LETTER,
+            Self::TakeOut => TAKE_OUT,
             Self::Read => READ,
             Self::Claim => CLAIM,
             Self::List => LIST,
