@@ -90,6 +90,11 @@ impl Availability {
         self.readiness.dependency("spill", status, detail);
     }
 
+    /// The state of the transparency log: down while it does not grow. It does not change the readiness.
+    pub(crate) fn transparency(&self, status: Status, detail: String) {
+        self.readiness.dependency("transparency", status, detail);
+    }
+
     /// The store does not respond, or cannot work.
     pub(crate) fn down(&self, dependency: Dependency, reason: String) {
         if self.set(dependency, false) {

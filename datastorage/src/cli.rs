@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use service::config::ConfigError;
 use service::exit::{self, ExitError};
+use tlog::{Algorithm, SignerKey, VerifierKey};
 
+use crate::checkpoints;
 use crate::config::{self, Config, Secrets};
 use crate::dead_letters::{self, Action};
 use crate::domain::proof::{self, Checked};
 use crate::serve;
 use crate::store::database::Database;
+use crate::store::failure::describe;
 use crate::store::migrations::{self, State};
 use crate::store::stream::{Kind, Streams};
+use crate::verify::{self, Verified};
 
 /// Keep the audit trail of every service
 ///
@@ -48,6 +52,22 @@ enum Command {
     DeadLetters {
         #[command(subcommand)]
         action: DeadLetterCommand,
+    },
+    /// Verify the whole database, and its transparency log against published checkpoints; exit with 1 if it was altered
+    Verify {
+        #[command(flatten)]
+        source: Source,
+        /// Checkpoint that was published outside of the database; repeat for more
+        #[arg(long = "checkpoint", value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// Public key of the checkpoints (GET /api/v1/audit/log/key); default: that of transparency.key_file
+        #[arg(long, value_name = "KEY")]
+        key: Option<tlog::VerifierKey>,
+    },
+    /// Print a new private key for transparency.key_file
+    LogKey {
+        /// Name of the log, such as example.com/audit: the origin of its checkpoints
+        name: String,
     },
     /// Verify an export (GET /api/v1/audit/export) without a database; exit with 1 if it is invalid
     VerifyExport {
@@ -133,6 +153,18 @@ fn run(cli: Cli) -> Result<(), ExitError> {
             };
             dead_letters(action, &letters)
         }
+        Command::Verify {
+            source,
+            checkpoints,
+            key,
+        } => {
+            let (config, secrets) = source.load()?;
+            runtime()?.block_on(verify(&config, &secrets, &checkpoints, key))
+        }
+        Command::LogKey { name } => {
+            let key = SignerKey::generate(&name, Algorithm::Ed25519).map_err(ExitError::usage)?;
+            exit::print(&format!("{}\n", key.to_secret_text()))
+        }
         Command::VerifyExport { source, file } => verify_export(&source, file),
     }
 }
@@ -213,6 +245,51 @@ fn dead_letters(action: Action, letters: &Letters) -> Result<(), ExitError> {
     })?;
     eprintln!("{count} dead letters");
     Ok(())
+}
+
+async fn verify(
+    config: &Config,
+    secrets: &Secrets,
+    files: &[PathBuf],
+    key: Option<VerifierKey>,
+) -> Result<(), ExitError> {
+    let own = secrets.log_key.as_ref().map(|key| key.verifier().clone());
+    let mut checkpoints = Vec::new();
+    for file in files {
+        let key = key.as_ref().or(own.as_ref()).ok_or_else(|| {
+            ExitError::usage(anyhow::anyhow!(
+                "pass the public key of the checkpoints by --key: transparency.key_file is not set"
+            ))
+        })?;
+        let read = std::fs::read(file).map_err(anyhow::Error::from);
+        let checkpoint = read.and_then(|note| Ok(checkpoints::open(&note, key)?));
+        let usage = |error| ExitError::usage(anyhow::anyhow!("checkpoint {}: {error}", file.display()));
+        checkpoints.push(checkpoint.map_err(usage)?);
+    }
+    let mut session = Database::new(config, secrets)?.session().await.map_err(|error| {
+        ExitError::environment(anyhow::anyhow!(
+            "{error} (postgresql.address = {})",
+            config.postgresql.address
+        ))
+    })?;
+    let Verified {
+        leaves,
+        chains,
+        events,
+        errors,
+    } = verify::verify(&mut session.client, &secrets.chain_keys, &checkpoints)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
+    if errors.is_empty() {
+        return exit::print(&format!(
+            "{events} events of {chains} chains verify; the log has {leaves} leaves and matches {} checkpoints\n",
+            checkpoints.len()
+        ));
+    }
+    Err(ExitError::failed(anyhow::anyhow!(
+        "the database does not verify:\n  {}",
+        errors.join("\n  ")
+    )))
 }
 
 fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), ExitError> {

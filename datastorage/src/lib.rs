@@ -2,6 +2,7 @@
 //! proves that it was not altered. docs/datastorage.md is the manual.
 
 mod availability;
+mod checkpoints;
 mod cli;
 mod config;
 mod dead_letters;
@@ -15,6 +16,7 @@ mod monitor;
 mod retention;
 mod serve;
 mod store;
+mod verify;
 mod writer;
 
 pub use cli::main;

@@ -114,6 +114,8 @@ pub(crate) struct Metrics {
     rejected: Family<Reason, Counter>,
     redis_flaws: Family<Reason, Gauge>,
     log_size: Gauge,
+    checkpoint_size: Gauge,
+    log_inconsistent: Gauge,
     group_size: Histogram,
     commit_duration: Histogram,
     query_duration: Histograms<Query>,
@@ -149,6 +151,8 @@ impl Metrics {
             rejected: Family::default(),
             redis_flaws: Family::default(),
             log_size: Gauge::default(),
+            checkpoint_size: Gauge::default(),
+            log_inconsistent: Gauge::default(),
             group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
             commit_duration: seconds(),
             query_duration: Family::new_with_constructor(seconds),
@@ -265,6 +269,16 @@ impl Metrics {
             self.log_size.clone(),
         );
         registry.register(
+            "datastorage_checkpoint_size",
+            "Leaves of the last published checkpoint",
+            self.checkpoint_size.clone(),
+        );
+        registry.register(
+            "datastorage_transparency_log_inconsistent",
+            "1 if the transparency log is not an extension of the last published checkpoint",
+            self.log_inconsistent.clone(),
+        );
+        registry.register(
             "datastorage_validation_failures",
             "Rejected fields",
             self.validation_failures.clone(),
@@ -369,6 +383,17 @@ impl Metrics {
     /// Records the size of the transparency log.
     pub(crate) fn log_size(&self, leaves: u64) {
         self.log_size.set(i64::try_from(leaves).unwrap_or(i64::MAX));
+    }
+
+    /// Records a published checkpoint.
+    pub(crate) fn checkpoint(&self, leaves: u64) {
+        self.checkpoint_size
+            .set(i64::try_from(leaves).unwrap_or(i64::MAX));
+    }
+
+    /// Records whether the log differs from what was published.
+    pub(crate) fn log_inconsistent(&self, inconsistent: bool) {
+        self.log_inconsistent.set(inconsistent.into());
     }
 
     /// Records an acknowledged write.

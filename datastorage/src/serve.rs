@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::availability::{Availability, Dependency};
+use crate::checkpoints::Publisher;
 use crate::config::{Config, FINISH_MS, Secrets};
 use crate::drain::Drain;
 use crate::http::{self, Gate, Service};
@@ -61,13 +62,24 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
     let interval = Duration::from_millis(config.transparency.interval_ms);
-    helpers.spawn(integrator::run(interval, shared.clone(), lifecycle.clone()));
+    let log_key = secrets.log_key.as_ref().map(|key| key.verifier().to_string());
+    let publisher = match secrets.log_key {
+        Some(key) => Some(Publisher::new(key, config.transparency.checkpoint_file.clone())?),
+        None => None,
+    };
+    helpers.spawn(integrator::run(
+        interval,
+        shared.clone(),
+        publisher,
+        lifecycle.clone(),
+    ));
     helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));
     helpers.spawn(retention::run(config.clone(), shared.clone(), lifecycle.clone()));
     tracing::info!(%version, environment = ?config.environment, "serving");
     let service = Service {
         writer,
         shared,
+        log_key: log_key.map(Into::into),
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
     };

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::Error;
@@ -190,6 +191,15 @@ impl SignerKey {
             seed,
             pair,
         })
+    }
+
+    /// Returns a new key of `name`.
+    pub fn generate(name: &str, algorithm: Algorithm) -> Result<Self, Error> {
+        let mut seed = [0; 32];
+        SystemRandom::new()
+            .fill(&mut seed)
+            .map_err(|_| Error::Key("the system has no random numbers"))?;
+        Self::from_seed(name, algorithm, seed)
     }
 
     /// Returns the public key.

@@ -209,8 +209,12 @@ pub(crate) struct Chain {
 #[serde(default)]
 #[schemars(inline)]
 pub(crate) struct Transparency {
-    /// Interval in which new events get their places in the tree.
+    /// Interval in which new events get their places in the tree, and a checkpoint is published.
     pub(crate) interval_ms: u64,
+    /// File with the private key that signs checkpoints (datastorage log-key NAME); unset: no checkpoints.
+    pub(crate) key_file: Option<PathBuf>,
+    /// File that has the last published checkpoint, on a volume of its own; unset: only log and API have it.
+    pub(crate) checkpoint_file: Option<PathBuf>,
 }
 
 /// Removal of expired events.
@@ -307,7 +311,11 @@ impl Default for Query {
 
 impl Default for Transparency {
     fn default() -> Self {
-        Self { interval_ms: 1000 }
+        Self {
+            interval_ms: 1000,
+            key_file: None,
+            checkpoint_file: None,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Secrets, which are in files of their own and never in the configuration.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use service::config::ConfigError;
+use tlog::SignerKey;
 
 use super::Config;
 use crate::domain::chain::{Key, Keys};
@@ -13,6 +15,8 @@ pub(crate) struct Secrets {
     pub(crate) postgresql_password: Option<String>,
     pub(crate) redis_password: Option<String>,
     pub(crate) chain_keys: Keys,
+    /// Signs checkpoints of the transparency log.
+    pub(crate) log_key: Option<Arc<SignerKey>>,
 }
 
 impl Secrets {
@@ -50,6 +54,18 @@ impl Secrets {
             .iter()
             .filter_map(|path| read("chain.previous_hmac_key_files", Some(path)))
             .collect();
+        let log_key = read("transparency.key_file", config.transparency.key_file.as_deref());
+        let log_key = log_key.and_then(|text| match text.parse() {
+            Ok(key) => Some(Arc::new(key)),
+            Err(error) => {
+                errors.push(ConfigError {
+                    field: "transparency.key_file".to_owned(),
+                    value: None,
+                    reason: format!("{error}; make one with `datastorage log-key NAME`"),
+                });
+                None
+            }
+        });
         for (field, key) in current
             .iter()
             .map(|key| ("chain.hmac_key_file", key))
@@ -78,6 +94,7 @@ impl Secrets {
             postgresql_password,
             redis_password,
             chain_keys,
+            log_key,
         })
     }
 }

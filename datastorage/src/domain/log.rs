@@ -25,17 +25,15 @@ impl Kind {
         }
     }
 
-    /// The hash of a leaf as in RFC 6962: SHA-256 of a zero and the entry.
+    /// The hash of a leaf, as in RFC 6962.
     pub(crate) fn leaf_hash(self, hash: &Hash) -> Hash {
         let kind = match self {
             Self::Event => 1,
             Self::Gap => 2,
         };
-        Sha256::new()
-            .chain_update([0, kind])
-            .chain_update(hash)
-            .finalize()
-            .into()
+        let mut entry = [kind; 33];
+        entry[1..].copy_from_slice(hash);
+        tlog::leaf_hash(&entry)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The Merkle tree of RFC 6962 in tiles of 256 hashes, as it grows.
 
-use sha2::{Digest as _, Sha256};
-
 use super::event::Hash;
 
 /// Hashes of a full tile: the height of a tile is 8.
@@ -53,7 +51,8 @@ impl Tiles {
         *count += 1;
         if *count % TILE == 0 {
             let full = std::mem::take(last);
-            let root = root_of(&full);
+            let (hashes, _) = full.as_chunks();
+            let root = tlog::tile::full_tile_root(hashes).unwrap_or_default();
             self.full.push((level, *count / TILE - 1, full));
             self.push(level + 1, &root);
         }
@@ -76,14 +75,40 @@ impl Tiles {
     }
 }
 
-/// The root of the subtree over these hashes, whose number is a power of two.
-pub(crate) fn root_of(hashes: &[u8]) -> Hash {
-    let mut row = hashes.to_vec();
-    while row.len() > 32 {
-        row = row
-            .chunks(64)
-            .flat_map(|pair| <[u8; 32]>::from(Sha256::new().chain_update([1]).chain_update(pair).finalize()))
-            .collect();
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tlog::{Frontier, leaf_hash, prove};
+
+    use super::*;
+
+    #[test]
+    fn tiles_of_a_growing_tree_have_its_root() {
+        let mut stored: BTreeMap<(usize, u64), Vec<u8>> = BTreeMap::new();
+        let mut frontier = Frontier::new();
+        let mut size = 0;
+        for step in [1, 2, 252, 1, 1, 300, 70_000, 5] {
+            let mut tiles = Tiles::new(size);
+            for (level, count) in level_sizes(size).enumerate() {
+                if count % TILE != 0 {
+                    tiles.set_last(level, &stored[&(level, count / TILE)]);
+                }
+            }
+            let leaves: Vec<Hash> = (size..size + step)
+                .map(|leaf| leaf_hash(&leaf.to_be_bytes()))
+                .collect();
+            for leaf in &leaves {
+                frontier.push(*leaf).unwrap();
+            }
+            size = tiles.append(&leaves);
+            for (level, index, hashes) in tiles.changed() {
+                stored.insert((level, index), hashes.to_vec());
+            }
+            let root = prove::root(size, |tile| {
+                Ok::<_, tlog::Error>(stored[&(tile.level().into(), tile.index())].clone())
+            });
+            assert_eq!(root.unwrap(), frontier.root(), "{size}");
+        }
     }
-    row.try_into().unwrap_or_default()
 }

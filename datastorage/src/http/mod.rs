@@ -7,6 +7,7 @@ mod export;
 mod gate;
 mod json;
 mod legal_hold;
+mod log;
 mod notifications;
 mod openapi;
 mod responses;
@@ -37,6 +38,8 @@ pub(crate) use gate::Gate;
 pub(crate) struct Service {
     pub(crate) writer: Writer,
     pub(crate) shared: Shared,
+    /// Public key of the transparency log's checkpoints.
+    pub(crate) log_key: Option<Arc<str>>,
     pub(crate) count_limit: i64,
     pub(crate) exports: Arc<Semaphore>,
 }
@@ -51,6 +54,11 @@ pub(crate) fn router(service: Service, gate: Gate, limits: Limits, http: &Http) 
         .route("/api/v1/audit/notifications", post(notifications::create))
         .route("/api/v1/audit/verify-chain", post(verify_chain::verify))
         .route("/api/v1/audit/export", get(export::export))
+        .route("/api/v1/audit/log/key", get(log::key))
+        .route("/api/v1/audit/log/checkpoint", get(log::checkpoint))
+        .route("/api/v1/audit/log/tile/{*path}", get(log::tile))
+        .route("/api/v1/audit/log/proof/inclusion", get(log::inclusion))
+        .route("/api/v1/audit/log/proof/consistency", get(log::consistency))
         .route(
             "/api/v1/audit/legal-hold",
             post(legal_hold::place)

@@ -7,7 +7,8 @@ use service::http::Failure;
 use utoipa::OpenApi;
 
 use super::{
-    batch, event, events, export, legal_hold, notifications, success_rate, timeline, verify_chain, workflows,
+    batch, event, events, export, legal_hold, log, notifications, success_rate, timeline, verify_chain,
+    workflows,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +26,11 @@ use super::{
         notifications::create,
         verify_chain::verify,
         export::export,
+        log::key,
+        log::checkpoint,
+        log::tile,
+        log::inclusion,
+        log::consistency,
         legal_hold::place,
         legal_hold::list,
         legal_hold::release,
@@ -64,6 +70,6 @@ mod tests {
     fn document_is_complete() {
         let document = service::openapi::check(&DOCUMENT).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-        assert_eq!(document["paths"].as_object().unwrap().len(), 18);
+        assert_eq!(document["paths"].as_object().unwrap().len(), 23);
     }
 }

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::domain::chain::Keys;
 use crate::domain::verification::{Chain, ChainVerification, Gap, Head, Link, verify};
@@ -24,6 +24,15 @@ pub(crate) async fn verify_chain(
         .read_only(true)
         .start()
         .await?;
+    verify_in(&transaction, correlation_id, keys).await
+}
+
+/// Verifies a chain as this transaction sees it; `None` if nothing of it exists.
+pub(crate) async fn verify_in(
+    transaction: &Transaction<'_>,
+    correlation_id: &str,
+    keys: &Keys,
+) -> Result<Option<ChainVerification>, tokio_postgres::Error> {
     let head = transaction
         .query_opt(
             "SELECT sequence, event_hash FROM audit_chain_heads WHERE correlation_id = $1",
@@ -58,7 +67,7 @@ pub(crate) async fn verify_chain(
         let (sealed, place) = events::read(&row)?.seal_again();
         links.push(Link::of(&sealed, &place, keys));
     }
-    let log = log::chain(&transaction, correlation_id).await?;
+    let log = log::chain(transaction, correlation_id).await?;
     if links.is_empty() && gaps.is_empty() && head.is_none() && log.remaining().next().is_none() {
         return Ok(None);
     }

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tlog::{Tile, prove};
 use tokio_postgres::{Client, GenericClient, Transaction};
+use uuid::Uuid;
 
 use crate::domain::event::Hash;
 use crate::domain::log::{ChainLog, Kind, Leaf};
 use crate::domain::tree::{TILE, Tiles, level_sizes};
+use crate::store::failure::describe;
 use crate::store::types::HashColumn;
 
 /// Leaves of one transaction: their memory is bounded.
@@ -108,6 +111,119 @@ async fn write_tiles(transaction: &Transaction<'_>, tiles: &Tiles) -> Result<(),
             .await?;
     }
     Ok(())
+}
+
+/// Why tiles do not give a root or a proof.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TreeError {
+    #[error("{} is missing", .0)]
+    Missing(Tile),
+    #[error(transparent)]
+    Invalid(#[from] tlog::Error),
+    #[error("{}", describe(.0))]
+    Postgresql(#[from] tokio_postgres::Error),
+}
+
+/// Reads a tile, or says that it has to be fetched first.
+pub(crate) type ReadTile<'a> = &'a mut dyn FnMut(Tile) -> Result<Vec<u8>, TreeError>;
+
+/// Computes something from tiles, fetching those that it reads.
+async fn from_tiles<T>(
+    client: &impl GenericClient,
+    compute: impl Fn(ReadTile<'_>) -> Result<T, TreeError>,
+) -> Result<T, TreeError> {
+    let mut fetched: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
+    loop {
+        let mut read = |wanted: Tile| {
+            let found = fetched.get(&(wanted.level(), wanted.index()));
+            found.cloned().ok_or(TreeError::Missing(wanted))
+        };
+        match compute(&mut read) {
+            Err(TreeError::Missing(wanted)) => {
+                let (level, index) = (wanted.level(), wanted.index());
+                let hashes = tile(client, level.into(), index).await?;
+                let known = fetched.insert((level, index), hashes.ok_or(TreeError::Missing(wanted))?);
+                if known.is_some() {
+                    return Err(TreeError::Missing(wanted));
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The root of the tree when it had `size` leaves.
+pub(crate) async fn root(client: &impl GenericClient, size: u64) -> Result<Hash, TreeError> {
+    from_tiles(client, |read| prove::root(size, read)).await
+}
+
+/// The proof that a leaf is in the tree of `size` leaves.
+pub(crate) async fn inclusion(
+    client: &impl GenericClient,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, TreeError> {
+    from_tiles(client, |read| prove::inclusion(index, size, read)).await
+}
+
+/// The proof that a tree of `new` leaves extends that of `old` leaves.
+pub(crate) async fn consistency(
+    client: &impl GenericClient,
+    old: u64,
+    new: u64,
+) -> Result<Vec<Hash>, TreeError> {
+    from_tiles(client, |read| prove::consistency(old, new, read)).await
+}
+
+/// The leaf of an event, if it has its place.
+pub(crate) async fn leaf_of(
+    client: &impl GenericClient,
+    event_id: Uuid,
+) -> Result<Option<u64>, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "SELECT min(leaf_index) FROM audit_events AS event JOIN audit_log_leaves USING (correlation_id, sequence)
+             WHERE kind = 1 AND event_id = $1
+                 AND event_timestamp = (SELECT event_timestamp FROM audit_event_ids WHERE event_id = $1)",
+            &[&event_id],
+        )
+        .await?;
+    Ok(row
+        .and_then(|row| row.get::<_, Option<i64>>(0))
+        .and_then(|index| u64::try_from(index).ok()))
+}
+
+/// Checkpoints that are kept for readers.
+const CHECKPOINTS: i64 = 1000;
+
+/// Keeps a signed checkpoint for readers, and forgets old ones.
+pub(crate) async fn save_checkpoint(
+    client: &impl GenericClient,
+    size: u64,
+    note: &str,
+) -> Result<(), tokio_postgres::Error> {
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    client
+        .execute(
+            "WITH old AS (
+                 DELETE FROM audit_log_checkpoints WHERE size <
+                     (SELECT size FROM audit_log_checkpoints ORDER BY size DESC OFFSET $3 LIMIT 1))
+             INSERT INTO audit_log_checkpoints (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING",
+            &[&size, &note, &CHECKPOINTS],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The newest signed checkpoint.
+pub(crate) async fn checkpoint(client: &impl GenericClient) -> Result<Option<String>, tokio_postgres::Error> {
+    Ok(client
+        .query_opt(
+            "SELECT note FROM audit_log_checkpoints ORDER BY size DESC LIMIT 1",
+            &[],
+        )
+        .await?
+        .map(|row| row.get(0)))
 }
 
 /// The leaves of a chain, and those that wait for their places.

@@ -44,6 +44,8 @@ mod disk;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod numbers;
 #[cfg(test)]
 mod outages;

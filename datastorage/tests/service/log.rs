@@ -1,0 +1,207 @@
+//! The transparency log: checkpoints, proofs, and the verification of the whole database.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tlog::{Algorithm, Checkpoint, Note, Proof, SignerKey, VerifierKey, leaf_hash, merkle};
+
+use crate::stack::{Servers, Service, event, id_of, name, text, until};
+
+/// A service that signs checkpoints, and the file that it publishes them in.
+fn signing() -> (Service, PathBuf, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
+    let (key_file, file) = (folder.path().join("log-key"), folder.path().join("checkpoint"));
+    fs::write(&key_file, key.to_secret_text()).unwrap();
+    let config =
+        format!("[transparency]\nkey_file = {key_file:?}\ncheckpoint_file = {file:?}\ninterval_ms = 50\n");
+    (
+        Service::start_with(Arc::new(Servers::shared()), &config),
+        file,
+        folder,
+    )
+}
+
+/// Stores events in chains of ten; returns the ids.
+fn history(service: &Service, chains: usize) -> Vec<String> {
+    (0..chains)
+        .flat_map(|_| {
+            let correlation = name("history");
+            let events: Vec<_> = (0..10).map(|_| event(&correlation)).collect();
+            let answer = service.post("/api/v1/audit/events/batch", &json!(events));
+            assert_eq!(answer.status, 201, "{}", answer.text);
+            events.iter().map(id_of).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn open(text: &str, key: &VerifierKey) -> Checkpoint {
+    let note = Note::from_bytes(text.as_bytes()).unwrap();
+    Checkpoint::open(&note, key, &[], 0).unwrap().0
+}
+
+/// Waits for a checkpoint of at least `size` leaves.
+fn checkpoint_of(service: &Service, key: &VerifierKey, size: u64) -> Checkpoint {
+    until("the checkpoint has every event", 30, || {
+        let answer = service.get("/api/v1/audit/log/checkpoint");
+        if answer.status != 200 {
+            return Err(answer.text);
+        }
+        let checkpoint = open(&answer.text, key);
+        if checkpoint.size >= size {
+            Ok(checkpoint)
+        } else {
+            Err(format!("{} leaves", checkpoint.size))
+        }
+    })
+}
+
+fn key_of(service: &Service) -> VerifierKey {
+    service.get("/api/v1/audit/log/key").text.trim().parse().unwrap()
+}
+
+fn verify(service: &Service, file: &std::path::Path) -> (Option<i32>, String) {
+    let output = service.run(&["verify"], &["--checkpoint", file.to_str().unwrap()]);
+    (output.status.code(), text(&output))
+}
+
+#[test]
+fn every_event_is_proved_by_the_public_key_alone() {
+    let (service, file, _folder) = signing();
+    let first = history(&service, 3);
+    let key = key_of(&service);
+    let old = checkpoint_of(&service, &key, 30);
+    let ids = [first, history(&service, 60)].concat();
+    let new = checkpoint_of(&service, &key, 630);
+    assert_eq!(open(&fs::read_to_string(&file).unwrap(), &key).size, new.size);
+    for id in ids.iter().step_by(37) {
+        let proof = service.get(&format!("/api/v1/audit/log/proof/inclusion?event_id={id}"));
+        assert_eq!(proof.status, 200, "{}", proof.text);
+        assert!(proof.text.len() <= 1536, "{} bytes", proof.text.len());
+        let stored = service.get(&format!("/api/v1/audit/events/{id}")).json();
+        let hash = hex::decode(stored["event_hash"].as_str().unwrap()).unwrap();
+        let proof: Proof = proof.text.parse().unwrap();
+        proof
+            .verify(&leaf_hash(&[&[1], &hash[..]].concat()), &key, &[], 0)
+            .unwrap();
+        assert!(
+            proof
+                .verify(&leaf_hash(&[&[2], &hash[..]].concat()), &key, &[], 0)
+                .is_err()
+        );
+    }
+    let path = format!(
+        "/api/v1/audit/log/proof/consistency?from={}&to={}",
+        old.size, new.size
+    );
+    let hashes: Vec<merkle::Hash> = service
+        .get(&path)
+        .text
+        .lines()
+        .map(|line| {
+            use base64::Engine as _;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(line).unwrap();
+            bytes.try_into().unwrap()
+        })
+        .collect();
+    new.is_extension(&old, &hashes).unwrap();
+    let tile = service.get("/api/v1/audit/log/tile/0/000");
+    assert_eq!(
+        (tile.status, tile.kind.as_str()),
+        (200, "application/octet-stream")
+    );
+    for (path, status) in [
+        ("tile/0/999", 404),
+        ("tile/x", 404),
+        ("proof/inclusion", 400),
+        ("proof/inclusion?event_id=1", 400),
+        (
+            "proof/inclusion?event_id=00000000-0000-0000-0000-000000000000",
+            404,
+        ),
+        ("proof/consistency?from=7&to=6", 400),
+    ] {
+        let answer = service.get(&format!("/api/v1/audit/log/{path}"));
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+    }
+    assert_eq!(
+        verify(&service, &file).0,
+        Some(0),
+        "{}",
+        verify(&service, &file).1
+    );
+}
+
+#[test]
+fn checkpoint_finds_who_rewrites_the_log_too() {
+    let (service, file, folder) = signing();
+    history(&service, 3);
+    let key = key_of(&service);
+    checkpoint_of(&service, &key, 30);
+    let published = folder.path().join("published");
+    fs::copy(&file, &published).unwrap();
+    // A chain vanishes with its head and its leaves; the others take their places.
+    service.servers.sql(
+        "SET session_replication_role = replica;
+         CREATE TEMP TABLE gone AS SELECT min(correlation_id) AS id FROM audit_chain_heads;
+         DELETE FROM audit_events WHERE correlation_id = (SELECT id FROM gone);
+         DELETE FROM audit_chain_heads WHERE correlation_id = (SELECT id FROM gone);
+         CREATE TEMP TABLE kept AS SELECT row_number() OVER (ORDER BY leaf_index) - 1 AS place, leaf_index AS before,
+             kind, leaf.correlation_id, sequence, last_sequence, entry
+             FROM audit_log_leaves AS leaf WHERE correlation_id <> (SELECT id FROM gone);
+         UPDATE audit_log_tiles SET hashes = (SELECT string_agg(substr(hashes, (before * 32 + 1)::int, 32), '' ORDER BY place)
+             FROM kept) WHERE level = 0 AND tile_index = 0;
+         DELETE FROM audit_log_leaves;
+         INSERT INTO audit_log_leaves SELECT place, kind, correlation_id, sequence, last_sequence, entry FROM kept;
+         UPDATE audit_log_size SET size = (SELECT count(*) FROM kept)",
+    );
+    let (code, output) = verify(&service, &published);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("put back to an earlier state"), "{output}");
+    until("the service notices by itself", 30, || {
+        let (_, ready) = service.readyz();
+        let transparency = &ready["dependencies"]["transparency"];
+        let noticed = service.metric("datastorage_transparency_log_inconsistent") > 0.0;
+        if noticed && transparency["status"] == "down" {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        }
+    });
+    // More events do not hide it, and nothing of it is signed.
+    history(&service, 2);
+    until("the log grows", 30, || {
+        match service.servers.count("SELECT count(*) FROM audit_log_pending") {
+            0 => Ok(()),
+            waiting => Err(waiting.to_string()),
+        }
+    });
+    let (code, output) = verify(&service, &published);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("has the root"), "{output}");
+    assert_eq!(fs::read(&file).unwrap(), fs::read(&published).unwrap());
+}
+
+#[test]
+fn service_does_not_start_with_a_checkpoint_of_another_log() {
+    let (service, file, _folder) = signing();
+    history(&service, 1);
+    checkpoint_of(&service, &key_of(&service), 10);
+    let other = SignerKey::generate("example.com/other", Algorithm::Ed25519).unwrap();
+    let checkpoint = Checkpoint {
+        origin: "example.com/other".to_owned(),
+        size: 1,
+        root: [0; 32],
+        extensions: Vec::new(),
+    };
+    fs::write(&file, checkpoint.sign(&other).unwrap().to_string()).unwrap();
+    let output = service.run(&["serve"], &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(
+        text(&output).contains("is not a checkpoint of this log"),
+        "{}",
+        text(&output)
+    );
+}
