@@ -7,6 +7,7 @@
 //! Entries are read and stored by bytes. A group that fails, perhaps because of an entry, is halved; an entry that fails
 //! alone is tried alone from then on, so that it delays no other, and is dead-lettered after `max_attempts`.
 
+mod fate;
 mod pace;
 
 use std::collections::HashSet;
@@ -20,13 +21,13 @@ use crate::availability::Dependency;
 use crate::config::Config;
 use crate::domain::canonical::Numbers;
 use crate::domain::event::{Event, Sealed};
-use crate::domain::fields::Invalid;
 use crate::domain::notification::Notification;
-use crate::store::append::{Appender, Unavailable, Verdict};
+use crate::store::append::{Appender, Unavailable};
 use crate::store::notifications::{self, Stored};
 use crate::store::stream::{Budget, Entry, Kind};
 use crate::writer::Shared;
 
+use fate::{Fate, fate_of, message_of};
 use pace::Pace;
 
 const LOCK: i64 = 0x6175_6469_745f_6472;
@@ -41,16 +42,6 @@ enum Interrupted {
     /// It is not an error: that replica drains.
     #[error("another replica has the lock")]
     Locked,
-}
-
-/// The result of an entry.
-enum Fate {
-    /// It is stored, now or before.
-    Stored,
-    /// The database rejects it; it is retried, and finally dead-lettered.
-    Rejected(String),
-    /// It can never be stored.
-    Unstorable(String),
 }
 
 /// The worker.
@@ -394,26 +385,4 @@ impl Drain {
         }
         Ok(fates)
     }
-}
-
-fn fate_of(verdict: Option<Verdict>) -> Fate {
-    match verdict {
-        Some(Verdict::Stored) => Fate::Stored,
-        Some(Verdict::Conflict { event_id, .. }) => {
-            Fate::Unstorable(format!("another event with the event_id {event_id} is stored"))
-        }
-        Some(Verdict::MissingParent { parent, .. }) => {
-            Fate::Rejected(format!("its parent_event_id {parent} is not stored"))
-        }
-        Some(Verdict::Rejected(reason)) => Fate::Rejected(reason),
-        None => Fate::Rejected("it was not attempted".to_owned()),
-    }
-}
-
-fn message_of(invalid: &[Invalid]) -> String {
-    invalid
-        .iter()
-        .map(|invalid| format!("{} {}", invalid.field, invalid.message))
-        .collect::<Vec<_>>()
-        .join("; ")
 }

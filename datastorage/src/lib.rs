@@ -15,6 +15,7 @@ mod metrics;
 mod monitor;
 mod retention;
 mod serve;
+mod spiller;
 mod store;
 mod verify;
 mod writer;

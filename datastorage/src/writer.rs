@@ -9,7 +9,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::ErrorKind;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -19,9 +18,10 @@ use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
 use crate::group::{COMMIT_BYTES, Groups, Outcome, Submission};
 use crate::metrics::{Metrics, Rejection};
+use crate::spiller::{SPILL_BYTES, Spiller, retain_waiting, unit};
 use crate::store::append::{Appender, Ends, Unavailable, Verdict};
 use crate::store::database::Database;
-use crate::store::stream::{AddOutcome, Kind, StreamError, Streams, Unit};
+use crate::store::stream::{Kind, Streams, Unit};
 
 /// The queue of one committer.
 struct Queue {
@@ -52,11 +52,7 @@ impl Writer {
     /// Starts the committers. They end when every clone of the writer is dropped and the queue is empty.
     pub(crate) fn start(config: &Config, shared: &Shared) -> (Self, JoinSet<()>) {
         let mut tasks = JoinSet::new();
-        let (spiller, spilled) = mpsc::unbounded_channel();
-        let spilling = Spiller {
-            shared: shared.clone(),
-            groups: Groups::new(spilled, config.writer.group_events, SPILL_BYTES),
-        };
+        let (spilling, spiller) = Spiller::new(shared.clone(), config.writer.group_events);
         tasks.spawn(spilling.run());
         let queues = (0..config.writer.committers)
             .map(|_| {
@@ -158,55 +154,6 @@ pub(crate) struct Shared {
     pub(crate) commit_timeout: Duration,
 }
 
-impl Shared {
-    /// Logs and counts a write that the stream did not accept while PostgreSQL is unavailable.
-    pub(crate) fn not_spilled(&self, error: &StreamError) -> Rejection {
-        tracing::warn!(%error, "a write is rejected: neither PostgreSQL nor Redis accepts it");
-        let rejection = match error {
-            StreamError::Full(_) => Rejection::StreamFull,
-            StreamError::OutOfMemory(_) => Rejection::RedisFull,
-            StreamError::Unavailable(error) => {
-                self.availability.down(Dependency::Redis, error.to_string());
-                Rejection::Unavailable
-            }
-        };
-        self.metrics.rejected(rejection);
-        rejection
-    }
-
-    /// Sends the outcomes of one round trip to the stream. Returns the submissions that may only be added behind another
-    /// entry, and found none.
-    fn spilled(
-        &self,
-        group: Vec<Submission>,
-        results: Result<Vec<AddOutcome>, StreamError>,
-    ) -> Vec<Submission> {
-        let reject = |submission: Submission, error: &StreamError| {
-            let message = self.not_spilled(error).message();
-            drop(submission.reply.send(Outcome::Unavailable(message)));
-        };
-        let mut behind_nothing = Vec::new();
-        match results {
-            Ok(results) => {
-                for (submission, outcome) in group.into_iter().zip(results) {
-                    match outcome {
-                        AddOutcome::BehindNothing => behind_nothing.push(submission),
-                        AddOutcome::Added => {
-                            self.metrics.spilled(Kind::Events, submission.events.len());
-                            drop(submission.reply.send(Outcome::Queued));
-                        }
-                        AddOutcome::Full => reject(submission, &StreamError::Full(Kind::Events.stream())),
-                    }
-                }
-            }
-            Err(error) => group
-                .into_iter()
-                .for_each(|submission| reject(submission, &error)),
-        }
-        behind_nothing
-    }
-}
-
 struct Committer {
     shared: Shared,
     groups: Groups,
@@ -222,9 +169,6 @@ struct Committer {
 
 /// Delay between attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
-/// Size of one round trip to the stream: it is in memory twice.
-const SPILL_BYTES: usize = 2 << 20;
-
 impl Committer {
     async fn run(mut self) {
         self.reach().await;
@@ -373,6 +317,15 @@ impl Committer {
     /// Puts submissions with a missing parent into the stream, behind other entries, which may be the parent. Returns those
     /// that find the stream empty.
     async fn follow(&self, children: Vec<Submission>) -> Vec<Submission> {
+        // Writes that need no Redis must not wait for it.
+        if self.shared.availability.is_down(Dependency::Redis) {
+            let rejection = Rejection::Unavailable;
+            for child in children {
+                self.shared.metrics.rejected(rejection);
+                drop(child.reply.send(Outcome::Unavailable(rejection.message())));
+            }
+            return Vec::new();
+        }
         let mut behind_nothing = Vec::new();
         let mut children = children.into_iter().peekable();
         while children.peek().is_some() {
@@ -383,58 +336,11 @@ impl Committer {
             }) {
                 trip.push(child);
             }
-            // Writes that need no Redis must not wait for it.
-            let results = if self.shared.availability.is_down(Dependency::Redis) {
-                Err(StreamError::Unavailable(
-                    (ErrorKind::Io, "it is unavailable").into(),
-                ))
-            } else {
-                let units: Vec<Unit> = trip.iter().map(|child| unit(child, true)).collect();
-                self.shared.streams.add_units(Kind::Events, &units).await
-            };
+            let units: Vec<Unit> = trip.iter().map(|child| unit(child, true)).collect();
+            let results = self.shared.streams.add_units(Kind::Events, &units).await;
             behind_nothing.extend(self.shared.spilled(trip, results));
         }
         behind_nothing
-    }
-}
-
-/// Puts the groups of all committers into the stream while PostgreSQL is unavailable, as many as possible in one round
-/// trip: Redis may be slow, and one that waits for its disk handles one trip after another.
-struct Spiller {
-    shared: Shared,
-    groups: Groups,
-}
-
-impl Spiller {
-    async fn run(mut self) {
-        while !self.groups.is_empty() || self.groups.take().await {
-            let mut group = self.groups.next().await;
-            retain_waiting(&mut group);
-            if group.is_empty() {
-                continue;
-            }
-            let begin = Instant::now();
-            let units: Vec<Unit> = group.iter().map(|submission| unit(submission, false)).collect();
-            let results = self.shared.streams.add_units(Kind::Events, &units).await;
-            self.shared.spilled(group, results);
-            self.groups.finished_trip(begin.elapsed());
-        }
-    }
-}
-
-/// Removes the submissions whose writers have got their response.
-fn retain_waiting(group: &mut Vec<Submission>) {
-    let now = tokio::time::Instant::now();
-    group.retain(|submission| submission.deadline > now);
-}
-
-/// What is added to the stream.
-fn unit(submission: &Submission, behind: bool) -> Unit {
-    Unit {
-        bodies: (submission.events.iter())
-            .map(|sealed| sealed.event.content())
-            .collect(),
-        behind,
     }
 }
 
