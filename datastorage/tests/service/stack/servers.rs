@@ -57,6 +57,27 @@ impl Servers {
         self.sql_at(&self.superuser_url(), sql)
     }
 
+    /// Runs SQL as the superuser of another database.
+    pub(crate) fn sql_in(&self, database: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.sql_at(&in_database(&self.postgres.superuser_url(), database), sql)
+    }
+
+    /// Replaces the database `to` by a copy of `from`, which nobody may be connected to.
+    pub(crate) fn copy_database(&self, from: &str, to: &str) {
+        let url = self.postgres.superuser_url();
+        let owner = login(&self.postgres.url()).0;
+        self.sql_at(&url, &format!("DROP DATABASE IF EXISTS {to} WITH (FORCE)"));
+        // A connection that was just closed may still count.
+        self.sql_at(
+            &url,
+            &format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{from}'"),
+        );
+        self.sql_at(
+            &url,
+            &format!("CREATE DATABASE {to} TEMPLATE {from} OWNER {owner}"),
+        );
+    }
+
     /// Runs SQL as the service's own role, which must fail; returns the message.
     pub(crate) fn rejected_sql(&self, sql: &str) -> String {
         let url = in_database(&self.postgres.url(), &self.database);
