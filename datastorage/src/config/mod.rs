@@ -211,8 +211,11 @@ pub(crate) struct Chain {
 pub(crate) struct Transparency {
     /// Interval in which new events get their places in the tree, and a checkpoint is published.
     pub(crate) interval_ms: u64,
-    /// File with the private key that signs checkpoints (datastorage log-key NAME); unset: no checkpoints.
+    /// File with the private key that signs checkpoints (datastorage log-key NAME), or any secret of 32 bytes or more;
+    /// unset: no checkpoints.
     pub(crate) key_file: Option<PathBuf>,
+    /// Name of the log in its checkpoints, unless the key has one.
+    pub(crate) origin: String,
     /// File that has the last published checkpoint, on a volume of its own; unset: only log and API have it.
     pub(crate) checkpoint_file: Option<PathBuf>,
 }
@@ -314,6 +317,7 @@ impl Default for Transparency {
         Self {
             interval_ms: 1000,
             key_file: None,
+            origin: "datastorage".to_owned(),
             checkpoint_file: None,
         }
     }

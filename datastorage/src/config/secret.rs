@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use service::config::ConfigError;
-use tlog::SignerKey;
+use sha2::{Digest as _, Sha256};
+use tlog::{Algorithm, SignerKey};
 
 use super::Config;
 use crate::domain::chain::{Key, Keys};
@@ -55,13 +56,13 @@ impl Secrets {
             .filter_map(|path| read("chain.previous_hmac_key_files", Some(path)))
             .collect();
         let log_key = read("transparency.key_file", config.transparency.key_file.as_deref());
-        let log_key = log_key.and_then(|text| match text.parse() {
+        let log_key = log_key.and_then(|text| match signer(&text, &config.transparency.origin) {
             Ok(key) => Some(Arc::new(key)),
             Err(error) => {
                 errors.push(ConfigError {
                     field: "transparency.key_file".to_owned(),
                     value: None,
-                    reason: format!("{error}; make one with `datastorage log-key NAME`"),
+                    reason: format!("{error}; make a key with `datastorage log-key NAME`"),
                 });
                 None
             }
@@ -97,4 +98,20 @@ impl Secrets {
             log_key,
         })
     }
+}
+
+/// The key in its text form, or the one that belongs to another secret.
+fn signer(text: &str, origin: &str) -> Result<SignerKey, tlog::Error> {
+    const MIN_BYTES: usize = 32;
+    if text.starts_with("PRIVATE+KEY+") {
+        return text.parse();
+    }
+    if text.len() < MIN_BYTES {
+        return Err(tlog::Error::Key("the secret has less than 32 bytes"));
+    }
+    let seed = Sha256::new()
+        .chain_update("kubernaut audit log key")
+        .chain_update(text)
+        .finalize();
+    SignerKey::from_seed(origin, Algorithm::Ed25519, seed.into())
 }

@@ -16,6 +16,7 @@ mod outages;
 mod rejections;
 mod retention;
 mod timeline;
+mod transparency;
 mod workflows;
 
 use crate::harness::scenario::Scenario;
@@ -37,5 +38,6 @@ pub(crate) const SCENARIOS: &[&[Scenario]] = &[
     rejections::SCENARIOS,
     retention::SCENARIOS,
     timeline::SCENARIOS,
+    transparency::SCENARIOS,
     workflows::SCENARIOS,
 ];
