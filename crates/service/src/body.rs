@@ -9,8 +9,10 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 use wire::problem::FieldError;
 
+use crate::limits::Bodies;
 use crate::problem::Failure;
 
 /// Maximum bytes of an oversized body that are read and dropped: most clients read the response only after they have
@@ -44,7 +46,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// The bytes of a JSON body: content type and size are checked as for [`JsonBody`], the text is not.
+/// A body with its part of the memory for bodies, which is returned when its last clone is dropped.
+struct Held {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The bytes of a JSON body: content type and size are checked as for [`JsonBody`], the text is not. They occupy memory
+/// of `http.max_bodies_bytes` until they are dropped.
 #[derive(Debug)]
 pub struct RawBody(pub Bytes);
 
@@ -58,11 +73,15 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
             let detail = format!("Content-Type is {value:?}; send application/json");
             return Err(Failure::unsupported_media_type(detail));
         }
+        let room = match request.extensions().get::<Bodies>().cloned() {
+            Some(bodies) => Some(bodies.acquire(request.body().size_hint().exact()).await?),
+            None => None,
+        };
         let (parts, body) = request.into_parts();
         let body = Shared(Arc::new(Mutex::new(body)));
         let request = Request::from_parts(parts, Body::new(body.clone()));
         match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
+            Ok(bytes) => Ok(Self(Bytes::from_owner(Held { bytes, _room: room }))),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 body.drain().await;
                 Err(Failure::too_large("the body exceeds the limit of this route"))

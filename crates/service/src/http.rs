@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tower_http::cors::{AllowMethods, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -61,7 +61,12 @@ async fn respond<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obse
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!("request", request_id = %id);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = if is_text(&path) {
+        next.run(request).instrument(span.clone()).await
+    } else {
+        // A route would answer it in a form of its own.
+        Failure::invalid("the path is not UTF-8 after percent-decoding", Vec::new()).into_response()
+    };
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = render(failure, response, &path, &id);
     }
@@ -73,6 +78,26 @@ async fn respond<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obse
         tracing::info!(target: "access", request_id = %id, method = %method, endpoint, status, duration_ms = seconds * 1e3, "request");
     });
     response
+}
+
+/// Whether a path is UTF-8 after percent-decoding.
+fn is_text(path: &str) -> bool {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                decoded.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                decoded.push(first);
+                rest = tail;
+            }
+        }
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// Writes the problem as the body; existing headers (such as Allow) stay.
@@ -252,6 +277,7 @@ mod tests {
             ("POST", "/things/1", None, "[1,2,3,4,5,6,7,8,9,0,1]", 413),
             ("POST", "/things/1", Some("text/plain"), "[]", 415),
             ("POST", "/things/1", None, "[1,", 400),
+            ("POST", "/things/%ff", None, "[1]", 400),
             ("POST", "/later", None, "", 503),
             ("POST", "/secret", None, "", 401),
         ] {

@@ -40,6 +40,7 @@ pub mod http;
 mod limits;
 pub mod logging;
 pub mod openapi;
+mod patience;
 pub mod problem;
 pub mod server;
 

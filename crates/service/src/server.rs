@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tower::Layer;
 
 use crate::config::{self, Stop};
+use crate::patience::Patient;
 
 /// Delay after a failed accept.
 const ACCEPT_DELAY: Duration = Duration::from_secs(1);
@@ -69,13 +70,22 @@ pub struct Addresses {
     pub metrics: SocketAddr,
 }
 
+/// Maximum times of a client's part in a request.
+#[derive(Clone, Copy, Debug)]
+struct Timeouts {
+    /// To send the headers.
+    header: Duration,
+    /// Without accepting a byte of a response.
+    write: Duration,
+}
+
 /// The three bound listeners.
 #[derive(Debug)]
 pub struct Listeners {
     api: TcpListener,
     health: TcpListener,
     metrics: TcpListener,
-    header_timeout: Duration,
+    timeouts: Timeouts,
 }
 
 impl Listeners {
@@ -98,12 +108,15 @@ impl Listeners {
         let Ok([api, health, metrics]) = <[TcpListener; 3]>::try_from(bound) else {
             anyhow::bail!("cannot listen: {}", failures.join("; "));
         };
-        let header_timeout = Duration::from_millis(http.header_timeout_ms);
+        let timeouts = Timeouts {
+            header: Duration::from_millis(http.header_timeout_ms),
+            write: Duration::from_millis(http.write_timeout_ms),
+        };
         let listeners = Self {
             api,
             health,
             metrics,
-            header_timeout,
+            timeouts,
         };
         let addresses = listeners.addresses()?;
         if let Some(path) = &http.addresses_file {
@@ -130,18 +143,12 @@ impl Listeners {
     /// Serves health and metrics until the returned value is dropped.
     #[must_use]
     pub fn serve_health(self, health: Router, metrics: Router) -> HealthServed {
-        let spawn = |listener, routes| {
-            tokio::spawn(serve(
-                listener,
-                routes,
-                self.header_timeout,
-                std::future::pending(),
-            ))
-        };
+        let spawn =
+            |listener, routes| tokio::spawn(serve(listener, routes, self.timeouts, std::future::pending()));
         let side = vec![spawn(self.health, health), spawn(self.metrics, metrics)];
         HealthServed {
             api: self.api,
-            header_timeout: self.header_timeout,
+            timeouts: self.timeouts,
             _side: Side(side),
         }
     }
@@ -151,7 +158,7 @@ impl Listeners {
 #[derive(Debug)]
 pub struct HealthServed {
     api: TcpListener,
-    header_timeout: Duration,
+    timeouts: Timeouts,
     _side: Side,
 }
 
@@ -191,7 +198,7 @@ impl HealthServed {
             let mut closed = closed;
             let _ = closed.wait_for(|closed| *closed).await;
         };
-        let mut served = tokio::spawn(serve(self.api, api, self.header_timeout, wait));
+        let mut served = tokio::spawn(serve(self.api, api, self.timeouts, wait));
         lifecycle.stopping().await;
         tokio::time::sleep(stop.announce()).await;
         close.send_replace(true);
@@ -213,14 +220,9 @@ impl HealthServed {
 /// Serves connections until `closed` completes, then finishes their current requests.
 ///
 /// axum's own server has no timeout for headers: a client that never completes them would hold its connection forever.
-async fn serve(
-    listener: TcpListener,
-    routes: Router,
-    header_timeout: Duration,
-    closed: impl Future<Output = ()>,
-) {
+async fn serve(listener: TcpListener, routes: Router, timeouts: Timeouts, closed: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header);
     let connections = GracefulShutdown::new();
     tokio::pin!(closed);
     loop {
@@ -241,6 +243,7 @@ async fn serve(
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         // The peer's address, for limits per client.
+        let stream = Patient::new(stream, timeouts.write);
         let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(routes.clone()));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -324,6 +327,49 @@ mod tests {
             error.contains(&format!("http.health = {}", http.health)),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_read_is_disconnected_and_its_body_dropped() {
+        use axum::body::{Body, Bytes};
+        use futures::stream;
+
+        let http = config::Http {
+            write_timeout_ms: 200,
+            ..local()
+        };
+        let listeners = Listeners::bind(&http).await.unwrap();
+        let address = listeners.addresses().unwrap().health;
+        let held = std::sync::Arc::new(());
+        let body = std::sync::Arc::clone(&held);
+        let endless = move || {
+            let held = std::sync::Arc::clone(&body);
+            async move {
+                Body::from_stream(stream::repeat_with(move || {
+                    let _held = &held;
+                    Ok::<_, std::io::Error>(Bytes::from_static(&[b'a'; 16 << 10]))
+                }))
+            }
+        };
+        let side = listeners.serve_health(Router::new().route("/", get(endless)), Router::new());
+        let before = std::sync::Arc::strong_count(&held);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut begin = [0; 12];
+        client.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200");
+        assert!(std::sync::Arc::strong_count(&held) > before);
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while std::sync::Arc::strong_count(&held) > before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the body is dropped");
+        drop((side, client));
     }
 
     #[tokio::test]

@@ -59,10 +59,15 @@ pub struct Http {
     pub addresses_file: Option<PathBuf>,
     /// Maximum body size in bytes.
     pub max_body_bytes: usize,
+    /// Maximum bytes of all bodies in flight, each counted twice: as received, and as parsed. A body that exceeds them
+    /// waits up to 2 seconds before it gets 503.
+    pub max_bodies_bytes: usize,
     /// Maximum time until the response to a request begins.
     pub request_timeout_ms: u64,
     /// Maximum time to receive the headers of a request, on an idle connection too.
     pub header_timeout_ms: u64,
+    /// Maximum time in which a client accepts no byte of a response; after it the connection is closed.
+    pub write_timeout_ms: u64,
     /// Maximum number of concurrent requests; further ones get 429.
     pub max_in_flight: usize,
     /// Origins whose pages may call the API, such as `https://console.example.com`.
@@ -77,8 +82,10 @@ impl Default for Http {
             metrics: SocketAddr::from(([0, 0, 0, 0], 9090)),
             addresses_file: None,
             max_body_bytes: 256 << 10,
+            max_bodies_bytes: 32 << 20,
             request_timeout_ms: 15_000,
             header_timeout_ms: 30_000,
+            write_timeout_ms: 30_000,
             max_in_flight: 2_048,
             cors_origins: Vec::new(),
         }
@@ -94,6 +101,12 @@ impl Http {
             self.max_body_bytes as u64,
             1_024..=64 << 20,
         );
+        ranges.check(
+            "http.max_bodies_bytes",
+            self.max_bodies_bytes as u64,
+            2 * self.max_body_bytes as u64..=4 << 30,
+        );
+        ranges.check("http.write_timeout_ms", self.write_timeout_ms, 100..=300_000);
         ranges.check("http.request_timeout_ms", self.request_timeout_ms, 100..=300_000);
         ranges.check("http.header_timeout_ms", self.header_timeout_ms, 100..=300_000);
         ranges.check("http.max_in_flight", self.max_in_flight as u64, 1..=100_000);
