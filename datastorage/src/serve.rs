@@ -17,7 +17,7 @@ use crate::availability::{Availability, Dependency};
 use crate::checkpoints::Publisher;
 use crate::config::{Config, FINISH_MS, Secrets};
 use crate::drain::Drain;
-use crate::http::{self, Gate, Service};
+use crate::http::{self, Answers, Gate, Service};
 use crate::metrics::Metrics;
 use crate::store::append::Ends;
 use crate::store::database::Database;
@@ -82,6 +82,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         log_key: log_key.map(Into::into),
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
+        answers: Answers::new(config.query.answers_bytes, config.query.max_answer_bytes),
     };
     let api = http::router(service, gate, Limits::new(&config.http), &config.http)?;
     let side = served.serve_api(api, lifecycle, config.stop).await;

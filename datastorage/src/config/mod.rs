@@ -191,6 +191,10 @@ pub(crate) struct Query {
     pub(crate) count_limit: i64,
     /// Concurrent exports; each uses a connection while it runs.
     pub(crate) exports: usize,
+    /// Maximum bytes of one response; a page with larger events ends early, and has a next_cursor.
+    pub(crate) max_answer_bytes: usize,
+    /// Memory for responses that are being built or sent; without it a request waits, then gets 503.
+    pub(crate) answers_bytes: usize,
 }
 
 /// Hash chains.
@@ -308,6 +312,8 @@ impl Default for Query {
         Self {
             count_limit: 100_000,
             exports: 2,
+            max_answer_bytes: 8 << 20,
+            answers_bytes: 32 << 20,
         }
     }
 }

@@ -76,6 +76,16 @@ impl Config {
         ranges.check("transparency.interval_ms", transparency.interval_ms, 10..=60_000);
         ranges.check("query.exports", query.exports as u64, 1..=100);
         ranges.check(
+            "query.max_answer_bytes",
+            query.max_answer_bytes as u64,
+            1 << 20..=64 << 20,
+        );
+        ranges.check(
+            "query.answers_bytes",
+            query.answers_bytes as u64,
+            query.max_answer_bytes as u64..=4 << 30,
+        );
+        ranges.check(
             "query.count_limit",
             query.count_limit.try_into().unwrap_or(0),
             1..=10_000_000,

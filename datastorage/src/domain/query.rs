@@ -83,8 +83,11 @@ impl Cursor {
     fn decode(text: &str) -> Option<Self> {
         let bytes: [u8; 24] = hex::decode(text).ok()?.try_into().ok()?;
         let (time, id) = bytes.split_at(8);
+        let time = Micros(i64::from_be_bytes(time.try_into().ok()?));
+        // Any hex digits can be sent.
+        time.is_representable().then_some(())?;
         Some(Self {
-            time: Micros(i64::from_be_bytes(time.try_into().ok()?)),
+            time,
             event_id: Uuid::from_slice(id).ok()?,
         })
     }
@@ -142,8 +145,7 @@ impl Filter {
     }
 
     fn take(parameters: &mut Parameters, now: Micros) -> Self {
-        const WHEN: &str =
-            "a time such as 2026-01-31T12:00:00Z, a date, or a time span before now such as 24h, 90m, 7d";
+        const WHEN: &str = "a time such as 2026-01-31T12:00:00Z, a date, or a time span before now such as 24h, 90m, 7d; years 1 to 9999";
         let filter = Self {
             correlation_id: parameters.text("correlation_id", 255),
             event_type: parameters.text("event_type", 100),

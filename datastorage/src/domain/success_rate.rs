@@ -138,7 +138,8 @@ impl RateRequest {
             .unwrap_or_else(|| "7d".to_owned());
         let span = span(&time_range)
             .filter(|span| *span > 0)
-            .and_then(|span| now.0.checked_sub(span));
+            .and_then(|span| now.0.checked_sub(span))
+            .filter(|since| Micros(*since).is_representable());
         if span.is_none() {
             parameters.reject(
                 "time_range",

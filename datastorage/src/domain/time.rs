@@ -8,9 +8,18 @@ use jiff::tz::TimeZone;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Micros(pub(crate) i64);
 
+/// 0001-01-01 and 10000-01-01, in UTC.
+const YEAR_1: Micros = Micros(-62_135_596_800_000_000);
+const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
+
 impl Micros {
     pub(crate) fn now() -> Self {
         Self(Timestamp::now().as_microsecond())
+    }
+
+    /// Whether PostgreSQL, RFC 3339 and the calendar have it: years 1 to 9999.
+    pub(crate) fn is_representable(self) -> bool {
+        (YEAR_1.0..YEAR_10000.0).contains(&self.0)
     }
 
     /// Parses RFC 3339; digits below a microsecond are cut off.
@@ -39,8 +48,12 @@ pub(crate) enum DayEdge {
     Last,
 }
 
-/// A time: RFC 3339, a date (its first or last microsecond in UTC), or a span before now.
+/// A time from year 1 to 9999: RFC 3339, a date (its first or last microsecond in UTC), or a span before now.
 pub(crate) fn moment(text: &str, now: Micros, edge: DayEdge) -> Option<Micros> {
+    any_moment(text, now, edge).filter(|time| time.is_representable())
+}
+
+fn any_moment(text: &str, now: Micros, edge: DayEdge) -> Option<Micros> {
     if let Some(span) = span(text) {
         return Some(Micros(now.0.checked_sub(span)?));
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use service::http::{Failure, RawBody};
 use uuid::Uuid;
 use wire::audit::{AuditEvent, EventAccepted, StoredEvent};
@@ -30,6 +30,8 @@ pub(super) async fn create(
     let now = Micros::now();
     let event = Event::read(&body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
     let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
+    // The writer counts the memory of events.
+    drop(body);
     let outcome = service.writer.write(vec![Sealed::new(event)]).await;
     let status = responses::written(outcome, |_, field| field.to_owned())?;
     service.shared.metrics.lag(now.0 - event_timestamp.0);
@@ -55,18 +57,14 @@ pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) 
     let begin = Instant::now();
     let event_id =
         Uuid::parse_str(&id).map_err(|_| Failure::not_found(format!("{id:?} is not an event's UUID")))?;
-    let client = service
-        .shared
-        .database
-        .pool()
-        .get()
-        .await
-        .map_err(|error| responses::no_connection(&error))?;
+    let mut answer = service.answers.begin().await?;
+    let client = service.connection().await?;
     let found = events::get(&client, event_id)
         .await
         .map_err(|error| responses::query_failed(&error))?;
     service.queried("event", begin);
     let row = found.ok_or_else(|| Failure::not_found(format!("no event {event_id}")))?;
     let event = EventJson::of(&row).map_err(|error| Failure::internal(&error))?;
-    Ok(Json(event).into_response())
+    answer.push(&serde_json::to_vec(&event).map_err(|error| Failure::internal(&error))?);
+    Ok(answer.json())
 }

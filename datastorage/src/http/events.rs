@@ -2,27 +2,19 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
+use axum::response::Response;
 use service::http::Failure;
 use wire::audit::{EventCategory, EventOutcome, EventPage, Pagination};
 
-use super::json::EventJson;
+use super::json::{EventJson, Unreadable};
 use super::{Service, responses};
 use crate::domain::event::Micros;
 use crate::domain::query::{PageRequest, Start};
 use crate::store::events;
 
-/// [`wire::audit::EventPage`], borrowed.
-#[derive(Serialize)]
-pub(super) struct PageJson<'a> {
-    data: Vec<EventJson<'a>>,
-    pagination: Pagination,
-}
-
-/// Lists events, newest first.
+/// Lists events, newest first. A page ends before `limit` when its events are large: `has_more` and `next_cursor` say
+/// whether and where the list goes on.
 #[utoipa::path(get, path = "/api/v1/audit/events", tag = "events",
     params(("correlation_id" = Option<String>, Query), ("event_type" = Option<String>, Query),
         ("event_category" = Option<EventCategory>, Query), ("event_outcome" = Option<EventOutcome>, Query),
@@ -41,16 +33,26 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let begin = Instant::now();
     let request = PageRequest::read(pairs, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
-    let client = service
-        .shared
-        .database
-        .pool()
-        .get()
-        .await
-        .map_err(|error| responses::no_connection(&error))?;
-    let page = events::page(&client, &request, service.count_limit)
-        .await
-        .map_err(|error| responses::query_failed(&error))?;
+    let mut answer = service.answers.begin().await?;
+    let mut client = service.connection().await?;
+    // [`EventPage`], row by row.
+    answer.push(b"{\"data\":[");
+    let (mut is_first, mut text) = (true, Vec::new());
+    let page = events::page(&mut client, &request, service.count_limit, |row| {
+        text.clear();
+        if !is_first {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, &EventJson::of(row)?)?;
+        Ok::<_, Unreadable>(if std::mem::take(&mut is_first) {
+            answer.push(&text);
+            true
+        } else {
+            answer.try_push(&text)
+        })
+    })
+    .await
+    .map_err(|error| responses::unreadable(&error))?;
     drop(client);
     service.queried("events", begin);
     let pagination = Pagination {
@@ -64,11 +66,9 @@ pub(super) async fn list(
         has_more: page.next.is_some(),
         next_cursor: page.next.map(crate::domain::query::Cursor::encode),
     };
-    let data = page
-        .rows
-        .iter()
-        .map(EventJson::of)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::internal(&error))?;
-    Ok(Json(PageJson { data, pagination }).into_response())
+    let pagination = serde_json::to_vec(&pagination).map_err(|error| Failure::internal(&error))?;
+    answer.push(b"],\"pagination\":");
+    answer.push(&pagination);
+    answer.push(b"}");
+    Ok(answer.json())
 }

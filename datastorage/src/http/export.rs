@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use service::http::Failure;
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::Service;
+use super::{Service, responses};
 use crate::domain::event::Micros;
 use crate::domain::proof::{Line, Summary};
 use crate::domain::query::Filter;
@@ -44,13 +44,22 @@ pub(super) async fn export(
         Failure::unavailable("the database is unavailable", 5)
     })?;
     // The channel buffers few events: a slow reader slows the database down, and needs no memory here.
-    let (sender, receiver) = mpsc::channel(64);
-    tokio::spawn(async move {
-        if let Err(error) = export::stream(session, &filter, &sender).await {
+    let (sender, receiver) = mpsc::channel(4);
+    let (accepted, is_accepted) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let result = export::stream(session, &filter, accepted, &sender).await;
+        if let Err(error) = &result {
             tracing::warn!(%error, "an export was cut off");
             let _ = sender.send(Err(())).await;
         }
+        result
     });
+    // After the response has begun, an error can only cut it off.
+    if is_accepted.await.is_err()
+        && let Err(error) = task.await.map_err(|error| Failure::internal(&error))?
+    {
+        return Err(responses::query_failed(&error));
+    }
     let body = Body::from_stream(stream::try_unfold(
         Writer::new(receiver, permit),
         Writer::next_chunk,

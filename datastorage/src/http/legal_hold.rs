@@ -62,6 +62,8 @@ pub(super) struct LegalHold {
     /// Time of release.
     #[schema(value_type = Option<String>, format = DateTime)]
     released_at: Option<Timestamp>,
+    /// Whether an event of the correlation is stored; false also for a misspelt correlation.
+    has_events: bool,
 }
 
 /// Holds, newest first.
@@ -83,6 +85,7 @@ impl From<Hold> for LegalHold {
             placed_at,
             released_by,
             released_at,
+            has_events,
         } = hold;
         Self {
             hold_id,
@@ -92,14 +95,14 @@ impl From<Hold> for LegalHold {
             placed_at: placed_at.to_timestamp(),
             released_by,
             released_at: released_at.map(Micros::to_timestamp),
+            has_events,
         }
     }
 }
 
-/// Holds the events of a correlation.
+/// Holds the events of a correlation, including those that are not stored yet.
 #[utoipa::path(post, path = "/api/v1/audit/legal-hold", tag = "integrity", request_body = LegalHoldRequest,
     responses((status = 201, body = LegalHold),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Already held")))]
 pub(super) async fn place(
     State(service): State<Service>,
@@ -121,9 +124,6 @@ pub(super) async fn place(
             Ok((StatusCode::CREATED, Json(hold.into())))
         }
         Placed::AlreadyHeld => Err(Failure::conflict(format!("{correlation_id:?} is already held"))),
-        Placed::NoSuchChain => Err(Failure::not_found(format!(
-            "no event has the correlation_id {correlation_id:?}"
-        ))),
     }
 }
 

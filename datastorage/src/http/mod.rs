@@ -1,5 +1,6 @@
 //! The API: one file per handler, the routes here.
 
+mod answers;
 mod batch;
 mod event;
 mod events;
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use crate::domain::fields::Invalid;
 use crate::writer::{Shared, Writer};
 
+pub(crate) use answers::Answers;
 use gate::Actor;
 pub(crate) use gate::Gate;
 
@@ -42,6 +44,7 @@ pub(crate) struct Service {
     pub(crate) log_key: Option<Arc<str>>,
     pub(crate) count_limit: i64,
     pub(crate) exports: Arc<Semaphore>,
+    pub(crate) answers: Answers,
 }
 
 /// The routes of the API, with the edge of every service.

@@ -4,9 +4,10 @@ use axum::http::StatusCode;
 use service::http::Failure;
 use wire::problem::FieldError;
 
+use super::json::Unreadable;
 use crate::group::Outcome;
 use crate::store::append::Verdict;
-use crate::store::failure::describe;
+use crate::store::failure::{describe, is_invalid_value};
 
 /// Retry-After in seconds when neither store accepts a write.
 const RETRY_AFTER: u64 = 5;
@@ -51,13 +52,28 @@ pub(super) fn written(
     }
 }
 
-/// A failed query: 503 when the database is unavailable or too slow.
+/// A failed query: 400 when the database rejects a value, 503 when it is unavailable or too slow.
 pub(super) fn query_failed(error: &tokio_postgres::Error) -> Failure {
+    if is_invalid_value(error) {
+        tracing::warn!(error = describe(error), "the database rejects a parameter");
+        return Failure::invalid(
+            "the database rejects a parameter: it has no such value",
+            Vec::new(),
+        );
+    }
     tracing::warn!(error = describe(error), "a query failed");
     Failure::unavailable(
         "the database is unavailable, or the query took too long",
         RETRY_AFTER,
     )
+}
+
+/// A page that failed: of the database, or an error of the service.
+pub(super) fn unreadable(error: &Unreadable) -> Failure {
+    match error {
+        Unreadable::Column(error) => query_failed(error),
+        Unreadable::Data(error) => Failure::internal(error),
+    }
 }
 
 /// No connection is free, or none can be opened.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Service, responses};
 use crate::domain::event::Micros;
-use crate::domain::success_rate::{Counts, Dimension, Rate, RateRequest};
+use crate::domain::success_rate::{Dimension, Rate, RateRequest};
 use crate::store::success_rates;
 
 /// A success rate, and its parts.
@@ -31,7 +31,9 @@ pub(super) struct SuccessRate {
     min_samples: i64,
     #[serde(flatten)]
     rate: Rate,
-    /// The same by workflow and version, the most frequent first.
+    /// Number of versions of workflows with outcomes.
+    total_workflows: i64,
+    /// The same by workflow and version, the most frequent first; at most 1,000.
     breakdown_by_workflow: Vec<WorkflowRate>,
 }
 
@@ -98,14 +100,9 @@ async fn rate(
         .await
         .map_err(|error| responses::query_failed(&error))?;
     service.queried("success_rate", begin);
-    let whole = counted
-        .iter()
-        .fold(Counts::default(), |sum, (_, _, counts)| Counts {
-            successes: sum.successes + counts.successes,
-            failures: sum.failures + counts.failures,
-        });
     let min_samples = request.min_samples;
     let breakdown_by_workflow = counted
+        .groups
         .into_iter()
         .map(|(workflow_id, workflow_version, counts)| WorkflowRate {
             workflow_id,
@@ -132,7 +129,8 @@ async fn rate(
         since: since.to_timestamp(),
         until: until.to_timestamp(),
         min_samples,
-        rate: Rate::of(whole, min_samples),
+        rate: Rate::of(counted.whole, min_samples),
+        total_workflows: counted.total_groups,
         breakdown_by_workflow,
     }))
 }

@@ -23,6 +23,9 @@ use crate::store::{chains, events};
 const PAGE: &str = include_str!("timeline.html");
 const STYLE: &str = include_str!("timeline.css");
 
+/// Maximum bytes of the events' data on a page, which has them indented and in HTML.
+const MAX_DATA_BYTES_OF_A_PAGE: usize = 1 << 20;
+
 static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
     let mut templates = Environment::new();
     templates.add_template("timeline.html", PAGE)?;
@@ -48,7 +51,8 @@ struct Entry {
     problem: Option<String>,
 }
 
-/// The history of a remediation as a page, oldest first; at most its 1,000 newest events.
+/// The history of a remediation as a page, oldest first; at most its 1,000 newest events, or those with
+/// 1 MiB of data.
 #[utoipa::path(get, path = "/timeline/{correlation_id}", tag = "timeline", params(("correlation_id" = String, Path)),
     responses((status = 200, body = String, content_type = "text/html"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No event has that correlation")))]
@@ -60,6 +64,7 @@ pub(super) async fn page(
     if correlation_id.contains('\0') {
         return Err(absent());
     }
+    let _room = service.answers.hold(usize::MAX).await?;
     let mut client = service.connection().await?;
     let chain = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
         .await
@@ -73,12 +78,19 @@ pub(super) async fn page(
         limit: MAX_EVENTS_OF_A_PAGE,
         start: Start::Offset(0),
     };
-    let found = events::page(&client, &request, service.count_limit)
-        .await
-        .map_err(|error| responses::query_failed(&error))?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let found = events::page(&mut client, &request, service.count_limit, |row| {
+        bytes += row.try_get::<_, &str>(8)?.len();
+        let fits = rows.is_empty() || bytes <= MAX_DATA_BYTES_OF_A_PAGE;
+        if fits {
+            rows.push(row.clone());
+        }
+        Ok::<_, tokio_postgres::Error>(fits)
+    })
+    .await
+    .map_err(|error| responses::query_failed(&error))?;
     drop(client);
-    let events = found
-        .rows
+    let events = rows
         .iter()
         .rev()
         .map(EventJson::of)

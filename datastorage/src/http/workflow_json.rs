@@ -69,17 +69,21 @@ pub(super) struct WorkflowPage {
     limit: i64,
     /// Number of versions before it.
     offset: i64,
+    /// Offset of the next page, if there is one; a page ends before `limit` when its versions are large.
+    next_offset: Option<i64>,
 }
 
 impl WorkflowPage {
     pub(super) fn of(found: Vec<Workflow>, request: &ListRequest, total: i64) -> Self {
         let ListRequest { limit, offset, .. } = request;
+        let next = offset.saturating_add(i64::try_from(found.len()).unwrap_or(i64::MAX));
         let workflows = found.into_iter().map(WorkflowJson::from).collect();
         Self {
             workflows,
             total,
             limit: *limit,
             offset: *offset,
+            next_offset: (next < total).then_some(next),
         }
     }
 }

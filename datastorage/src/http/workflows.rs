@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use service::http::{Failure, RawBody};
 use uuid::Uuid;
 use wire::problem::Problem;
 
+use super::answers::Answer;
 use super::workflow_json::{FoundWorkflow, FoundWorkflows, WorkflowJson, WorkflowPage};
 use super::{Actor, Service, responses};
 use crate::domain::parameters::Parameters;
@@ -51,7 +53,7 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(service): State<Service>,
     Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Json<WorkflowPage>, Failure> {
+) -> Result<Response, Failure> {
     let mut parameters = Parameters::new(pairs);
     let workflow_name = parameters.text("workflow_name", 255);
     let request = page_request(&mut parameters, workflow_name);
@@ -69,7 +71,7 @@ pub(super) async fn versions(
     State(service): State<Service>,
     Path(workflow_name): Path<String>,
     Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Json<WorkflowPage>, Failure> {
+) -> Result<Response, Failure> {
     let mut parameters = Parameters::new(pairs);
     let request = page_request(&mut parameters, Some(workflow_name.replace('\0', "")));
     parameters.finish().map_err(|invalid| service.invalid(&invalid))?;
@@ -92,12 +94,16 @@ fn page_request(parameters: &mut Parameters, workflow_name: Option<String>) -> L
     }
 }
 
-async fn page(service: &Service, request: ListRequest) -> Result<Json<WorkflowPage>, Failure> {
+async fn page(service: &Service, request: ListRequest) -> Result<Response, Failure> {
+    let max_bytes = service.answers.max_bytes();
+    let room = service.answers.hold(max_bytes).await?;
     let client = service.connection().await?;
-    let (found, total) = workflows::list(&client, &request)
+    // As rows and as JSON.
+    let (found, total) = workflows::list(&client, &request, max_bytes / 2)
         .await
         .map_err(|error| responses::query_failed(&error))?;
-    Ok(Json(WorkflowPage::of(found, &request, total)))
+    drop(client);
+    Answer::of(&WorkflowPage::of(found, &request, total), room)
 }
 
 /// One version.
@@ -120,10 +126,12 @@ pub(super) async fn get(
 pub(super) async fn search(
     State(service): State<Service>,
     RawBody(body): RawBody,
-) -> Result<Json<FoundWorkflows>, Failure> {
+) -> Result<Response, Failure> {
     let search = WorkflowSearch::read(&body).map_err(|invalid| service.invalid(&invalid))?;
+    let max_bytes = service.answers.max_bytes();
+    let room = service.answers.hold(max_bytes).await?;
     let client = service.connection().await?;
-    let found = workflows::search(&client, &search)
+    let found = workflows::search(&client, &search, max_bytes / 2)
         .await
         .map_err(|error| responses::query_failed(&error))?;
     let workflows: Vec<FoundWorkflow> = found
@@ -133,10 +141,11 @@ pub(super) async fn search(
             workflow: workflow.into(),
         })
         .collect();
-    Ok(Json(FoundWorkflows {
+    let found = FoundWorkflows {
         total: workflows.len(),
         workflows,
-    }))
+    };
+    Answer::of(&found, room)
 }
 
 /// Changes the description or status of a version.

@@ -1,7 +1,8 @@
 //! Queries of events.
 
+use futures::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, RowStream};
 use uuid::Uuid;
 
 use crate::domain::event::Event;
@@ -13,8 +14,6 @@ use wire::audit::{EventCategory, EventOutcome};
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// Rows of [`COLUMNS`].
-    pub(crate) rows: Vec<Row>,
     pub(crate) total: i64,
     pub(crate) total_is_exact: bool,
     pub(crate) next: Option<Cursor>,
@@ -152,14 +151,19 @@ impl Conditions {
     }
 }
 
-/// A page, newest first, and the total number (counted up to `count_limit`).
+/// Rows that are requested at once in a long page: a page that ends early leaves few behind.
+const PORTION: i64 = 64;
+
+/// A page, newest first, and the total number (counted up to `count_limit`). Each row of [`COLUMNS`] is passed to
+/// `accept` as it arrives, so that a page is never in memory as rows; the page ends before the row that is not accepted.
 ///
 /// Most lists end with their first page, which gives their number; only others are counted.
-pub(crate) async fn page(
-    client: &deadpool_postgres::Client,
+pub(crate) async fn page<E: From<tokio_postgres::Error>>(
+    client: &mut deadpool_postgres::Client,
     request: &PageRequest,
     count_limit: i64,
-) -> Result<Page, tokio_postgres::Error> {
+    accept: impl FnMut(&Row) -> Result<bool, E>,
+) -> Result<Page, E> {
     let PageRequest { filter, limit, start } = request;
     let mut chosen = Conditions::of(filter);
     let offset = match start {
@@ -177,30 +181,83 @@ pub(crate) async fn page(
         "SELECT {COLUMNS} FROM audit_events{conditions} ORDER BY event_timestamp DESC, event_id DESC \
          LIMIT ${limit_number} OFFSET ${offset_number}"
     );
+    let mut rows = Taken {
+        wanted: *limit,
+        number: 0,
+        last: None,
+        has_more: false,
+        accept,
+    };
     let statement = client.prepare_cached(&sql).await?;
-    let mut rows = client.query(&statement, &chosen.parameters()).await?;
-    let wanted = usize::try_from(*limit).unwrap_or(usize::MAX);
-    let is_last = rows.len() <= wanted;
-    let counted = match start {
-        Start::Offset(offset) if is_last && (*offset == 0 || !rows.is_empty()) => {
-            offset.saturating_add(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    let parameters = chosen.parameters();
+    if *limit <= PORTION {
+        let parameters = parameters.iter().map(|parameter| *parameter as &dyn ToSql);
+        rows.take(client.query_raw(&statement, parameters).await?).await?;
+    } else {
+        let transaction = client.build_transaction().read_only(true).start().await?;
+        let portal = transaction.bind(&statement, &parameters).await?;
+        let mut rest = limit + 1;
+        while rest > 0 {
+            let portion = rest.min(PORTION);
+            let size = i32::try_from(portion).unwrap_or(i32::MAX);
+            let found = rows
+                .take(transaction.query_portal_raw(&portal, size).await?)
+                .await?;
+            if found < portion {
+                break;
+            }
+            rest -= portion;
         }
+    }
+    let Taken {
+        number,
+        last,
+        has_more,
+        ..
+    } = rows;
+    let counted = match start {
+        Start::Offset(offset) if !has_more && (*offset == 0 || number > 0) => offset.saturating_add(number),
         _ => count(client, filter, count_limit).await?,
     };
-    rows.truncate(wanted);
-    let next = match rows.last() {
-        Some(last) if !is_last => Some(Cursor {
-            time: last.try_get(1)?,
-            event_id: last.try_get(0)?,
-        }),
-        _ => None,
-    };
     Ok(Page {
-        rows,
         total: counted.min(count_limit),
         total_is_exact: counted <= count_limit,
-        next,
+        next: last.filter(|_| has_more),
     })
+}
+
+/// The rows that a page has so far.
+struct Taken<A> {
+    wanted: i64,
+    number: i64,
+    last: Option<Cursor>,
+    has_more: bool,
+    accept: A,
+}
+
+impl<A> Taken<A> {
+    /// Takes rows until the page ends; returns their number. Rows that are left are read and dropped by the connection.
+    async fn take<E>(&mut self, rows: RowStream) -> Result<i64, E>
+    where
+        E: From<tokio_postgres::Error>,
+        A: FnMut(&Row) -> Result<bool, E>,
+    {
+        let mut rows = std::pin::pin!(rows);
+        let mut found = 0;
+        while let Some(row) = rows.try_next().await? {
+            if self.number == self.wanted || !(self.accept)(&row)? {
+                self.has_more = true;
+                break;
+            }
+            self.last = Some(Cursor {
+                time: row.try_get(1)?,
+                event_id: row.try_get(0)?,
+            });
+            self.number += 1;
+            found += 1;
+        }
+        Ok(found)
+    }
 }
 
 /// The number of events, counted up to one more than `count_limit`.

@@ -52,6 +52,11 @@ pub(crate) fn may_be_the_data(error: &tokio_postgres::Error) -> bool {
     }
 }
 
+/// Whether a value cannot be what its column or function needs (SQLSTATE class 22).
+pub(crate) fn is_invalid_value(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("22"))
+}
+
 /// Whether a row with that key exists.
 pub(crate) fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)

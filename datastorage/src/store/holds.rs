@@ -16,6 +16,8 @@ pub(crate) struct Hold {
     pub(crate) placed_at: Micros,
     pub(crate) released_by: Option<String>,
     pub(crate) released_at: Option<Micros>,
+    /// Whether an event of the correlation is stored.
+    pub(crate) has_events: bool,
 }
 
 /// The result of a request for a hold.
@@ -23,10 +25,10 @@ pub(crate) struct Hold {
 pub(crate) enum Placed {
     New(Hold),
     AlreadyHeld,
-    NoSuchChain,
 }
 
-const COLUMNS: &str = "hold_id, correlation_id, reason, placed_by, placed_at, released_by, released_at";
+const COLUMNS: &str = "hold_id, correlation_id, reason, placed_by, placed_at, released_by, released_at, \
+     EXISTS (SELECT 1 FROM audit_chain_heads AS head WHERE head.correlation_id = audit_legal_holds.correlation_id)";
 
 fn read(row: &Row) -> Hold {
     Hold {
@@ -37,11 +39,13 @@ fn read(row: &Row) -> Hold {
         placed_at: row.get(4),
         released_by: row.get(5),
         released_at: row.get(6),
+        has_events: row.get(7),
     }
 }
 
 /// Holds a correlation's events. The lock on the chain head orders this against retention and deletion: after the
-/// response nothing of the chain can be deleted.
+/// response nothing of the chain can be deleted. A correlation without events is held for its future ones, which may
+/// wait in the stream.
 pub(crate) async fn place(
     client: &mut Client,
     correlation_id: &str,
@@ -49,15 +53,12 @@ pub(crate) async fn place(
     placed_by: &str,
 ) -> Result<Placed, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    let head = transaction
-        .query_opt(
+    transaction
+        .execute(
             "SELECT 1 FROM audit_chain_heads WHERE correlation_id = $1 FOR UPDATE",
             &[&correlation_id],
         )
         .await?;
-    if head.is_none() {
-        return Ok(Placed::NoSuchChain);
-    }
     let sql = format!(
         "INSERT INTO audit_legal_holds (hold_id, correlation_id, reason, placed_by) VALUES ($1, $2, $3, $4)
          RETURNING {COLUMNS}"

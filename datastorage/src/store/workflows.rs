@@ -122,10 +122,11 @@ pub(crate) struct ListRequest {
     pub(crate) offset: i64,
 }
 
-/// A page by name and then newest version first, and the total number.
+/// A page by name and then newest version first, within `max_bytes`, and the total number.
 pub(crate) async fn list(
     client: &Client,
     request: &ListRequest,
+    max_bytes: usize,
 ) -> Result<(Vec<Workflow>, i64), tokio_postgres::Error> {
     let ListRequest {
         workflow_name,
@@ -146,18 +147,46 @@ pub(crate) async fn list(
         .await?
         .get(0);
     let sql = format!(
-        "SELECT {COLUMNS} FROM workflows WHERE {conditions} ORDER BY workflow_name, revision DESC LIMIT $4 OFFSET $5"
+        "SELECT workflow_id, {BYTES} FROM workflows WHERE {conditions}
+         ORDER BY workflow_name, revision DESC LIMIT $4 OFFSET $5"
     );
     let rows = client
         .query(&sql, &[workflow_name, &status, latest_only, limit, offset])
         .await?;
-    Ok((rows.iter().map(read).collect(), total))
+    let ids = within(rows.iter().map(|row| (row.get(0), row.get(1))), max_bytes);
+    Ok((load(client, &ids).await?, total))
 }
 
-/// Active workflows whose labels match the search or are absent, best first; the newest active version of each.
+/// Bytes of a version.
+const BYTES: &str = "(octet_length(content) + octet_length(description))::bigint";
+
+/// The first versions that have `max_bytes` in sum, at least one.
+fn within(versions: impl Iterator<Item = (Uuid, i64)>, max_bytes: usize) -> Vec<Uuid> {
+    let mut sum = 0;
+    versions
+        .enumerate()
+        .take_while(|(index, (_, bytes))| {
+            sum += usize::try_from(*bytes).unwrap_or(0);
+            *index == 0 || sum <= max_bytes
+        })
+        .map(|(_, (id, _))| id)
+        .collect()
+}
+
+/// The versions with these ids, in their order.
+async fn load(client: &Client, ids: &[Uuid]) -> Result<Vec<Workflow>, tokio_postgres::Error> {
+    let sql = format!("SELECT {COLUMNS} FROM workflows WHERE workflow_id = ANY ($1)");
+    let mut found: Vec<Workflow> = client.query(&sql, &[&ids]).await?.iter().map(read).collect();
+    found.sort_by_key(|workflow| ids.iter().position(|id| *id == workflow.workflow_id));
+    Ok(found)
+}
+
+/// Active workflows whose labels match the search or are absent, best first, within `max_bytes`; of each the newest
+/// active version that matches.
 pub(crate) async fn search(
     client: &Client,
     search: &WorkflowSearch,
+    max_bytes: usize,
 ) -> Result<Vec<(Workflow, f64)>, tokio_postgres::Error> {
     let documents: Vec<String> = search
         .labels
@@ -166,22 +195,28 @@ pub(crate) async fn search(
         .map(|(key, value)| serde_json::json!({ key: value }).to_string())
         .collect();
     let sql = format!(
-        "SELECT DISTINCT ON (workflow_name) {COLUMNS} FROM workflows
+        "SELECT workflow_id, {BYTES}, workflow_name, labels::text FROM workflows
          WHERE status = 'active' AND labels @> ANY ($1::text[]::jsonb[]) ORDER BY workflow_name, revision DESC"
     );
     let rows = client.query(&sql, &[&documents]).await?;
-    let mut found: Vec<(Workflow, f64)> = rows
+    let mut found: Vec<(&Row, f64)> = rows
         .iter()
-        .map(read)
-        .filter_map(|workflow| score(&search.labels, &workflow.labels).map(|score| (workflow, score)))
+        .filter_map(|row| {
+            let labels: Labels = serde_json::from_str(row.get(3)).unwrap_or_default();
+            score(&search.labels, &labels).map(|score| (row, score))
+        })
         .collect();
-    found.sort_by(|(a, a_score), (b, b_score)| {
-        b_score
-            .total_cmp(a_score)
-            .then_with(|| a.workflow_name.cmp(&b.workflow_name))
-    });
+    // The newest of each comes first.
+    found.dedup_by_key(|(row, _)| row.get::<_, &str>(2));
+    // Stable: by name within a score.
+    found.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     found.truncate(usize::try_from(search.limit).unwrap_or(usize::MAX));
-    Ok(found)
+    let ids = within(found.iter().map(|(row, _)| (row.get(0), row.get(1))), max_bytes);
+    let workflows = load(client, &ids).await?;
+    Ok(workflows
+        .into_iter()
+        .zip(found.into_iter().map(|(_, score)| score))
+        .collect())
 }
 
 /// Changes the mutable fields; `None` if there is no such version.

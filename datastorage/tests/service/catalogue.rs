@@ -132,6 +132,62 @@ fn search_returns_best_matches_first_and_no_disabled_workflow() {
 }
 
 #[test]
+fn search_finds_an_older_version_when_the_newest_does_not_match() {
+    let service = Service::start();
+    let (key, name) = (name("kind"), name("workflow"));
+    for (version, severity) in [("1", "critical"), ("2", "low")] {
+        let workflow = workflow(&name, version, &json!({&key: "a", "severity": severity}));
+        assert_eq!(service.post(WORKFLOWS, &workflow).status, 201);
+    }
+    let search = json!({"labels": {&key: "a", "severity": "critical"}});
+    let found = service.post(&format!("{WORKFLOWS}/search"), &search).json();
+    assert_eq!(
+        (&found["total"], &found["workflows"][0]["version"]),
+        (&json!(1), &json!("1"))
+    );
+}
+
+#[test]
+fn totals_of_success_rates_count_every_group_and_long_ids_are_stored() {
+    let service = Service::start();
+    let (incident, correlation) = (name("many"), name("outcomes"));
+    let batch = |range: std::ops::Range<usize>| -> Value {
+        range
+            .map(|number| {
+                let mut event = event(&correlation);
+                event["event_category"] = json!("execution");
+                event["event_action"] = json!("completed");
+                event["event_data"] = json!({"incident_type": incident, "workflow_id": format!("w{number}")});
+                event
+            })
+            .collect()
+    };
+    for range in [0..600, 600..1_100] {
+        assert_eq!(
+            service.post("/api/v1/audit/events/batch", &batch(range)).status,
+            201
+        );
+    }
+    // Incompressible: an index of whole values would reject it.
+    let long: String = (0..100).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    let mut event = event(&correlation);
+    event["event_category"] = json!("execution");
+    event["event_action"] = json!("completed");
+    event["event_data"] = json!({"incident_type": long, "workflow_id": long});
+    assert_eq!(service.write(&event).status, 201);
+    let rate = service
+        .get(&format!(
+            "/api/v1/success-rate/incident-type?incident_type={incident}"
+        ))
+        .json();
+    assert_eq!(
+        (&rate["total_executions"], &rate["total_workflows"]),
+        (&json!(1_100), &json!(1_100))
+    );
+    assert_eq!(rate["breakdown_by_workflow"].as_array().unwrap().len(), 1_000);
+}
+
+#[test]
 fn success_rates_equal_the_recorded_outcomes() {
     let service = Service::start();
     let (incident, workflow) = (name("oom"), name("restart"));

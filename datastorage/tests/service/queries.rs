@@ -111,6 +111,12 @@ fn every_filter_selects_exactly() {
         ("limit=0", "limit"),
         ("since=soon", "since"),
         ("cursor=1", "cursor"),
+        (
+            "cursor=7fffffffffffffffffffffffffffffffffffffffffffffff",
+            "cursor",
+        ),
+        ("since=100000000d", "since"),
+        ("until=-009999-01-01T00:00:00Z", "until"),
         ("severity=%00", "severity"),
     ] {
         let answer = service.get(&format!("{EVENTS}?{filter}"));
@@ -125,6 +131,60 @@ fn every_filter_selects_exactly() {
         404
     );
     assert_eq!(service.get(&format!("{EVENTS}/no-uuid")).status, 404);
+}
+
+#[test]
+fn unstorable_times_and_paths_are_rejected_as_problems() {
+    let service = Service::start();
+    for path in ["/api/v1/audit/export", EVENTS] {
+        let answer = service.get(&format!("{path}?since=100000000d"));
+        assert_eq!((answer.status, answer.fields()), (400, vec!["since".to_owned()]));
+    }
+    let answer = service.get("/timeline/%ff");
+    assert_eq!(
+        (answer.status, answer.kind.as_str()),
+        (400, "application/problem+json")
+    );
+}
+
+#[test]
+fn pages_of_large_events_end_by_bytes_and_go_on_at_their_cursor() {
+    let service = Service::start_with(
+        std::sync::Arc::new(crate::stack::Servers::shared()),
+        "[query]\nmax_answer_bytes = 2097152\nanswers_bytes = 4194304\n",
+    );
+    let correlation = name("large");
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        let mut event = event(&correlation);
+        event["event_data"] = json!({"text": "x".repeat(250_000)});
+        assert_eq!(service.write(&event).status, 201);
+        sent.push(event["event_id"].as_str().unwrap().to_owned());
+    }
+    for limit in [20, 1000] {
+        let (mut found, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+        loop {
+            let answer = service.get(&format!(
+                "{EVENTS}?correlation_id={correlation}&limit={limit}{cursor}"
+            ));
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            assert!(answer.text.len() <= 2 << 20, "{} bytes", answer.text.len());
+            let page = answer.json();
+            found.extend(ids(&page));
+            pages += 1;
+            let pagination = &page["pagination"];
+            assert_eq!(pagination["total"], 20);
+            let Some(next) = pagination["next_cursor"].as_str() else {
+                break;
+            };
+            assert_eq!(pagination["has_more"], true);
+            cursor = format!("&cursor={next}");
+        }
+        found.sort();
+        sent.sort();
+        assert_eq!(found, sent, "limit={limit}");
+        assert!((3..=4).contains(&pages), "{pages} pages");
+    }
 }
 
 #[test]
