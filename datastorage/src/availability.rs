@@ -90,6 +90,11 @@ impl Availability {
         self.readiness.dependency("spill", status, detail);
     }
 
+    /// The state of the database's schema: down while it is not this program's. It does not change the readiness.
+    pub(crate) fn schema(&self, status: Status, detail: String) {
+        self.readiness.dependency("schema", status, detail);
+    }
+
     /// The state of the transparency log: down while it does not grow. It does not change the readiness.
     pub(crate) fn transparency(&self, status: Status, detail: String) {
         self.readiness.dependency("transparency", status, detail);

@@ -101,6 +101,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub(crate) struct Metrics {
     write_duration: Histograms<Table>,
     audit_lag: Histogram,
+    clock_skew: Counter,
     validation_failures: Family<Failure, Counter>,
     depth: Family<Stream, Gauge>,
     oldest: Family<Stream, Gauge>,
@@ -138,6 +139,7 @@ impl Metrics {
             audit_lag: Histogram::new([
                 0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0, 604_800.0,
             ]),
+            clock_skew: Counter::default(),
             validation_failures: Family::default(),
             depth: Family::default(),
             oldest: Family::default(),
@@ -242,6 +244,11 @@ impl Metrics {
             "datastorage_spill_stuck",
             "1 if PostgreSQL is available and the oldest stream entry still waits",
             Gauges(&self.stuck),
+        );
+        registry.register(
+            "datastorage_clock_skew",
+            "Accepted events and notifications whose time is out of the bounds of [clock]",
+            self.clock_skew.clone(),
         );
         registry.register(
             "datastorage_spill_bytes",
@@ -406,6 +413,11 @@ impl Metrics {
     /// Records the delay between an event's timestamp and its arrival.
     pub(crate) fn lag(&self, micros: i64) {
         self.audit_lag.observe(micros.max(0) as f64 / 1e6);
+    }
+
+    /// Records an event or notification whose clock is off.
+    pub(crate) fn clock_skew(&self) {
+        self.clock_skew.inc();
     }
 
     /// Records a query.

@@ -5,14 +5,15 @@ mod spill_watch;
 use std::time::{Duration, Instant};
 
 use redis::RedisError;
+use service::health::Status;
 use service::server::Lifecycle;
 
 use crate::availability::Dependency;
 use crate::domain::event::Micros;
 use crate::http::Gate;
 use crate::store::database::Session;
-use crate::store::partitions;
 use crate::store::stream::{Durability, Kind};
+use crate::store::{migrations, partitions};
 use crate::writer::Shared;
 
 use spill_watch::SpillWatch;
@@ -73,12 +74,14 @@ pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut was_unavailable = false;
     let mut session = None;
+    let mut schema_is_current = false;
     loop {
         tokio::select! {
             () = lifecycle.stopping() => return,
             _ = ticks.tick() => {}
         }
-        match tokio::time::timeout(POSTGRESQL_WITHIN, ask_postgresql(&shared, &mut session)).await {
+        let ask = ask_postgresql(&shared, &mut session, &mut schema_is_current);
+        match tokio::time::timeout(POSTGRESQL_WITHIN, ask).await {
             Ok(Ok(())) => {
                 // When it responds and accepts no writes, the writers report that.
                 if std::mem::take(&mut was_unavailable) {
@@ -101,12 +104,27 @@ pub(crate) async fn postgresql(shared: Shared, lifecycle: Lifecycle) {
 }
 
 /// Through a connection of its own: a busy pool is load, not an outage.
-async fn ask_postgresql(shared: &Shared, session: &mut Option<Session>) -> anyhow::Result<()> {
+async fn ask_postgresql(
+    shared: &Shared,
+    session: &mut Option<Session>,
+    schema_is_current: &mut bool,
+) -> anyhow::Result<()> {
     let open = match session.take() {
         Some(open) if !open.client.is_closed() => open,
         _ => shared.database.session().await?,
     };
     open.client.simple_query("SELECT 1").await?;
+    // A service that starts before its database checks the schema here.
+    if !*schema_is_current {
+        let state = migrations::state(&open.client).await?;
+        if let Some(problem) = state.problem() {
+            tracing::error!(problem, "the schema is not this program's");
+            shared.availability.schema(Status::Down, problem.clone());
+            anyhow::bail!(problem);
+        }
+        shared.availability.schema(Status::Ok, String::new());
+        *schema_is_current = true;
+    }
     *session = Some(open);
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::http::{self, Answers, Gate, Service};
 use crate::metrics::Metrics;
 use crate::store::append::Ends;
 use crate::store::database::Database;
-use crate::store::migrations::{self, State};
+use crate::store::migrations;
 use crate::store::stream::Streams;
 use crate::writer::{Shared, Writer};
 use crate::{integrator, monitor, retention};
@@ -82,6 +82,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         log_key: log_key.map(Into::into),
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
+        clock: config.clock.bounds(),
         answers: Answers::new(config.query.answers_bytes, config.query.max_answer_bytes),
     };
     let api = http::router(service, gate, Limits::new(&config.http), &config.http)?;
@@ -129,24 +130,14 @@ async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    match migrations::state(&session.client)
+    let state = migrations::state(&session.client)
         .await
-        .context("cannot check the schema")?
-    {
-        State::Current => {
-            shared.availability.up(Dependency::Postgresql);
-            Ok(())
-        }
-        State::Behind(missing) => anyhow::bail!(
-            "the database's schema is older than this program: {} not applied; run `datastorage migrate` first",
-            missing.join(", ")
-        ),
-        State::Unknown(versions) => anyhow::bail!(
-            "the database's schema has {}, which this program (schema {}) does not know; run the newer version",
-            versions.join(", "),
-            migrations::latest()
-        ),
+        .context("cannot check the schema")?;
+    if let Some(problem) = state.problem() {
+        anyhow::bail!(problem);
     }
+    shared.availability.up(Dependency::Postgresql);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -122,7 +122,8 @@ pub struct AuditEvent {
     /// Event type, such as `gateway.signal.received`; 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub event_type: String,
-    /// When it happened, RFC 3339; stored in microseconds. At most 5 minutes ahead and 7 days old.
+    /// When it happened, RFC 3339; stored in microseconds. At most 366 days ahead and 2,555 days
+    /// old; far from the time of storing it is marked ([`StoredEvent::clock_skew`]).
     #[schema(value_type = String, format = DateTime)]
     pub event_timestamp: Timestamp,
     /// The reporting service.
@@ -309,6 +310,10 @@ pub struct StoredEvent {
     /// When it was stored.
     #[schema(value_type = String, format = DateTime)]
     pub recorded_at: Timestamp,
+    /// Whether `event_timestamp` is further from `recorded_at` than DataStorage's `[clock]` allows, by default 5 minutes
+    /// ahead and 7 days before. Absent if not. Computed when read; no hash covers it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clock_skew: bool,
     /// The hash of its predecessor in the chain, 64 hex digits; zeros for the first.
     pub previous_hash: String,
     /// The hash over the predecessor's hash and this event, 64 hex digits.

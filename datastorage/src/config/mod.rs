@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service::config::{Auth, Environment, Http, Log, Stop};
 
+use crate::domain::time::ClockBounds;
 pub(crate) use secret::Secrets;
 pub(crate) use validate::{FINISH_MS, split_address};
 
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) stream: Stream,
     /// Queries and exports.
     pub(crate) query: Query,
+    /// Clocks of senders.
+    pub(crate) clock: Clock,
     /// Hash chains.
     pub(crate) chain: Chain,
     /// The Merkle tree over all events.
@@ -84,6 +87,7 @@ impl Default for Config {
             writer: Writer::default(),
             stream: Stream::default(),
             query: Query::default(),
+            clock: Clock::default(),
             chain: Chain::default(),
             transparency: Transparency::default(),
             retention: Retention::default(),
@@ -195,6 +199,37 @@ pub(crate) struct Query {
     pub(crate) max_answer_bytes: usize,
     /// Memory for responses that are being built or sent; without it a request waits, then gets 503.
     pub(crate) answers_bytes: usize,
+}
+
+/// Clocks of senders. An event or notification out of these bounds is stored, and marked `clock_skew`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub(crate) struct Clock {
+    /// How far a time may be ahead.
+    pub(crate) max_ahead_ms: u64,
+    /// How old a time may be when it is stored.
+    pub(crate) max_age_ms: u64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            max_ahead_ms: 5 * 60_000,
+            max_age_ms: 7 * 86_400_000,
+        }
+    }
+}
+
+impl Clock {
+    /// The bounds in microseconds.
+    pub(crate) fn bounds(&self) -> ClockBounds {
+        let micros = |ms: u64| i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+        ClockBounds {
+            max_ahead: micros(self.max_ahead_ms),
+            max_age: micros(self.max_age_ms),
+        }
+    }
 }
 
 /// Hash chains.

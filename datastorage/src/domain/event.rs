@@ -8,6 +8,7 @@ use wire::audit::{EventCategory, EventOutcome};
 use super::canonical::{Flaw, Numbers, ObjectWriter, canonical};
 use super::fields::{Fields, Invalid, Reason};
 pub(crate) use super::time::Micros;
+use super::time::unstorable;
 
 /// 32 bytes of SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -20,10 +21,6 @@ pub(crate) const MAX_DATA_BYTES: usize = 256 * 1024;
 pub(crate) const MAX_RETENTION_DAYS: i32 = 2555;
 /// Maximum characters of an error message.
 pub(crate) const MAX_ERROR_MESSAGE: usize = 10_000;
-
-/// Maximum difference of an event's timestamp from the time of its arrival.
-const MAX_AHEAD: Micros = Micros(5 * 60 * 1_000_000);
-const MAX_AGE: Micros = Micros(7 * 24 * 3600 * 1_000_000);
 
 /// A valid event.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,8 +121,10 @@ impl Event {
         let version = fields.required_text("version", 10);
         let event_type = fields.required_text("event_type", 100);
         let event_timestamp = fields.required_time("event_timestamp");
-        if let (Some(time), Some(now)) = (event_timestamp, now) {
-            check_age(fields, time, now);
+        if let (Some(time), Some(now)) = (event_timestamp, now)
+            && let Some(message) = unstorable(time, now)
+        {
+            fields.reject("event_timestamp", Reason::Range, message);
         }
         let event_category = fields.choice("event_category", &EventCategory::ALL, EventCategory::as_str);
         let event_action = fields.required_text("event_action", 50);
@@ -212,25 +211,6 @@ impl Event {
         object.text("severity", self.severity.as_deref());
         object.text("version", Some(&self.version));
         object.finish()
-    }
-}
-
-/// A timestamp far from now is a wrong clock or a replay.
-fn check_age(fields: &mut Fields<'_>, time: Micros, now: Micros) {
-    if time.0 > now.0.saturating_add(MAX_AHEAD.0) {
-        let message = format!(
-            "is {}, more than 5 minutes ahead of {}; set the sender's clock",
-            time.to_timestamp(),
-            now.to_timestamp()
-        );
-        fields.reject("event_timestamp", Reason::Range, message);
-    } else if time.0 < now.0.saturating_sub(MAX_AGE.0) {
-        let message = format!(
-            "is {}, more than 7 days before {}",
-            time.to_timestamp(),
-            now.to_timestamp()
-        );
-        fields.reject("event_timestamp", Reason::Range, message);
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::fields::{Fields, Invalid, Reason};
-use super::time::Micros;
+use super::time::{Micros, unstorable};
 
 /// The status of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,7 +55,7 @@ pub(crate) struct Notification {
     pub(crate) message_summary: String,
     /// Status.
     pub(crate) status: Status,
-    /// When it was sent, at most 5 minutes ahead.
+    /// When it was sent: at most 366 days ahead and 2,555 days ago.
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "as_timestamp")]
     pub(crate) sent_at: Micros,
@@ -97,13 +97,9 @@ impl Notification {
         let status = fields.choice("status", &Status::ALL, Status::as_str);
         let sent_at = fields.required_time("sent_at");
         if let (Some(time), Some(now)) = (sent_at, now)
-            && time.0 > now.0.saturating_add(5 * 60 * 1_000_000)
+            && let Some(message) = unstorable(time, now)
         {
-            fields.reject(
-                "sent_at",
-                Reason::Range,
-                "is more than 5 minutes ahead; set the sender's clock",
-            );
+            fields.reject("sent_at", Reason::Range, message);
         }
         let delivery_status = fields.optional_text("delivery_status", 255);
         let error_message = fields.optional_text("error_message", 10_000);
@@ -156,7 +152,7 @@ mod tests {
         let mut value = valid();
         value["status"] = json!("lost");
         value["channel"] = json!("x".repeat(51));
-        value["sent_at"] = json!("2027-01-15T08:05:01Z");
+        value["sent_at"] = json!("2028-01-17T08:00:00Z");
         value.as_object_mut().unwrap().remove("recipient");
         let fields = |value: serde_json::Value| {
             let invalid = Notification::read(value.to_string().as_bytes(), NOW).unwrap_err();

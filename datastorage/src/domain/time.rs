@@ -39,6 +39,40 @@ impl Micros {
     }
 }
 
+/// Bounds of the difference between a sender's clock and the service's, in microseconds; beyond them an event is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockBounds {
+    pub(crate) max_ahead: i64,
+    pub(crate) max_age: i64,
+}
+
+impl ClockBounds {
+    /// Whether a time differs by more from the time of its arrival or storing.
+    pub(crate) fn exceeded(self, time: Micros, recorded: Micros) -> bool {
+        let age = recorded.0.saturating_sub(time.0);
+        age > self.max_age || age < -self.max_ahead
+    }
+}
+
+/// Maximum age of a time in days, the maximum retention, and maximum days ahead: they bound the number of partitions
+/// (docs/adr/0047-marked-clocks.md).
+const MAX_AGE_DAYS: i64 = 2555;
+const MAX_AHEAD_DAYS: i64 = 366;
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+/// Why a time cannot be stored, if it cannot.
+pub(crate) fn unstorable(time: Micros, now: Micros) -> Option<String> {
+    let age = now.0.saturating_sub(time.0);
+    let allowed = -MAX_AHEAD_DAYS * DAY..=MAX_AGE_DAYS * DAY;
+    (!allowed.contains(&age)).then(|| {
+        format!(
+            "is {}; expected at most {MAX_AGE_DAYS} days before and {MAX_AHEAD_DAYS} days after {}",
+            time.to_timestamp(),
+            now.to_timestamp()
+        )
+    })
+}
+
 /// The end of a day that a date stands for.
 #[derive(Clone, Copy)]
 pub(crate) enum DayEdge {

@@ -41,7 +41,7 @@ pub(super) async fn create(
     let outcome = service.writer.write(events).await;
     let status = responses::written(outcome, |index, field| format!("[{index}].{field}"))?;
     for time in times {
-        service.shared.metrics.lag(now.0 - time.0);
+        service.arrived(time, now);
     }
     service.shared.metrics.write("audit_events", begin.elapsed());
     let message = if status == StatusCode::CREATED {

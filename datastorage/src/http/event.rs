@@ -34,7 +34,7 @@ pub(super) async fn create(
     drop(body);
     let outcome = service.writer.write(vec![Sealed::new(event)]).await;
     let status = responses::written(outcome, |_, field| field.to_owned())?;
-    service.shared.metrics.lag(now.0 - event_timestamp.0);
+    service.arrived(event_timestamp, now);
     service.shared.metrics.write("audit_events", begin.elapsed());
     let message = if status == StatusCode::CREATED {
         "audit event stored"
@@ -64,7 +64,7 @@ pub(super) async fn get(State(service): State<Service>, Path(id): Path<String>) 
         .map_err(|error| responses::query_failed(&error))?;
     service.queried("event", begin);
     let row = found.ok_or_else(|| Failure::not_found(format!("no event {event_id}")))?;
-    let event = EventJson::of(&row).map_err(|error| Failure::internal(&error))?;
+    let event = EventJson::of(&row, service.clock).map_err(|error| Failure::internal(&error))?;
     answer.push(&serde_json::to_vec(&event).map_err(|error| Failure::internal(&error))?);
     Ok(answer.json())
 }

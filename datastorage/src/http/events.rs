@@ -43,7 +43,7 @@ pub(super) async fn list(
         if !is_first {
             text.push(b',');
         }
-        serde_json::to_writer(&mut text, &EventJson::of(row)?)?;
+        serde_json::to_writer(&mut text, &EventJson::of(row, service.clock)?)?;
         Ok::<_, Unreadable>(if std::mem::take(&mut is_first) {
             answer.push(&text);
             true

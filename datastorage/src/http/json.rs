@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::domain::event::{Hash, Micros};
+use crate::domain::time::ClockBounds;
 use crate::store::types::HashColumn;
 
 #[derive(Serialize)]
@@ -47,6 +48,8 @@ pub(super) struct EventJson<'a> {
     retention_days: Option<i32>,
     sequence: i64,
     recorded_at: Timestamp,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clock_skew: bool,
     #[serde(serialize_with = "hexadecimal")]
     previous_hash: Hash,
     #[serde(serialize_with = "hexadecimal")]
@@ -64,8 +67,9 @@ pub(super) enum Unreadable {
 
 impl<'a> EventJson<'a> {
     /// Reads a row of [`crate::store::events::COLUMNS`].
-    pub(super) fn of(row: &'a Row) -> Result<Self, Unreadable> {
+    pub(super) fn of(row: &'a Row, clock: ClockBounds) -> Result<Self, Unreadable> {
         Ok(Self {
+            clock_skew: clock.exceeded(row.try_get(1)?, row.try_get(22)?),
             event_id: row.try_get(0)?,
             event_timestamp: row.try_get::<_, Micros>(1)?.to_timestamp(),
             version: row.try_get(2)?,

@@ -28,7 +28,9 @@ use service::config::Http;
 use service::http::{Failure, Limits};
 use tokio::sync::Semaphore;
 
+use crate::domain::event::Micros;
 use crate::domain::fields::Invalid;
+use crate::domain::time::ClockBounds;
 use crate::writer::{Shared, Writer};
 
 pub(crate) use answers::Answers;
@@ -45,6 +47,7 @@ pub(crate) struct Service {
     pub(crate) count_limit: i64,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) answers: Answers,
+    pub(crate) clock: ClockBounds,
 }
 
 /// The routes of the API, with the edge of every service.
@@ -134,6 +137,14 @@ impl Service {
             messages.join("; "),
             invalid.iter().map(Invalid::to_wire).collect(),
         )
+    }
+
+    /// Measures an accepted event's age, and counts it when its clock is off.
+    fn arrived(&self, time: Micros, now: Micros) {
+        self.shared.metrics.lag(now.0 - time.0);
+        if self.clock.exceeded(time, now) {
+            self.shared.metrics.clock_skew();
+        }
     }
 
     /// Measures the duration of a query.

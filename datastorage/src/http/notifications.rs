@@ -29,6 +29,9 @@ pub(super) struct NotificationAccepted {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_at: Option<Timestamp>,
+    /// Present if `sent_at` is further from the time of arrival than `[clock]` allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clock_skew: bool,
     /// Message for people: whether it is stored or in the stream.
     message: &'static str,
 }
@@ -43,13 +46,18 @@ pub(super) async fn create(
     RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<NotificationAccepted>), Failure> {
     let begin = Instant::now();
-    let notification =
-        Notification::read(&body, Micros::now()).map_err(|invalid| service.invalid(&invalid))?;
+    let now = Micros::now();
+    let notification = Notification::read(&body, now).map_err(|invalid| service.invalid(&invalid))?;
+    let clock_skew = service.clock.exceeded(notification.sent_at, now);
     let storing = service.clone();
     // A task of its own: a client that hangs up must not stop it halfway.
-    let accepted = tokio::spawn(async move { store(&storing, notification).await })
+    let mut accepted = tokio::spawn(async move { store(&storing, notification).await })
         .await
         .map_err(|error| Failure::internal(&error))??;
+    accepted.clock_skew = clock_skew;
+    if clock_skew {
+        service.shared.metrics.clock_skew();
+    }
     service
         .shared
         .metrics
@@ -78,6 +86,7 @@ async fn store(service: &Service, notification: Notification) -> Result<Notifica
         Ok(Stored::New(recorded_at)) => Ok(NotificationAccepted {
             record: notification,
             recorded_at: Some(recorded_at.to_timestamp()),
+            clock_skew: false,
             message: "notification stored",
         }),
         Ok(Stored::Known { .. }) => Err(Failure::conflict(format!(
@@ -100,6 +109,7 @@ async fn store(service: &Service, notification: Notification) -> Result<Notifica
                     Ok(NotificationAccepted {
                         record: notification,
                         recorded_at: None,
+                        clock_skew: false,
                         message: "notification accepted; it is stored when the database is available again",
                     })
                 }

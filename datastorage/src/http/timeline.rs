@@ -93,7 +93,7 @@ pub(super) async fn page(
     let events = rows
         .iter()
         .rev()
-        .map(EventJson::of)
+        .map(|row| EventJson::of(row, service.clock))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::internal(&error))?;
     let first = events.first().map(|event| event.event_timestamp);

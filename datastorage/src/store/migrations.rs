@@ -26,6 +26,24 @@ pub(crate) enum State {
     Unknown(Vec<String>),
 }
 
+impl State {
+    /// What is wrong, and what to do; `None` if nothing is.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match self {
+            Self::Current => None,
+            Self::Behind(missing) => Some(format!(
+                "the database's schema is older than this program: {} not applied; run `datastorage migrate` first",
+                missing.join(", ")
+            )),
+            Self::Unknown(versions) => Some(format!(
+                "the database's schema has {}, which this program (schema {}) does not know; run the newer version",
+                versions.join(", "),
+                latest()
+            )),
+        }
+    }
+}
+
 /// The schema version that this program requires.
 pub(crate) fn latest() -> i32 {
     embedded::migrations::runner()

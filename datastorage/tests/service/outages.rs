@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::stack::relay::Relay;
-use crate::stack::{EVENTS, STREAM, Servers, Service, event, id_of, name, until};
+use crate::stack::{EVENTS, STREAM, Servers, Service, configured, event, id_of, name, until};
 
 /// The consumer group of all replicas.
 const GROUP: &str = "datastorage";
@@ -57,6 +57,41 @@ fn exactly(service: &Service, correlation: &str, wanted: &BTreeSet<String>) {
             Ok(())
         } else {
             Err(format!("{missing} of {} are missing", wanted.len()))
+        }
+    });
+}
+
+#[test]
+fn schema_is_checked_when_the_database_answers_for_the_first_time() {
+    let servers = Arc::new(Servers::own());
+    let folder = configured(&servers, "");
+    servers.postgres.stop().unwrap();
+    let service = Service::serve(Arc::clone(&servers), folder);
+    servers.postgres.restart().unwrap();
+    until("the schema is reported", 60, || {
+        let (_, state) = service.readyz();
+        let schema = &state["dependencies"]["schema"];
+        let detail = schema["detail"].as_str().unwrap_or_default();
+        if schema["status"] == "down" && detail.contains("datastorage migrate") {
+            Ok(())
+        } else {
+            Err(state.to_string())
+        }
+    });
+    assert!(service.log().contains("the schema is not this program's"));
+    assert!(service.run(&["migrate"], &[]).status.success());
+    until("writes are stored", 60, || {
+        match service.write(&event("migrated")).status {
+            201 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    });
+    until("the schema is current", 60, || {
+        let (_, state) = service.readyz();
+        if state["dependencies"]["schema"]["status"] == "ok" {
+            Ok(())
+        } else {
+            Err(state.to_string())
         }
     });
 }

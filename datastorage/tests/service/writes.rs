@@ -12,6 +12,34 @@ const BATCH: &str = "/api/v1/audit/events/batch";
 const NOTIFICATIONS: &str = "/api/v1/audit/notifications";
 
 #[test]
+fn event_of_a_wrong_clock_is_stored_as_sent_and_marked() {
+    let service = Service::start();
+    let correlation = name("clock");
+    for (hours, marked) in [
+        (0, false),
+        (1, true),
+        (-8 * 24, true),
+        (-300 * 24, true),
+        (300 * 24, true),
+    ] {
+        let mut event = event(&correlation);
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        event["event_timestamp"] = json!(format!("{time:.6}"));
+        // Retention removes what has expired.
+        event["retention_days"] = json!(2555);
+        let answer = service.write(&event);
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let id = event["event_id"].as_str().unwrap();
+        let stored = service.get(&format!("{EVENTS}/{id}")).json();
+        let read: jiff::Timestamp = stored["event_timestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!(format!("{read:.6}"), format!("{time:.6}"));
+        assert_eq!(stored.get("clock_skew").is_some(), marked, "{hours} h: {stored}");
+    }
+    assert_eq!(service.verify(&correlation)["is_valid"], true);
+    assert_eq!(service.metric("datastorage_clock_skew_total"), 4.0);
+}
+
+#[test]
 fn event_is_returned_as_sent_with_every_field() {
     let service = Service::start();
     let correlation = name("whole");
@@ -152,7 +180,7 @@ fn malformed_events_are_rejected_with_every_error_and_not_stored() {
     for (field, value) in [
         ("event_type", json!("x".repeat(101))),
         ("event_timestamp", json!("yesterday")),
-        ("event_timestamp", json!("2020-01-01T00:00:00Z")),
+        ("event_timestamp", json!("2010-01-01T00:00:00Z")),
         ("event_category", json!("kitchen")),
         ("event_outcome", json!(null)),
         ("event_data", json!([])),
