@@ -9,6 +9,8 @@ mod embedded {
     const _: [&str; 3] = [
         include_str!("../../migrations/V1__audit_events.sql"),
         include_str!("../../migrations/V2__workflows.sql"),
+        include_str!("../../migrations/V3__hash_format.sql"),
+        include_str!("../../migrations/V4__transparency_log.sql"),
         include_str!("../../migrations/V5__bounded_outcomes.sql"),
     ];
 }
