@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 mod embedded {
     refinery::embed_migrations!("migrations");
     // The compiler does not see the files that the macro reads: this makes it rebuild when one changes.
-    const _: [&str; 3] = [
+    const _: [&str; 5] = [
         include_str!("../../migrations/V1__audit_events.sql"),
         include_str!("../../migrations/V2__workflows.sql"),
         include_str!("../../migrations/V3__hash_format.sql"),
