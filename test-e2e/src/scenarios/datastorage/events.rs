@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -11,11 +12,43 @@ use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[Scenario::new("s04_every_kind_of_event_is_returned_as_sent", |c| {
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("s04_every_kind_of_event_is_returned_as_sent", |c| {
         Box::pin(round_trip(c))
     })
-    .shares(&[DataStorage, PostgreSql])];
+    .shares(&[DataStorage, PostgreSql]),
+    Scenario::new("s27_an_event_of_a_wrong_clock_is_stored_and_marked", |c| {
+        Box::pin(wrong_clocks(c))
+    })
+    .shares(&[DataStorage, PostgreSql]),
+];
+
+/// A clock 8 days behind, one an hour ahead, and a right one.
+async fn wrong_clocks(context: &Context) -> Result<()> {
+    let correlation = context.named("clocks");
+    let clocks = [
+        (before_now(Duration::from_secs(8 * 24 * 3600)), true),
+        (
+            format!("{:.3}", Timestamp::now() + Duration::from_secs(3600)),
+            true,
+        ),
+        (before_now(Duration::from_secs(60)), false),
+    ];
+    for (time, is_wrong) in clocks {
+        let mut event = minimal(&correlation);
+        event["event_timestamp"] = json!(time);
+        context.datastorage().write(&event).await?.expect(201)?;
+        let id = event["event_id"].as_str().context("no id")?;
+        let url = context.datastorage().url(&format!("/api/v1/audit/events/{id}"))?;
+        let stored = context.http.get(url).send().await?.expect(200)?;
+        stored_whole(&event, &stored.json()?)?;
+        let is_marked = stored.json()?["clock_skew"] == json!(true);
+        stored.ensure(is_marked == is_wrong, format!("expected clock_skew {is_wrong}"))?;
+    }
+    let verified = context.datastorage().verify_chain(&correlation).await?;
+    verified.has("/is_valid", true)?;
+    Ok(())
+}
 
 async fn round_trip(context: &Context) -> Result<()> {
     let correlation = context.named("kinds");
