@@ -31,7 +31,7 @@ impl Pipeline {
     /// Runs both commands until they exit. Success is exit code 0 of both; the output is that of the second.
     ///
     /// # Errors
-    /// [`Failure`] of the side that is the cause; [`Failure::also`] has that of the other side, unless the first failed
+    /// [`Failure`] of the side that is the cause; [`Failure::other_side`] has that of the other side, unless the first failed
     /// only because the second had exited.
     pub fn run(self, cancel: &Cancel) -> Result<Output, Failure> {
         let Self { from, mut into } = self;
