@@ -234,7 +234,15 @@ mod tests {
         let port = run.any(locks.path()).unwrap();
         run.release([port]);
         let other = Reserved::default();
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        // A child that another thread forked meanwhile holds the socket until it starts its program.
+        let free = || loop {
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                Ok(listener) => return listener,
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+            }
+            std::thread::yield_now();
+        };
         assert_eq!(other.hold(port, free(), locks.path()), Err(Unusable::Reserved));
         drop(run);
         assert_eq!(other.hold(port, free(), locks.path()), Ok(()));
