@@ -115,9 +115,9 @@ pub(crate) struct Postgresql {
     pub(crate) ca_file: Option<PathBuf>,
     /// Connections for queries and notifications; writer.committers and the drain have one more each.
     pub(crate) pool_size: usize,
-    /// Maximum time to open a connection.
+    /// Maximum time to open a connection for writes; after it PostgreSQL counts as unavailable.
     pub(crate) connect_timeout_ms: u64,
-    /// Maximum time that a request waits for a free connection before it gets 503.
+    /// Maximum time that a query waits for a free connection, and for a new one, before it gets 503.
     pub(crate) pool_wait_ms: u64,
     /// Maximum time of one statement.
     pub(crate) statement_timeout_ms: u64,
@@ -294,7 +294,7 @@ impl Default for Postgresql {
             ca_file: None,
             pool_size: 16,
             connect_timeout_ms: 2000,
-            pool_wait_ms: 3000,
+            pool_wait_ms: 5000,
             statement_timeout_ms: 5000,
             lock_timeout_ms: 3000,
         }

@@ -140,7 +140,8 @@ fn pool(
     let pool = Pool::builder(manager)
         .max_size(postgresql.pool_size)
         .wait_timeout(Some(Duration::from_millis(postgresql.pool_wait_ms)))
-        .create_timeout(Some(Duration::from_millis(postgresql.connect_timeout_ms)))
+        // A query has no fallback: it waits for a new connection as long as for a free one.
+        .create_timeout(Some(Duration::from_millis(postgresql.pool_wait_ms)))
         .recycle_timeout(Some(Duration::from_millis(postgresql.connect_timeout_ms)))
         .runtime(Runtime::Tokio1)
         .post_create(Hook::async_fn(move |client, _| {

@@ -24,7 +24,7 @@ pub(crate) fn configured(servers: &Servers, more: &str) -> TempDir {
     .unwrap();
     // A loaded machine is slow to open connections; connecting to a stopped PostgreSQL fails at once.
     let config = format!(
-        "environment = 'test'\n[postgresql]\nconnect_timeout_ms = 10000\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
+        "environment = 'test'\n[postgresql]\nconnect_timeout_ms = 10000\npool_wait_ms = 10000\naddress = '127.0.0.1:{}'\ndatabase = '{}'\nuser = '{user}'\n\
          password_file = '{here}/postgresql-password'\n[redis]\naddress = '127.0.0.1:{}'\n\
          password_file = '{here}/redis-password'\n{more}",
         servers.postgres.port(),

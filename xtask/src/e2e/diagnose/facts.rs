@@ -87,13 +87,9 @@ impl Facts<'_> {
             .get("scenarios")
             .map(String::as_str)
             .unwrap_or_default();
-        // An address that responds is intended; only unreachable ones are suspicious.
-        let unreached = scenarios.lines().filter(|line| {
-            ["not known", "dns error", "unreachable", "timed out", "connect"]
-                .iter()
-                .any(|word| line.to_ascii_lowercase().contains(word))
-        });
-        unreached
+        scenarios
+            .lines()
+            .filter(|line| reports_unreachable(line))
             .flat_map(authorities)
             .filter(|authority| !ours.contains(authority))
             .map(str::to_owned)
@@ -117,6 +113,29 @@ impl Facts<'_> {
             format!("in this stack: {}", ours.join(", ")),
         ]
     }
+}
+
+/// Whether a line of a scenario's failure says that a request did not reach its server.
+///
+/// Bodies and log lines that the failure includes are a server's own words: an address that responds is intended.
+fn reports_unreachable(line: &str) -> bool {
+    let line = line.trim_start().to_ascii_lowercase();
+    let is_of_client = !line.starts_with(['{', '[', '<']);
+    is_of_client
+        && [
+            "not known",
+            "dns error",
+            "unreachable",
+            "timed out",
+            "connection refused",
+            "connect error",
+            "failed to connect",
+            "cannot connect",
+            "could not connect",
+            "trying to connect",
+        ]
+        .iter()
+        .any(|words| line.contains(words))
 }
 
 /// Returns `HOST:PORT` of each URL in a text.
@@ -187,6 +206,23 @@ mod tests {
         let text = r#"GET http://127.0.0.1:9/readyz: no route; "postgres://u:p@127.0.0.1:15432/audit", see https://a.example."#;
         let found: Vec<_> = authorities(text).collect();
         assert_eq!(found, ["127.0.0.1:9", "127.0.0.1:15432", "a.example"]);
+    }
+
+    #[test]
+    fn tells_unreached_addresses_from_responses() {
+        for (line, unreachable) in [
+            ("  GET http://127.0.0.1:9/readyz: error sending request: tcp connect error", true),
+            ("curl: (7) Failed to connect to 10.0.0.1 port 80", true),
+            ("http://absent.example/: dns error: Name or service not known", true),
+            ("  GET http://127.0.0.1:18090/api/v1/audit/events", false),
+            (
+                r#"  {"type":"https://a.example/problems/x","detail":"all connections to the database are in use"}"#,
+                false,
+            ),
+            (r#"{"level":"WARN","message":"connection refused by https://b.example"}"#, false),
+        ] {
+            assert_eq!(reports_unreachable(line), unreachable, "{line}");
+        }
     }
 
     #[test]
