@@ -1,5 +1,6 @@
 //! Numbers of JSON as exact decimals, as PostgreSQL's `numeric` keeps them: the value, and the zeros at the end of its
-//! fraction. Notation does not matter: 1E+2, 100 and 1.0e2 are the same; 1 and 1.0 are not.
+//! fraction. 1E+2, 100.0 and 1.0e2 are the same; 1 and 1.0 are not: what was sent with a point or an exponent comes back
+//! with one, since many readers parse integers and floating-point numbers to different types.
 
 /// Maximum digits before the decimal point of PostgreSQL's `numeric`.
 const MAX_WHOLE: i64 = 131_072;
@@ -22,9 +23,10 @@ pub(crate) fn normalise(text: &mut String, number: &str) -> Result<usize, OutOfR
     let exponent = parse_exponent(exponent);
     // Digits after the decimal point once the exponent is applied.
     let scale = as_i64(fraction.len()).saturating_sub(exponent).max(0);
+    let is_integer = whole.len() == unsigned.len();
     let digits = || whole.bytes().chain(fraction.bytes());
     let Some(first) = digits().position(|digit| digit != b'0') else {
-        return zero(text, scale);
+        return zero(text, if is_integer { 0 } else { scale.max(1) });
     };
     // The value is 0.DIGITS × 10^point.
     let point = (as_i64(whole.len()) - as_i64(first)).saturating_add(exponent);
@@ -41,8 +43,14 @@ pub(crate) fn normalise(text: &mut String, number: &str) -> Result<usize, OutOfR
         text.push('-');
     }
     let digits = digits().skip(first).take(count).map(char::from);
-    write(text, digits, as_i64(count), point);
-    Ok(stored_bytes(point, scale) + usize::from(negative))
+    let count = as_i64(count);
+    write(text, digits, count, point);
+    let mut stored = stored_bytes(point, scale) + usize::from(negative);
+    if scale == 0 && !is_integer && !needs_exponent(count, point) {
+        text.push_str(".0");
+        stored += 2;
+    }
+    Ok(stored)
 }
 
 /// Bytes of PostgreSQL's text of a number without a sign.
@@ -70,8 +78,12 @@ fn push_zeros(text: &mut String, count: i64) {
     text.extend((0..count).map(|_| '0'));
 }
 
+fn needs_exponent(count: i64, point: i64) -> bool {
+    point - count > MAX_ZEROS || point < -MAX_ZEROS
+}
+
 fn write(text: &mut String, mut digits: impl Iterator<Item = char>, count: i64, point: i64) {
-    if point - count > MAX_ZEROS || point < -MAX_ZEROS {
+    if needs_exponent(count, point) {
         text.extend(digits.next());
         if count > 1 {
             text.push('.');
@@ -122,15 +134,16 @@ mod tests {
             ("0", "0", 1),
             ("-0", "0", 1),
             ("-0.00", "0.00", 4),
-            ("0.00e7", "0", 1),
+            ("0.00e7", "0.0", 3),
             ("0e-30", "0e-30", 32),
-            ("0e999999999999999999999", "0", 1),
+            ("0e999999999999999999999", "0.0", 3),
             ("1", "1", 1),
             ("1.0", "1.0", 3),
             ("10e-1", "1.0", 3),
             ("-1.50", "-1.50", 5),
-            ("1e2", "100", 3),
+            ("1e2", "100.0", 5),
             ("1.000E+2", "100.0", 5),
+            ("10.00e1", "100.0", 5),
             ("12300", "12300", 5),
             ("0.1", "0.1", 3),
             ("1e-7", "0.0000001", 9),
@@ -140,7 +153,10 @@ mod tests {
                 "123456789012345678901234567890.50",
                 33,
             ),
-            ("1e20", "100000000000000000000", 21),
+            ("100000000000000000000", "100000000000000000000", 21),
+            ("-1.5e20", "-150000000000000000000.0", 24),
+            ("1e20", "100000000000000000000.0", 23),
+            ("1000000000000000000000", "1e21", 22),
             ("1e21", "1e21", 22),
             ("1.50e300", "1.5e300", 301),
             ("5e-324", "5e-324", 326),
