@@ -5,6 +5,7 @@ mod validate;
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service::config::{Auth, Environment, Http, Log, Stop};
@@ -239,8 +240,31 @@ impl Clock {
 pub(crate) struct Chain {
     /// File with the HMAC key of the chain, 32 bytes or more; unset: plain SHA-256.
     pub(crate) hmac_key_file: Option<PathBuf>,
-    /// Earlier keys, with which older events still verify.
-    pub(crate) previous_hmac_key_files: Vec<PathBuf>,
+    /// Time (RFC 3339) from which events are stored with this key: a time after the end of the rolling update. From
+    /// then on an event without a key is reported. Unset: at once.
+    #[schemars(with = "Option<String>")]
+    pub(crate) hmac_key_start: Option<Timestamp>,
+    /// Earlier keys, newest first, with which older events still verify: paths, or { file, start, end }.
+    pub(crate) previous_hmac_key_files: Vec<PreviousKey>,
+}
+
+/// An earlier HMAC key of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a path, or a table of file, start and end")]
+#[schemars(inline)]
+pub(crate) enum PreviousKey {
+    /// Its file; an event of any time can have it.
+    File(PathBuf),
+    /// Its file, and the times (RFC 3339) between which events were stored with it.
+    Period {
+        file: PathBuf,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<String>")]
+        start: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<String>")]
+        end: Option<Timestamp>,
+    },
 }
 
 /// The Merkle tree over all events.

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use service::config::ConfigError;
 use sha2::{Digest as _, Sha256};
 use tlog::{Algorithm, SignerKey};
 
-use super::Config;
-use crate::domain::chain::{Key, Keys};
+use super::{Config, PreviousKey};
+use crate::domain::chain::{Key, Keys, Period};
+use crate::domain::time::Micros;
 
 /// The content of the secret files.
 #[derive(Clone, Default)]
@@ -48,12 +50,22 @@ impl Secrets {
             config.postgresql.password_file.as_deref(),
         );
         let redis_password = read("redis.password_file", config.redis.password_file.as_deref());
-        let current = read("chain.hmac_key_file", config.chain.hmac_key_file.as_deref());
-        let previous: Vec<String> = config
-            .chain
-            .previous_hmac_key_files
-            .iter()
-            .filter_map(|path| read("chain.previous_hmac_key_files", Some(path)))
+        let chain = &config.chain;
+        let current = PreviousKey::Period {
+            file: chain.hmac_key_file.clone().unwrap_or_default(),
+            start: chain.hmac_key_start,
+            end: None,
+        };
+        let current = chain
+            .hmac_key_file
+            .is_some()
+            .then_some(("chain.hmac_key_file", &current));
+        let previous = chain.previous_hmac_key_files.iter();
+        let previous = previous.map(|key| ("chain.previous_hmac_key_files", key));
+        let chain_keys: Vec<(&str, String, Period)> = current
+            .into_iter()
+            .chain(previous)
+            .filter_map(|(field, key)| Some((field, read(field, Some(key.file()))?, key.period())))
             .collect();
         let log_key = read("transparency.key_file", config.transparency.key_file.as_deref());
         let log_key = log_key.and_then(|text| match signer(&text, &config.transparency.origin) {
@@ -67,14 +79,10 @@ impl Secrets {
                 None
             }
         });
-        for (field, key) in current
-            .iter()
-            .map(|key| ("chain.hmac_key_file", key))
-            .chain(previous.iter().map(|key| ("chain.previous_hmac_key_files", key)))
-        {
+        for (field, key, _) in &chain_keys {
             if key.len() < 32 {
                 errors.push(ConfigError {
-                    field: field.to_owned(),
+                    field: (*field).to_owned(),
                     value: None,
                     reason: format!(
                         "the key has {} bytes; write at least 32 (openssl rand -hex 32)",
@@ -86,17 +94,35 @@ impl Secrets {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let key = |text: String| Key::new(text.into_bytes());
-        let chain_keys = Keys {
-            current: current.map(key),
-            previous: previous.into_iter().map(key).collect(),
-        };
+        let chain_keys = chain_keys
+            .into_iter()
+            .map(|(_, key, period)| Key::new(key.into_bytes(), period))
+            .collect();
         Ok(Self {
             postgresql_password,
             redis_password,
-            chain_keys,
+            chain_keys: Keys(chain_keys),
             log_key,
         })
+    }
+}
+
+impl PreviousKey {
+    fn file(&self) -> &Path {
+        match self {
+            Self::File(file) | Self::Period { file, .. } => file,
+        }
+    }
+
+    fn period(&self) -> Period {
+        let micros = |time: &Timestamp| Micros(time.as_microsecond());
+        match self {
+            Self::File(_) => Period::default(),
+            Self::Period { start, end, .. } => Period {
+                start: start.as_ref().map(micros),
+                end: end.as_ref().map(micros),
+            },
+        }
     }
 }
 

@@ -108,6 +108,10 @@ impl Config {
                 reason,
             ));
         }
+        if let (None, Some(start)) = (&self.chain.hmac_key_file, self.chain.hmac_key_start) {
+            let reason = "has no effect without chain.hmac_key_file; set both, or neither";
+            errors.push(ConfigError::new("chain.hmac_key_start", start, reason));
+        }
         if self.rate_limit.requests_per_second == 0 && self.rate_limit.burst > 0 {
             let reason = "has no effect without rate_limit.requests_per_second; set both, or neither";
             errors.push(ConfigError::new(

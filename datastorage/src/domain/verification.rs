@@ -4,64 +4,19 @@
 //! links prove that nothing was removed or inserted in between, the chain head that nothing was cut off at the end.
 //! A writer of the database can forge all three together; the HMAC key and the transparency log prevent that.
 
+mod link;
+
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::chain::{GENESIS, Keys, link};
-use super::event::{Hash, Sealed};
+pub(crate) use self::link::Link;
+use super::chain::{GENESIS, Keys, may_be_of_next_rollout};
+use super::event::Hash;
 use super::log::ChainLog;
-use super::stored::Place;
-
-/// The part of a stored event that verification needs: its data need not stay in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    pub(crate) event_id: Uuid,
-    pub(crate) sequence: i64,
-    pub(crate) previous_hash: Hash,
-    pub(crate) event_hash: Hash,
-    /// Why its own hash does not match; `None` if it does.
-    pub(crate) flaw: Option<&'static str>,
-    pub(crate) keyed: bool,
-}
-
-impl Link {
-    /// Computes an event's hash again.
-    pub(crate) fn of(sealed: &Sealed, place: &Place, keys: &Keys) -> Self {
-        let Place {
-            sequence,
-            recorded_at,
-            previous_hash,
-            event_hash,
-            ref chain_key,
-        } = *place;
-        let key = chain_key.as_deref().map(|id| keys.find(id));
-        let flaw = match key {
-            Some(None) => Some("the key with which it was stored is not configured here"),
-            Some(Some(_)) | None => {
-                let hash = link(
-                    key.flatten(),
-                    &previous_hash,
-                    sequence,
-                    recorded_at,
-                    &sealed.chained_hash,
-                );
-                (hash != event_hash)
-                    .then_some("its content, position or time of storing differs from what was stored")
-            }
-        };
-        Self {
-            event_id: sealed.event.event_id,
-            sequence,
-            previous_hash,
-            event_hash,
-            flaw,
-            keyed: chain_key.is_some(),
-        }
-    }
-}
+use super::time::Micros;
 
 /// A run of events that retention removed from a chain.
 #[derive(Clone, Debug)]
@@ -121,6 +76,9 @@ pub(crate) struct ChainVerification {
     pub(crate) expired_events: i64,
     /// Number of events protected by an HMAC key.
     pub(crate) keyed_events: usize,
+    /// Number of events stored less than an hour ago with a key that is not configured here: during a rolling update
+    /// other replicas have it.
+    pub(crate) unverifiable_events: usize,
     /// The first 1,000 cases of tampering; of a run of missing events its first position.
     pub(crate) tampered_events: Vec<TamperedEvent>,
 }
@@ -135,6 +93,9 @@ pub(crate) struct Chain<'a> {
     pub(crate) gaps: Vec<Gap>,
     pub(crate) head: Option<Head>,
     pub(crate) log: ChainLog,
+    /// The keys with which its events were read.
+    pub(crate) keys: &'a Keys,
+    pub(crate) now: Micros,
 }
 
 /// Verifies a chain by itself and against the transparency log. Time and memory grow with the number of its rows,
@@ -142,11 +103,20 @@ pub(crate) struct Chain<'a> {
 pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
     let Chain {
         correlation_id,
-        links,
+        mut links,
         gaps,
         head,
         log,
+        keys,
+        now,
     } = chain;
+    let mut unverifiable_events = 0;
+    for link in &mut links {
+        if !link.is_verifiable && may_be_of_next_rollout(link.recorded_at, now) {
+            link.flaw = None;
+            unverifiable_events += 1;
+        }
+    }
     let total_events = links.len();
     let keyed_events = links.iter().filter(|link| link.keyed).count();
     let mut verifier = Verifier {
@@ -155,6 +125,7 @@ pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
         gaps: BTreeMap::new(),
         head,
         log: &log,
+        keys,
     };
     verifier.take_gaps(gaps);
     let places = verifier.places(links);
@@ -171,9 +142,10 @@ pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
         correlation_id: correlation_id.to_owned(),
         is_valid: tampered.is_empty(),
         total_events,
-        verified_events: total_events - reported.len(),
+        verified_events: total_events.saturating_sub(reported.len() + unverifiable_events),
         expired_events,
         keyed_events,
+        unverifiable_events,
         tampered_events: tampered,
     }
 }
@@ -231,6 +203,7 @@ struct Verifier<'a> {
     gaps: BTreeMap<i64, Gap>,
     head: Option<Head>,
     log: &'a ChainLog,
+    keys: &'a Keys,
 }
 
 impl Verifier<'_> {
@@ -359,12 +332,14 @@ impl Verifier<'_> {
             self.report(Tampering::Missing, end, None, "the chain head is missing");
         }
         let mut before = Before::hash(GENESIS);
-        let mut keyed = false;
+        let mut first_keyed = None;
         let mut sequence = 1;
         while sequence <= end {
             if let Some(link) = places.get(&sequence) {
-                self.judge(link, before, keyed);
-                keyed |= link.keyed;
+                self.judge(link, before, first_keyed);
+                if link.keyed && first_keyed.is_none() {
+                    first_keyed = Some(link.recorded_at);
+                }
                 before = Before::event(link);
                 sequence += 1;
             } else if let Some(gap) = self.gap_at(sequence) {
@@ -413,12 +388,12 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks an event by itself, then its link. `keyed`: an earlier event of the chain has a key.
-    fn judge(&mut self, link: &Link, before: Before<'_>, keyed: bool) {
+    /// Checks an event by itself, then its link. `first_keyed`: when the first event of the chain with a key was stored.
+    fn judge(&mut self, link: &Link, before: Before<'_>, first_keyed: Option<Micros>) {
         if let Some(flaw) = link.flaw {
             self.report(Tampering::Altered, link.sequence, Some(link.event_id), flaw);
-        } else if keyed && !link.keyed {
-            let detail = "it has no key, but earlier events have one";
+        } else if !link.keyed && self.keys.required_at(link.recorded_at, first_keyed) {
+            let detail = "it has no key, but a key was in use at its time of storing";
             self.report(Tampering::Altered, link.sequence, Some(link.event_id), detail);
         } else {
             self.joined(before, link.previous_hash, link.sequence);

@@ -178,7 +178,9 @@ fn short(span: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::chain::Keys;
     use crate::domain::log::ChainLog;
+    use crate::domain::time::Micros;
     use crate::domain::verification::{Chain, verify};
 
     #[test]
@@ -198,6 +200,8 @@ mod tests {
             gaps: Vec::new(),
             head: None,
             log: ChainLog::default(),
+            keys: &Keys::default(),
+            now: Micros(0),
         });
         let entry = Entry {
             event: serde_json::json!({"event_type": "<img>", "event_outcome": "success", "event_category": "gateway"}),

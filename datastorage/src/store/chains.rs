@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::domain::chain::Keys;
+use crate::domain::time::Micros;
 use crate::domain::verification::{Chain, ChainVerification, Gap, Head, Link, verify};
 use crate::store::events::{self, COLUMNS};
 use crate::store::log;
@@ -77,5 +78,7 @@ pub(crate) async fn verify_in(
         gaps,
         head,
         log,
+        keys,
+        now: Micros::now(),
     })))
 }

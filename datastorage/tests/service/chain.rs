@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::stack::{Servers, Service, event, name, text, until};
+use crate::stack::{EVENTS, Servers, Service, event, name, text, until};
 
 fn chain(service: &Service, length: usize) -> (String, Vec<String>) {
     let correlation = name("chain");
@@ -184,7 +184,7 @@ fn undo(change: &str) -> String {
         "event_category" | "actor_id" => "'gateway'",
         "event_action" => "'received'",
         "event_outcome" => "'success'",
-        "event_data" => r#"'{"number": 0, "float": 10000000000000000, "text": "é\"\n"}'"#,
+        "event_data" => r#"'{"number": 0, "float": 10000000000000000.0, "text": "é\"\n"}'"#,
         "actor_type" => "'service'",
         "resource_type" => "'Pod'",
         "resource_id" => "'payment-api-789'",
@@ -284,6 +284,50 @@ fn keyed_chain_cannot_be_forged_by_the_database_owner() {
         tampered(&service, &correlation),
         [("altered".to_owned(), 2, Some(ids[1].clone()))]
     );
+}
+
+#[test]
+fn rolling_update_of_the_key_leaves_no_event_reported() {
+    let servers = Arc::new(Servers::shared());
+    let keys: Vec<_> = ["first", "second"]
+        .map(|name| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), format!("{name:0<32}")).unwrap();
+            file
+        })
+        .into();
+    let [first, second] = [0, 1].map(|key: usize| keys[key].path().display());
+    let replicas = [
+        String::new(),
+        format!("[chain]\nhmac_key_file = '{first}'\n"),
+        format!("[chain]\nhmac_key_file = '{second}'\nprevious_hmac_key_files = ['{first}']\n"),
+    ]
+    .map(|more| Service::start_with(Arc::clone(&servers), &more));
+    let correlation = name("rollout");
+    // Two updates, each with the old and the new replica writing by turns.
+    for writer in [0, 1, 0, 1, 1, 2, 1, 2] {
+        assert_eq!(replicas[writer].post(EVENTS, &event(&correlation)).status, 201);
+    }
+    for (replica, unverifiable) in replicas.iter().zip([6, 2, 0]) {
+        let verification = replica.verify(&correlation);
+        assert_eq!(verification["is_valid"], true, "{verification}");
+        assert_eq!(
+            (
+                &verification["keyed_events"],
+                &verification["unverifiable_events"]
+            ),
+            (&json!(6), &json!(unverifiable))
+        );
+    }
+    // After its end, a key is not that of an honest event.
+    let ended = format!(
+        "[chain]\nhmac_key_file = '{second}'\nhmac_key_start = '2020-01-02T00:00:00Z'\n\
+         previous_hmac_key_files = [{{ file = '{first}', end = '2020-01-02T00:00:00Z' }}]\n"
+    );
+    let verification = Service::start_with(servers, &ended).verify(&correlation);
+    let tampered = verification["tampered_events"].as_array().unwrap();
+    let sequences: Vec<_> = tampered.iter().map(|event| &event["sequence"]).collect();
+    assert_eq!(sequences, [1, 2, 3, 4, 5, 7], "{verification}");
 }
 
 #[test]

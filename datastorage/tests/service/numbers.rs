@@ -98,7 +98,13 @@ fn any_number_is_exact_and_verifies_through_either_store() {
     let is_float = |number: &str| number.contains(['.', 'e', 'E']);
     for (id, number) in ids.iter().zip(&numbers) {
         let line = export.text.lines().find(|line| line.contains(id)).unwrap();
-        let exported = line.split_once("\"list\":[").unwrap().1.split_once(']').unwrap().0;
+        let exported = line
+            .split_once("\"list\":[")
+            .unwrap()
+            .1
+            .split_once(']')
+            .unwrap()
+            .0;
         assert_eq!(is_float(exported), is_float(number), "{number} as {exported}");
     }
     let file = service.folder.path().join("export.ndjson");

@@ -1,17 +1,18 @@
 use super::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::chain::Key;
+use crate::domain::chain::{Key, Period, link};
+use crate::domain::event::Sealed;
 use crate::domain::event::tests::{read, valid};
 use crate::domain::log::{Kind, Leaf};
-use crate::domain::time::Micros;
+use crate::domain::stored::Place;
+
+/// Microseconds: later than any event here.
+const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// A service that writes with this key only.
 fn with_key(secret: u8) -> Keys {
-    Keys {
-        current: Some(Key::new(vec![secret; 32])),
-        previous: vec![],
-    }
+    Keys(vec![Key::new(vec![secret; 32], Period::default())])
 }
 
 struct Row {
@@ -37,13 +38,13 @@ fn chain(length: i64, keys: &Keys) -> Vec<Row> {
         .map(|sequence| {
             let sealed = sealed(sequence);
             let hash = link(
-                keys.current.as_ref(),
+                keys.0.first(),
                 &previous,
                 sequence,
                 Micros(sequence),
                 &sealed.chained_hash,
             );
-            let key = keys.current.as_ref().map(|key| key.id().to_owned());
+            let key = keys.0.first().map(|key| key.id().to_owned());
             let row = Row {
                 sealed,
                 sequence,
@@ -81,6 +82,33 @@ fn verdict(rows: &[Row], keys: &Keys, gaps: &[Gap], head: Option<Head>) -> Chain
         gaps: gaps.to_vec(),
         head,
         log,
+        keys,
+        now: Micros(DAY),
+    })
+}
+
+/// Verifies a chain whose log has all of it.
+fn verify_links(links: Vec<Link>, keys: &Keys, now: Micros) -> ChainVerification {
+    let leaves = links.iter().map(|link| Leaf {
+        kind: Kind::Event,
+        sequence: link.sequence,
+        last_sequence: link.sequence,
+        leaf_hash: Kind::Event.leaf_hash(&link.event_hash),
+        entry: None,
+    });
+    let log = ChainLog::new(leaves.collect::<Vec<_>>());
+    let head = links.last().map(|link| Head {
+        sequence: link.sequence,
+        hash: link.event_hash,
+    });
+    verify(Chain {
+        correlation_id: "c",
+        links,
+        gaps: vec![],
+        head,
+        log,
+        keys,
+        now,
     })
 }
 
@@ -214,22 +242,126 @@ fn chain_rewritten_without_the_key_is_invalid() {
         );
         previous = row.hash;
     }
+    // Rows of 1970: the key was in use then.
+    let keys = Keys(vec![Key::new(
+        vec![7; 32],
+        Period {
+            start: Some(Micros(-DAY)),
+            end: None,
+        },
+    )]);
     let verification = verdict(&rows, &keys, &[], head_of(&rows));
     assert!(!verification.is_valid);
     assert_eq!(named(&verification)[0], (Tampering::Altered, 2, id(2)));
 }
 
+/// A chain of one event in each of these hours, each stored with these keys.
+fn chain_over_hours(hours_and_keys: &[(i64, &Keys)], reader: &Keys) -> Vec<Link> {
+    let mut previous = GENESIS;
+    let mut links = Vec::new();
+    for (sequence, (hour, keys)) in (1..).zip(hours_and_keys) {
+        let sealed = sealed(sequence);
+        let recorded_at = Micros(hour * DAY / 24);
+        let key = keys.at(recorded_at);
+        let event_hash = link(key, &previous, sequence, recorded_at, &sealed.chained_hash);
+        let place = Place {
+            sequence,
+            recorded_at,
+            previous_hash: previous,
+            event_hash,
+            chain_key: key.map(|key| key.id().to_owned()),
+        };
+        links.push((sealed, place));
+        previous = event_hash;
+    }
+    links
+        .iter()
+        .map(|(sealed, place)| Link::of(sealed, place, reader))
+        .collect()
+}
+
 #[test]
-fn older_key_still_verifies_and_an_unknown_one_is_reported() {
-    let old = with_key(1);
-    let rows = chain(2, &old);
-    let rotated = Keys {
-        previous: vec![Key::new(vec![1; 32])],
-        ..with_key(2)
+fn replicas_of_a_rolling_update_may_differ_in_their_keys() {
+    let (none, old, new) = (Keys::default(), with_key(1), with_key(2));
+    let both = Keys([&new.0[..], &old.0[..]].concat());
+    let hour = 3_600_000_000;
+    for (name, chain, reader, now, unverifiable, valid) in [
+        (
+            "introduced",
+            vec![(1, &none), (1, &new), (1, &none), (1, &new)],
+            &new,
+            9,
+            0,
+            true,
+        ),
+        (
+            "introduced, read without it",
+            vec![(1, &none), (1, &new)],
+            &none,
+            1,
+            1,
+            true,
+        ),
+        (
+            "changed",
+            vec![(1, &old), (1, &both), (1, &old)],
+            &both,
+            9,
+            0,
+            true,
+        ),
+        (
+            "changed, read without it",
+            vec![(1, &old), (1, &both), (1, &old)],
+            &old,
+            1,
+            1,
+            true,
+        ),
+        (
+            "never configured",
+            vec![(1, &none), (1, &new)],
+            &none,
+            3,
+            0,
+            false,
+        ),
+        (
+            "without the key, hours later",
+            vec![(1, &new), (3, &none)],
+            &new,
+            9,
+            0,
+            false,
+        ),
+    ] {
+        let rows = chain_over_hours(&chain, reader);
+        let verification = verify_links(rows, reader, Micros(now * hour));
+        assert_eq!(
+            (verification.is_valid, verification.unverifiable_events),
+            (valid, unverifiable),
+            "{name}: {verification:?}"
+        );
+    }
+}
+
+#[test]
+fn older_key_still_verifies_until_its_end() {
+    let old = |end| {
+        Key::new(
+            vec![1; 32],
+            Period {
+                start: None,
+                end: Some(Micros(end)),
+            },
+        )
     };
-    assert!(verdict(&rows, &rotated, &[], head_of(&rows)).is_valid);
-    let other = with_key(2);
-    let verification = verdict(&rows, &other, &[], head_of(&rows));
+    let rows = chain(2, &with_key(1));
+    let rotated = |end| Keys(vec![with_key(2).0[0].clone(), old(end)]);
+    assert!(verdict(&rows, &rotated(DAY), &[], head_of(&rows)).is_valid);
+    let verification = verdict(&rows, &rotated(-DAY), &[], head_of(&rows));
+    assert!(verification.tampered_events[0].detail.contains("not in use"));
+    let verification = verdict(&rows, &with_key(2), &[], head_of(&rows));
     assert!(verification.tampered_events[0].detail.contains("not configured"));
 }
 
@@ -288,6 +420,8 @@ fn log_finds_what_a_chain_alone_cannot() {
             gaps,
             head,
             log: log.clone(),
+            keys: &keys,
+            now: Micros(DAY),
         }))
     };
     assert_eq!(verify_with(links(&rows), vec![], head), []);

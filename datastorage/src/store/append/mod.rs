@@ -381,7 +381,7 @@ impl Appender {
     ) -> Result<(), tokio_postgres::Error> {
         let client = &self.session.client;
         let columns = Columns::of(rows);
-        let key = keys.current.as_ref().map(chain::Key::id);
+        let key = keys.at(now).map(chain::Key::id);
         let new = HeadColumns::of(heads, false);
         let moved = HeadColumns::of(heads, true);
         let id_parameters = columns.ids();

@@ -81,13 +81,7 @@ pub(super) fn chain_unit<'a>(
         if let Some(head) = heads.get_mut(sealed.event.correlation_id.as_str()) {
             let previous = head.now.hash;
             let sequence = head.now.sequence + 1;
-            let hash = chain::link(
-                keys.current.as_ref(),
-                &previous,
-                sequence,
-                now,
-                &sealed.chained_hash,
-            );
+            let hash = chain::link(keys.at(now), &previous, sequence, now, &sealed.chained_hash);
             head.now = End { sequence, hash };
             rows.push(Row {
                 sealed,

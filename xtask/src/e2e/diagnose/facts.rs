@@ -211,15 +211,24 @@ mod tests {
     #[test]
     fn tells_unreached_addresses_from_responses() {
         for (line, unreachable) in [
-            ("  GET http://127.0.0.1:9/readyz: error sending request: tcp connect error", true),
+            (
+                "  GET http://127.0.0.1:9/readyz: error sending request: tcp connect error",
+                true,
+            ),
             ("curl: (7) Failed to connect to 10.0.0.1 port 80", true),
-            ("http://absent.example/: dns error: Name or service not known", true),
+            (
+                "http://absent.example/: dns error: Name or service not known",
+                true,
+            ),
             ("  GET http://127.0.0.1:18090/api/v1/audit/events", false),
             (
                 r#"  {"type":"https://a.example/problems/x","detail":"all connections to the database are in use"}"#,
                 false,
             ),
-            (r#"{"level":"WARN","message":"connection refused by https://b.example"}"#, false),
+            (
+                r#"{"level":"WARN","message":"connection refused by https://b.example"}"#,
+                false,
+            ),
         ] {
             assert_eq!(reports_unreachable(line), unreachable, "{line}");
         }
