@@ -11,7 +11,7 @@ use tlog::{Algorithm, SignerKey, VerifierKey};
 use crate::checkpoints;
 use crate::config::{self, Config, Secrets};
 use crate::dead_letters::{self, Action};
-use crate::domain::proof::{self, Checked};
+use crate::domain::export::{self, Trust};
 use crate::serve;
 use crate::store::database::Database;
 use crate::store::failure::describe;
@@ -63,6 +63,9 @@ enum Command {
         /// Public key of the checkpoints (GET /api/v1/audit/log/key); default: that of transparency.key_file
         #[arg(long, value_name = "KEY")]
         key: Option<tlog::VerifierKey>,
+        /// Verify the whole log, but only the chain of this correlation; repeat for more
+        #[arg(long = "correlation-id", value_name = "ID")]
+        correlation_ids: Vec<String>,
     },
     /// Print a new private key for transparency.key_file
     LogKey {
@@ -71,8 +74,12 @@ enum Command {
     },
     /// Verify an export (GET /api/v1/audit/export) without a database; exit with 1 if it is invalid
     VerifyExport {
-        #[command(flatten)]
-        source: Source,
+        /// Configuration file with the keys; not needed with --key
+        #[arg(long, value_name = "FILE", required_unless_present = "key")]
+        config: Option<PathBuf>,
+        /// Public key of the log (GET /api/v1/audit/log/key); default: that of transparency.key_file
+        #[arg(long, value_name = "KEY")]
+        key: Option<tlog::VerifierKey>,
         /// Export to verify; standard input if absent
         file: Option<PathBuf>,
     },
@@ -157,15 +164,16 @@ fn run(cli: Cli) -> Result<(), ExitError> {
             source,
             checkpoints,
             key,
+            correlation_ids,
         } => {
             let (config, secrets) = source.load()?;
-            runtime()?.block_on(verify(&config, &secrets, &checkpoints, key))
+            runtime()?.block_on(verify(&config, &secrets, &checkpoints, key, &correlation_ids))
         }
         Command::LogKey { name } => {
             let key = SignerKey::generate(&name, Algorithm::Ed25519).map_err(ExitError::usage)?;
             exit::print(&format!("{}\n", key.to_secret_text()))
         }
-        Command::VerifyExport { source, file } => verify_export(&source, file),
+        Command::VerifyExport { config, key, file } => verify_export(config, key, file),
     }
 }
 
@@ -252,6 +260,7 @@ async fn verify(
     secrets: &Secrets,
     files: &[PathBuf],
     key: Option<VerifierKey>,
+    correlation_ids: &[String],
 ) -> Result<(), ExitError> {
     let own = secrets.log_key.as_ref().map(|key| key.verifier().clone());
     let mut checkpoints = Vec::new();
@@ -277,9 +286,14 @@ async fn verify(
         chains,
         events,
         errors,
-    } = verify::verify(&mut session.client, &secrets.chain_keys, &checkpoints)
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
+    } = verify::verify(
+        &mut session.client,
+        &secrets.chain_keys,
+        &checkpoints,
+        correlation_ids,
+    )
+    .await
+    .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
     if errors.is_empty() {
         return exit::print(&format!(
             "{events} events of {chains} chains verify; the log has {leaves} leaves and matches {} checkpoints\n",
@@ -292,9 +306,21 @@ async fn verify(
     )))
 }
 
-fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), ExitError> {
+fn verify_export(
+    config: Option<PathBuf>,
+    key: Option<VerifierKey>,
+    file: Option<PathBuf>,
+) -> Result<(), ExitError> {
     use std::io::{BufReader, Read};
-    let (_, secrets) = source.load()?;
+    let secrets = match config {
+        Some(config) => Source { config }.load()?.1,
+        None => Secrets::default(),
+    };
+    let own = secrets.log_key.as_ref().map(|key| key.verifier().clone());
+    let trust = Trust {
+        chain: secrets.chain_keys,
+        log: key.or(own),
+    };
     let input: Box<dyn Read> = match &file {
         Some(path) => {
             let file = std::fs::File::open(path);
@@ -304,18 +330,13 @@ fn verify_export(source: &Source, file: Option<PathBuf>) -> Result<(), ExitError
         }
         None => Box::new(std::io::stdin()),
     };
-    let checked = proof::check(BufReader::new(input), &secrets.chain_keys).map_err(ExitError::usage)?;
-    let Checked {
-        events,
-        chains,
-        errors,
-    } = checked;
-    if errors.is_empty() {
-        return exit::print(&format!("{events} events of {chains} chains verify\n"));
+    let checked = export::check(BufReader::new(input), &trust).map_err(ExitError::usage)?;
+    if checked.error_count == 0 {
+        return exit::print(&format!("{checked}\n"));
     }
     Err(ExitError::failed(anyhow::anyhow!(
-        "{} of {events} events or more do not verify:\n  {}",
-        errors.len(),
-        errors.join("\n  ")
+        "the export does not verify, {} errors:\n  {}",
+        checked.error_count,
+        checked.errors.join("\n  ")
     )))
 }

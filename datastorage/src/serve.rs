@@ -62,9 +62,12 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
     let interval = Duration::from_millis(config.transparency.interval_ms);
-    let log_key = secrets.log_key.as_ref().map(|key| key.verifier().to_string());
-    let publisher = match secrets.log_key {
-        Some(key) => Some(Publisher::new(key, config.transparency.checkpoint_file.clone())?),
+    let log_key = secrets.log_key;
+    let publisher = match &log_key {
+        Some(key) => Some(Publisher::new(
+            Arc::clone(key),
+            config.transparency.checkpoint_file.clone(),
+        )?),
         None => None,
     };
     helpers.spawn(integrator::run(
@@ -79,7 +82,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     let service = Service {
         writer,
         shared,
-        log_key: log_key.map(Into::into),
+        log_key,
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
         clock: config.clock.bounds(),

@@ -35,11 +35,13 @@ impl Verified {
     }
 }
 
-/// Verifies tree, leaves and chains from one snapshot. Memory: one chain.
+/// Verifies tree, leaves and chains from one snapshot; of the chains all, or those of `correlation_ids`. Memory: one
+/// chain.
 pub(crate) async fn verify(
     client: &mut Client,
     keys: &Keys,
     checkpoints: &[Checkpoint],
+    correlation_ids: &[String],
 ) -> Result<Verified, tokio_postgres::Error> {
     client.batch_execute("SET statement_timeout = 0").await?;
     let transaction = client
@@ -54,7 +56,14 @@ pub(crate) async fn verify(
     };
     tree(&transaction, checkpoints, &mut verified).await?;
     leaves(&transaction, &mut verified).await?;
-    all_chains(&transaction, keys, &mut verified).await?;
+    if correlation_ids.is_empty() {
+        all_chains(&transaction, keys, &mut verified).await?;
+    }
+    for correlation_id in correlation_ids {
+        if !one_chain(&transaction, correlation_id, keys, &mut verified).await? {
+            verified.error(format!("nothing is stored of {correlation_id:?}"));
+        }
+    }
     Ok(verified)
 }
 
@@ -150,23 +159,33 @@ async fn all_chains(
             return Ok(());
         }
         for row in &rows {
-            let correlation_id: &str = row.get(0);
-            let Some(chain) = chains::verify_in(transaction, correlation_id, keys).await? else {
-                continue;
-            };
-            verified.chains += 1;
-            verified.events += chain.total_events as u64;
-            for TamperedEvent {
-                kind,
-                sequence,
-                detail,
-                ..
-            } in &chain.tampered_events
-            {
-                verified.error(format!(
-                    "{correlation_id:?}, position {sequence}: {kind:?}: {detail}"
-                ));
-            }
+            one_chain(transaction, row.get(0), keys, verified).await?;
         }
     }
+}
+
+/// Whether anything of the chain is stored.
+async fn one_chain(
+    transaction: &Transaction<'_>,
+    correlation_id: &str,
+    keys: &Keys,
+    verified: &mut Verified,
+) -> Result<bool, tokio_postgres::Error> {
+    let Some(chain) = chains::verify_in(transaction, correlation_id, keys).await? else {
+        return Ok(false);
+    };
+    verified.chains += 1;
+    verified.events += chain.total_events as u64;
+    for TamperedEvent {
+        kind,
+        sequence,
+        detail,
+        ..
+    } in &chain.tampered_events
+    {
+        verified.error(format!(
+            "{correlation_id:?}, position {sequence}: {kind:?}: {detail}"
+        ));
+    }
+    Ok(true)
 }

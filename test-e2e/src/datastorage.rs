@@ -83,9 +83,9 @@ impl DataStorage<'_> {
             let Value::Array(found) = page.at("/data")? else {
                 return Err(page.wrong("expected a list at /data"));
             };
-            let last = found.len() < LARGEST_PAGE;
             events.extend(found);
-            if last {
+            // A page of large events ends before its limit.
+            if page.at("/pagination/has_more")? == false {
                 return Ok(events);
             }
         }

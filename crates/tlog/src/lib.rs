@@ -1,5 +1,5 @@
 //! The core of a transparency log after C2SP's specifications: RFC 6962's Merkle tree ([`merkle`]), its storage in
-//! tiles ([`tile`], `tlog-tiles`), proofs from tiles ([`prove`]), signed notes and cosignatures ([`note`], [`key`]),
+//! tiles ([`tile`], `tlog-tiles`), proofs from tiles ([`prove`], many of them [`prover`]), signed notes and cosignatures ([`note`], [`key`]),
 //! checkpoints ([`checkpoint`]) and self-contained proofs ([`proof`], `tlog-proof`). No I/O.
 //!
 //! ```
@@ -42,6 +42,7 @@ pub mod merkle;
 pub mod note;
 pub mod proof;
 pub mod prove;
+pub mod prover;
 pub mod tile;
 
 pub use checkpoint::Checkpoint;

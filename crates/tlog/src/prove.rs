@@ -47,7 +47,7 @@ pub fn consistency_tiles(old_size: u64, new_size: u64) -> Result<BTreeSet<Tile>,
     tiles(consistency_ranges(old_size, new_size)?, new_size)
 }
 
-fn check_size(size: u64) -> Result<(), Error> {
+pub(crate) fn check_size(size: u64) -> Result<(), Error> {
     if size > MAX_SIZE { Err(Error::Size) } else { Ok(()) }
 }
 
@@ -57,7 +57,7 @@ fn split(leaves: u64) -> u64 {
 }
 
 /// `PATH(m, D[n])` of RFC 6962, 2.1.1.
-fn inclusion_ranges(index: u64, size: u64) -> Result<Vec<Range<u64>>, Error> {
+pub(crate) fn inclusion_ranges(index: u64, size: u64) -> Result<Vec<Range<u64>>, Error> {
     check_size(size)?;
     if index >= size {
         return Err(Error::Range {
@@ -112,7 +112,7 @@ fn consistency_ranges(old_size: u64, new_size: u64) -> Result<Vec<Range<u64>>, E
 }
 
 /// Complete subtrees that a range consists of, largest first, as (height, index at that height).
-fn subtrees(range: Range<u64>) -> impl Iterator<Item = (u32, u64)> {
+pub(crate) fn subtrees(range: Range<u64>) -> impl Iterator<Item = (u32, u64)> {
     let mut start = range.start;
     std::iter::from_fn(move || {
         let height = (range.end - start).checked_ilog2()?;
@@ -123,7 +123,7 @@ fn subtrees(range: Range<u64>) -> impl Iterator<Item = (u32, u64)> {
 }
 
 /// Returns the tile that has a complete subtree's hashes, and which of them.
-fn locate((height, index): (u32, u64), size: u64) -> Result<(Tile, Range<usize>), Error> {
+pub(crate) fn locate((height, index): (u32, u64), size: u64) -> Result<(Tile, Range<usize>), Error> {
     let full = u64::from(FULL_WIDTH);
     let leaves = 1 << (height % 8);
     let first = index * leaves;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tlog::prover::Prover;
 use tlog::tile::{changed_tiles, full_tile_root};
 use tlog::{
     Error, Frontier, Hash, Tile, empty_root, leaf_hash, node_hash, prove, verify_consistency,
@@ -254,6 +255,37 @@ fn rejects_positions_outside_of_the_tree() {
     verify_consistency(0, &empty_root(), 5, &[1; 32], &[]).unwrap();
     assert!(verify_consistency(0, &[1; 32], 5, &[1; 32], &[]).is_err());
     assert!(verify_consistency(0, &[1; 32], 0, &[1; 32], &[]).is_err());
+}
+
+#[test]
+fn prover_proves_like_the_single_proofs_and_reads_each_tile_once_in_order() {
+    let all = leaves(70_000);
+    let mut store = Store::default();
+    store.grow(0, &all);
+    for size in (1..40).chain([255, 256, 257, 511, 513, 65_536, 65_537, 70_000]) {
+        let mut prover = Prover::new(size, 64).unwrap();
+        let mut reads = 0;
+        let forth: Vec<u64> = (0..size).step_by(1 + size as usize / 1_000).collect();
+        // And back to the first ones, whose tiles were evicted.
+        for index in forth.iter().chain(forth.iter().take(20)).copied() {
+            for tile in prover.missing(index).unwrap() {
+                prover.insert(tile, &store.read(tile).unwrap()).unwrap();
+                reads += 1;
+            }
+            let proof = prove::inclusion(index, size, |tile| store.read(tile)).unwrap();
+            assert_eq!(prover.inclusion(index).unwrap(), proof, "leaf {index} of {size}");
+        }
+        assert!(
+            reads <= size.div_ceil(256) + 10,
+            "{reads} reads for {size} leaves"
+        );
+    }
+    let mut prover = Prover::new(3, 64).unwrap();
+    assert!(
+        matches!(prover.inclusion(0), Err(Error::TileData { .. })),
+        "nothing is inserted"
+    );
+    assert!(matches!(prover.missing(3), Err(Error::Range { .. })));
 }
 
 proptest! {

@@ -66,6 +66,15 @@ impl Key {
         &self.id
     }
 
+    /// HMAC-SHA-256 of a message.
+    pub(crate) fn mac(&self, message: &[u8]) -> Hash {
+        // HMAC has keys of any length.
+        Hmac::<Sha256>::new_from_slice(&self.secret).map_or_else(
+            |_| GENESIS,
+            |mac| mac.chain_update(message).finalize().into_bytes().into(),
+        )
+    }
+
     /// Whether an event stored at that time can have this key.
     pub(crate) fn is_valid_at(&self, recorded_at: Micros) -> bool {
         self.period.contains(recorded_at, SKEW)
@@ -120,11 +129,8 @@ pub(crate) fn link(
     message[32..40].copy_from_slice(&sequence.to_be_bytes());
     message[40..48].copy_from_slice(&recorded_at.0.to_be_bytes());
     message[48..].copy_from_slice(content_hash);
-    match key.and_then(|key| Hmac::<Sha256>::new_from_slice(&key.secret).ok()) {
-        Some(mut mac) => {
-            mac.update(&message);
-            mac.finalize().into_bytes().into()
-        }
+    match key {
+        Some(key) => key.mac(&message),
         None => Sha256::digest(message).into(),
     }
 }

@@ -26,7 +26,7 @@ const RETRY_AFTER: u64 = 2;
         (status = 404, body = Problem, content_type = "application/problem+json", description = "This deployment signs no checkpoints")))]
 pub(super) async fn key(State(service): State<Service>) -> Result<String, Failure> {
     let key = service.log_key.as_deref().ok_or_else(unsigned)?;
-    Ok(format!("{key}\n"))
+    Ok(format!("{}\n", key.verifier()))
 }
 
 /// Returns the newest signed checkpoint (C2SP tlog-checkpoint).

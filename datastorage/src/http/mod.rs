@@ -26,6 +26,7 @@ use axum::routing::{delete, get, patch, post};
 use axum::{Router, middleware};
 use service::config::Http;
 use service::http::{Failure, Limits};
+use tlog::SignerKey;
 use tokio::sync::Semaphore;
 
 use crate::domain::event::Micros;
@@ -42,8 +43,8 @@ pub(crate) use gate::Gate;
 pub(crate) struct Service {
     pub(crate) writer: Writer,
     pub(crate) shared: Shared,
-    /// Public key of the transparency log's checkpoints.
-    pub(crate) log_key: Option<Arc<str>>,
+    /// Signs checkpoints of the transparency log, and exports.
+    pub(crate) log_key: Option<Arc<SignerKey>>,
     pub(crate) count_limit: i64,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) answers: Answers,

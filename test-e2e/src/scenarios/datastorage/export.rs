@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tlog::{Checkpoint, Note, VerifierKey, leaf_hash, verify_inclusion};
 
 use crate::datastorage::event;
 use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
+use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
@@ -26,6 +30,9 @@ pub(crate) const SCENARIOS: &[Scenario] =
 
 const CHAINS: usize = 100;
 const EACH: usize = 1_000;
+
+/// Maximum time until a checkpoint has the events, on a loaded machine.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A line of the export: an event with its proof.
 #[derive(Deserialize)]
@@ -40,6 +47,8 @@ struct Line<'a> {
     event_hash: String,
     chain_key: Option<String>,
     data_salt: String,
+    leaf_index: u64,
+    inclusion_proof: Vec<String>,
 }
 
 async fn export(context: &Context) -> Result<()> {
@@ -52,6 +61,7 @@ async fn export(context: &Context) -> Result<()> {
         async move { context.datastorage().write_batch(&events).await?.expect(201) }
     });
     chains.buffer_unordered(4).try_for_each(async |_| Ok(())).await?;
+    let key = in_checkpoint(context).await?;
 
     let url = context.datastorage().url("/api/v1/audit/export")?;
     let request = context
@@ -61,7 +71,40 @@ async fn export(context: &Context) -> Result<()> {
         .deadline(Duration::from_secs(180));
     let response = request.send().await?.expect(200)?;
     response.has_header("content-type", "application/x-ndjson")?;
-    proves_itself(&response.text())
+    proves_itself(&response.text(), &key)
+}
+
+/// Waits until a checkpoint has all events; returns the key of the log.
+async fn in_checkpoint(context: &Context) -> Result<VerifierKey> {
+    let log = async |path: &str| {
+        let url = context.datastorage().url(&format!("/api/v1/audit/log/{path}"))?;
+        context.http.get(url).send().await?.expect(200)
+    };
+    let key: VerifierKey = log("key").await?.text().trim().parse()?;
+    let sql = context.sql_admin().await?;
+    let prefix = format!("{}%", context.named("chain-"));
+    until(MAX_WAIT, "a checkpoint that has the events", async || {
+        let row = sql
+            .query_one(
+                "SELECT (SELECT count(*) FROM audit_log_pending WHERE correlation_id LIKE $1),
+                     (SELECT size FROM audit_log_size)",
+                &[&prefix],
+            )
+            .await?;
+        let (waiting, size): (i64, i64) = (row.get(0), row.get(1));
+        let note = Note::from_bytes(log("checkpoint").await?.text().as_bytes())?;
+        let (checkpoint, _) = Checkpoint::open(&note, &key, &[], 0)?;
+        Ok(if waiting == 0 && checkpoint.size >= size.try_into()? {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!(
+                "{waiting} events wait, {} of {size} leaves",
+                checkpoint.size
+            ))
+        })
+    })
+    .await?;
+    Ok(key)
 }
 
 fn short(context: &Context, event_type: &str, chain: usize, number: usize) -> Value {
@@ -93,8 +136,8 @@ fn chained_hash(line: &Line<'_>) -> Result<String> {
     Ok(hex::encode(Sha256::digest(content)))
 }
 
-/// Recomputes every hash from the lines alone.
-fn proves_itself(text: &str) -> Result<()> {
+/// Verifies an export with the key of the log alone: every hash is computed again from the lines.
+fn proves_itself(text: &str, key: &VerifierKey) -> Result<()> {
     let (lines, summary) = text
         .trim_end()
         .rsplit_once('\n')
@@ -110,6 +153,25 @@ fn proves_itself(text: &str) -> Result<()> {
         summary["sha256"] == json!(whole),
         "expected the hash {whole} of all lines: {summary}"
     );
+
+    let signed = summary["signed_statement"]
+        .as_str()
+        .context("the export is not signed")?;
+    let signed: Note = signed.parse()?;
+    signed.verify(std::slice::from_ref(key), 1)?;
+    ensure!(
+        signed
+            .text()
+            .contains(&format!("\nevents {}\nsha256 {whole}\n", CHAINS * EACH)),
+        "expected the signature of these lines: {}",
+        signed.text()
+    );
+    let (first, lines) = lines.split_once('\n').context("the export has no events")?;
+    let first: Value = serde_json::from_str(first)?;
+    let note = first["checkpoint"]
+        .as_str()
+        .context("the first line has no checkpoint")?;
+    let (checkpoint, _) = Checkpoint::open(&note.parse()?, key, &[], 0)?;
 
     let mut heads: BTreeMap<String, (i64, String)> = BTreeMap::new();
     for text in lines.lines() {
@@ -137,6 +199,7 @@ fn proves_itself(text: &str) -> Result<()> {
             hash == line.event_hash,
             "expected the event's hash {hash}: {text}"
         );
+        is_in_tree(&line, &checkpoint).with_context(|| text.to_owned())?;
 
         let event: Value = serde_json::from_str(line.event.get())?;
         let chain = event["correlation_id"].as_str().unwrap_or_default().to_owned();
@@ -153,4 +216,21 @@ fn proves_itself(text: &str) -> Result<()> {
         "expected {CHAINS} chains of {EACH} events, found {heads:?}"
     );
     Ok(())
+}
+
+fn is_in_tree(line: &Line<'_>, checkpoint: &Checkpoint) -> Result<()> {
+    let leaf = leaf_hash(&[&[1], &hex::decode(&line.event_hash)?[..]].concat());
+    let hashes: Option<Vec<tlog::Hash>> = line
+        .inclusion_proof
+        .iter()
+        .map(|hash| STANDARD.decode(hash).ok()?.try_into().ok())
+        .collect();
+    let hashes = hashes.context("expected hashes of 32 bytes")?;
+    Ok(verify_inclusion(
+        &leaf,
+        line.leaf_index,
+        checkpoint.size,
+        &hashes,
+        &checkpoint.root,
+    )?)
 }

@@ -1,6 +1,6 @@
 //! The transparency log, as an auditor uses it who trusts neither service nor database.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -10,6 +10,8 @@ use crate::datastorage::event;
 use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql};
 use crate::harness::scenario::Scenario;
+use crate::instance::Program;
+use crate::wait::{Seen, until};
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[
@@ -22,7 +24,6 @@ pub(crate) const SCENARIOS: &[Scenario] =
 
 /// Maximum time from the response to an event until a checkpoint has it, on a loaded machine.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-const INTERVAL: Duration = Duration::from_millis(100);
 
 async fn proved(context: &Context) -> Result<()> {
     let log = async |path: &str| {
@@ -41,19 +42,15 @@ async fn proved(context: &Context) -> Result<()> {
     let stored = context.http.get(url).send().await?.expect(200)?.json()?;
     let hash = hex::decode(stored["event_hash"].as_str().context("no hash")?)?;
 
-    let begin = Instant::now();
-    let proof = loop {
+    let proof = until(MAX_WAIT, "a checkpoint that has the event", async || {
         let response = log(&format!("proof/inclusion?event_id={id}")).await?;
         if response.status == 200 {
-            break response;
+            return Ok(Seen::Yes(response));
         }
         let response = response.expect(404)?;
-        response.ensure(
-            begin.elapsed() < MAX_WAIT,
-            "expected the event in a checkpoint by now",
-        )?;
-        tokio::time::sleep(INTERVAL).await;
-    };
+        Ok(Seen::NotYet(response.text()))
+    })
+    .await?;
     let text = proof.text();
     proof.ensure(
         text.len() <= 1536,
@@ -83,5 +80,25 @@ async fn proved(context: &Context) -> Result<()> {
     verified
         .has("/is_valid", true)?
         .has("/tampered_events", json!([]))?;
+
+    // The database of this run, against the checkpoint that was published.
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), note.to_string())?;
+    let path = file.path().to_str().context("the path of the checkpoint")?;
+    let program = Program::datastorage(context, &json!({}))?;
+    let (key, correlation) = (key.to_string(), context.named("proved"));
+    let printed = program.run(&[
+        "verify",
+        "--checkpoint",
+        path,
+        "--key",
+        &key,
+        "--correlation-id",
+        &correlation,
+    ])?;
+    ensure!(
+        printed.contains("1 events of 1 chains verify") && printed.contains("matches 1 checkpoints"),
+        "expected the event and the checkpoint to be verified: {printed}"
+    );
     Ok(())
 }
