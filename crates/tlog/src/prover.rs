@@ -10,7 +10,7 @@ use crate::tile::Tile;
 /// Tiles that one proof in the largest tree needs, and some more.
 const MIN_TILES: usize = 64;
 
-/// Makes inclusion proofs in a tree of one size, from tiles that the caller reads.
+/// Makes inclusion proofs in a tree of one size, from tiles that the calling code reads.
 ///
 /// ```
 /// use tlog::{Error, leaf_hash, prover::Prover, verify_inclusion};

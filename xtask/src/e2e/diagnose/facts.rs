@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_unreached_addresses_from_responses() {
+    fn distinguishes_unreached_addresses_from_responses() {
         for (line, unreachable) in [
             (
                 "  GET http://127.0.0.1:9/readyz: error sending request: tcp connect error",
