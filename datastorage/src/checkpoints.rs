@@ -13,7 +13,7 @@ use tlog::{Checkpoint, Note, SignerKey};
 use tokio_postgres::Client;
 
 use crate::store::failure::describe;
-use crate::store::log::{self, TreeError};
+use crate::store::log::{self, EnterError, TreeError};
 
 /// Why a checkpoint is not published.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub(crate) enum PublishError {
     NotExtension { size: u64, found: String },
     #[error("cannot read the tree: {0}")]
     Tree(#[from] TreeError),
+    #[error(transparent)]
+    Gaps(#[from] EnterError),
     #[error("{}", describe(.0))]
     Postgresql(#[from] tokio_postgres::Error),
     #[error("cannot write the checkpoint {}: {error}", .file.display())]
@@ -48,6 +50,19 @@ impl Publisher {
             None => None,
         };
         Ok(Self { key, file, last })
+    }
+
+    /// Prepares the first checkpoint of all: the gaps that retention has left so far are signed, too. Where no file has
+    /// the last checkpoint, that of the database counts.
+    pub(crate) async fn begin(&mut self, client: &mut Client) -> Result<(), PublishError> {
+        if self.last.is_some() {
+            return Ok(());
+        }
+        match log::checkpoint(client).await? {
+            Some(note) => self.last = Some(open(note.as_bytes(), self.key.verifier())?),
+            None => log::sign_earlier_gaps(client, &self.key).await?,
+        }
+        Ok(())
     }
 
     /// Signs and publishes the tree of `size` leaves, if it grew.

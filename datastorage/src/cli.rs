@@ -11,7 +11,7 @@ use tlog::{Algorithm, SignerKey, VerifierKey};
 use crate::checkpoints;
 use crate::config::{self, Config, Secrets};
 use crate::dead_letters::{self, Action};
-use crate::domain::export::{self, Trust};
+use crate::domain::export;
 use crate::serve;
 use crate::store::database::Database;
 use crate::store::failure::describe;
@@ -262,10 +262,11 @@ async fn verify(
     key: Option<VerifierKey>,
     correlation_ids: &[String],
 ) -> Result<(), ExitError> {
-    let own = secrets.log_key.as_ref().map(|key| key.verifier().clone());
+    let mut trust = secrets.trust();
+    trust.log = key.or(trust.log);
     let mut checkpoints = Vec::new();
     for file in files {
-        let key = key.as_ref().or(own.as_ref()).ok_or_else(|| {
+        let key = trust.log.as_ref().ok_or_else(|| {
             ExitError::usage(anyhow::anyhow!(
                 "pass the public key of the checkpoints by --key: transparency.key_file is not set"
             ))
@@ -286,14 +287,9 @@ async fn verify(
         chains,
         events,
         errors,
-    } = verify::verify(
-        &mut session.client,
-        &secrets.chain_keys,
-        &checkpoints,
-        correlation_ids,
-    )
-    .await
-    .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
+    } = verify::verify(&mut session.client, &trust, &checkpoints, correlation_ids)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
     if errors.is_empty() {
         return exit::print(&format!(
             "{events} events of {chains} chains verify; the log has {leaves} leaves and matches {} checkpoints\n",
@@ -316,11 +312,8 @@ fn verify_export(
         Some(config) => Source { config }.load()?.1,
         None => Secrets::default(),
     };
-    let own = secrets.log_key.as_ref().map(|key| key.verifier().clone());
-    let trust = Trust {
-        chain: secrets.chain_keys,
-        log: key.or(own),
-    };
+    let mut trust = secrets.trust();
+    trust.log = key.or(trust.log);
     let input: Box<dyn Read> = match &file {
         Some(path) => {
             let file = std::fs::File::open(path);

@@ -342,7 +342,7 @@ impl Drain {
             let Some(appender) = &mut self.appender else {
                 return Err(Unavailable::Failed("no session".to_owned()));
             };
-            let append = appender.append(&units, &self.shared.keys, &mut verdicts);
+            let append = appender.append(&units, &self.shared.trust.chain, &mut verdicts);
             tokio::time::timeout(self.timeout, append)
                 .await
                 .map_err(|_| Unavailable::TimedOut(self.timeout))??;

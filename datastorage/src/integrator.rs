@@ -56,12 +56,15 @@ enum PassError {
 async fn pass(
     shared: &Shared,
     session: &mut Option<Session>,
-    publisher: Option<&mut Publisher>,
+    mut publisher: Option<&mut Publisher>,
 ) -> Result<(), PassError> {
     let mut open = match session.take() {
         Some(open) if !open.client.is_closed() => open,
         _ => shared.database.session().await?,
     };
+    if let Some(publisher) = &mut publisher {
+        publisher.begin(&mut open.client).await?;
+    }
     let mut more = true;
     let mut size = 0;
     while more {

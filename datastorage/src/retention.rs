@@ -6,8 +6,7 @@ use service::server::Lifecycle;
 
 use crate::config::Config;
 use crate::domain::event::Micros;
-use crate::store::failure::describe;
-use crate::store::retention::{self, Removed};
+use crate::store::retention::{self, Removed, Retention};
 use crate::writer::Shared;
 
 /// Runs until the service stops. With several replicas one works at a time.
@@ -41,7 +40,10 @@ pub(crate) async fn run(config: Config, shared: Shared, lifecycle: Lifecycle) {
 
 async fn once(shared: &Shared, default_days: i32) -> anyhow::Result<Removed> {
     let mut session = shared.database.session().await?;
-    retention::run(&mut session.client, default_days, Micros::now())
-        .await
-        .map_err(|error| anyhow::anyhow!("{}", describe(&error)))
+    let retention = Retention {
+        default_days,
+        now: Micros::now(),
+        key: shared.log_key.as_deref(),
+    };
+    Ok(retention::run(&mut session.client, retention).await?)
 }

@@ -37,7 +37,8 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         database: Database::new(&config, &secrets)?,
         streams: Streams::new(&config, &secrets)?,
         ends: Ends::default(),
-        keys: Arc::new(secrets.chain_keys),
+        trust: Arc::new(secrets.trust()),
+        log_key: secrets.log_key,
         availability: Availability::new(readiness.clone()),
         metrics: Arc::new(Metrics::new(&mut registry)),
         commit_timeout: Duration::from_millis(config.writer.commit_timeout_ms),
@@ -62,8 +63,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     helpers.spawn(monitor::partitions(shared.clone(), lifecycle.clone()));
     helpers.spawn(Drain::new(&config, shared.clone(), lifecycle.clone()).run());
     let interval = Duration::from_millis(config.transparency.interval_ms);
-    let log_key = secrets.log_key;
-    let publisher = match &log_key {
+    let publisher = match &shared.log_key {
         Some(key) => Some(Publisher::new(
             Arc::clone(key),
             config.transparency.checkpoint_file.clone(),
@@ -82,7 +82,6 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     let service = Service {
         writer,
         shared,
-        log_key,
         count_limit: config.query.count_limit,
         exports: Arc::new(Semaphore::new(config.query.exports)),
         clock: config.clock.bounds(),
@@ -175,7 +174,8 @@ mod tests {
                 database: Database::new(&config, &secrets).unwrap(),
                 streams: Streams::new(&config, &secrets).unwrap(),
                 ends: Ends::default(),
-                keys: Arc::default(),
+                trust: Arc::default(),
+                log_key: None,
                 availability: Availability::new(ReadinessCell::default()),
                 metrics: Arc::new(Metrics::new(&mut Registry::default())),
                 commit_timeout: Duration::from_secs(1),

@@ -6,8 +6,8 @@ use futures::TryStreamExt as _;
 use tlog::{Checkpoint, Frontier};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use crate::domain::chain::Keys;
 use crate::domain::event::Hash;
+use crate::domain::trust::Trust;
 use crate::domain::verification::TamperedEvent;
 use crate::store::{chains, log};
 
@@ -39,7 +39,7 @@ impl Verified {
 /// chain.
 pub(crate) async fn verify(
     client: &mut Client,
-    keys: &Keys,
+    trust: &Trust,
     checkpoints: &[Checkpoint],
     correlation_ids: &[String],
 ) -> Result<Verified, tokio_postgres::Error> {
@@ -57,10 +57,10 @@ pub(crate) async fn verify(
     tree(&transaction, checkpoints, &mut verified).await?;
     leaves(&transaction, &mut verified).await?;
     if correlation_ids.is_empty() {
-        all_chains(&transaction, keys, &mut verified).await?;
+        all_chains(&transaction, trust, &mut verified).await?;
     }
     for correlation_id in correlation_ids {
-        if !one_chain(&transaction, correlation_id, keys, &mut verified).await? {
+        if !one_chain(&transaction, correlation_id, trust, &mut verified).await? {
             verified.error(format!("nothing is stored of {correlation_id:?}"));
         }
     }
@@ -143,7 +143,7 @@ async fn leaves(transaction: &Transaction<'_>, verified: &mut Verified) -> Resul
 
 async fn all_chains(
     transaction: &Transaction<'_>,
-    keys: &Keys,
+    trust: &Trust,
     verified: &mut Verified,
 ) -> Result<(), tokio_postgres::Error> {
     let all = transaction
@@ -159,7 +159,7 @@ async fn all_chains(
             return Ok(());
         }
         for row in &rows {
-            one_chain(transaction, row.get(0), keys, verified).await?;
+            one_chain(transaction, row.get(0), trust, verified).await?;
         }
     }
 }
@@ -168,10 +168,10 @@ async fn all_chains(
 async fn one_chain(
     transaction: &Transaction<'_>,
     correlation_id: &str,
-    keys: &Keys,
+    trust: &Trust,
     verified: &mut Verified,
 ) -> Result<bool, tokio_postgres::Error> {
-    let Some(chain) = chains::verify_in(transaction, correlation_id, keys).await? else {
+    let Some(chain) = chains::verify_in(transaction, correlation_id, trust).await? else {
         return Ok(false);
     };
     verified.chains += 1;

@@ -9,13 +9,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tlog::SignerKey;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::availability::{Availability, Dependency};
 use crate::config::Config;
-use crate::domain::chain::Keys;
 use crate::domain::event::Sealed;
+use crate::domain::trust::Trust;
 use crate::group::{COMMIT_BYTES, Groups, Outcome, Submission};
 use crate::metrics::{Metrics, Rejection};
 use crate::spiller::{SPILL_BYTES, Spiller, retain_waiting, unit};
@@ -147,7 +148,10 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) streams: Streams,
     pub(crate) ends: Ends,
-    pub(crate) keys: Arc<Keys>,
+    /// What verification trusts; its HMAC keys are those of writing.
+    pub(crate) trust: Arc<Trust>,
+    /// Signs the transparency log, and exports.
+    pub(crate) log_key: Option<Arc<SignerKey>>,
     pub(crate) availability: Availability,
     pub(crate) metrics: Arc<Metrics>,
     /// Maximum time of a commit.
@@ -288,7 +292,7 @@ impl Committer {
                 .iter()
                 .map(|submission| submission.events.as_slice())
                 .collect();
-            let append = appender.append(&units, &self.shared.keys, &mut verdicts);
+            let append = appender.append(&units, &self.shared.trust.chain, &mut verdicts);
             let limit = self.shared.commit_timeout;
             let result = match tokio::time::timeout(limit, append).await {
                 Ok(result) => result,

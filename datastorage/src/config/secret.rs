@@ -11,6 +11,7 @@ use tlog::{Algorithm, SignerKey};
 use super::{Config, PreviousKey};
 use crate::domain::chain::{Key, Keys, Period};
 use crate::domain::time::Micros;
+use crate::domain::trust::Trust;
 
 /// The content of the secret files.
 #[derive(Clone, Default)]
@@ -23,6 +24,14 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
+    /// What verification trusts.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust {
+            chain: self.chain_keys.clone(),
+            log: self.log_key.as_ref().map(|key| key.verifier().clone()),
+        }
+    }
+
     /// Reads every file that the configuration names; each unreadable file is an error.
     pub(crate) fn read(config: &Config) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();

@@ -16,7 +16,7 @@ use super::stored::Stored;
 
 #[cfg(test)]
 pub(crate) use check::Checked;
-pub(crate) use check::{Trust, check};
+pub(crate) use check::check;
 
 /// An event's place in the tree of the export's checkpoint.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,12 @@
 //! What the transparency log has of a chain: the leaf of each event, and the entry of each gap of retention.
+//!
+//! Anyone who writes to the database can enter a gap. With a key of the log, gaps are signed, and only those count.
 
 use std::collections::{BTreeMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
+use tlog::note::Signature;
+use tlog::{Note, SignerKey, VerifierKey};
 
 use super::event::Hash;
 
@@ -13,6 +17,8 @@ pub(crate) enum Kind {
     Event,
     /// A gap of retention; the hash is the SHA-256 of its description.
     Gap,
+    /// A gap of retention; the hash is the SHA-256 of its description with a signature ([`sign`]).
+    SignedGap,
 }
 
 impl Kind {
@@ -21,20 +27,51 @@ impl Kind {
         match number {
             1 => Some(Self::Event),
             2 => Some(Self::Gap),
+            3 => Some(Self::SignedGap),
             _ => None,
+        }
+    }
+
+    /// The kind in the database and in the entry.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Event => 1,
+            Self::Gap => 2,
+            Self::SignedGap => 3,
         }
     }
 
     /// The hash of a leaf, as in RFC 6962.
     pub(crate) fn leaf_hash(self, hash: &Hash) -> Hash {
-        let kind = match self {
-            Self::Event => 1,
-            Self::Gap => 2,
-        };
-        let mut entry = [kind; 33];
+        let mut entry = [self.number(); 33];
         entry[1..].copy_from_slice(hash);
         tlog::leaf_hash(&entry)
     }
+}
+
+/// The text whose signature is that of a description; a description may have characters that a note has not.
+fn statement(description: &str) -> String {
+    let hash = hex::encode(Sha256::digest(description));
+    format!("kubernaut audit log entry\nsha256 {hash}\n")
+}
+
+/// The entry of a signed description: a line with the signature follows it.
+pub(crate) fn sign(description: &str, key: &SignerKey) -> Result<String, tlog::Error> {
+    let mut note = Note::new(statement(description))?;
+    note.sign(key, 0)?;
+    let signature = note.signatures().first().map(Signature::to_string);
+    Ok(format!("{description}\n{}", signature.unwrap_or_default()))
+}
+
+/// The description of a signed entry; `None` if the key did not sign it. Without a key no signature is checked.
+fn signed_description<'a>(entry: &'a str, key: Option<&VerifierKey>) -> Option<&'a str> {
+    let (description, signature) = entry.rsplit_once('\n')?;
+    if let Some(key) = key {
+        let mut note = Note::new(statement(description)).ok()?;
+        note.add(signature.parse().ok()?).ok()?;
+        note.verify(std::slice::from_ref(key), 1).ok()?;
+    }
+    Some(description)
 }
 
 /// One leaf of a chain, or one that waits for its place.
@@ -61,22 +98,26 @@ pub(crate) struct ChainLog {
 }
 
 impl ChainLog {
-    /// From leaves in the order of the tree.
-    pub(crate) fn new(leaves: impl IntoIterator<Item = Leaf>) -> Self {
+    /// From leaves in the order of the tree. With a key of the log, only gaps that it signed count.
+    pub(crate) fn new(leaves: impl IntoIterator<Item = Leaf>, key: Option<&VerifierKey>) -> Self {
         let mut log = Self::default();
         for leaf in leaves {
             match (leaf.kind, leaf.entry) {
                 (Kind::Event, _) => {
                     log.events.entry(leaf.sequence).or_insert(leaf.leaf_hash);
                 }
-                (Kind::Gap, Some(entry)) => {
-                    let hash = Sha256::digest(&entry).into();
-                    if Kind::Gap.leaf_hash(&hash) == leaf.leaf_hash {
-                        log.gaps.insert(entry);
+                (kind, Some(entry)) => {
+                    let description = match kind {
+                        Kind::SignedGap => signed_description(&entry, key),
+                        _ => key.is_none().then_some(entry.as_str()),
+                    };
+                    let is_proved = kind.leaf_hash(&Sha256::digest(&entry).into()) == leaf.leaf_hash;
+                    if let (Some(description), true) = (description, is_proved) {
+                        log.gaps.insert(description.to_owned());
                         log.ranges.push((leaf.sequence, leaf.last_sequence));
                     }
                 }
-                (Kind::Gap, None) => {}
+                (Kind::Gap | Kind::SignedGap, None) => {}
             }
         }
         log

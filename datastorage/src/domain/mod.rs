@@ -15,5 +15,6 @@ pub(crate) mod stored;
 pub(crate) mod success_rate;
 pub(crate) mod time;
 pub(crate) mod tree;
+pub(crate) mod trust;
 pub(crate) mod verification;
 pub(crate) mod workflow;

@@ -72,8 +72,8 @@ pub(super) async fn export(
         query: query.unwrap_or_default(),
         checkpoint,
         keys: ExportKeys {
-            log: service.log_key.clone(),
-            chain: service.shared.keys.at(Micros::now()).cloned(),
+            log: service.shared.log_key.clone(),
+            chain: service.shared.trust.chain.at(Micros::now()).cloned(),
         },
         progress: Progress::Header,
         _permit: permit,

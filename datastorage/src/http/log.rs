@@ -25,7 +25,7 @@ const RETRY_AFTER: u64 = 2;
     responses((status = 200, body = String, content_type = "text/plain"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "This deployment signs no checkpoints")))]
 pub(super) async fn key(State(service): State<Service>) -> Result<String, Failure> {
-    let key = service.log_key.as_deref().ok_or_else(unsigned)?;
+    let key = service.shared.log_key.as_deref().ok_or_else(unsigned)?;
     Ok(format!("{}\n", key.verifier()))
 }
 

@@ -26,7 +26,6 @@ use axum::routing::{delete, get, patch, post};
 use axum::{Router, middleware};
 use service::config::Http;
 use service::http::{Failure, Limits};
-use tlog::SignerKey;
 use tokio::sync::Semaphore;
 
 use crate::domain::event::Micros;
@@ -43,8 +42,6 @@ pub(crate) use gate::Gate;
 pub(crate) struct Service {
     pub(crate) writer: Writer,
     pub(crate) shared: Shared,
-    /// Signs checkpoints of the transparency log, and exports.
-    pub(crate) log_key: Option<Arc<SignerKey>>,
     pub(crate) count_limit: i64,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) answers: Answers,

@@ -66,7 +66,7 @@ pub(super) async fn page(
     }
     let _room = service.answers.hold(usize::MAX).await?;
     let mut client = service.connection().await?;
-    let chain = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
+    let chain = chains::verify_chain(&mut client, &correlation_id, &service.shared.trust)
         .await
         .map_err(|error| responses::query_failed(&error))?
         .ok_or_else(absent)?;

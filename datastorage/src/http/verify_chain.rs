@@ -42,7 +42,7 @@ pub(super) async fn verify(
     let VerifyChainRequest { correlation_id } =
         VerifyChainRequest::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
-    let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.keys)
+    let verification = chains::verify_chain(&mut client, &correlation_id, &service.shared.trust)
         .await
         .map_err(|error| responses::query_failed(&error))?;
     service.queried("verify_chain", begin);

@@ -6,8 +6,8 @@ use futures::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use crate::domain::chain::Keys;
 use crate::domain::time::Micros;
+use crate::domain::trust::Trust;
 use crate::domain::verification::{Chain, ChainVerification, Gap, Head, Link, verify};
 use crate::store::events::{self, COLUMNS};
 use crate::store::log;
@@ -17,7 +17,7 @@ use crate::store::types::HashColumn;
 pub(crate) async fn verify_chain(
     client: &mut Client,
     correlation_id: &str,
-    keys: &Keys,
+    trust: &Trust,
 ) -> Result<Option<ChainVerification>, tokio_postgres::Error> {
     let transaction = client
         .build_transaction()
@@ -25,14 +25,14 @@ pub(crate) async fn verify_chain(
         .read_only(true)
         .start()
         .await?;
-    verify_in(&transaction, correlation_id, keys).await
+    verify_in(&transaction, correlation_id, trust).await
 }
 
 /// Verifies a chain as this transaction sees it; `None` if nothing of it exists.
 pub(crate) async fn verify_in(
     transaction: &Transaction<'_>,
     correlation_id: &str,
-    keys: &Keys,
+    trust: &Trust,
 ) -> Result<Option<ChainVerification>, tokio_postgres::Error> {
     let head = transaction
         .query_opt(
@@ -66,9 +66,9 @@ pub(crate) async fn verify_in(
     let mut links = Vec::new();
     while let Some(row) = rows.try_next().await? {
         let (sealed, place) = events::read(&row)?.seal_again();
-        links.push(Link::of(&sealed, &place, keys));
+        links.push(Link::of(&sealed, &place, &trust.chain));
     }
-    let log = log::chain(transaction, correlation_id).await?;
+    let log = log::chain(transaction, correlation_id, trust.log.as_ref()).await?;
     if links.is_empty() && gaps.is_empty() && head.is_none() && log.remaining().next().is_none() {
         return Ok(None);
     }
@@ -78,7 +78,7 @@ pub(crate) async fn verify_in(
         gaps,
         head,
         log,
-        keys,
+        keys: &trust.chain,
         now: Micros::now(),
     })))
 }

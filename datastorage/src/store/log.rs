@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tlog::{Tile, prove};
+use tlog::{SignerKey, Tile, VerifierKey, prove};
 use tokio_postgres::{Client, GenericClient, Transaction};
 use uuid::Uuid;
 
 use crate::domain::event::Hash;
-use crate::domain::log::{ChainLog, Kind, Leaf};
+use crate::domain::log::{ChainLog, Kind, Leaf, sign};
 use crate::domain::tree::{TILE, Tiles, level_sizes};
 use crate::store::failure::describe;
 use crate::store::types::HashColumn;
@@ -193,6 +193,84 @@ pub(crate) async fn leaf_of(
         .and_then(|index| u64::try_from(index).ok()))
 }
 
+/// A gap of retention, and its description.
+#[derive(Clone, Debug)]
+pub(crate) struct GapEntry {
+    pub(crate) correlation_id: String,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) description: String,
+}
+
+impl GapEntry {
+    /// From the columns of the same names.
+    pub(crate) fn read(row: &tokio_postgres::Row) -> Self {
+        Self {
+            correlation_id: row.get(0),
+            first: row.get(1),
+            last: row.get(2),
+            description: row.get(3),
+        }
+    }
+}
+
+/// Enters gaps, signed if there is a key.
+pub(crate) async fn enter_gaps(
+    transaction: &Transaction<'_>,
+    gaps: &[GapEntry],
+    key: Option<&SignerKey>,
+) -> Result<(), EnterError> {
+    let kind = if key.is_some() { Kind::SignedGap } else { Kind::Gap };
+    let entries: Vec<String> = gaps
+        .iter()
+        .map(|gap| match key {
+            Some(key) => sign(&gap.description, key),
+            None => Ok(gap.description.clone()),
+        })
+        .collect::<Result<_, _>>()?;
+    let correlations: Vec<&str> = gaps.iter().map(|gap| gap.correlation_id.as_str()).collect();
+    let first: Vec<i64> = gaps.iter().map(|gap| gap.first).collect();
+    let last: Vec<i64> = gaps.iter().map(|gap| gap.last).collect();
+    transaction
+        .execute(
+            "INSERT INTO audit_log_pending (kind, correlation_id, sequence, last_sequence, hash, entry)
+             SELECT $1, correlation_id, first, last, sha256(convert_to(entry, 'UTF8')), entry
+             FROM unnest($2::text[], $3::int8[], $4::int8[], $5::text[]) AS gap (correlation_id, first, last, entry)",
+            &[&i16::from(kind.number()), &correlations, &first, &last, &entries],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Why gaps are not entered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnterError {
+    #[error("cannot sign a gap of retention: {0}")]
+    Sign(#[from] tlog::Error),
+    #[error("{}", describe(.0))]
+    Postgresql(#[from] tokio_postgres::Error),
+}
+
+/// Signs the gaps that were entered before the log had a key, when it signs its first checkpoint.
+pub(crate) async fn sign_earlier_gaps(client: &mut Client, key: &SignerKey) -> Result<(), EnterError> {
+    let transaction = client.transaction().await?;
+    let columns = "correlation_id, sequence, last_sequence, entry";
+    let earlier = format!(
+        "SELECT {columns} FROM audit_log_leaves WHERE kind = 2
+         UNION ALL SELECT {columns} FROM audit_log_pending WHERE kind = 2"
+    );
+    let rows = transaction.query(&earlier, &[]).await?;
+    let gaps: Vec<GapEntry> = rows.iter().map(GapEntry::read).collect();
+    for gaps in gaps.chunks(GAPS) {
+        enter_gaps(&transaction, gaps, Some(key)).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Gaps of one statement.
+pub(crate) const GAPS: usize = 5_000;
+
 /// Checkpoints that are kept for readers.
 const CHECKPOINTS: i64 = 1000;
 
@@ -230,6 +308,7 @@ pub(crate) async fn checkpoint(client: &impl GenericClient) -> Result<Option<Str
 pub(crate) async fn chain(
     client: &impl GenericClient,
     correlation_id: &str,
+    key: Option<&VerifierKey>,
 ) -> Result<ChainLog, tokio_postgres::Error> {
     let placed = client
         .query(
@@ -271,7 +350,7 @@ pub(crate) async fn chain(
             entry: row.get(4),
         })
     });
-    Ok(ChainLog::new(placed.chain(waiting)))
+    Ok(ChainLog::new(placed.chain(waiting), key))
 }
 
 fn index_of(row: &tokio_postgres::Row) -> u64 {

@@ -2,9 +2,11 @@
 //! keeps others. A removed run leaves its hashes, so that the rest of a chain verifies.
 
 use jiff::civil::Date;
+use tlog::SignerKey;
 use tokio_postgres::{Client, Transaction};
 
 use crate::domain::event::Micros;
+use crate::store::log::{self, EnterError, GapEntry};
 use crate::store::partitions::month_of;
 
 /// One replica at a time.
@@ -19,12 +21,18 @@ pub(crate) struct Removed {
     pub(crate) rows: u64,
 }
 
+/// What a run removes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention<'a> {
+    /// Retention of events without their own.
+    pub(crate) default_days: i32,
+    pub(crate) now: Micros,
+    /// Signs the gaps that removed events leave.
+    pub(crate) key: Option<&'a SignerKey>,
+}
+
 /// Runs once, unless another replica does.
-pub(crate) async fn run(
-    client: &mut Client,
-    default_days: i32,
-    now: Micros,
-) -> Result<Removed, tokio_postgres::Error> {
+pub(crate) async fn run(client: &mut Client, retention: Retention<'_>) -> Result<Removed, EnterError> {
     let locked: bool = client
         .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
         .await?
@@ -32,32 +40,28 @@ pub(crate) async fn run(
     if !locked {
         return Ok(Removed::default());
     }
-    let result = run_locked(client, default_days, now).await;
+    let result = run_locked(client, retention).await;
     client
         .query_one("SELECT pg_advisory_unlock($1)", &[&LOCK])
         .await?;
     result
 }
 
-async fn run_locked(
-    client: &mut Client,
-    default_days: i32,
-    now: Micros,
-) -> Result<Removed, tokio_postgres::Error> {
+async fn run_locked(client: &mut Client, retention: Retention<'_>) -> Result<Removed, EnterError> {
     let mut removed = Removed::default();
     // Scanning a month takes long; it disturbs no one.
     client.batch_execute("SET statement_timeout = 0").await?;
     for (name, month) in partitions(client).await? {
         let is_past = month
             .checked_add(jiff::Span::new().months(2))
-            .is_ok_and(|after| after <= month_of(now));
-        if is_past && drop_partition(client, &name, month, default_days, now).await? {
+            .is_ok_and(|after| after <= month_of(retention.now));
+        if is_past && drop_partition(client, &name, month, retention).await? {
             tracing::info!(partition = name, "retention dropped a month");
             removed.partitions += 1;
             continue;
         }
         loop {
-            let rows = remove_rows(client, &name, default_days, now).await?;
+            let rows = remove_rows(client, &name, retention).await?;
             removed.rows += rows;
             if rows == 0 {
                 break;
@@ -92,27 +96,45 @@ const EXPIRED: &str = "((retention_days IS NULL AND event_timestamp < $1::timest
      (retention_days IS NOT NULL AND event_timestamp < $1::timestamptz - make_interval(days => retention_days)))";
 const HELD: &str = "EXISTS (SELECT 1 FROM audit_legal_holds AS hold
      WHERE hold.correlation_id = event.correlation_id AND hold.released_at IS NULL)";
-/// The hashes at the ends of each run of removed events, for the chain and for the transparency log.
+/// The hashes at the ends of each run of removed events.
 const GAPS: &str =
-    "WITH made AS (
-         INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
-         SELECT correlation_id, min(sequence), max(sequence), (array_agg(previous_hash ORDER BY sequence))[1],
-             (array_agg(event_hash ORDER BY sequence DESC))[1]
-         FROM (SELECT *, sequence - row_number() OVER (PARTITION BY correlation_id ORDER BY sequence) AS run
-               FROM {source}) AS numbered
-         GROUP BY correlation_id, run ON CONFLICT DO NOTHING RETURNING *)
-     INSERT INTO audit_log_pending (kind, correlation_id, sequence, last_sequence, hash, entry)
-     SELECT 2, made.correlation_id, first_sequence, last_sequence, sha256(convert_to(entry, 'UTF8')), entry
-     FROM made, LATERAL (SELECT audit_gap_entry(made::audit_chain_gaps) AS entry) AS text";
+    "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
+     SELECT correlation_id, min(sequence), max(sequence), (array_agg(previous_hash ORDER BY sequence))[1],
+         (array_agg(event_hash ORDER BY sequence DESC))[1]
+     FROM (SELECT *, sequence - row_number() OVER (PARTITION BY correlation_id ORDER BY sequence) AS run
+           FROM {source}) AS numbered
+     GROUP BY correlation_id, run ON CONFLICT DO NOTHING
+     RETURNING correlation_id, first_sequence, last_sequence, audit_gap_entry(audit_chain_gaps)";
+
+/// Records the gaps that the rows of `source` leave, for their chains and in the transparency log.
+async fn record_gaps(
+    transaction: &Transaction<'_>,
+    source: &str,
+    key: Option<&SignerKey>,
+) -> Result<(), EnterError> {
+    let made = transaction.bind(&GAPS.replace("{source}", source), &[]).await?;
+    loop {
+        let rows = transaction
+            .query_portal(&made, i32::try_from(log::GAPS).unwrap_or(i32::MAX))
+            .await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let gaps: Vec<GapEntry> = rows.iter().map(GapEntry::read).collect();
+        log::enter_gaps(transaction, &gaps, key).await?;
+    }
+}
 
 /// Drops a month in which nothing must be kept; returns whether it did.
 async fn drop_partition(
     client: &mut Client,
     name: &str,
     month: Date,
-    default_days: i32,
-    now: Micros,
-) -> Result<bool, tokio_postgres::Error> {
+    retention: Retention<'_>,
+) -> Result<bool, EnterError> {
+    let Retention {
+        default_days, now, ..
+    } = retention;
     let transaction = client.transaction().await?;
     // Until the commit no hold can be placed, and no waiting event can be stored in this month.
     transaction
@@ -125,7 +147,7 @@ async fn drop_partition(
         return Ok(false);
     }
     lock_heads(&transaction, name).await?;
-    transaction.execute(&GAPS.replace("{source}", name), &[]).await?;
+    record_gaps(&transaction, name, retention.key).await?;
     forget_chains(
         &transaction,
         name,
@@ -151,12 +173,10 @@ async fn drop_partition(
 }
 
 /// Removes some of the expired rows of a month; returns their number.
-async fn remove_rows(
-    client: &mut Client,
-    name: &str,
-    default_days: i32,
-    now: Micros,
-) -> Result<u64, tokio_postgres::Error> {
+async fn remove_rows(client: &mut Client, name: &str, retention: Retention<'_>) -> Result<u64, EnterError> {
+    let Retention {
+        default_days, now, ..
+    } = retention;
     let transaction = client.transaction().await?;
     let chosen = format!(
         "CREATE TEMPORARY TABLE expired ON COMMIT DROP AS
@@ -170,18 +190,20 @@ async fn remove_rows(
     );
     let rows = transaction.execute(&fill, &[&now, &default_days, &ROWS]).await?;
     if rows > 0 {
-        delete_expired(&transaction, name).await?;
+        delete_expired(&transaction, name, retention.key).await?;
     }
     transaction.commit().await?;
     Ok(rows)
 }
 
-async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(), tokio_postgres::Error> {
+async fn delete_expired(
+    transaction: &Transaction<'_>,
+    name: &str,
+    key: Option<&SignerKey>,
+) -> Result<(), EnterError> {
     // A hold placed since makes the trigger reject the deletion, and the next run sees it.
     lock_heads(transaction, "expired").await?;
-    transaction
-        .execute(&GAPS.replace("{source}", "expired"), &[])
-        .await?;
+    record_gaps(transaction, "expired", key).await?;
     transaction
         .execute(
             &format!(
@@ -197,7 +219,7 @@ async fn delete_expired(transaction: &Transaction<'_>, name: &str) -> Result<(),
             &[],
         )
         .await?;
-    forget_chains(transaction, "expired", "true").await
+    Ok(forget_chains(transaction, "expired", "true").await?)
 }
 
 /// Removes the records of empty chains, in the transaction that removed their last events: readers see the whole

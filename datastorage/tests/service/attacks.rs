@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tlog::{Algorithm, SignerKey};
 
+use crate::stack::random::Random;
 use crate::stack::{Servers, Service, event, name, run, text, until};
 
 const CHAINS: usize = 6;
@@ -17,20 +18,6 @@ const EACH: usize = 6;
 
 /// Number of attacks; `DATASTORAGE_ATTACKS` sets another one.
 const ATTACKS: u64 = 30;
-
-/// A small random source with a seed that a failure names.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).unwrap() % end
-    }
-}
 
 /// One honest history, whose service has ended.
 struct History {
@@ -179,7 +166,7 @@ impl History {
             ),
         };
         let base = self.servers.database.clone();
-        let (name, sql) = match random.below(12) {
+        let (name, sql) = match random.below(13) {
             0 => ("alter", format!("UPDATE audit_events SET severity = 'low' WHERE {at}")),
             1 => ("rewrite a chain", self.rewrite(chain, position, false)),
             2 => ("rewrite a chain and its leaves", self.rewrite(chain, position, true)),
@@ -194,6 +181,16 @@ impl History {
                 format!(
                     "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
                      SELECT correlation_id, sequence, sequence, previous_hash, event_hash FROM audit_events WHERE {at};
+                     DELETE FROM audit_events WHERE {at}"
+                ),
+            ),
+            12 => (
+                "declare a gap, in the log too",
+                format!(
+                    "INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
+                     SELECT correlation_id, sequence, sequence, previous_hash, event_hash FROM audit_events WHERE {at};
+                     INSERT INTO audit_log_pending SELECT 2, correlation_id, first_sequence, last_sequence,
+                     sha256(convert_to(audit_gap_entry(gap), 'UTF8')), audit_gap_entry(gap) FROM audit_chain_gaps AS gap;
                      DELETE FROM audit_events WHERE {at}"
                 ),
             ),
@@ -236,8 +233,7 @@ fn every_seeded_attack_is_found_by_the_last_checkpoint() {
     let number = std::env::var("DATASTORAGE_ATTACKS").map_or(ATTACKS, |number| number.parse().unwrap());
     let copy = format!("{}_copy", history.servers.database);
     for seed in 1..=number {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        random.below(1);
+        let mut random = Random::new(seed);
         let (name, base, sql) = history.attack(&mut random);
         history.servers.copy_database(&base, &copy);
         history

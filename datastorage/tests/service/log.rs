@@ -13,17 +13,18 @@ use crate::stack::{Servers, Service, event, id_of, name, text, until};
 
 /// A service that signs checkpoints, and the file that it publishes them in.
 fn signing() -> (Service, PathBuf, tempfile::TempDir) {
+    signing_in(Arc::new(Servers::shared()), "")
+}
+
+fn signing_in(servers: Arc<Servers>, more: &str) -> (Service, PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
     let (key_file, file) = (folder.path().join("log-key"), folder.path().join("checkpoint"));
     fs::write(&key_file, key.to_secret_text()).unwrap();
-    let config =
-        format!("[transparency]\nkey_file = {key_file:?}\ncheckpoint_file = {file:?}\ninterval_ms = 50\n");
-    (
-        Service::start_with(Arc::new(Servers::shared()), &config),
-        file,
-        folder,
-    )
+    let config = format!(
+        "[transparency]\nkey_file = {key_file:?}\ncheckpoint_file = {file:?}\ninterval_ms = 50\n{more}"
+    );
+    (Service::start_with(servers, &config), file, folder)
 }
 
 /// Stores events in chains of ten; returns the ids.
@@ -134,6 +135,81 @@ fn every_event_is_proved_by_the_public_key_alone() {
         "{}",
         verify(&service, &file).1
     );
+}
+
+/// A chain of three events, the first of which retention removes.
+fn partly_expired(service: &Service) -> String {
+    let correlation = name("expired");
+    let mut events: Vec<_> = (0..3).map(|_| event(&correlation)).collect();
+    let old = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(72);
+    events[0]["event_timestamp"] = json!(old.to_string());
+    events[0]["retention_days"] = json!(1);
+    let answer = service.post("/api/v1/audit/events/batch", &json!(events));
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    until("retention", 30, || match service.events(&correlation).len() {
+        2 => Ok(()),
+        count => Err(format!("{count} events")),
+    });
+    correlation
+}
+
+#[test]
+fn gaps_of_retention_verify_and_declared_ones_do_not() {
+    let retention = "[retention]\ninterval_ms = 1000\n";
+    let unsigned = Service::start_with(Arc::new(Servers::shared()), retention);
+    let earlier = partly_expired(&unsigned);
+    let (_, servers, _) = unsigned.stop();
+    let (service, file, folder) = signing_in(servers, retention);
+    let later = partly_expired(&service);
+    let key = key_of(&service);
+    // Five events of the log, two gaps, and the signature of the first one.
+    checkpoint_of(&service, &key, 9);
+    for correlation in [&earlier, &later] {
+        let verification = service.verify(correlation);
+        assert_eq!(
+            (&verification["is_valid"], &verification["expired_events"]),
+            (&json!(true), &json!(1)),
+            "{verification}"
+        );
+    }
+    let (code, printed) = verify(&service, &file);
+    assert_eq!(code, Some(0), "{printed}");
+
+    // A superuser who enters a gap into the log, too, and lets the service give it its place.
+    let signature = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
+    let mut note = Note::new("kubernaut audit log entry\n").unwrap();
+    note.sign(&signature, 0).unwrap();
+    for (kind, line) in [(2, String::new()), (3, format!("\n{}", note.signatures()[0]))] {
+        let chain = partly_expired(&service);
+        service.servers.sql(&format!(
+            "SET session_replication_role = replica;
+             INSERT INTO audit_chain_gaps (correlation_id, first_sequence, last_sequence, previous_hash, last_hash)
+                 SELECT correlation_id, sequence, sequence, previous_hash, event_hash FROM audit_events
+                 WHERE correlation_id = '{chain}' AND sequence = 2;
+             INSERT INTO audit_log_pending SELECT {kind}, correlation_id, first_sequence, last_sequence,
+                 sha256(convert_to(entry, 'UTF8')), entry
+                 FROM (SELECT *, audit_gap_entry(gap) || '{line}' AS entry FROM audit_chain_gaps AS gap
+                       WHERE correlation_id = '{chain}' AND first_sequence = 2) AS forged;
+             DELETE FROM audit_events WHERE correlation_id = '{chain}' AND sequence = 2"
+        ));
+        let verification = service.verify(&chain);
+        assert_eq!(
+            verification["tampered_events"][0]["sequence"], 2,
+            "{verification}"
+        );
+        until("the forged gap has its place", 30, || {
+            match service.servers.count("SELECT count(*) FROM audit_log_pending") {
+                0 => Ok(()),
+                count => Err(format!("{count} wait")),
+            }
+        });
+        let (code, printed) = verify(&service, &file);
+        assert!(
+            code == Some(1) && printed.contains(&format!("{chain:?}, position 2: Missing")),
+            "{printed}"
+        );
+    }
+    drop(folder);
 }
 
 /// A service with 300 events in the tree of its checkpoint, and their export.

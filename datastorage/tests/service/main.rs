@@ -46,6 +46,8 @@ mod disk;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod honest;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod numbers;

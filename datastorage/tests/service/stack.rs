@@ -1,6 +1,7 @@
 //! A DataStorage with its own PostgreSQL database and Redis for tests: over HTTP, SQL and processes.
 
 mod program;
+pub(crate) mod random;
 pub(crate) mod relay;
 mod servers;
 mod service;

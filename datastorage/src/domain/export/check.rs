@@ -8,29 +8,21 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use tlog::{Checkpoint, Note, VerifierKey, verify_inclusion};
+use tlog::{Checkpoint, Note, verify_inclusion};
 
 use super::statement;
 use crate::domain::canonical::Numbers;
-use crate::domain::chain::{Keys, link};
+use crate::domain::chain::link;
 use crate::domain::event::{Event, Hash, Salt, Sealed};
 use crate::domain::log::Kind;
 use crate::domain::time::Micros;
+use crate::domain::trust::Trust;
 
 /// Maximum number of reported errors.
 const MAX_ERRORS: usize = 1000;
 
 /// Time in microseconds after which a stored event has its place in the log, with a large margin.
 const MAX_WAIT: i64 = 15 * 60 * 1_000_000;
-
-/// The keys with which an export is verified.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
-    /// HMAC keys of the chains.
-    pub(crate) chain: Keys,
-    /// Public key of the transparency log.
-    pub(crate) log: Option<VerifierKey>,
-}
 
 enum ReadLine {
     Checkpoint(ReadHeader),

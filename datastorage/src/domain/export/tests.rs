@@ -7,6 +7,7 @@ use crate::domain::chain::{GENESIS, Keys, Period, link};
 use crate::domain::event::Sealed;
 use crate::domain::event::tests::{NOW, read, valid};
 use crate::domain::log::Kind;
+use crate::domain::trust::Trust;
 
 /// The keys of the service: one of the log, or one of the chain, or none.
 fn keys(log: bool, chain: bool) -> ExportKeys {

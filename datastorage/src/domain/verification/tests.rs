@@ -96,7 +96,7 @@ fn verify_links(links: Vec<Link>, keys: &Keys, now: Micros) -> ChainVerification
         leaf_hash: Kind::Event.leaf_hash(&link.event_hash),
         entry: None,
     });
-    let log = ChainLog::new(leaves.collect::<Vec<_>>());
+    let log = ChainLog::new(leaves.collect::<Vec<_>>(), None);
     let head = links.last().map(|link| Head {
         sequence: link.sequence,
         hash: link.event_hash,
@@ -128,7 +128,7 @@ fn log_of(rows: &[Row], gaps: &[Gap]) -> ChainLog {
         leaf_hash: Kind::Gap.leaf_hash(&Sha256::digest(&gap.entry).into()),
         entry: Some(gap.entry.clone()),
     });
-    ChainLog::new(events.chain(gaps))
+    ChainLog::new(events.chain(gaps), None)
 }
 
 fn head_of(rows: &[Row]) -> Option<Head> {
