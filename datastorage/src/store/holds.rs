@@ -28,7 +28,7 @@ pub(crate) enum Placed {
 }
 
 const COLUMNS: &str = "hold_id, correlation_id, reason, placed_by, placed_at, released_by, released_at, \
-     EXISTS (SELECT 1 FROM audit_chain_heads AS head WHERE head.correlation_id = audit_legal_holds.correlation_id)";
+     EXISTS (SELECT 1 FROM audit_events AS event WHERE event.correlation_id = audit_legal_holds.correlation_id)";
 
 fn read(row: &Row) -> Hold {
     Hold {

@@ -1,5 +1,5 @@
 //! Removes expired events: whole months by dropping their partition, single rows where a hold or a longer retention
-//! keeps others. A removed run leaves its hashes, so that the rest of a chain verifies.
+//! keeps others. A removed run leaves its hashes, and a chain its head, so that what is left or comes later verifies.
 
 use jiff::civil::Date;
 use tlog::SignerKey;
@@ -148,12 +148,6 @@ async fn drop_partition(
     }
     lock_heads(&transaction, name).await?;
     record_gaps(&transaction, name, retention.key).await?;
-    forget_chains(
-        &transaction,
-        name,
-        &format!("event.tableoid <> '{name}'::regclass"),
-    )
-    .await?;
     let next = month.checked_add(jiff::Span::new().months(1)).unwrap_or(month);
     transaction
         .execute(
@@ -219,29 +213,6 @@ async fn delete_expired(
             &[],
         )
         .await?;
-    Ok(forget_chains(transaction, "expired", "true").await?)
-}
-
-/// Removes the records of empty chains, in the transaction that removed their last events: readers see the whole
-/// chain, or nothing of it. `kept` limits the events that count. Their heads are locked: a chain that grows
-/// meanwhile stays, or begins again.
-async fn forget_chains(
-    transaction: &Transaction<'_>,
-    source: &str,
-    kept: &str,
-) -> Result<(), tokio_postgres::Error> {
-    let forget = format!(
-        "WITH gone AS (SELECT correlation_id, sum(last_sequence - first_sequence + 1) AS events
-                       FROM audit_chain_gaps WHERE correlation_id IN (SELECT correlation_id FROM {source})
-                       GROUP BY correlation_id),
-         forgotten AS (DELETE FROM audit_chain_heads AS head USING gone
-                       WHERE head.correlation_id = gone.correlation_id AND head.sequence = gone.events
-                       AND NOT EXISTS (SELECT 1 FROM audit_events AS event
-                                       WHERE event.correlation_id = head.correlation_id AND {kept})
-                       RETURNING head.correlation_id)
-         DELETE FROM audit_chain_gaps WHERE correlation_id IN (SELECT correlation_id FROM forgotten)"
-    );
-    transaction.execute(&forget, &[]).await?;
     Ok(())
 }
 
