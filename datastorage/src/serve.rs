@@ -28,6 +28,7 @@ use crate::{integrator, monitor, retention};
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()> {
+    check_memory(config.memory.budget_bytes, service::memory::limit())?;
     let lifecycle = Lifecycle::default();
     tokio::spawn(service::server::stop_on_signal(&lifecycle)?);
     let listeners = Listeners::bind(&config.http).await?;
@@ -105,6 +106,17 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     Ok(())
 }
 
+/// Rejects a budget above the limit of the container, which would be killed in the middle of its work.
+fn check_memory(budget_bytes: u64, limit: Option<u64>) -> anyhow::Result<()> {
+    match limit {
+        Some(limit) if limit < budget_bytes => anyhow::bail!(
+            "memory.budget_bytes is {budget_bytes}, but the memory limit of the container is {limit}; lower the budget, \
+             or raise the limit"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Rejects a Redis that loses acknowledged entries, in production; otherwise it is reported by `/readyz`. Starts without
 /// a Redis: PostgreSQL accepts writes meanwhile.
 async fn check_redis(shared: &Shared, environment: Environment) -> anyhow::Result<()> {
@@ -145,6 +157,17 @@ async fn check_schema(shared: &Shared) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn budget_above_the_limit_of_the_container_is_rejected() {
+        assert!(check_memory(256 << 20, None).is_ok());
+        assert!(check_memory(256 << 20, Some(256 << 20)).is_ok());
+        let error = check_memory(256 << 20, Some(128 << 20)).unwrap_err().to_string();
+        assert!(
+            error.contains("is 268435456") && error.contains("is 134217728"),
+            "{error}"
+        );
+    }
 
     #[tokio::test]
     async fn production_does_not_start_with_a_redis_that_loses_entries() {

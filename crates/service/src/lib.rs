@@ -39,6 +39,7 @@ pub mod health;
 pub mod http;
 mod limits;
 pub mod logging;
+pub mod memory;
 pub mod openapi;
 mod patience;
 pub mod problem;

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file and `DATASTORAGE__SECTION__KEY` variables, validated completely at start.
 
+mod memory;
 mod secret;
 mod validate;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use service::config::{Auth, Environment, Http, Log, Stop};
 
 use crate::domain::time::ClockBounds;
+use memory::Memory;
 pub(crate) use secret::Secrets;
 pub(crate) use validate::{FINISH_MS, split_address};
 
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// The ordered stop.
     pub(crate) stop: Stop,
+    /// Memory.
+    pub(crate) memory: Memory,
     /// The database.
     pub(crate) postgresql: Postgresql,
     /// The fallback while PostgreSQL is unavailable.
@@ -72,6 +76,7 @@ impl Default for Config {
             log: Log::default(),
             http: Http {
                 max_body_bytes: MAX_BODY_BYTES,
+                max_bodies_bytes: 0,
                 request_timeout_ms: 30_000,
                 ..Http::default()
             },
@@ -83,6 +88,7 @@ impl Default for Config {
                 announce_ms: 2_000,
                 drain_ms: 15_000,
             },
+            memory: Memory::default(),
             postgresql: Postgresql::default(),
             redis: Redis::default(),
             writer: Writer::default(),
@@ -158,7 +164,7 @@ pub(crate) struct Writer {
     pub(crate) committers: usize,
     /// Maximum events per transaction; a batch is never split.
     pub(crate) group_events: usize,
-    /// Memory for events that wait for their transaction; above it writes get 503.
+    /// Memory for events that wait for their transaction; above it writes get 503. 0: a part of memory.budget_bytes.
     pub(crate) queue_bytes: usize,
     /// Maximum time of a commit; after it PostgreSQL counts as unavailable and the group goes to the stream.
     pub(crate) commit_timeout_ms: u64,
@@ -179,7 +185,7 @@ pub(crate) struct Stream {
     pub(crate) drain_interval_ms: u64,
     /// Maximum entries per transaction of the drain.
     pub(crate) drain_group: usize,
-    /// Maximum bytes per transaction of the drain; one larger entry is stored alone.
+    /// Maximum bytes per transaction of the drain; one larger entry is stored alone. 0: a part of memory.budget_bytes.
     pub(crate) drain_group_bytes: usize,
     /// Time after which a drain counts as stuck: PostgreSQL is available, and the oldest entry still waits.
     pub(crate) stuck_after_ms: u64,
@@ -198,7 +204,8 @@ pub(crate) struct Query {
     pub(crate) exports: usize,
     /// Maximum bytes of one response; a page with larger events ends early, and has a next_cursor.
     pub(crate) max_answer_bytes: usize,
-    /// Memory for responses that are being built or sent; without it a request waits, then gets 503.
+    /// Memory for responses that are being built or sent; without it a request waits, then gets 503. 0: a part of
+    /// memory.budget_bytes.
     pub(crate) answers_bytes: usize,
 }
 
@@ -345,7 +352,7 @@ impl Default for Writer {
         Self {
             committers: 2,
             group_events: 1000,
-            queue_bytes: 64 << 20,
+            queue_bytes: 0,
             commit_timeout_ms: 3000,
             write_timeout_ms: 5000,
         }
@@ -359,7 +366,7 @@ impl Default for Stream {
             max_bytes: 96 << 20,
             drain_interval_ms: 500,
             drain_group: 500,
-            drain_group_bytes: 4 << 20,
+            drain_group_bytes: 0,
             stuck_after_ms: 60_000,
             max_attempts: 5,
         }
@@ -372,7 +379,7 @@ impl Default for Query {
             count_limit: 100_000,
             exports: 2,
             max_answer_bytes: 8 << 20,
-            answers_bytes: 32 << 20,
+            answers_bytes: 0,
         }
     }
 }
@@ -409,7 +416,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use service::config::{parse, print, undocumented};
+    use service::config::{Validate as _, parse, print, undocumented};
 
     use super::*;
 
@@ -420,9 +427,11 @@ mod tests {
 
     #[test]
     fn printed_configuration_is_valid() {
-        let text = print(&Config::default(), PREFIX).unwrap();
+        let mut config = Config::default();
+        config.complete();
+        let text = print(&config, PREFIX).unwrap();
         let read: Config = parse("printed", &text, PREFIX, []).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{:?}", Config::default()));
+        assert_eq!(format!("{read:?}"), format!("{config:?}"));
     }
 
     #[test]

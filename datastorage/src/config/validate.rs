@@ -9,6 +9,10 @@ use crate::domain::event::MAX_RETENTION_DAYS;
 pub(crate) const FINISH_MS: u64 = 8_000;
 
 impl Validate for Config {
+    fn complete(&mut self) {
+        self.share_memory();
+    }
+
     fn errors(&self) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         self.http.check(&mut errors);
@@ -17,6 +21,7 @@ impl Validate for Config {
         self.check_ranges(&mut errors);
         self.check_addresses(&mut errors);
         self.check_tls(&mut errors);
+        self.check_memory(&mut errors);
         errors
     }
 }

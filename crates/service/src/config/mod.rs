@@ -94,6 +94,9 @@ pub enum Error {
 
 /// Validation beyond the types of a configuration.
 pub trait Validate {
+    /// Sets what follows from other keys, before it is validated.
+    fn complete(&mut self) {}
+
     /// Returns every error that the types do not exclude.
     fn errors(&self) -> Vec<ConfigError>;
 }
@@ -129,8 +132,9 @@ pub fn parse<T: DeserializeOwned + Serialize + Default + Validate>(
         source: Box::new(source),
     })?;
     let mut errors = override_from(&mut table, prefix, variables);
-    let config = read_all::<T>(table, &mut errors);
-    if let Some(config) = &config {
+    let mut config = read_all::<T>(table, &mut errors);
+    if let Some(config) = &mut config {
+        config.complete();
         let known: Vec<String> = errors.iter().map(|error| error.field.clone()).collect();
         // A field that was already reported has its default here; errors of that default are not news.
         errors.extend(

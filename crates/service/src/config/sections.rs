@@ -60,7 +60,7 @@ pub struct Http {
     /// Maximum body size in bytes.
     pub max_body_bytes: usize,
     /// Maximum bytes of all bodies in flight, each counted twice: as received, and as parsed. A body that exceeds them
-    /// waits up to 2 seconds before it gets 503.
+    /// waits up to 2 seconds before it gets 503. 0 in DataStorage: a part of memory.budget_bytes.
     pub max_bodies_bytes: usize,
     /// Maximum time until the response to a request begins.
     pub request_timeout_ms: u64,

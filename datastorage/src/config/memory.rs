@@ -1,0 +1,159 @@
+//! One budget of memory, from which the bounds of its parts follow.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use service::config::ConfigError;
+
+use super::Config;
+
+/// Memory.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub(crate) struct Memory {
+    /// Maximum memory of the service: the limit of its container, or less. The parts that are 0 follow from it.
+    pub(crate) budget_bytes: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget_bytes: 256 << 20,
+        }
+    }
+}
+
+/// The program itself under load: code, connections, caches, what the allocator keeps.
+const PROGRAM_BYTES: u64 = 52 << 20;
+
+/// An export: tiles of its proofs, rows and chunks.
+const EXPORT_BYTES: u64 = 6 << 20;
+
+/// Memory of a drain's transaction for each of its bytes: entries, events, and the statement.
+const DRAIN_COPIES: u64 = 10;
+
+/// Parts of 48 that a bound has of the memory beside program and exports. Together 42: the rest is for what is not
+/// counted.
+const BODIES: u64 = 8;
+const QUEUE: u64 = 16;
+const ANSWERS: u64 = 8;
+const DRAIN_GROUP: u64 = 1;
+const WHOLE: u64 = 48;
+
+impl Config {
+    /// The memory beside program and exports.
+    fn free_bytes(&self) -> u64 {
+        self.memory.budget_bytes.saturating_sub(self.fixed_bytes())
+    }
+
+    fn fixed_bytes(&self) -> u64 {
+        PROGRAM_BYTES + EXPORT_BYTES * self.query.exports as u64
+    }
+
+    /// Gives each bound that is 0 its part of the budget.
+    pub(super) fn share_memory(&mut self) {
+        let free = self.free_bytes();
+        for (bound, parts) in [
+            (&mut self.http.max_bodies_bytes, BODIES),
+            (&mut self.writer.queue_bytes, QUEUE),
+            (&mut self.query.answers_bytes, ANSWERS),
+            (&mut self.stream.drain_group_bytes, DRAIN_GROUP),
+        ] {
+            if *bound == 0 {
+                *bound = usize::try_from(free * parts / WHOLE).unwrap_or(usize::MAX);
+            }
+        }
+    }
+
+    /// Adds an error if the budget cannot hold its parts.
+    pub(super) fn check_memory(&self, errors: &mut Vec<ConfigError>) {
+        let parts = [
+            ("program and exports", self.fixed_bytes()),
+            ("http.max_bodies_bytes", self.http.max_bodies_bytes as u64),
+            ("writer.queue_bytes", self.writer.queue_bytes as u64),
+            ("query.answers_bytes", self.query.answers_bytes as u64),
+            (
+                "10 times stream.drain_group_bytes",
+                DRAIN_COPIES.saturating_mul(self.stream.drain_group_bytes as u64),
+            ),
+        ];
+        let sum = parts
+            .iter()
+            .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
+        // The smallest bounds that the other checks allow need this much.
+        const MIN_BUDGET: u64 = 128 << 20;
+        if self.memory.budget_bytes < MIN_BUDGET {
+            let reason = format!("write {MIN_BUDGET} or more");
+            errors.push(ConfigError::new(
+                "memory.budget_bytes",
+                self.memory.budget_bytes,
+                reason,
+            ));
+        } else if sum > self.memory.budget_bytes {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(name, bytes)| format!("{name} {bytes}"))
+                .collect();
+            let reason = format!(
+                "its parts need {sum}: {}; raise it, or lower them (0: they follow from it)",
+                parts.join(", ")
+            );
+            errors.push(ConfigError::new(
+                "memory.budget_bytes",
+                self.memory.budget_bytes,
+                reason,
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::config::parse;
+
+    use super::*;
+    use crate::config::PREFIX;
+
+    fn read(text: &str) -> Result<Config, String> {
+        parse("test", text, PREFIX, []).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bounds_follow_from_the_budget_and_fit_into_it() {
+        for (budget, bodies) in [
+            (128 << 20, 10 << 20),
+            (256 << 20, 32 << 20),
+            (1024 << 20, 160 << 20),
+        ] {
+            let config = read(&format!("[memory]\nbudget_bytes = {budget}\n")).unwrap();
+            assert!(
+                (bodies..bodies + (1 << 20)).contains(&config.http.max_bodies_bytes),
+                "{budget}: {}",
+                config.http.max_bodies_bytes
+            );
+            assert_eq!(config.writer.queue_bytes / 2, config.http.max_bodies_bytes);
+        }
+        let config = read("[writer]\nqueue_bytes = 16777216\n").unwrap();
+        assert_eq!(
+            (config.writer.queue_bytes, config.query.answers_bytes),
+            (16 << 20, 32 << 20)
+        );
+    }
+
+    #[test]
+    fn budget_that_cannot_hold_its_parts_is_rejected_with_each_of_them() {
+        let error = read("[writer]\nqueue_bytes = 268435456\n").unwrap_err();
+        for part in [
+            "memory.budget_bytes = 268435456",
+            "writer.queue_bytes 268435456",
+            "need 44",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert!(
+            read("[memory]\nbudget_bytes = 1000\n")
+                .unwrap_err()
+                .contains("write 134217728 or more")
+        );
+    }
+}
