@@ -1,13 +1,14 @@
 //! JSON bodies of requests.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use http_body::SizeHint;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use wire::problem::FieldError;
@@ -15,8 +16,8 @@ use wire::problem::FieldError;
 use crate::limits::Bodies;
 use crate::problem::Failure;
 
-/// Maximum bytes of an oversized body that are read and dropped: most clients read the response only after they have
-/// sent everything, and only see the connection close before that.
+/// Maximum bytes of a rejected body that are read and dropped: most clients read the response only after they have sent
+/// everything, and only see the connection close before that.
 const DRAIN_BYTES: usize = 32 << 20;
 
 /// Maximum time to drain.
@@ -77,13 +78,9 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
             Some(bodies) => Some(bodies.acquire(request.body().size_hint().exact()).await?),
             None => None,
         };
-        let (parts, body) = request.into_parts();
-        let body = Shared(Arc::new(Mutex::new(body)));
-        let request = Request::from_parts(parts, Body::new(body.clone()));
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(Bytes::from_owner(Held { bytes, _room: room }))),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                body.drain().await;
                 Err(Failure::too_large("the body exceeds the limit of this route"))
             }
             Err(_) => Err(Failure::invalid(
@@ -106,9 +103,9 @@ fn is_json(value: &HeaderValue) -> bool {
         })
 }
 
-/// A body that can be read further after its extractor has rejected it.
+/// A body that can be read further after its request was rejected.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Body>>);
+pub(crate) struct Shared(Arc<Mutex<Body>>);
 
 impl HttpBody for Shared {
     type Data = Bytes;
@@ -118,26 +115,44 @@ impl HttpBody for Shared {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *body).poll_frame(context)
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
     }
 }
 
 impl Shared {
-    /// Reads the rest, up to the bounds.
-    async fn drain(self) {
+    /// The request with its body, which can be read further through the other part.
+    pub(crate) fn of(request: Request) -> (Request, Self) {
+        let (parts, body) = request.into_parts();
+        let body = Self(Arc::new(Mutex::new(body)));
+        (Request::from_parts(parts, Body::new(body.clone())), body)
+    }
+
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the rest, up to the bounds; returns whether that was all.
+    pub(crate) async fn drain(mut self) -> bool {
         let mut left = DRAIN_BYTES;
         let read = async {
-            let mut body = Body::new(self);
-            while left > 0
-                && let Some(Ok(frame)) =
-                    std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-            {
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            while left > 0 && !self.is_end_stream() {
+                match std::future::poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await {
+                    Some(Ok(frame)) => left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len)),
+                    Some(Err(_)) => return false,
+                    None => return true,
+                }
             }
+            self.is_end_stream()
         };
-        // The response is the same in both cases.
-        let _in_time = tokio::time::timeout(DRAIN_TIME, read).await;
+        tokio::time::timeout(DRAIN_TIME, read).await.unwrap_or(false)
     }
 }
 
@@ -145,28 +160,50 @@ impl Shared {
 mod tests {
     use axum::Router;
     use axum::extract::DefaultBodyLimit;
-    use axum::routing::post;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::limits::Limits;
 
+    /// Most clients read the response only after they have sent everything.
     #[tokio::test]
     async fn client_that_sends_a_long_body_before_reading_gets_the_response() {
         const LENGTH: usize = 16 << 20;
-        let routes = Router::new()
+        let limits = Limits::new(&crate::config::Http {
+            max_body_bytes: 1 << 20,
+            max_bodies_bytes: 1,
+            ..Default::default()
+        });
+        let no_memory = Router::new()
             .route("/", post(|_: RawBody| async {}))
-            .layer(DefaultBodyLimit::max(20));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async { axum::serve(listener, routes).await });
+            .layer(from_fn_with_state(limits, Limits::apply));
+        let rejected = || async { Failure::not_found("nothing here") };
+        for (routes, status) in [
+            (
+                Router::new()
+                    .route("/", post(|_: RawBody| async {}))
+                    .layer(DefaultBodyLimit::max(20)),
+                "413",
+            ),
+            (no_memory, "503"),
+            (Router::new().route("/", post(rejected)), "404"),
+            (Router::new().route("/", get(rejected)), "405"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let routes = crate::http::edge(routes, |_, _, _, _| {});
+            tokio::spawn(async { axum::serve(listener, routes).await });
 
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
-        client.write_all(head.as_bytes()).await.unwrap();
-        client.write_all(&vec![b' '; LENGTH]).await.unwrap();
-        let mut answer = [0; 12];
-        client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 413");
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
+            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(&vec![b' '; LENGTH]).await.unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+        }
     }
 }

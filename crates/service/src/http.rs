@@ -13,6 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 use wire::problem::MEDIA_TYPE;
 
+use crate::body::Shared;
 pub use crate::body::{JsonBody, RawBody};
 pub use crate::limits::{InFlight, Limits};
 pub use crate::problem::Failure;
@@ -61,6 +62,9 @@ async fn respond<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obse
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!("request", request_id = %id);
+    // A client that waits for permission to send sends nothing.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let (request, body) = Shared::of(request);
     let mut response = if is_text(&path) {
         next.run(request).instrument(span.clone()).await
     } else {
@@ -77,6 +81,13 @@ async fn respond<F: Fn(&str, &str, u16, f64)>(request: Request, next: Next, obse
     span.in_scope(|| {
         tracing::info!(target: "access", request_id = %id, method = %method, endpoint, status, duration_ms = seconds * 1e3, "request");
     });
+    // A rejected client may still be sending. Where part of the body stays unread, its next request would be read from the
+    // middle of it.
+    if status >= 400 && (waits || !body.drain().await) {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -115,11 +126,6 @@ fn render(failure: Failure, mut response: Response, path: &str, id: &str) -> Res
     }
     if let Some(challenge) = challenge {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    if problem.status == 413 {
-        // Part of the body may be unread, so the connection ends here; without this header a client would send its next
-        // request into it.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = Body::from(body);
     response
@@ -283,11 +289,8 @@ mod tests {
         ] {
             let (response, _) = send(method, path, kind, body).await;
             assert_eq!(response.status(), status, "{method} {path}");
-            let closes = response
-                .headers()
-                .get(header::CONNECTION)
-                .is_some_and(|value| value == "close");
-            assert_eq!(closes, status == 413, "{method} {path}");
+            // Everything was read: the client can go on.
+            assert_eq!(response.headers().get(header::CONNECTION), None, "{method} {path}");
             let challenge = response.headers().get(header::WWW_AUTHENTICATE).cloned();
             assert_eq!(
                 challenge.is_some_and(|value| value == "Bearer"),
