@@ -1,23 +1,21 @@
 //! The command line.
 
+mod verification;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use service::config::ConfigError;
 use service::exit::{self, ExitError};
-use tlog::{Algorithm, SignerKey, VerifierKey};
+use tlog::{Algorithm, SignerKey};
 
-use crate::checkpoints;
 use crate::config::{self, Config, Secrets};
 use crate::dead_letters::{self, Action};
-use crate::domain::export;
 use crate::serve;
 use crate::store::database::Database;
-use crate::store::failure::describe;
 use crate::store::migrations::{self, State};
 use crate::store::stream::{Kind, Streams};
-use crate::verify::{self, Verified};
 
 /// Keep the audit trail of every service
 ///
@@ -54,35 +52,14 @@ enum Command {
         action: DeadLetterCommand,
     },
     /// Verify the whole database, and its transparency log against published checkpoints; exit with 1 if it was altered
-    Verify {
-        #[command(flatten)]
-        source: Source,
-        /// Checkpoint that was published outside of the database; repeat for more
-        #[arg(long = "checkpoint", value_name = "FILE")]
-        checkpoints: Vec<PathBuf>,
-        /// Public key of the checkpoints (GET /api/v1/audit/log/key); default: that of transparency.key_file
-        #[arg(long, value_name = "KEY")]
-        key: Option<tlog::VerifierKey>,
-        /// Verify the whole log, but only the chain of this correlation; repeat for more
-        #[arg(long = "correlation-id", value_name = "ID")]
-        correlation_ids: Vec<String>,
-    },
+    Verify(verification::Database),
     /// Print a new private key for transparency.key_file
     LogKey {
         /// Name of the log, such as example.com/audit: the origin of its checkpoints
         name: String,
     },
     /// Verify an export (GET /api/v1/audit/export) without a database; exit with 1 if it is invalid
-    VerifyExport {
-        /// Configuration file with the keys; not needed with --key
-        #[arg(long, value_name = "FILE", required_unless_present = "key")]
-        config: Option<PathBuf>,
-        /// Public key of the log (GET /api/v1/audit/log/key); default: that of transparency.key_file
-        #[arg(long, value_name = "KEY")]
-        key: Option<tlog::VerifierKey>,
-        /// Export to verify; standard input if absent
-        file: Option<PathBuf>,
-    },
+    VerifyExport(verification::Export),
 }
 
 #[derive(Subcommand)]
@@ -160,20 +137,12 @@ fn run(cli: Cli) -> Result<(), ExitError> {
             };
             dead_letters(action, &letters)
         }
-        Command::Verify {
-            source,
-            checkpoints,
-            key,
-            correlation_ids,
-        } => {
-            let (config, secrets) = source.load()?;
-            runtime()?.block_on(verify(&config, &secrets, &checkpoints, key, &correlation_ids))
-        }
+        Command::Verify(arguments) => arguments.run(),
         Command::LogKey { name } => {
             let key = SignerKey::generate(&name, Algorithm::Ed25519).map_err(ExitError::usage)?;
             exit::print(&format!("{}\n", key.to_secret_text()))
         }
-        Command::VerifyExport { config, key, file } => verify_export(config, key, file),
+        Command::VerifyExport(arguments) => arguments.run(),
     }
 }
 
@@ -253,83 +222,4 @@ fn dead_letters(action: Action, letters: &Letters) -> Result<(), ExitError> {
     })?;
     eprintln!("{count} dead letters");
     Ok(())
-}
-
-async fn verify(
-    config: &Config,
-    secrets: &Secrets,
-    files: &[PathBuf],
-    key: Option<VerifierKey>,
-    correlation_ids: &[String],
-) -> Result<(), ExitError> {
-    let mut trust = secrets.trust();
-    trust.log = key.or(trust.log);
-    let mut checkpoints = Vec::new();
-    for file in files {
-        let key = trust.log.as_ref().ok_or_else(|| {
-            ExitError::usage(anyhow::anyhow!(
-                "pass the public key of the checkpoints by --key: transparency.key_file is not set"
-            ))
-        })?;
-        let read = std::fs::read(file).map_err(anyhow::Error::from);
-        let checkpoint = read.and_then(|note| Ok(checkpoints::open(&note, key)?));
-        let usage = |error| ExitError::usage(anyhow::anyhow!("checkpoint {}: {error}", file.display()));
-        checkpoints.push(checkpoint.map_err(usage)?);
-    }
-    let mut session = Database::new(config, secrets)?.session().await.map_err(|error| {
-        ExitError::environment(anyhow::anyhow!(
-            "{error} (postgresql.address = {})",
-            config.postgresql.address
-        ))
-    })?;
-    let Verified {
-        leaves,
-        chains,
-        events,
-        errors,
-    } = verify::verify(&mut session.client, &trust, &checkpoints, correlation_ids)
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot read the database: {}", describe(&error)))?;
-    if errors.is_empty() {
-        return exit::print(&format!(
-            "{events} events of {chains} chains verify; the log has {leaves} leaves and matches {} checkpoints\n",
-            checkpoints.len()
-        ));
-    }
-    Err(ExitError::failed(anyhow::anyhow!(
-        "the database does not verify:\n  {}",
-        errors.join("\n  ")
-    )))
-}
-
-fn verify_export(
-    config: Option<PathBuf>,
-    key: Option<VerifierKey>,
-    file: Option<PathBuf>,
-) -> Result<(), ExitError> {
-    use std::io::{BufReader, Read};
-    let secrets = match config {
-        Some(config) => Source { config }.load()?.1,
-        None => Secrets::default(),
-    };
-    let mut trust = secrets.trust();
-    trust.log = key.or(trust.log);
-    let input: Box<dyn Read> = match &file {
-        Some(path) => {
-            let file = std::fs::File::open(path);
-            Box::new(file.map_err(|error| {
-                ExitError::usage(anyhow::anyhow!("cannot read {}: {error}", path.display()))
-            })?)
-        }
-        None => Box::new(std::io::stdin()),
-    };
-    let checked = export::check(BufReader::new(input), &trust).map_err(ExitError::usage)?;
-    if checked.error_count == 0 {
-        return exit::print(&format!("{checked}\n"));
-    }
-    Err(ExitError::failed(anyhow::anyhow!(
-        "the export does not verify, {} errors:\n  {}",
-        checked.error_count,
-        checked.errors.join("\n  ")
-    )))
 }

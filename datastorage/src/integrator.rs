@@ -69,14 +69,14 @@ async fn pass(
     let mut size = 0;
     while more {
         (size, more) = log::integrate(&mut open.client).await?;
-        shared.metrics.log_size(size);
+        shared.metrics.log.size(size);
     }
     if let Some(publisher) = publisher {
         let result = publisher.publish(&open.client, size).await;
         let is_altered = matches!(result, Err(PublishError::NotExtension { .. }));
-        shared.metrics.log_inconsistent(is_altered);
+        shared.metrics.log.inconsistent(is_altered);
         result?;
-        shared.metrics.checkpoint(size);
+        shared.metrics.log.checkpoint(size);
     }
     *session = Some(open);
     Ok(())

@@ -1,6 +1,7 @@
 //! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that
 //! proves that it was not altered. docs/datastorage.md is the manual.
 
+mod auditor;
 mod availability;
 mod checkpoints;
 mod cli;

@@ -1,5 +1,7 @@
 //! The service's metrics. docs/datastorage.md describes their use.
 
+mod log;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,6 +13,8 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::fields::Invalid;
 use crate::store::stream::{Flaw, Kind};
+
+pub(crate) use log::LogMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Table {
@@ -114,9 +118,8 @@ pub(crate) struct Metrics {
     spill_max_bytes: Gauge,
     rejected: Family<Reason, Counter>,
     redis_flaws: Family<Reason, Gauge>,
-    log_size: Gauge,
-    checkpoint_size: Gauge,
-    log_inconsistent: Gauge,
+    /// Of the transparency log, and of verification.
+    pub(crate) log: LogMetrics,
     group_size: Histogram,
     commit_duration: Histogram,
     query_duration: Histograms<Query>,
@@ -152,9 +155,7 @@ impl Metrics {
             spill_max_bytes: Gauge::default(),
             rejected: Family::default(),
             redis_flaws: Family::default(),
-            log_size: Gauge::default(),
-            checkpoint_size: Gauge::default(),
-            log_inconsistent: Gauge::default(),
+            log: LogMetrics::default(),
             group_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0]),
             commit_duration: seconds(),
             query_duration: Family::new_with_constructor(seconds),
@@ -270,21 +271,7 @@ impl Metrics {
             "1 for each setting of Redis that can lose acknowledged entries",
             self.redis_flaws.clone(),
         );
-        registry.register(
-            "datastorage_transparency_log_size",
-            "Leaves of the transparency log",
-            self.log_size.clone(),
-        );
-        registry.register(
-            "datastorage_checkpoint_size",
-            "Leaves of the last published checkpoint",
-            self.checkpoint_size.clone(),
-        );
-        registry.register(
-            "datastorage_transparency_log_inconsistent",
-            "1 if the transparency log is not an extension of the last published checkpoint",
-            self.log_inconsistent.clone(),
-        );
+        self.log.register(registry);
         registry.register(
             "datastorage_validation_failures",
             "Rejected fields",
@@ -385,22 +372,6 @@ impl Metrics {
         self.dead
             .get_or_create(&stream)
             .set(i64::try_from(dead).unwrap_or(i64::MAX));
-    }
-
-    /// Records the size of the transparency log.
-    pub(crate) fn log_size(&self, leaves: u64) {
-        self.log_size.set(i64::try_from(leaves).unwrap_or(i64::MAX));
-    }
-
-    /// Records a published checkpoint.
-    pub(crate) fn checkpoint(&self, leaves: u64) {
-        self.checkpoint_size
-            .set(i64::try_from(leaves).unwrap_or(i64::MAX));
-    }
-
-    /// Records whether the log differs from what was published.
-    pub(crate) fn log_inconsistent(&self, inconsistent: bool) {
-        self.log_inconsistent.set(inconsistent.into());
     }
 
     /// Records an acknowledged write.

@@ -24,7 +24,7 @@ use crate::store::database::Database;
 use crate::store::migrations;
 use crate::store::stream::Streams;
 use crate::writer::{Shared, Writer};
-use crate::{integrator, monitor, retention};
+use crate::{auditor, integrator, monitor, retention};
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()> {
@@ -79,6 +79,7 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
     ));
     helpers.spawn(monitor::clients(gate.clone(), lifecycle.clone()));
     helpers.spawn(retention::run(config.clone(), shared.clone(), lifecycle.clone()));
+    helpers.spawn(auditor::run(config.clone(), shared.clone(), lifecycle.clone()));
     tracing::info!(%version, environment = ?config.environment, "serving");
     let service = Service {
         writer,

@@ -290,7 +290,11 @@ mod tests {
             let (response, _) = send(method, path, kind, body).await;
             assert_eq!(response.status(), status, "{method} {path}");
             // Everything was read: the client can go on.
-            assert_eq!(response.headers().get(header::CONNECTION), None, "{method} {path}");
+            assert_eq!(
+                response.headers().get(header::CONNECTION),
+                None,
+                "{method} {path}"
+            );
             let challenge = response.headers().get(header::WWW_AUTHENTICATE).cloned();
             assert_eq!(
                 challenge.is_some_and(|value| value == "Bearer"),

@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) chain: Chain,
     /// The Merkle tree over all events.
     pub(crate) transparency: Transparency,
+    /// Periodic verification of the whole database.
+    pub(crate) verification: Verification,
     /// Removal of expired events.
     pub(crate) retention: Retention,
     /// Limit per client.
@@ -97,6 +99,7 @@ impl Default for Config {
             clock: Clock::default(),
             chain: Chain::default(),
             transparency: Transparency::default(),
+            verification: Verification::default(),
             retention: Retention::default(),
             rate_limit: RateLimit::default(),
         }
@@ -288,6 +291,26 @@ pub(crate) struct Transparency {
     pub(crate) origin: String,
     /// File that has the last published checkpoint, on a volume of its own; unset: only log and API have it.
     pub(crate) checkpoint_file: Option<PathBuf>,
+}
+
+/// Periodic verification of the whole database, by one replica.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline)]
+pub(crate) struct Verification {
+    /// Interval of verifications; the first one is after a tenth of it. 0: none.
+    pub(crate) interval_ms: u64,
+    /// Maximum rate. The database keeps a snapshot as long as a verification takes.
+    pub(crate) events_per_second: u32,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self {
+            interval_ms: 86_400_000,
+            events_per_second: 20_000,
+        }
+    }
 }
 
 /// Removal of expired events.

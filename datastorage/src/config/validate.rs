@@ -97,6 +97,18 @@ impl Config {
         );
         ranges.check("clock.max_ahead_ms", self.clock.max_ahead_ms, 0..=31_536_000_000);
         ranges.check("clock.max_age_ms", self.clock.max_age_ms, 0..=220_752_000_000);
+        if self.verification.interval_ms != 0 {
+            ranges.check(
+                "verification.interval_ms",
+                self.verification.interval_ms,
+                1_000..=31_536_000_000,
+            );
+        }
+        ranges.check(
+            "verification.events_per_second",
+            self.verification.events_per_second.into(),
+            100..=10_000_000,
+        );
         ranges.check("retention.interval_ms", retention.interval_ms, 1_000..=86_400_000);
         let max_days = u64::try_from(MAX_RETENTION_DAYS).unwrap_or(0);
         ranges.check(

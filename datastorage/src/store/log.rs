@@ -1,16 +1,20 @@
 //! The transparency log in the database: leaves, tiles, and what waits for its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod leaves;
 
-use tlog::{SignerKey, Tile, VerifierKey, prove};
-use tokio_postgres::{Client, GenericClient, Transaction};
+use std::collections::BTreeMap;
+
+use tlog::{SignerKey, Tile, prove};
+use tokio_postgres::{Client, GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use crate::domain::event::Hash;
-use crate::domain::log::{ChainLog, Kind, Leaf, sign};
+use crate::domain::log::{Kind, sign};
 use crate::domain::tree::{TILE, Tiles, level_sizes};
 use crate::store::failure::describe;
 use crate::store::types::HashColumn;
+
+pub(crate) use leaves::{LeafTiles, chains};
 
 /// Leaves of one transaction: their memory is bounded.
 const LEAVES: i64 = 10_000;
@@ -204,7 +208,7 @@ pub(crate) struct GapEntry {
 
 impl GapEntry {
     /// From the columns of the same names.
-    pub(crate) fn read(row: &tokio_postgres::Row) -> Self {
+    pub(crate) fn read(row: &Row) -> Self {
         Self {
             correlation_id: row.get(0),
             first: row.get(1),
@@ -302,57 +306,4 @@ pub(crate) async fn checkpoint(client: &impl GenericClient) -> Result<Option<Str
         )
         .await?
         .map(|row| row.get(0)))
-}
-
-/// The leaves of a chain, and those that wait for their places.
-pub(crate) async fn chain(
-    client: &impl GenericClient,
-    correlation_id: &str,
-    key: Option<&VerifierKey>,
-) -> Result<ChainLog, tokio_postgres::Error> {
-    let placed = client
-        .query(
-            "SELECT leaf_index, kind, sequence, last_sequence, entry FROM audit_log_leaves
-             WHERE correlation_id = $1 ORDER BY leaf_index",
-            &[&correlation_id],
-        )
-        .await?;
-    let places: BTreeSet<u64> = placed.iter().map(|row| index_of(row) / TILE).collect();
-    let mut tiles: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    for index in places {
-        tiles.insert(index, tile(client, 0, index).await?.unwrap_or_default());
-    }
-    let placed = placed.iter().filter_map(|row| {
-        let index = index_of(row);
-        let offset = usize::try_from(index % TILE).ok()? * 32;
-        let hash = tiles.get(&(index / TILE))?.get(offset..offset + 32)?;
-        Some(Leaf {
-            kind: Kind::from_number(row.get(1))?,
-            sequence: row.get(2),
-            last_sequence: row.get(3),
-            leaf_hash: hash.try_into().ok()?,
-            entry: row.get(4),
-        })
-    });
-    let waiting = client
-        .query(
-            "SELECT kind, sequence, last_sequence, hash, entry FROM audit_log_pending WHERE correlation_id = $1",
-            &[&correlation_id],
-        )
-        .await?;
-    let waiting = waiting.iter().filter_map(|row| {
-        let kind = Kind::from_number(row.get(0))?;
-        Some(Leaf {
-            kind,
-            sequence: row.get(1),
-            last_sequence: row.get(2),
-            leaf_hash: kind.leaf_hash(&row.get::<_, HashColumn>(3).0),
-            entry: row.get(4),
-        })
-    });
-    Ok(ChainLog::new(placed.chain(waiting), key))
-}
-
-fn index_of(row: &tokio_postgres::Row) -> u64 {
-    u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX)
 }

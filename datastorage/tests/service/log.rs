@@ -212,6 +212,73 @@ fn gaps_of_retention_verify_and_declared_ones_do_not() {
     drop(folder);
 }
 
+#[test]
+fn service_verifies_its_database_periodically() {
+    let (service, _, _folder) = signing_in(
+        Arc::new(Servers::shared()),
+        "[verification]\ninterval_ms = 1000\n",
+    );
+    history(&service, 2);
+    let verified = |errors: f64| {
+        until("a verification", 30, || {
+            let found = [
+                "datastorage_verification_errors",
+                "datastorage_verified_events_total",
+            ]
+            .map(|name| service.metric(name));
+            match found[0] == errors && found[1] >= 20.0 {
+                true => Ok(()),
+                false => Err(format!("{found:?}")),
+            }
+        });
+    };
+    verified(0.0);
+    service.servers.sql(
+        "SET session_replication_role = replica; UPDATE audit_events SET severity = 'low' WHERE sequence = 5",
+    );
+    verified(2.0);
+    assert!(service.log().contains("position 5: Altered"), "{}", service.log());
+}
+
+#[test]
+fn interrupted_verification_goes_on_where_it_was() {
+    let (service, file, folder) = signing();
+    history(&service, 30);
+    checkpoint_of(&service, &key_of(&service), 300);
+    let progress = folder.path().join("progress");
+    let verify = || {
+        let arguments = [
+            "--checkpoint",
+            file.to_str().unwrap(),
+            "--progress",
+            progress.to_str().unwrap(),
+        ];
+        let output = service.run(&["verify"], &arguments);
+        (output.status.code(), text(&output))
+    };
+    // The first chains were verified before.
+    fs::write(&progress, "205\n").unwrap();
+    let (code, printed) = verify();
+    assert!(
+        code == Some(0) && printed.contains("90 events of 9 chains"),
+        "{printed}"
+    );
+    assert!(!progress.exists(), "a complete verification begins again");
+    assert!(verify().1.contains("300 events of 30 chains"));
+    fs::write(&progress, "half\n").unwrap();
+    let (code, printed) = verify();
+    assert!(
+        code == Some(3) && printed.contains("remove it to begin again"),
+        "{code:?} {printed}"
+    );
+    fs::remove_file(&progress).unwrap();
+    service
+        .servers
+        .sql("SET session_replication_role = replica; DELETE FROM audit_events WHERE sequence = 5");
+    let (code, printed) = verify();
+    assert!(code == Some(1) && !progress.exists(), "{printed}");
+}
+
 /// A service with 300 events in the tree of its checkpoint, and their export.
 fn exported() -> (Service, VerifierKey, Vec<String>, tempfile::TempDir) {
     let (service, _, folder) = signing();
