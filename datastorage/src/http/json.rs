@@ -46,7 +46,7 @@ pub(super) struct EventJson<'a> {
     error_message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retention_days: Option<i32>,
-    sequence: i64,
+    pub(super) sequence: i64,
     recorded_at: Timestamp,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_skew: bool,

@@ -13,12 +13,14 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 use service::http::Failure;
 use sha2::{Digest, Sha256};
+use tlog::{Checkpoint, Note};
+use tokio_postgres::Client;
 use wire::problem::Problem;
 
 use super::json::EventJson;
 use super::{Service, responses};
 use crate::domain::query::{Filter, MAX_EVENTS_OF_A_PAGE, PageRequest, Start};
-use crate::store::{chains, events};
+use crate::store::{chains, events, log};
 
 const PAGE: &str = include_str!("timeline.html");
 const STYLE: &str = include_str!("timeline.css");
@@ -49,6 +51,10 @@ struct Entry {
     /// Time since the first event.
     since: String,
     problem: Option<String>,
+    /// Index of its leaf in the transparency log.
+    leaf: Option<u64>,
+    /// Whether a signed checkpoint has it.
+    is_signed: bool,
 }
 
 /// The history of a remediation as a page, oldest first; at most its 1,000 newest events, or those with
@@ -89,7 +95,20 @@ pub(super) async fn page(
     })
     .await
     .map_err(|error| responses::query_failed(&error))?;
+    let sequences: Vec<i64> = rows
+        .iter()
+        .filter_map(|row| row.try_get("sequence").ok())
+        .collect();
+    let connection: &Client = &client;
+    let log = async {
+        let leaves = log::places(connection, &correlation_id, &sequences).await?;
+        Ok::<_, tokio_postgres::Error>((leaves, log::checkpoint(connection).await?))
+    };
+    let (leaves, checkpoint) = log.await.map_err(|error| responses::query_failed(&error))?;
     drop(client);
+    let signed: Option<Checkpoint> =
+        checkpoint.and_then(|note| Note::from_bytes(note.as_bytes()).ok()?.text().parse().ok());
+    let signed = signed.map(|checkpoint| checkpoint.size);
     let events = rows
         .iter()
         .rev()
@@ -105,12 +124,19 @@ pub(super) async fn page(
                 .iter()
                 .find(|tampered| tampered.event_id == Some(event.event_id))
                 .map(|tampered| tampered.detail.clone());
-            entry(event, first, problem)
+            let leaf = leaves.get(&event.sequence).copied();
+            let entry = entry(event, first, problem)?;
+            let is_signed = leaf.zip(signed).is_some_and(|(leaf, size)| leaf < size);
+            Ok(Entry {
+                leaf,
+                is_signed,
+                ..entry
+            })
         })
-        .collect::<Result<_, _>>()
+        .collect::<Result<_, serde_json::Error>>()
         .map_err(|error| Failure::internal(&error))?;
-    let html =
-        render(&correlation_id, &chain, &entries, found.total).map_err(|error| Failure::internal(&error))?;
+    let html = render(&correlation_id, &chain, &entries, found.total, signed)
+        .map_err(|error| Failure::internal(&error))?;
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
@@ -124,6 +150,7 @@ fn render(
     chain: &crate::domain::verification::ChainVerification,
     entries: &[Entry],
     total: i64,
+    signed: Option<u64>,
 ) -> Result<String, String> {
     let templates = TEMPLATES.as_ref().map_err(ToString::to_string)?;
     let template = templates
@@ -134,6 +161,8 @@ fn render(
         .render(context! {
             correlation_id,
             total,
+            signed,
+            in_checkpoint => entries.iter().filter(|entry| entry.is_signed).count(),
             chain => Value::from(Serde(chain)),
             entries => Value::from(Serde(entries)),
             style => STYLE,
@@ -160,6 +189,8 @@ fn entry(
         },
         event: serde_json::to_value(event)?,
         problem,
+        leaf: None,
+        is_signed: false,
     })
 }
 
@@ -209,8 +240,10 @@ mod tests {
             time: String::new(),
             since: String::new(),
             problem: None,
+            leaf: None,
+            is_signed: false,
         };
-        let html = render("<script>", &chain, &[entry], 1).unwrap();
+        let html = render("<script>", &chain, &[entry], 1, None).unwrap();
         assert!(!html.contains("<script") && !html.contains("<img"), "{html}");
         assert!(html.contains("&lt;script&gt;"));
     }

@@ -14,7 +14,7 @@ use crate::domain::tree::{TILE, Tiles, level_sizes};
 use crate::store::failure::describe;
 use crate::store::types::HashColumn;
 
-pub(crate) use leaves::{LeafTiles, chains};
+pub(crate) use leaves::{LeafTiles, chains, places};
 
 /// Leaves of one transaction: their memory is bounded.
 const LEAVES: i64 = 10_000;

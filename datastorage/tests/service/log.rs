@@ -213,6 +213,35 @@ fn gaps_of_retention_verify_and_declared_ones_do_not() {
 }
 
 #[test]
+fn timeline_shows_which_events_are_in_the_signed_checkpoint() {
+    let (service, _, _folder) = signing();
+    let correlation = name("shown");
+    for _ in 0..2 {
+        assert_eq!(service.write(&event(&correlation)).status, 201);
+    }
+    let size = checkpoint_of(&service, &key_of(&service), 2).size;
+    let page = service.get(&format!("/timeline/{correlation}")).text;
+    assert!(
+        page.contains("All 2 events are in the signed") && page.contains(&format!("of {size} leaves")),
+        "{page}"
+    );
+    let proof = page
+        .split("href=\"")
+        .find(|rest| rest.contains("proof/inclusion"))
+        .unwrap();
+    let path = proof.split('"').next().unwrap();
+    assert_eq!(service.get(path).status, 200, "{path}");
+
+    let unsigned = Service::start();
+    assert_eq!(unsigned.write(&event(&correlation)).status, 201);
+    let page = unsigned.get(&format!("/timeline/{correlation}")).text;
+    assert!(
+        page.contains("signs no checkpoints") && !page.contains("proof/inclusion"),
+        "{page}"
+    );
+}
+
+#[test]
 fn service_verifies_its_database_periodically() {
     let (service, _, _folder) = signing_in(
         Arc::new(Servers::shared()),

@@ -124,3 +124,19 @@ pub(crate) async fn chains(
 fn index_of(row: &Row) -> u64 {
     u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX)
 }
+
+/// The leaves of a chain's events, by position.
+pub(crate) async fn places(
+    client: &impl GenericClient,
+    correlation_id: &str,
+    sequences: &[i64],
+) -> Result<BTreeMap<i64, u64>, tokio_postgres::Error> {
+    let rows = client
+        .query(
+            "SELECT min(leaf_index), sequence FROM audit_log_leaves
+             WHERE correlation_id = $1 AND sequence = ANY($2) AND kind = 1 GROUP BY sequence",
+            &[&correlation_id, &sequences],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(1), index_of(row))).collect())
+}
