@@ -24,6 +24,8 @@
 //! `cfg(test)` marks the helpers as tests for clippy.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod auth;

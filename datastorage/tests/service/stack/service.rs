@@ -220,17 +220,16 @@ impl Service {
         (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
     }
 
+    /// Everything that Prometheus reads.
+    pub(crate) fn metrics(&self) -> String {
+        let answer = self.agent.get(format!("{}/metrics", self.metrics)).call();
+        answer.unwrap().body_mut().read_to_string().unwrap()
+    }
+
     /// The value of a metric with these labels; 0 if it does not exist.
     pub(crate) fn metric(&self, line: &str) -> f64 {
-        let text = self
-            .agent
-            .get(format!("{}/metrics", self.metrics))
-            .call()
-            .unwrap()
-            .body_mut()
-            .read_to_string();
-        let text = text.unwrap();
-        text.lines()
+        self.metrics()
+            .lines()
             .find_map(|found| found.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
             .unwrap_or(0.0)
     }
