@@ -26,7 +26,7 @@ pub(crate) enum PublishError {
     #[error("cannot read the tree: {0}")]
     Tree(#[from] TreeError),
     #[error(transparent)]
-    Gaps(#[from] EnterError),
+    Earlier(#[from] EnterError),
     #[error("{}", describe(.0))]
     Postgresql(#[from] tokio_postgres::Error),
     #[error("cannot write the checkpoint {}: {error}", .file.display())]
@@ -52,7 +52,7 @@ impl Publisher {
         Ok(Self { key, file, last })
     }
 
-    /// Prepares the first checkpoint of all: the gaps that retention has left so far are signed, too. Where no file has
+    /// Prepares the first checkpoint of all: the gaps and holds so far are signed, too. Where no file has
     /// the last checkpoint, that of the database counts.
     pub(crate) async fn begin(&mut self, client: &mut Client) -> Result<(), PublishError> {
         if self.last.is_some() {
@@ -60,7 +60,7 @@ impl Publisher {
         }
         match log::checkpoint(client).await? {
             Some(note) => self.last = Some(open(note.as_bytes(), self.key.verifier())?),
-            None => log::sign_earlier_gaps(client, &self.key).await?,
+            None => log::sign_earlier(client, &self.key).await?,
         }
         Ok(())
     }

@@ -176,7 +176,7 @@ impl<'a> Workers<'a> {
         let sql = "SELECT correlation_id, 0::int8 FROM (
                  SELECT correlation_id FROM audit_chain_heads UNION SELECT correlation_id FROM audit_chain_gaps
                  UNION SELECT correlation_id FROM audit_log_pending UNION SELECT correlation_id FROM audit_log_leaves
-                 UNION SELECT correlation_id FROM audit_events) AS known
+                 UNION SELECT correlation_id FROM audit_legal_holds UNION SELECT correlation_id FROM audit_events) AS known
              WHERE NOT EXISTS (SELECT 1 FROM audit_log_leaves AS leaf
                  WHERE leaf.correlation_id = known.correlation_id AND leaf.sequence = 1 AND kind = 1)";
         let rows = leader.query(sql, &[]).await?;

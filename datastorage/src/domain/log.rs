@@ -1,8 +1,9 @@
-//! What the transparency log has of a chain: the leaf of each event, and the entry of each gap of retention.
+//! What the transparency log has of a chain: the leaf of each event, and the entries of gaps of retention and legal holds.
 //!
-//! Anyone who writes to the database can enter a gap. With a key of the log, gaps are signed, and only those count.
+//! Anyone who writes to the database can enter a gap or the release of a hold. With a key of the log they are signed, and
+//! only signed ones count.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sha2::{Digest as _, Sha256};
 use tlog::note::Signature;
@@ -19,6 +20,10 @@ pub(crate) enum Kind {
     Gap,
     /// A gap of retention; the hash is the SHA-256 of its description with a signature ([`sign`]).
     SignedGap,
+    /// A legal hold or its release; the hash is the SHA-256 of its description.
+    Hold,
+    /// A legal hold or its release; the hash is the SHA-256 of its description with a signature.
+    SignedHold,
 }
 
 impl Kind {
@@ -28,6 +33,8 @@ impl Kind {
             1 => Some(Self::Event),
             2 => Some(Self::Gap),
             3 => Some(Self::SignedGap),
+            4 => Some(Self::Hold),
+            5 => Some(Self::SignedHold),
             _ => None,
         }
     }
@@ -38,6 +45,17 @@ impl Kind {
             Self::Event => 1,
             Self::Gap => 2,
             Self::SignedGap => 3,
+            Self::Hold => 4,
+            Self::SignedHold => 5,
+        }
+    }
+
+    /// The kind of the same entry with a signature.
+    pub(crate) fn signed(self) -> Self {
+        match self {
+            Self::Gap => Self::SignedGap,
+            Self::Hold => Self::SignedHold,
+            other => other,
         }
     }
 
@@ -83,7 +101,7 @@ pub(crate) struct Leaf {
     pub(crate) last_sequence: i64,
     /// In the tree; of a waiting leaf as it will be.
     pub(crate) leaf_hash: Hash,
-    /// A gap's description.
+    /// Of a gap or hold.
     pub(crate) entry: Option<String>,
 }
 
@@ -94,11 +112,13 @@ pub(crate) struct ChainLog {
     events: BTreeMap<i64, Hash>,
     /// Descriptions of gaps, each as its leaf proves it, and their ranges.
     gaps: HashSet<String>,
+    /// Descriptions of holds and releases.
+    holds: BTreeSet<String>,
     ranges: Vec<(i64, i64)>,
 }
 
 impl ChainLog {
-    /// From leaves in the order of the tree. With a key of the log, only gaps that it signed count.
+    /// From leaves in the order of the tree. With a key of the log, only gaps and holds that it signed count.
     pub(crate) fn new(leaves: impl IntoIterator<Item = Leaf>, key: Option<&VerifierKey>) -> Self {
         let mut log = Self::default();
         for leaf in leaves {
@@ -108,16 +128,20 @@ impl ChainLog {
                 }
                 (kind, Some(entry)) => {
                     let description = match kind {
-                        Kind::SignedGap => signed_description(&entry, key),
+                        Kind::SignedGap | Kind::SignedHold => signed_description(&entry, key),
                         _ => key.is_none().then_some(entry.as_str()),
                     };
                     let is_proved = kind.leaf_hash(&Sha256::digest(&entry).into()) == leaf.leaf_hash;
-                    if let (Some(description), true) = (description, is_proved) {
-                        log.gaps.insert(description.to_owned());
-                        log.ranges.push((leaf.sequence, leaf.last_sequence));
+                    match description.filter(|_| is_proved) {
+                        Some(description) if matches!(kind, Kind::Gap | Kind::SignedGap) => {
+                            log.gaps.insert(description.to_owned());
+                            log.ranges.push((leaf.sequence, leaf.last_sequence));
+                        }
+                        Some(description) => _ = log.holds.insert(description.to_owned()),
+                        None => {}
                     }
                 }
-                (Kind::Gap | Kind::SignedGap, None) => {}
+                (_, None) => {}
             }
         }
         log
@@ -126,6 +150,11 @@ impl ChainLog {
     /// Whether a gap with this description is in the log.
     pub(crate) fn has_gap(&self, entry: &str) -> bool {
         self.gaps.contains(entry)
+    }
+
+    /// The descriptions of holds and releases.
+    pub(crate) fn holds(&self) -> &BTreeSet<String> {
+        &self.holds
     }
 
     /// Whether the log has the event at this position with this hash; `None` if it has none.

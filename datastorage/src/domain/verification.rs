@@ -6,7 +6,7 @@
 
 mod link;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,12 +48,12 @@ pub(crate) enum Tampering {
     Inserted,
 }
 
-/// An event that differs from what was stored.
+/// An event, or a legal hold, that differs from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct TamperedEvent {
     /// The kind of tampering.
     pub(crate) kind: Tampering,
-    /// Its position in the chain.
+    /// Its position in the chain; 0 for a legal hold.
     pub(crate) sequence: i64,
     /// Its id; null for one that is missing.
     pub(crate) event_id: Option<Uuid>,
@@ -92,6 +92,8 @@ pub(crate) struct Chain<'a> {
     /// The runs removed by retention.
     pub(crate) gaps: Vec<Gap>,
     pub(crate) head: Option<Head>,
+    /// Descriptions of its legal holds and their releases.
+    pub(crate) holds: BTreeSet<String>,
     pub(crate) log: ChainLog,
     /// The keys with which its events were read.
     pub(crate) keys: &'a Keys,
@@ -106,6 +108,7 @@ pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
         mut links,
         gaps,
         head,
+        holds,
         log,
         keys,
         now,
@@ -131,6 +134,7 @@ pub(crate) fn verify(chain: Chain<'_>) -> ChainVerification {
     let places = verifier.places(links);
     verifier.walk(&places);
     verifier.compare_with_log(&places);
+    verifier.compare_holds(&holds);
     let expired_events = verifier.expired(&places);
     let Verifier {
         mut tampered,
@@ -190,6 +194,16 @@ fn beyond<'a>(gap: &Gap, sequence: i64, places: &BTreeMap<i64, Link>) -> (i64, B
         Some((next, _)) => (*next, Before::UNKNOWN),
         None => (gap.last.saturating_add(1), Before::hash(gap.last_hash)),
     }
+}
+
+/// A hold or release in words, from the first two lines of its description.
+fn hold_of(description: &str) -> String {
+    let mut lines = description.lines();
+    let what = match lines.next() {
+        Some("release") => "the release of legal hold",
+        _ => "legal hold",
+    };
+    format!("{what} {}", lines.next().unwrap_or_default())
 }
 
 /// Maximum number of reported events: a response about a large chain that was rewritten stays small.
@@ -273,6 +287,19 @@ impl Verifier<'_> {
                 let detail = "the event is in the transparency log, and missing";
                 self.report(Tampering::Missing, sequence, None, detail);
             }
+        }
+    }
+
+    /// Compares legal holds with the log. They have no position in the chain.
+    fn compare_holds(&mut self, holds: &BTreeSet<String>) {
+        let log = self.log;
+        for missing in log.holds().difference(holds) {
+            let detail = format!("{} is in the transparency log, and missing", hold_of(missing));
+            self.report(Tampering::Missing, 0, None, &detail);
+        }
+        for inserted in holds.difference(log.holds()) {
+            let detail = format!("{} is not in the transparency log", hold_of(inserted));
+            self.report(Tampering::Inserted, 0, None, &detail);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::domain::event::Micros;
 use crate::domain::fields::{Fields, Invalid};
 use crate::domain::parameters::Parameters;
 use crate::store::holds::{self, Hold, Placed};
+use crate::store::log::EnterError;
 
 /// A hold to place.
 #[derive(ToSchema)]
@@ -115,9 +116,11 @@ pub(super) async fn place(
         placed_by,
     } = LegalHoldRequest::read(&body).map_err(|invalid| service.invalid(&invalid))?;
     let mut client = service.connection().await?;
-    let placed = holds::place(&mut client, &correlation_id, &reason, &actor.name_or(placed_by))
+    let by = actor.name_or(placed_by);
+    let key = service.shared.log_key.as_deref();
+    let placed = holds::place(&mut client, &correlation_id, &reason, &by, key)
         .await
-        .map_err(|error| responses::query_failed(&error))?;
+        .map_err(|error| not_entered(&error))?;
     match placed {
         Placed::New(hold) => {
             tracing::info!(correlation_id, placed_by = hold.placed_by, "legal hold placed");
@@ -188,11 +191,18 @@ async fn end(service: &Service, correlation_id: &str, by: &str) -> Result<Json<L
     if correlation_id.contains('\0') {
         return Err(Failure::not_found("a correlation_id cannot contain U+0000"));
     }
-    let client = service.connection().await?;
-    let released = holds::release(&client, correlation_id, by)
+    let mut client = service.connection().await?;
+    let released = holds::release(&mut client, correlation_id, by, service.shared.log_key.as_deref())
         .await
-        .map_err(|error| responses::query_failed(&error))?;
+        .map_err(|error| not_entered(&error))?;
     let hold = released.ok_or_else(|| Failure::not_found(format!("{correlation_id:?} is not held")))?;
     tracing::info!(correlation_id, released_by = by, "legal hold released");
     Ok(Json(hold.into()))
+}
+
+fn not_entered(error: &EnterError) -> Failure {
+    match error {
+        EnterError::Postgresql(error) => responses::query_failed(error),
+        EnterError::Sign(error) => Failure::internal(error),
+    }
 }

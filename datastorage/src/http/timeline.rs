@@ -230,6 +230,7 @@ mod tests {
             links: Vec::new(),
             gaps: Vec::new(),
             head: None,
+            holds: std::collections::BTreeSet::new(),
             log: ChainLog::default(),
             keys: &Keys::default(),
             now: Micros(0),

@@ -1,6 +1,6 @@
 //! Stored chains.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 
 use futures::TryStreamExt as _;
@@ -38,6 +38,8 @@ struct Parts {
     links: Vec<Link>,
     gaps: Vec<Gap>,
     head: Option<Head>,
+    /// Descriptions of holds and releases.
+    holds: BTreeSet<String>,
     log: ChainLog,
 }
 
@@ -61,6 +63,16 @@ pub(crate) async fn verify_in(
          FROM audit_chain_gaps AS gap WHERE correlation_id = ANY($1)";
     for row in client.query(gaps, &parameters).await? {
         chains.entry(row.get(0)).or_default().gaps.push(gap(&row));
+    }
+    let holds = "SELECT correlation_id, audit_hold_entry(hold), audit_release_entry(hold)
+         FROM audit_legal_holds AS hold WHERE correlation_id = ANY($1)";
+    for row in client.query(holds, &parameters).await? {
+        let descriptions = [row.get(1), row.get::<_, Option<String>>(2)];
+        chains
+            .entry(row.get(0))
+            .or_default()
+            .holds
+            .extend(descriptions.into_iter().flatten());
     }
     let sql = format!("SELECT {COLUMNS} FROM audit_events WHERE correlation_id = ANY($1)");
     let mut rows = pin!(client.query_raw(&sql, parameters).await?);
@@ -86,6 +98,7 @@ pub(crate) async fn verify_in(
             links: parts.links,
             gaps: parts.gaps,
             head: parts.head,
+            holds: parts.holds,
             log: parts.log,
             keys: &trust.chain,
             now,

@@ -1,10 +1,13 @@
 //! Legal holds.
 
-use tokio_postgres::{Client, Row};
+use tlog::SignerKey;
+use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
 use crate::domain::event::Micros;
+use crate::domain::log::Kind;
 use crate::store::failure::is_duplicate;
+use crate::store::log::{self, EnterError, Entry};
 
 /// A hold on all events of a correlation, including future ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +54,8 @@ pub(crate) async fn place(
     correlation_id: &str,
     reason: &str,
     placed_by: &str,
-) -> Result<Placed, tokio_postgres::Error> {
+    key: Option<&SignerKey>,
+) -> Result<Placed, EnterError> {
     let transaction = client.transaction().await?;
     transaction
         .execute(
@@ -69,12 +73,30 @@ pub(crate) async fn place(
     {
         Ok(row) => {
             let hold = read(&row);
+            enter(&transaction, &hold, "audit_hold_entry", key).await?;
             transaction.commit().await?;
             Ok(Placed::New(hold))
         }
         Err(error) if is_duplicate(&error) => Ok(Placed::AlreadyHeld),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Enters the description that a function of the database has of a hold into the transparency log.
+async fn enter(
+    transaction: &Transaction<'_>,
+    hold: &Hold,
+    describe: &str,
+    key: Option<&SignerKey>,
+) -> Result<(), EnterError> {
+    let sql = format!("SELECT {describe}(hold) FROM audit_legal_holds AS hold WHERE hold_id = $1");
+    let entry = Entry {
+        correlation_id: hold.correlation_id.clone(),
+        first: 0,
+        last: 0,
+        description: transaction.query_one(&sql, &[&hold.hold_id]).await?.get(0),
+    };
+    log::enter(transaction, Kind::Hold, &[entry], key).await
 }
 
 /// Holds, newest first, at most 1,000; optionally with released ones.
@@ -98,17 +120,24 @@ pub(crate) async fn list(
 
 /// Releases the hold on a correlation; `None` if there is none.
 pub(crate) async fn release(
-    client: &Client,
+    client: &mut Client,
     correlation_id: &str,
     released_by: &str,
-) -> Result<Option<Hold>, tokio_postgres::Error> {
+    key: Option<&SignerKey>,
+) -> Result<Option<Hold>, EnterError> {
+    let transaction = client.transaction().await?;
     let sql = format!(
         "UPDATE audit_legal_holds SET released_by = $2, released_at = now()
          WHERE correlation_id = $1 AND released_at IS NULL RETURNING {COLUMNS}"
     );
-    Ok(client
+    let Some(row) = transaction
         .query_opt(&sql, &[&correlation_id, &released_by])
         .await?
-        .as_ref()
-        .map(read))
+    else {
+        return Ok(None);
+    };
+    let hold = read(&row);
+    enter(&transaction, &hold, "audit_release_entry", key).await?;
+    transaction.commit().await?;
+    Ok(Some(hold))
 }

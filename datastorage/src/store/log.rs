@@ -197,16 +197,17 @@ pub(crate) async fn leaf_of(
         .and_then(|index| u64::try_from(index).ok()))
 }
 
-/// A gap of retention, and its description.
+/// A gap of retention, a hold or a release, with its description.
 #[derive(Clone, Debug)]
-pub(crate) struct GapEntry {
+pub(crate) struct Entry {
     pub(crate) correlation_id: String,
+    /// Positions of a gap; 0 for a hold.
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) description: String,
 }
 
-impl GapEntry {
+impl Entry {
     /// From the columns of the same names.
     pub(crate) fn read(row: &Row) -> Self {
         Self {
@@ -218,62 +219,68 @@ impl GapEntry {
     }
 }
 
-/// Enters gaps, signed if there is a key.
-pub(crate) async fn enter_gaps(
+/// Enters gaps or holds, signed if there is a key.
+pub(crate) async fn enter(
     transaction: &Transaction<'_>,
-    gaps: &[GapEntry],
+    kind: Kind,
+    entries: &[Entry],
     key: Option<&SignerKey>,
 ) -> Result<(), EnterError> {
-    let kind = if key.is_some() { Kind::SignedGap } else { Kind::Gap };
-    let entries: Vec<String> = gaps
+    let kind = if key.is_some() { kind.signed() } else { kind };
+    let texts: Vec<String> = entries
         .iter()
-        .map(|gap| match key {
-            Some(key) => sign(&gap.description, key),
-            None => Ok(gap.description.clone()),
+        .map(|entry| match key {
+            Some(key) => sign(&entry.description, key),
+            None => Ok(entry.description.clone()),
         })
         .collect::<Result<_, _>>()?;
-    let correlations: Vec<&str> = gaps.iter().map(|gap| gap.correlation_id.as_str()).collect();
-    let first: Vec<i64> = gaps.iter().map(|gap| gap.first).collect();
-    let last: Vec<i64> = gaps.iter().map(|gap| gap.last).collect();
+    let correlations: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry.correlation_id.as_str())
+        .collect();
+    let first: Vec<i64> = entries.iter().map(|entry| entry.first).collect();
+    let last: Vec<i64> = entries.iter().map(|entry| entry.last).collect();
     transaction
         .execute(
             "INSERT INTO audit_log_pending (kind, correlation_id, sequence, last_sequence, hash, entry)
              SELECT $1, correlation_id, first, last, sha256(convert_to(entry, 'UTF8')), entry
-             FROM unnest($2::text[], $3::int8[], $4::int8[], $5::text[]) AS gap (correlation_id, first, last, entry)",
-            &[&i16::from(kind.number()), &correlations, &first, &last, &entries],
+             FROM unnest($2::text[], $3::int8[], $4::int8[], $5::text[]) AS entered (correlation_id, first, last, entry)",
+            &[&i16::from(kind.number()), &correlations, &first, &last, &texts],
         )
         .await?;
     Ok(())
 }
 
-/// Why gaps are not entered.
+/// Why entries are not entered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnterError {
-    #[error("cannot sign a gap of retention: {0}")]
+    #[error("cannot sign an entry of the transparency log: {0}")]
     Sign(#[from] tlog::Error),
     #[error("{}", describe(.0))]
     Postgresql(#[from] tokio_postgres::Error),
 }
 
-/// Signs the gaps that were entered before the log had a key, when it signs its first checkpoint.
-pub(crate) async fn sign_earlier_gaps(client: &mut Client, key: &SignerKey) -> Result<(), EnterError> {
+/// Signs what was entered before the log had a key, when it signs its first checkpoint.
+pub(crate) async fn sign_earlier(client: &mut Client, key: &SignerKey) -> Result<(), EnterError> {
     let transaction = client.transaction().await?;
     let columns = "correlation_id, sequence, last_sequence, entry";
     let earlier = format!(
-        "SELECT {columns} FROM audit_log_leaves WHERE kind = 2
-         UNION ALL SELECT {columns} FROM audit_log_pending WHERE kind = 2"
+        "SELECT {columns} FROM audit_log_leaves WHERE kind = $1
+         UNION ALL SELECT {columns} FROM audit_log_pending WHERE kind = $1"
     );
-    let rows = transaction.query(&earlier, &[]).await?;
-    let gaps: Vec<GapEntry> = rows.iter().map(GapEntry::read).collect();
-    for gaps in gaps.chunks(GAPS) {
-        enter_gaps(&transaction, gaps, Some(key)).await?;
+    for kind in [Kind::Gap, Kind::Hold] {
+        let rows = transaction.query(&earlier, &[&i16::from(kind.number())]).await?;
+        let entries: Vec<Entry> = rows.iter().map(Entry::read).collect();
+        for entries in entries.chunks(ENTRIES) {
+            enter(&transaction, kind, entries, Some(key)).await?;
+        }
     }
     transaction.commit().await?;
     Ok(())
 }
 
-/// Gaps of one statement.
-pub(crate) const GAPS: usize = 5_000;
+/// Entries of one statement.
+pub(crate) const ENTRIES: usize = 5_000;
 
 /// Checkpoints that are kept for readers.
 const CHECKPOINTS: i64 = 1000;

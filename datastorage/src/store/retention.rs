@@ -6,7 +6,8 @@ use tlog::SignerKey;
 use tokio_postgres::{Client, Transaction};
 
 use crate::domain::event::Micros;
-use crate::store::log::{self, EnterError, GapEntry};
+use crate::domain::log::Kind;
+use crate::store::log::{self, EnterError, Entry};
 use crate::store::partitions::month_of;
 
 /// One replica at a time.
@@ -115,13 +116,13 @@ async fn record_gaps(
     let made = transaction.bind(&GAPS.replace("{source}", source), &[]).await?;
     loop {
         let rows = transaction
-            .query_portal(&made, i32::try_from(log::GAPS).unwrap_or(i32::MAX))
+            .query_portal(&made, i32::try_from(log::ENTRIES).unwrap_or(i32::MAX))
             .await?;
         if rows.is_empty() {
             return Ok(());
         }
-        let gaps: Vec<GapEntry> = rows.iter().map(GapEntry::read).collect();
-        log::enter_gaps(transaction, &gaps, key).await?;
+        let gaps: Vec<Entry> = rows.iter().map(Entry::read).collect();
+        log::enter(transaction, Kind::Gap, &gaps, key).await?;
     }
 }
 

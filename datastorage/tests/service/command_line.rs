@@ -40,7 +40,7 @@ fn older_schema_is_migrated_and_an_unknown_one_is_rejected() {
         "DROP TABLE workflows; DROP FUNCTION workflow_refuse_change; DROP INDEX audit_events_outcomes,
                  audit_events_outcomes_workflow; ALTER TABLE audit_events DROP COLUMN hash_format CASCADE, DROP COLUMN data_salt;
                  DROP TABLE audit_log_pending, audit_log_leaves, audit_log_tiles, audit_log_size, audit_log_checkpoints;
-                 DROP FUNCTION audit_gap_entry, audit_log_older_event CASCADE; DELETE FROM refinery_schema_history WHERE version > 1",
+                 DROP FUNCTION audit_gap_entry, audit_hold_entry, audit_release_entry, audit_log_older_event CASCADE; DELETE FROM refinery_schema_history WHERE version > 1",
     );
     let check = run(&folder, &["migrate"], &["--check"]);
     assert!(

@@ -213,6 +213,52 @@ fn gaps_of_retention_verify_and_declared_ones_do_not() {
 }
 
 #[test]
+fn legal_holds_that_sql_removes_or_releases_are_reported() {
+    const HOLD: &str = "/api/v1/audit/legal-hold";
+    let (service, file, _folder) = signing();
+    let chains: Vec<String> = (0..4).map(|_| name("held")).collect();
+    for chain in &chains {
+        assert_eq!(service.write(&event(chain)).status, 201);
+        let hold = json!({"correlation_id": chain, "reason": "case 7\nof two lines"});
+        assert_eq!(service.post(HOLD, &hold).status, 201);
+    }
+    let [kept, released, removed, forged] = [0, 1, 2, 3].map(|index: usize| chains[index].as_str());
+    let path = format!("{HOLD}?correlation_id={released}&released_by=judge");
+    assert_eq!(service.send("DELETE", &path, None, &[]).status, 200);
+    // Four events, four holds, a release.
+    checkpoint_of(&service, &key_of(&service), 9);
+    assert_eq!(
+        verify(&service, &file).0,
+        Some(0),
+        "{}",
+        verify(&service, &file).1
+    );
+    service.servers.sql(&format!(
+        "SET session_replication_role = replica; DELETE FROM audit_legal_holds WHERE correlation_id = '{removed}';
+         UPDATE audit_legal_holds SET released_at = now(), released_by = 'x' WHERE correlation_id = '{forged}';
+         INSERT INTO audit_log_pending SELECT 4, correlation_id, 0, 0, sha256(convert_to(entry, 'UTF8')), entry
+             FROM (SELECT correlation_id, audit_release_entry(hold) AS entry FROM audit_legal_holds AS hold
+                   WHERE correlation_id = '{forged}') AS release"
+    ));
+    for chain in [kept, released] {
+        assert_eq!(service.verify(chain)["tampered_events"], json!([]));
+    }
+    for (chain, kind, what) in [
+        (removed, "missing", "is in the transparency log, and missing"),
+        (forged, "inserted", "the release of legal hold"),
+    ] {
+        let tampered = &service.verify(chain)["tampered_events"][0];
+        let detail = tampered["detail"].as_str().unwrap();
+        assert!(tampered["kind"] == kind && detail.contains(what), "{tampered}");
+    }
+    let (code, printed) = verify(&service, &file);
+    assert!(
+        code == Some(1) && printed.contains(removed) && printed.contains(forged),
+        "{printed}"
+    );
+}
+
+#[test]
 fn timeline_shows_which_events_are_in_the_signed_checkpoint() {
     let (service, _, _folder) = signing();
     let correlation = name("shown");
