@@ -265,7 +265,7 @@ fn prover_proves_like_the_single_proofs_and_reads_each_tile_once_in_order() {
     for size in (1..40).chain([255, 256, 257, 511, 513, 65_536, 65_537, 70_000]) {
         let mut prover = Prover::new(size, 64).unwrap();
         let mut reads = 0;
-        let forth: Vec<u64> = (0..size).step_by(1 + size as usize / 1_000).collect();
+        let forth: Vec<u64> = (0..size).step_by(1 + size as usize / 300).collect();
         // And back to the first ones, whose tiles were evicted.
         for index in forth.iter().chain(forth.iter().take(20)).copied() {
             for tile in prover.missing(index).unwrap() {

@@ -17,7 +17,7 @@ const CHAINS: usize = 6;
 const EACH: usize = 6;
 
 /// Number of attacks; `DATASTORAGE_ATTACKS` sets another one.
-const ATTACKS: u64 = 30;
+const ATTACKS: u64 = 15;
 
 /// One honest history, whose service has ended.
 struct History {
