@@ -238,4 +238,6 @@ fn take_data(fields: &mut Fields<'_>, numbers: Numbers) -> Option<String> {
 }
 
 #[cfg(test)]
+mod amplification;
+#[cfg(test)]
 pub(crate) mod tests;
