@@ -156,6 +156,14 @@ fn not_text(error: &serde_json::Error) -> Flaw {
 /// Writes `value` as a JSON string; returns whether it contains U+0000.
 pub(crate) fn string(text: &mut String, value: &str) -> bool {
     text.push('"');
+    if !value
+        .bytes()
+        .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+    {
+        text.push_str(value);
+        text.push('"');
+        return false;
+    }
     let mut holds_nul = false;
     let mut written = 0;
     for (index, byte) in value.bytes().enumerate() {

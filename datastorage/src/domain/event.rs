@@ -72,9 +72,9 @@ impl Sealed {
 
     /// Seals an event as it was sealed before.
     pub(crate) fn again(event: Event, salt: Option<Salt>) -> Self {
-        let content_hash = Sha256::digest(event.content()).into();
+        let content_hash = event.content_hash();
         let chained_hash = match &salt {
-            Some(salt) => Sha256::digest(event.content_with_hash(&event.data_hash(salt))).into(),
+            Some(salt) => event.salted_hash(salt),
             None => content_hash,
         };
         Self {
@@ -173,17 +173,30 @@ impl Event {
         self.content_with("event_data", &self.event_data)
     }
 
-    /// The content with the hash of the event data in its place.
-    fn content_with_hash(&self, data_hash: &Hash) -> String {
-        self.content_with("event_data_hash", &format!("\"{}\"", hex::encode(data_hash)))
+    fn content_hash(&self) -> Hash {
+        Sha256::digest(self.content()).into()
     }
 
-    fn data_hash(&self, salt: &Salt) -> Hash {
-        Sha256::new()
+    /// The hash of the content with the salted hash of the event data in its place.
+    fn salted_hash(&self, salt: &Salt) -> Hash {
+        let data_hash: Hash = Sha256::new()
             .chain_update(salt)
             .chain_update(&self.event_data)
             .finalize()
-            .into()
+            .into();
+        let mut quoted = *b"\"0000000000000000000000000000000000000000000000000000000000000000\"";
+        // The slice has the length of the digits, which are ASCII.
+        let _ = hex::encode_to_slice(data_hash, &mut quoted[1..65]);
+        let quoted = std::str::from_utf8(&quoted).unwrap_or_default();
+        Sha256::digest(self.content_with("event_data_hash", quoted)).into()
+    }
+
+    /// What the chain covers of the content.
+    pub(crate) fn chained_hash(&self, salt: Option<&Salt>) -> Hash {
+        match salt {
+            Some(salt) => self.salted_hash(salt),
+            None => self.content_hash(),
+        }
     }
 
     fn content_with(&self, data_name: &str, data: &str) -> String {

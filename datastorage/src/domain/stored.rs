@@ -31,8 +31,14 @@ pub(crate) struct Place {
 }
 
 impl Stored {
-    /// The event as sealed, its data made canonical again, and its position.
+    /// The event as sealed, and its position.
     pub(crate) fn seal_again(self) -> (Sealed, Place) {
+        let (event, salt, place) = self.parts();
+        (Sealed::again(event, salt), place)
+    }
+
+    /// The event, its data made canonical again, and its position.
+    pub(crate) fn parts(self) -> (Event, Option<Salt>, Place) {
         let Self {
             event,
             sequence,
@@ -58,6 +64,6 @@ impl Stored {
             event_hash,
             chain_key,
         };
-        (Sealed::again(Event { event_data, ..event }, salt), place)
+        (Event { event_data, ..event }, salt, place)
     }
 }

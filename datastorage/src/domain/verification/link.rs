@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::chain::{Keys, link};
-use crate::domain::event::{Hash, Sealed};
+use crate::domain::event::Hash;
 use crate::domain::stored::Place;
 use crate::domain::time::Micros;
 
@@ -23,8 +23,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Computes an event's hash again.
-    pub(crate) fn of(sealed: &Sealed, place: &Place, keys: &Keys) -> Self {
+    /// Computes an event's hash again from what the chain covers of its content.
+    pub(crate) fn of(event_id: Uuid, chained_hash: &Hash, place: &Place, keys: &Keys) -> Self {
         let Place {
             sequence,
             recorded_at,
@@ -39,19 +39,13 @@ impl Link {
                 "its key was not in use at its time of storing (chain.hmac_key_start, end of a previous key)",
             ),
             Some(Some(_)) | None => {
-                let hash = link(
-                    key.flatten(),
-                    &previous_hash,
-                    sequence,
-                    recorded_at,
-                    &sealed.chained_hash,
-                );
+                let hash = link(key.flatten(), &previous_hash, sequence, recorded_at, chained_hash);
                 (hash != event_hash)
                     .then_some("its content, position or time of storing differs from what was stored")
             }
         };
         Self {
-            event_id: sealed.event.event_id,
+            event_id,
             sequence,
             previous_hash,
             event_hash,

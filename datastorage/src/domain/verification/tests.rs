@@ -68,7 +68,7 @@ fn verdict_links(rows: &[Row], keys: &Keys) -> Vec<Link> {
                 event_hash: row.hash,
                 chain_key: row.key.clone(),
             };
-            Link::of(&row.sealed, &place, keys)
+            Link::of(row.sealed.event.event_id, &row.sealed.chained_hash, &place, keys)
         })
         .collect()
 }
@@ -278,7 +278,7 @@ fn chain_over_hours(hours_and_keys: &[(i64, &Keys)], reader: &Keys) -> Vec<Link>
     }
     links
         .iter()
-        .map(|(sealed, place)| Link::of(sealed, place, reader))
+        .map(|(sealed, place)| Link::of(sealed.event.event_id, &sealed.chained_hash, place, reader))
         .collect()
 }
 
