@@ -318,6 +318,9 @@ pub struct StoredEvent {
     pub previous_hash: String,
     /// The hash over the predecessor's hash and this event, 64 hex digits.
     pub event_hash: String,
+    /// Of an event whose data was erased: what the chain covers in its place, 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_data_hash: Option<String>,
 }
 
 /// A page of events, newest first.

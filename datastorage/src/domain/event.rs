@@ -7,6 +7,7 @@ use wire::audit::{EventCategory, EventOutcome};
 
 use super::canonical::{Flaw, Numbers, ObjectWriter, canonical};
 use super::fields::{Fields, Invalid, Reason};
+use super::stored::DataSeal;
 pub(crate) use super::time::Micros;
 use super::time::unstorable;
 
@@ -58,8 +59,8 @@ pub(crate) struct Sealed {
     pub(crate) event: Event,
     /// Of the content: two events with one id must have the same.
     pub(crate) content_hash: Hash,
-    /// Of the event data; `None` in hash format 1.
-    pub(crate) salt: Option<Salt>,
+    /// Of the event data.
+    pub(crate) salt: Salt,
     /// What the chain covers of the content. The formats cannot be confused: the hashed texts have different members.
     pub(crate) chained_hash: Hash,
 }
@@ -67,21 +68,12 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Seals a new event, in format 2.
     pub(crate) fn new(event: Event) -> Self {
-        Self::again(event, Some(Uuid::new_v4().into_bytes()))
-    }
-
-    /// Seals an event as it was sealed before.
-    pub(crate) fn again(event: Event, salt: Option<Salt>) -> Self {
-        let content_hash = event.content_hash();
-        let chained_hash = match &salt {
-            Some(salt) => event.salted_hash(salt),
-            None => content_hash,
-        };
+        let salt = Uuid::new_v4().into_bytes();
         Self {
-            event,
-            content_hash,
+            content_hash: event.content_hash(),
+            chained_hash: DataSeal::Salted(salt).chained_hash(&event),
             salt,
-            chained_hash,
+            event,
         }
     }
 
@@ -173,30 +165,25 @@ impl Event {
         self.content_with("event_data", &self.event_data)
     }
 
-    fn content_hash(&self) -> Hash {
+    pub(crate) fn content_hash(&self) -> Hash {
         Sha256::digest(self.content()).into()
     }
 
-    /// The hash of the content with the salted hash of the event data in its place.
-    fn salted_hash(&self, salt: &Salt) -> Hash {
-        let data_hash: Hash = Sha256::new()
+    pub(crate) fn data_hash(&self, salt: &Salt) -> Hash {
+        Sha256::new()
             .chain_update(salt)
             .chain_update(&self.event_data)
             .finalize()
-            .into();
+            .into()
+    }
+
+    /// The hash of the content with the hash of the event data in its place.
+    pub(crate) fn hash_with_data_hash(&self, data_hash: &Hash) -> Hash {
         let mut quoted = *b"\"0000000000000000000000000000000000000000000000000000000000000000\"";
         // The slice has the length of the digits, which are ASCII.
         let _ = hex::encode_to_slice(data_hash, &mut quoted[1..65]);
         let quoted = std::str::from_utf8(&quoted).unwrap_or_default();
         Sha256::digest(self.content_with("event_data_hash", quoted)).into()
-    }
-
-    /// What the chain covers of the content.
-    pub(crate) fn chained_hash(&self, salt: Option<&Salt>) -> Hash {
-        match salt {
-            Some(salt) => self.salted_hash(salt),
-            None => self.content_hash(),
-        }
     }
 
     fn content_with(&self, data_name: &str, data: &str) -> String {

@@ -12,7 +12,7 @@ use tlog::{Checkpoint, Note, SignerKey};
 
 use super::chain::Key;
 use super::event::Hash;
-use super::stored::Stored;
+use super::stored::{DataSeal, Stored};
 
 #[cfg(test)]
 pub(crate) use check::Checked;
@@ -63,8 +63,11 @@ pub(crate) struct Line {
     event_hash: String,
     /// Id of the HMAC key; null for plain SHA-256.
     chain_key: Option<String>,
-    /// Null in hash format 1.
+    /// Null in hash format 1, and of erased data.
     data_salt: Option<String>,
+    /// Of erased data, in the place of salt and data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_data_hash: Option<String>,
     /// Index of its leaf in the checkpoint's tree; absent if it is not in it. The leaf's entry is 0x01 and `event_hash`.
     #[serde(skip_serializing_if = "Option::is_none")]
     leaf_index: Option<u64>,
@@ -76,20 +79,26 @@ pub(crate) struct Line {
 impl Line {
     /// From a stored event.
     pub(crate) fn of(stored: Stored, leaf: Option<Leaf>) -> Result<Self, serde_json::Error> {
-        let (sealed, place) = stored.seal_again();
+        let (event, data, place) = stored.parts();
+        let (salt, data_hash) = match data {
+            DataSeal::Plain => (None, None),
+            DataSeal::Salted(salt) => (Some(salt), None),
+            DataSeal::Erased(hash) => (None, Some(hash)),
+        };
         let leaf_index = leaf.as_ref().map(|leaf| leaf.index);
         let proof = leaf.and_then(|leaf| leaf.proof);
         Ok(Self {
             kind: "event",
-            event: RawValue::from_string(sealed.event.content())?,
+            event: RawValue::from_string(event.content())?,
             sequence: place.sequence,
             recorded_at_micros: place.recorded_at.0,
             previous_hash: hex::encode(place.previous_hash),
-            content_hash: hex::encode(sealed.content_hash),
-            chained_hash: hex::encode(sealed.chained_hash),
+            content_hash: hex::encode(event.content_hash()),
+            chained_hash: hex::encode(data.chained_hash(&event)),
             event_hash: hex::encode(place.event_hash),
             chain_key: place.chain_key,
-            data_salt: sealed.salt.map(hex::encode),
+            data_salt: salt.map(hex::encode),
+            event_data_hash: data_hash.map(hex::encode),
             leaf_index,
             inclusion_proof: proof.map(|hashes| hashes.iter().map(|hash| STANDARD.encode(hash)).collect()),
         })

@@ -1,6 +1,6 @@
 //! What the transparency log has of a chain: the leaf of each event, and the entries of gaps of retention and legal holds.
 //!
-//! Anyone who writes to the database can enter a gap or the release of a hold. With a key of the log they are signed, and
+//! Anyone who writes to the database can enter a gap, the release of a hold or an erasure. With a key of the log they are signed, and
 //! only signed ones count.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,6 +24,10 @@ pub(crate) enum Kind {
     Hold,
     /// A legal hold or its release; the hash is the SHA-256 of its description with a signature.
     SignedHold,
+    /// The erasure of an event's data; the hash is the SHA-256 of its description.
+    Erasure,
+    /// The erasure of an event's data; the hash is the SHA-256 of its description with a signature.
+    SignedErasure,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             3 => Some(Self::SignedGap),
             4 => Some(Self::Hold),
             5 => Some(Self::SignedHold),
+            6 => Some(Self::Erasure),
+            7 => Some(Self::SignedErasure),
             _ => None,
         }
     }
@@ -47,6 +53,8 @@ impl Kind {
             Self::SignedGap => 3,
             Self::Hold => 4,
             Self::SignedHold => 5,
+            Self::Erasure => 6,
+            Self::SignedErasure => 7,
         }
     }
 
@@ -55,6 +63,7 @@ impl Kind {
         match self {
             Self::Gap => Self::SignedGap,
             Self::Hold => Self::SignedHold,
+            Self::Erasure => Self::SignedErasure,
             other => other,
         }
     }
@@ -101,7 +110,7 @@ pub(crate) struct Leaf {
     pub(crate) last_sequence: i64,
     /// In the tree; of a waiting leaf as it will be.
     pub(crate) leaf_hash: Hash,
-    /// Of a gap or hold.
+    /// Of anything but an event.
     pub(crate) entry: Option<String>,
 }
 
@@ -114,6 +123,8 @@ pub(crate) struct ChainLog {
     gaps: HashSet<String>,
     /// Descriptions of holds and releases.
     holds: BTreeSet<String>,
+    /// Positions of events whose data was erased.
+    erasures: BTreeSet<i64>,
     ranges: Vec<(i64, i64)>,
 }
 
@@ -128,7 +139,9 @@ impl ChainLog {
                 }
                 (kind, Some(entry)) => {
                     let description = match kind {
-                        Kind::SignedGap | Kind::SignedHold => signed_description(&entry, key),
+                        Kind::SignedGap | Kind::SignedHold | Kind::SignedErasure => {
+                            signed_description(&entry, key)
+                        }
                         _ => key.is_none().then_some(entry.as_str()),
                     };
                     let is_proved = kind.leaf_hash(&Sha256::digest(&entry).into()) == leaf.leaf_hash;
@@ -137,7 +150,10 @@ impl ChainLog {
                             log.gaps.insert(description.to_owned());
                             log.ranges.push((leaf.sequence, leaf.last_sequence));
                         }
-                        Some(description) => _ = log.holds.insert(description.to_owned()),
+                        Some(description) if matches!(kind, Kind::Hold | Kind::SignedHold) => {
+                            log.holds.insert(description.to_owned());
+                        }
+                        Some(_) => _ = log.erasures.insert(leaf.sequence),
                         None => {}
                     }
                 }
@@ -150,6 +166,11 @@ impl ChainLog {
     /// Whether a gap with this description is in the log.
     pub(crate) fn has_gap(&self, entry: &str) -> bool {
         self.gaps.contains(entry)
+    }
+
+    /// Whether the log has the erasure of the data of the event at this position.
+    pub(crate) fn has_erasure(&self, sequence: i64) -> bool {
+        self.erasures.contains(&sequence)
     }
 
     /// The descriptions of holds and releases.

@@ -270,6 +270,10 @@ impl Verifier<'_> {
     /// Compares every event with its leaf, and every leaf with its event.
     fn compare_with_log(&mut self, places: &BTreeMap<i64, Link>) {
         for (sequence, link) in places {
+            if link.is_erased && !self.log.has_erasure(*sequence) {
+                let detail = "its data was erased, which is not in the transparency log";
+                self.report(Tampering::Altered, *sequence, Some(link.event_id), detail);
+            }
             let (kind, detail) = match self.log.has_event(*sequence, &link.event_hash) {
                 Some(true) => continue,
                 Some(false) => (

@@ -80,13 +80,15 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     }
 }
 
-/// The verb of a request: `get` for reading, `create` for writing, `update` for holds and changes of the catalogue.
+/// The verb of a request: `get` for reading, `create` for writing, `update` for holds and changes of the catalogue,
+/// `delete` for erasing event data.
 /// Verifying and searching read, although they have a body.
 fn verb(method: &Method, route: &str) -> &'static str {
     match (method, route) {
         (&Method::GET | &Method::HEAD, _) => "get",
         (_, "/api/v1/audit/verify-chain" | "/api/v1/workflows/search") => "get",
         (_, route) if route.starts_with("/api/v1/audit/legal-hold") => "update",
+        (&Method::DELETE, "/api/v1/audit/events/{event_id}/data") => "delete",
         (&Method::POST, _) => "create",
         _ => "update",
     }

@@ -54,6 +54,8 @@ pub(super) struct EventJson<'a> {
     previous_hash: Hash,
     #[serde(serialize_with = "hexadecimal")]
     event_hash: Hash,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_data_hash: Option<String>,
 }
 
 /// Why a row cannot be serialized: it was not written by this program.
@@ -95,6 +97,9 @@ impl<'a> EventJson<'a> {
             recorded_at: row.try_get::<_, Micros>(22)?.to_timestamp(),
             previous_hash: row.try_get::<_, HashColumn>(23)?.0,
             event_hash: row.try_get::<_, HashColumn>(24)?.0,
+            event_data_hash: row
+                .try_get::<_, Option<HashColumn>>(27)?
+                .map(|hash| hex::encode(hash.0)),
         })
     }
 }

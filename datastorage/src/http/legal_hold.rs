@@ -200,7 +200,7 @@ async fn end(service: &Service, correlation_id: &str, by: &str) -> Result<Json<L
     Ok(Json(hold.into()))
 }
 
-fn not_entered(error: &EnterError) -> Failure {
+pub(super) fn not_entered(error: &EnterError) -> Failure {
     match error {
         EnterError::Postgresql(error) => responses::query_failed(error),
         EnterError::Sign(error) => Failure::internal(error),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod batch;
+mod erasure;
 mod event;
 mod events;
 mod export;
@@ -55,6 +56,7 @@ pub(crate) fn router(service: Service, gate: Gate, limits: Limits, http: &Http) 
         .route("/api/v1/audit/events", post(event::create).get(events::list))
         .route("/api/v1/audit/events/batch", post(batch::create))
         .route("/api/v1/audit/events/{event_id}", get(event::get))
+        .route("/api/v1/audit/events/{event_id}/data", delete(erasure::erase))
         .route("/api/v1/audit/notifications", post(notifications::create))
         .route("/api/v1/audit/verify-chain", post(verify_chain::verify))
         .route("/api/v1/audit/export", get(export::export))

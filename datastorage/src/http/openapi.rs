@@ -7,8 +7,8 @@ use service::http::Failure;
 use utoipa::OpenApi;
 
 use super::{
-    batch, event, events, export, legal_hold, log, notifications, success_rate, timeline, verify_chain,
-    workflows,
+    batch, erasure, event, events, export, legal_hold, log, notifications, success_rate, timeline,
+    verify_chain, workflows,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,7 @@ use super::{
         log::tile,
         log::inclusion,
         log::consistency,
+        erasure::erase,
         legal_hold::place,
         legal_hold::list,
         legal_hold::release,

@@ -78,9 +78,8 @@ pub(crate) async fn verify_in(
     let mut rows = pin!(client.query_raw(&sql, parameters).await?);
     let mut links: HashMap<String, Vec<Link>> = HashMap::new();
     while let Some(row) = rows.try_next().await? {
-        let (event, salt, place) = events::read(&row)?.parts();
-        let chained_hash = event.chained_hash(salt.as_ref());
-        let link = Link::of(event.event_id, &chained_hash, &place, &trust.chain);
+        let (event, data, place) = events::read(&row)?.parts();
+        let link = Link::of(&event, data, &place, &trust.chain);
         match links.get_mut(&event.correlation_id) {
             Some(links) => links.push(link),
             None => _ = links.insert(event.correlation_id, vec![link]),

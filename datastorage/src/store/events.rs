@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::event::Event;
 use crate::domain::query::{Cursor, Filter, PageRequest, Start};
-use crate::domain::stored::Stored;
+use crate::domain::stored::{DataSeal, Stored};
 use crate::store::types::HashColumn;
 use wire::audit::{EventCategory, EventOutcome};
 
@@ -23,7 +23,7 @@ pub(crate) struct Page {
 pub(crate) const COLUMNS: &str = "event_id, event_timestamp, version, event_type, event_category, event_action, \
      event_outcome, correlation_id, event_data::text, actor_type, actor_id, resource_type, resource_id, \
      parent_event_id, namespace, cluster_name, severity, duration_ms, error_code, error_message, retention_days, \
-     sequence, recorded_at, previous_hash, event_hash, chain_key, data_salt";
+     sequence, recorded_at, previous_hash, event_hash, chain_key, data_salt, event_data_hash";
 
 /// Reads a row of [`COLUMNS`].
 pub(crate) fn read(row: &Row) -> Result<Stored, tokio_postgres::Error> {
@@ -59,10 +59,12 @@ pub(crate) fn read(row: &Row) -> Result<Stored, tokio_postgres::Error> {
         previous_hash: row.try_get::<_, HashColumn>(23)?.0,
         event_hash: row.try_get::<_, HashColumn>(24)?.0,
         chain_key: row.try_get(25)?,
-        // The length is a constraint of the column.
-        salt: row
-            .try_get::<_, Option<&[u8]>>(26)?
-            .and_then(|salt| salt.try_into().ok()),
+        // The lengths are constraints of the columns.
+        data: DataSeal::new(
+            row.try_get::<_, Option<&[u8]>>(26)?
+                .and_then(|salt| salt.try_into().ok()),
+            row.try_get::<_, Option<HashColumn>>(27)?.map(|hash| hash.0),
+        ),
     })
 }
 

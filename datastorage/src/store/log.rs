@@ -197,11 +197,11 @@ pub(crate) async fn leaf_of(
         .and_then(|index| u64::try_from(index).ok()))
 }
 
-/// A gap of retention, a hold or a release, with its description.
+/// A gap of retention, a hold, a release or an erasure, with its description.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) correlation_id: String,
-    /// Positions of a gap; 0 for a hold.
+    /// Positions of a gap or an erasure; 0 for a hold.
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) description: String,
@@ -219,7 +219,7 @@ impl Entry {
     }
 }
 
-/// Enters gaps or holds, signed if there is a key.
+/// Enters what is not an event, signed if there is a key.
 pub(crate) async fn enter(
     transaction: &Transaction<'_>,
     kind: Kind,
@@ -268,7 +268,7 @@ pub(crate) async fn sign_earlier(client: &mut Client, key: &SignerKey) -> Result
         "SELECT {columns} FROM audit_log_leaves WHERE kind = $1
          UNION ALL SELECT {columns} FROM audit_log_pending WHERE kind = $1"
     );
-    for kind in [Kind::Gap, Kind::Hold] {
+    for kind in [Kind::Gap, Kind::Hold, Kind::Erasure] {
         let rows = transaction.query(&earlier, &[&i16::from(kind.number())]).await?;
         let entries: Vec<Entry> = rows.iter().map(Entry::read).collect();
         for entries in entries.chunks(ENTRIES) {

@@ -3,6 +3,7 @@
 pub(crate) mod append;
 pub(crate) mod chains;
 pub(crate) mod database;
+pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod failure;

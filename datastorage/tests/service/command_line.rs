@@ -38,7 +38,7 @@ fn older_schema_is_migrated_and_an_unknown_one_is_rejected() {
     // As if a version that knew only the first migration had created it.
     servers.sql(
         "DROP TABLE workflows; DROP FUNCTION workflow_refuse_change; DROP INDEX audit_events_outcomes,
-                 audit_events_outcomes_workflow; ALTER TABLE audit_events DROP COLUMN hash_format CASCADE, DROP COLUMN data_salt;
+                 audit_events_outcomes_workflow; ALTER TABLE audit_events DROP COLUMN hash_format CASCADE, DROP COLUMN data_salt, DROP COLUMN event_data_hash;
                  DROP TABLE audit_log_pending, audit_log_leaves, audit_log_tiles, audit_log_size, audit_log_checkpoints;
                  DROP FUNCTION audit_gap_entry, audit_hold_entry, audit_release_entry, audit_log_older_event CASCADE; DELETE FROM refinery_schema_history WHERE version > 1",
     );

@@ -48,6 +48,8 @@ mod disk;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod erasure;
+#[cfg(test)]
 mod honest;
 #[cfg(test)]
 mod log;

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use tlog::{Checkpoint, Note, verify_inclusion};
 
 use super::statement;
-use crate::domain::canonical::Numbers;
 use crate::domain::chain::link;
-use crate::domain::event::{Event, Hash, Salt, Sealed};
+use crate::domain::event::{Event, Hash, Salt};
 use crate::domain::log::Kind;
+use crate::domain::stored::DataSeal;
 use crate::domain::time::Micros;
 use crate::domain::trust::Trust;
 
@@ -44,6 +44,7 @@ struct ReadEvent {
     event_hash: String,
     chain_key: Option<String>,
     data_salt: Option<String>,
+    event_data_hash: Option<String>,
     leaf_index: Option<u64>,
     inclusion_proof: Option<Vec<String>>,
 }
@@ -179,15 +180,11 @@ impl Reader<'_> {
 
     fn event(&mut self, number: usize, line: ReadEvent) -> Result<(), String> {
         let salt = line.data_salt.as_deref().map(salt).transpose()?;
-        let numbers = match salt {
-            Some(_) => Numbers::Exact,
-            None => Numbers::Verbatim,
-        };
-        let event = Event::read_again(line.event.get(), numbers).map_err(|invalid| {
+        let data = DataSeal::new(salt, line.event_data_hash.as_deref().map(hash).transpose()?);
+        let event = Event::read_again(line.event.get(), data.numbers()).map_err(|invalid| {
             let fields: Vec<&str> = invalid.iter().map(|invalid| invalid.field.as_str()).collect();
             format!("cannot read the event: {}", fields.join(", "))
         })?;
-        let sealed = Sealed::again(event, salt);
         let key = match &line.chain_key {
             Some(id) => Some(
                 self.trust
@@ -198,7 +195,7 @@ impl Reader<'_> {
             None => None,
         };
         let recorded_at = Micros(line.recorded_at_micros);
-        let id = sealed.event.event_id;
+        let id = event.event_id;
         if key.is_some_and(|key| !key.is_valid_at(recorded_at)) {
             return Err(format!(
                 "the key of event {id} was not in use at its time of storing"
@@ -206,13 +203,18 @@ impl Reader<'_> {
         }
         let previous = hash(&line.previous_hash)?;
         let said = hash(&line.event_hash)?;
-        if link(key, &previous, line.sequence, recorded_at, &sealed.chained_hash) != said {
+        if link(
+            key,
+            &previous,
+            line.sequence,
+            recorded_at,
+            &data.chained_hash(&event),
+        ) != said
+        {
             return Err(format!("event {id} is not what was stored"));
         }
         self.place(number, &line, &said)?;
-        let before = self
-            .chains
-            .insert(sealed.event.correlation_id, (line.sequence, said));
+        let before = self.chains.insert(event.correlation_id, (line.sequence, said));
         match before {
             Some((sequence, hash)) if sequence + 1 == line.sequence && hash != previous => {
                 Err(format!("event {id} does not follow its predecessor"))

@@ -7,6 +7,7 @@ use crate::domain::chain::{GENESIS, Keys, Period, link};
 use crate::domain::event::Sealed;
 use crate::domain::event::tests::{NOW, read, valid};
 use crate::domain::log::Kind;
+use crate::domain::stored::DataSeal;
 use crate::domain::trust::Trust;
 
 /// The keys of the service: one of the log, or one of the chain, or none.
@@ -49,7 +50,7 @@ fn stored(keys: &ExportKeys) -> Vec<Stored> {
             previous_hash: previous,
             event_hash,
             chain_key: keys.chain.as_ref().map(|key| key.id().to_owned()),
-            salt: sealed.salt,
+            data: DataSeal::Salted(sealed.salt),
         };
         previous = event_hash;
         stored
@@ -184,14 +185,8 @@ fn events_outside_of_the_tree_are_found() {
     // An event that was stored long before those of the tree, and is not in it.
     let mut late = stored(&keys);
     late[3].recorded_at.0 -= 3_600_000_000;
-    let sealed = Sealed::again(late[3].event.clone(), late[3].salt);
-    late[3].event_hash = link(
-        None,
-        &late[2].event_hash,
-        4,
-        late[3].recorded_at,
-        &sealed.chained_hash,
-    );
+    let chained_hash = late[3].data.chained_hash(&late[3].event);
+    late[3].event_hash = link(None, &late[2].event_hash, 4, late[3].recorded_at, &chained_hash);
     let mut lines = lines.clone();
     lines[4] = serde_json::to_string(&Line::of(late.remove(3), None).unwrap()).unwrap();
     let errors = checked(&whole(lines, checkpoint.as_ref(), &keys), &keys).errors;

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::domain::chain::{Keys, link};
-use crate::domain::event::Hash;
-use crate::domain::stored::Place;
+use crate::domain::event::{Event, Hash};
+use crate::domain::stored::{DataSeal, Place};
 use crate::domain::time::Micros;
 
 /// The part of a stored event that verification needs: its data need not stay in memory.
@@ -20,11 +20,13 @@ pub(crate) struct Link {
     pub(crate) keyed: bool,
     /// Whether its key is configured here.
     pub(crate) is_verifiable: bool,
+    /// Whether its data was erased.
+    pub(crate) is_erased: bool,
 }
 
 impl Link {
-    /// Computes an event's hash again from what the chain covers of its content.
-    pub(crate) fn of(event_id: Uuid, chained_hash: &Hash, place: &Place, keys: &Keys) -> Self {
+    /// Computes an event's hash again.
+    pub(crate) fn of(event: &Event, data: DataSeal, place: &Place, keys: &Keys) -> Self {
         let Place {
             sequence,
             recorded_at,
@@ -39,13 +41,19 @@ impl Link {
                 "its key was not in use at its time of storing (chain.hmac_key_start, end of a previous key)",
             ),
             Some(Some(_)) | None => {
-                let hash = link(key.flatten(), &previous_hash, sequence, recorded_at, chained_hash);
+                let hash = link(
+                    key.flatten(),
+                    &previous_hash,
+                    sequence,
+                    recorded_at,
+                    &data.chained_hash(event),
+                );
                 (hash != event_hash)
                     .then_some("its content, position or time of storing differs from what was stored")
             }
         };
         Self {
-            event_id,
+            event_id: event.event_id,
             sequence,
             previous_hash,
             event_hash,
@@ -53,6 +61,7 @@ impl Link {
             flaw,
             keyed: chain_key.is_some(),
             is_verifiable: !matches!(key, Some(None)),
+            is_erased: data.is_erased(),
         }
     }
 }

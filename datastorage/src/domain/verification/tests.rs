@@ -5,7 +5,7 @@ use crate::domain::chain::{Key, Period, link};
 use crate::domain::event::Sealed;
 use crate::domain::event::tests::{read, valid};
 use crate::domain::log::{Kind, Leaf};
-use crate::domain::stored::Place;
+use crate::domain::stored::{DataSeal, Place};
 
 /// Microseconds: later than any event here.
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -68,7 +68,7 @@ fn verdict_links(rows: &[Row], keys: &Keys) -> Vec<Link> {
                 event_hash: row.hash,
                 chain_key: row.key.clone(),
             };
-            Link::of(row.sealed.event.event_id, &row.sealed.chained_hash, &place, keys)
+            Link::of(&row.sealed.event, DataSeal::Salted(row.sealed.salt), &place, keys)
         })
         .collect()
 }
@@ -171,7 +171,6 @@ fn altered_event_is_reported_alone_at_every_position() {
         let head = head_of(&rows);
         let event_id = rows[place].sealed.event.event_id;
         rows[place].sealed.event.event_data = "{}".to_owned();
-        rows[place].sealed = Sealed::again(rows[place].sealed.event.clone(), rows[place].sealed.salt);
         let sequence = rows[place].sequence;
         assert_eq!(
             named(&verdict(&rows, &keys, &[], head)),
@@ -230,7 +229,8 @@ fn chain_rewritten_without_the_key_is_invalid() {
     let keys = with_key(7);
     let mut rows = chain(4, &keys);
     rows[1].sealed.event.event_data = "{}".to_owned();
-    rows[1].sealed = Sealed::again(rows[1].sealed.event.clone(), rows[1].sealed.salt);
+    let data = DataSeal::Salted(rows[1].sealed.salt);
+    rows[1].sealed.chained_hash = data.chained_hash(&rows[1].sealed.event);
     let mut previous = rows[0].hash;
     for row in &mut rows[1..] {
         row.previous = previous;
@@ -278,7 +278,7 @@ fn chain_over_hours(hours_and_keys: &[(i64, &Keys)], reader: &Keys) -> Vec<Link>
     }
     links
         .iter()
-        .map(|(sealed, place)| Link::of(sealed.event.event_id, &sealed.chained_hash, place, reader))
+        .map(|(sealed, place)| Link::of(&sealed.event, DataSeal::Salted(sealed.salt), place, reader))
         .collect()
 }
 

@@ -70,7 +70,7 @@ impl<'a> Columns<'a> {
             sequence: rows.iter().map(|row| row.sequence).collect(),
             previous_hash: rows.iter().map(|row| HashColumn(row.previous)).collect(),
             event_hash: rows.iter().map(|row| HashColumn(row.hash)).collect(),
-            data_salt: each(rows, |sealed| sealed.salt.as_ref().map(<[u8; 16]>::as_slice)),
+            data_salt: each(rows, |sealed| Some(sealed.salt.as_slice())),
         }
     }
 
