@@ -2,21 +2,19 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tlog::{Algorithm, Checkpoint, Note, Proof, SignerKey, VerifierKey, leaf_hash, merkle};
 
 use crate::stack::{Servers, Service, event, id_of, name, text, until};
 
 /// A service that signs checkpoints, and the file that it publishes them in.
-fn signing() -> (Service, PathBuf, tempfile::TempDir) {
+pub(crate) fn signing() -> (Service, PathBuf, tempfile::TempDir) {
     signing_in(Arc::new(Servers::shared()), "")
 }
 
-fn signing_in(servers: Arc<Servers>, more: &str) -> (Service, PathBuf, tempfile::TempDir) {
+pub(crate) fn signing_in(servers: Arc<Servers>, more: &str) -> (Service, PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
     let (key_file, file) = (folder.path().join("log-key"), folder.path().join("checkpoint"));
@@ -28,7 +26,7 @@ fn signing_in(servers: Arc<Servers>, more: &str) -> (Service, PathBuf, tempfile:
 }
 
 /// Stores events in chains of ten; returns the ids.
-fn history(service: &Service, chains: usize) -> Vec<String> {
+pub(crate) fn history(service: &Service, chains: usize) -> Vec<String> {
     (0..chains)
         .flat_map(|_| {
             let correlation = name("history");
@@ -46,7 +44,7 @@ fn open(text: &str, key: &VerifierKey) -> Checkpoint {
 }
 
 /// Waits for a checkpoint of at least `size` leaves.
-fn checkpoint_of(service: &Service, key: &VerifierKey, size: u64) -> Checkpoint {
+pub(crate) fn checkpoint_of(service: &Service, key: &VerifierKey, size: u64) -> Checkpoint {
     until("the checkpoint has every event", 30, || {
         let answer = service.get("/api/v1/audit/log/checkpoint");
         if answer.status != 200 {
@@ -61,7 +59,7 @@ fn checkpoint_of(service: &Service, key: &VerifierKey, size: u64) -> Checkpoint 
     })
 }
 
-fn key_of(service: &Service) -> VerifierKey {
+pub(crate) fn key_of(service: &Service) -> VerifierKey {
     service.get("/api/v1/audit/log/key").text.trim().parse().unwrap()
 }
 
@@ -352,86 +350,6 @@ fn interrupted_verification_goes_on_where_it_was() {
         .sql("SET session_replication_role = replica; DELETE FROM audit_events WHERE sequence = 5");
     let (code, printed) = verify();
     assert!(code == Some(1) && !progress.exists(), "{printed}");
-}
-
-/// A service with 300 events in the tree of its checkpoint, and their export.
-fn exported() -> (Service, VerifierKey, Vec<String>, tempfile::TempDir) {
-    let (service, _, folder) = signing();
-    history(&service, 30);
-    let key = key_of(&service);
-    checkpoint_of(&service, &key, 300);
-    let export = service.get("/api/v1/audit/export?event_category=gateway").text;
-    let lines = export.lines().map(|line| format!("{line}\n")).collect();
-    (service, key, lines, folder)
-}
-
-/// Verifies an export with the public key alone.
-fn verify_export(key: &VerifierKey, lines: &[String]) -> (Option<i32>, String) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), lines.concat()).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_datastorage"))
-        .args(["verify-export", "--key", &key.to_string()])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    (output.status.code(), text(&output))
-}
-
-#[test]
-fn export_is_proved_by_the_public_key_alone() {
-    let (_service, key, lines, _folder) = exported();
-    let (code, printed) = verify_export(&key, &lines);
-    assert_eq!(code, Some(0), "{printed}");
-    assert!(
-        printed.contains("300 events of 30 chains verify; 300 of them are in the signed tree of 300 leaves"),
-        "{printed}"
-    );
-    // Who cuts it has to sign it again.
-    for removed in [1..2, 10..11, 290..301, 1..301] {
-        let mut cut = lines.clone();
-        cut.drain(removed.clone());
-        let mut summary: serde_json::Value = serde_json::from_str(&cut.pop().unwrap()).unwrap();
-        summary["events"] = json!(cut.len() - 1);
-        summary["sha256"] = json!(hex::encode(Sha256::digest(cut.concat())));
-        cut.push(format!("{summary}\n"));
-        let (code, printed) = verify_export(&key, &cut);
-        assert_eq!(code, Some(1), "{removed:?}: {printed}");
-        assert!(
-            printed.contains("signed statement is of another export"),
-            "{printed}"
-        );
-    }
-    let other = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
-    assert_eq!(verify_export(other.verifier(), &lines).0, Some(1));
-}
-
-/// The environment variable `TLOG_PYTHON` names the Python to use; the default is `python3`.
-#[cfg(feature = "oracle")]
-#[test]
-fn aics_tlog_verifies_an_export_by_the_public_key_alone() {
-    let (_service, key, lines, folder) = exported();
-    let file = folder.path().join("export.ndjson");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/verify_export.py");
-    let run = |lines: &[String]| {
-        fs::write(&file, lines.concat()).unwrap();
-        let python = std::env::var("TLOG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        Command::new(python)
-            .args([script, &key.to_string()])
-            .arg(&file)
-            .output()
-            .unwrap()
-    };
-    let output = run(&lines);
-    let needs = "it needs Python 3.12 with `pip install aics-tlog==0.2.1`";
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "300",
-        "{needs}: {}",
-        text(&output)
-    );
-    let mut cut = lines;
-    cut.remove(5);
-    assert!(!run(&cut).status.success());
 }
 
 #[test]

@@ -50,6 +50,8 @@ mod drain;
 #[cfg(test)]
 mod erasure;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod honest;
 #[cfg(test)]
 mod log;
