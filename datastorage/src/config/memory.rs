@@ -32,11 +32,14 @@ const EXPORT_BYTES: u64 = 6 << 20;
 /// Memory of a drain's transaction for each of its bytes: entries, events, and the statement.
 const DRAIN_COPIES: u64 = 10;
 
-/// Parts of 48 that a bound has of the memory beside program and exports. Together 42: the rest is for what is not
-/// counted.
+/// Memory of a response for each of its bytes: rows, events, and the buffer that grows.
+const ANSWER_COPIES: u64 = 4;
+
+/// Parts of 48 that a bound has of the memory beside program and exports. With their copies 46: the rest is for what is
+/// not counted.
 const BODIES: u64 = 8;
 const QUEUE: u64 = 16;
-const ANSWERS: u64 = 8;
+const ANSWERS: u64 = 3;
 const DRAIN_GROUP: u64 = 1;
 const WHOLE: u64 = 48;
 
@@ -71,7 +74,10 @@ impl Config {
             ("program and exports", self.fixed_bytes()),
             ("http.max_bodies_bytes", self.http.max_bodies_bytes as u64),
             ("writer.queue_bytes", self.writer.queue_bytes as u64),
-            ("query.answers_bytes", self.query.answers_bytes as u64),
+            (
+                "4 times query.answers_bytes",
+                ANSWER_COPIES.saturating_mul(self.query.answers_bytes as u64),
+            ),
             (
                 "10 times stream.drain_group_bytes",
                 DRAIN_COPIES.saturating_mul(self.stream.drain_group_bytes as u64),
@@ -136,7 +142,7 @@ mod tests {
         let config = read("[writer]\nqueue_bytes = 16777216\n").unwrap();
         assert_eq!(
             (config.writer.queue_bytes, config.query.answers_bytes),
-            (16 << 20, 32 << 20)
+            (16 << 20, 12 << 20)
         );
     }
 
@@ -146,7 +152,7 @@ mod tests {
         for part in [
             "memory.budget_bytes = 268435456",
             "writer.queue_bytes 268435456",
-            "need 44",
+            "need 461373440",
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }

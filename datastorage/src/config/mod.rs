@@ -309,7 +309,7 @@ impl Default for Query {
         Self {
             count_limit: 100_000,
             exports: 2,
-            max_answer_bytes: 8 << 20,
+            max_answer_bytes: 4 << 20,
             answers_bytes: 0,
         }
     }
