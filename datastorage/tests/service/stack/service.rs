@@ -201,9 +201,20 @@ impl Service {
 
     /// All events of a correlation, newest first.
     pub(crate) fn events(&self, correlation: &str) -> Vec<Value> {
-        let answer = self.get(&format!("{EVENTS}?correlation_id={correlation}&limit=1000"));
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        answer.json()["data"].as_array().unwrap().clone()
+        let mut events = Vec::new();
+        loop {
+            let offset = events.len();
+            let page = self
+                .get(&format!(
+                    "{EVENTS}?correlation_id={correlation}&limit=1000&offset={offset}"
+                ))
+                .json();
+            events.extend(page["data"].as_array().unwrap().iter().cloned());
+            // A page of large events ends before its limit.
+            if page["pagination"]["has_more"] != true {
+                return events;
+            }
+        }
     }
 
     pub(crate) fn verify(&self, correlation: &str) -> Value {
