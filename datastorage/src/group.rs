@@ -37,8 +37,8 @@ pub(crate) struct Submission {
 
 /// The coalescing window after a response.
 const COALESCING_WINDOW: Duration = Duration::from_millis(1);
-/// Maximum size of a transaction's group.
-pub(crate) const COMMIT_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of a transaction's group; a larger batch is one of its own. PostgreSQL's client holds it several times.
+pub(crate) const COMMIT_BYTES: usize = 4 << 20;
 
 /// The receiving end of a committer's queue.
 pub(crate) struct Groups {

