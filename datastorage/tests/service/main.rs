@@ -64,6 +64,8 @@ mod queries;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod spill;
 #[cfg(test)]
 mod stack;
