@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use tlog::SignerKey;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -49,6 +50,9 @@ pub(crate) struct Writer {
 /// The unit of the queue's capacity.
 const ROOM_BYTES: usize = 1024;
 
+/// Maximum time that a write waits for room in the queue: a burst of large events passes, an overload is reported.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
+
 impl Writer {
     /// Starts the committers. They end when every clone of the writer is dropped and the queue is empty.
     pub(crate) fn start(config: &Config, shared: &Shared) -> (Self, JoinSet<()>) {
@@ -84,19 +88,21 @@ impl Writer {
         (writer, tasks)
     }
 
-    /// Stores events together or not at all, within the time of a write. Dropping the future does not cancel that.
-    pub(crate) async fn write(&self, events: Vec<Sealed>) -> Outcome {
+    /// Stores events together or not at all, within the time of a write. Dropping the future does not cancel that. `body`
+    /// counts their memory until they have room in the queue.
+    pub(crate) async fn write(&self, events: Vec<Sealed>, body: Bytes) -> Outcome {
+        let deadline = tokio::time::Instant::now() + self.timeout;
         let needed = events
             .iter()
             .map(Sealed::bytes)
             .sum::<usize>()
             .div_ceil(ROOM_BYTES);
-        let Some(room) = u32::try_from(needed)
-            .ok()
-            .and_then(|needed| Arc::clone(&self.room).try_acquire_many_owned(needed).ok())
-        else {
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(needed);
+        let Ok(Ok(room)) = tokio::time::timeout(ROOM_WAIT.min(self.timeout / 2), room).await else {
             return self.reject(Rejection::QueueFull);
         };
+        drop(body);
         let Some(queue) = self.queue_of(&events) else {
             return Outcome::Decided(Verdict::Stored);
         };
@@ -104,14 +110,14 @@ impl Writer {
         let submission = Submission {
             events,
             reply,
-            deadline: tokio::time::Instant::now() + self.timeout,
+            deadline,
             room,
             counted: Arc::clone(&queue.counted),
         };
         if queue.sender.send(submission).is_err() {
             return Outcome::Unavailable("the service is stopping");
         }
-        match tokio::time::timeout(self.timeout, outcome).await {
+        match tokio::time::timeout_at(deadline, outcome).await {
             Ok(outcome) => outcome.unwrap_or(Outcome::Unavailable("the service is stopping")),
             Err(_) => self.reject(Rejection::Timeout),
         }

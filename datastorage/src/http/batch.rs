@@ -36,9 +36,7 @@ pub(super) async fn create(
     let events = read(&service, &body, now, actor.0.as_ref())?;
     let event_ids: Vec<Uuid> = events.iter().map(|sealed| sealed.event.event_id).collect();
     let times: Vec<Micros> = events.iter().map(|sealed| sealed.event.event_timestamp).collect();
-    // The writer counts the memory of events.
-    drop(body);
-    let outcome = service.writer.write(events).await;
+    let outcome = service.writer.write(events, body).await;
     let status = responses::written(outcome, |index, field| format!("[{index}].{field}"))?;
     for time in times {
         service.arrived(time, now);

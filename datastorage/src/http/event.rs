@@ -30,9 +30,7 @@ pub(super) async fn create(
     let now = Micros::now();
     let event = Event::read(&body, now, actor.0.as_ref()).map_err(|invalid| service.invalid(&invalid))?;
     let (event_id, event_timestamp) = (event.event_id, event.event_timestamp);
-    // The writer counts the memory of events.
-    drop(body);
-    let outcome = service.writer.write(vec![Sealed::new(event)]).await;
+    let outcome = service.writer.write(vec![Sealed::new(event)], body).await;
     let status = responses::written(outcome, |_, field| field.to_owned())?;
     service.arrived(event_timestamp, now);
     service.shared.metrics.write("audit_events", begin.elapsed());

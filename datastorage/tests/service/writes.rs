@@ -361,7 +361,7 @@ fn full_queue_rejects_and_stores_what_it_accepted() {
             })
         })
         .collect();
-    // The rejections are immediate, while the others wait.
+    // The rejections come within seconds, while the others wait.
     until("the rejected writers", 60, || {
         match writers.iter().filter(|writer| writer.is_finished()).count() {
             19 => Ok(()),
