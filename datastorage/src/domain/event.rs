@@ -7,7 +7,6 @@ use wire::audit::{EventCategory, EventOutcome};
 
 use super::canonical::{Flaw, Numbers, ObjectWriter, canonical};
 use super::fields::{Fields, Invalid, Reason};
-use super::stored::DataSeal;
 pub(crate) use super::time::Micros;
 use super::time::unstorable;
 
@@ -71,7 +70,7 @@ impl Sealed {
         let salt = Uuid::new_v4().into_bytes();
         Self {
             content_hash: event.content_hash(),
-            chained_hash: DataSeal::Salted(salt).chained_hash(&event),
+            chained_hash: event.hash_with_data_hash(&event.data_hash(&salt)),
             salt,
             event,
         }
