@@ -39,6 +39,12 @@ const DRAIN_COPIES: u64 = 10;
 /// Memory of a response for each of its bytes: rows, events, and the buffer that grows.
 const ANSWER_COPIES: u64 = 4;
 
+/// Minimum of `writer.queue_bytes`: a batch of a whole body fits.
+pub(super) const MIN_QUEUE_BYTES: usize = 8 << 20;
+
+/// Minimum of `stream.drain_group_bytes`.
+pub(super) const MIN_DRAIN_GROUP_BYTES: usize = 64 << 10;
+
 /// Parts of 48 that a bound has of the memory beside what is fixed. With their copies 46: the rest is for what is
 /// not counted.
 const BODIES: u64 = 8;
@@ -62,14 +68,28 @@ impl Config {
     /// Gives each bound that is 0 its part of the budget.
     pub(super) fn share_memory(&mut self) {
         let free = self.free_bytes();
-        for (bound, parts) in [
-            (&mut self.http.max_bodies_bytes, BODIES),
-            (&mut self.writer.queue_bytes, QUEUE),
-            (&mut self.query.answers_bytes, ANSWERS),
-            (&mut self.stream.drain_group_bytes, DRAIN_GROUP),
+        // At least what the other checks allow: a budget that is too small for it is rejected as a whole.
+        for (bound, parts, min) in [
+            (
+                &mut self.http.max_bodies_bytes,
+                BODIES,
+                2 * self.http.max_body_bytes,
+            ),
+            (&mut self.writer.queue_bytes, QUEUE, MIN_QUEUE_BYTES),
+            (
+                &mut self.query.answers_bytes,
+                ANSWERS,
+                self.query.max_answer_bytes,
+            ),
+            (
+                &mut self.stream.drain_group_bytes,
+                DRAIN_GROUP,
+                MIN_DRAIN_GROUP_BYTES,
+            ),
         ] {
             if *bound == 0 {
-                *bound = usize::try_from(free * parts / WHOLE).unwrap_or(usize::MAX);
+                let share = usize::try_from(free * parts / WHOLE).unwrap_or(usize::MAX);
+                *bound = share.max(min);
             }
         }
     }
@@ -92,16 +112,7 @@ impl Config {
         let sum = parts
             .iter()
             .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
-        // The smallest bounds that the other checks allow need this much.
-        const MIN_BUDGET: u64 = 192 << 20;
-        if self.memory.budget_bytes < MIN_BUDGET {
-            let reason = format!("write {MIN_BUDGET} or more");
-            errors.push(ConfigError::new(
-                "memory.budget_bytes",
-                self.memory.budget_bytes,
-                reason,
-            ));
-        } else if sum > self.memory.budget_bytes {
+        if sum > self.memory.budget_bytes {
             let parts: Vec<String> = parts
                 .iter()
                 .map(|(name, bytes)| format!("{name} {bytes}"))
@@ -165,7 +176,7 @@ mod tests {
         assert!(
             read("[memory]\nbudget_bytes = 1000\n")
                 .unwrap_err()
-                .contains("write 201326592 or more")
+                .contains("its parts need")
         );
     }
 }

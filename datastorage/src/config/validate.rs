@@ -2,6 +2,7 @@
 
 use service::config::{ConfigError, Environment, Ranges, Validate};
 
+use super::memory::{MIN_DRAIN_GROUP_BYTES, MIN_QUEUE_BYTES};
 use super::{Config, Tls};
 use crate::domain::event::MAX_RETENTION_DAYS;
 
@@ -64,7 +65,11 @@ impl Config {
         );
         ranges.check("writer.committers", writer.committers as u64, 1..=32);
         ranges.check("writer.group_events", writer.group_events as u64, 1..=5_000);
-        ranges.check("writer.queue_bytes", writer.queue_bytes as u64, 8 << 20..=4 << 30);
+        ranges.check(
+            "writer.queue_bytes",
+            writer.queue_bytes as u64,
+            MIN_QUEUE_BYTES as u64..=4 << 30,
+        );
         ranges.check("writer.commit_timeout_ms", writer.commit_timeout_ms, 500..=60_000);
         ranges.check("writer.write_timeout_ms", writer.write_timeout_ms, 500..=300_000);
         ranges.check("stream.max_entries", stream.max_entries, 1..=100_000_000);
@@ -74,7 +79,7 @@ impl Config {
         ranges.check(
             "stream.drain_group_bytes",
             stream.drain_group_bytes as u64,
-            64 << 10..=256 << 20,
+            MIN_DRAIN_GROUP_BYTES as u64..=256 << 20,
         );
         ranges.check("stream.stuck_after_ms", stream.stuck_after_ms, 1_000..=86_400_000);
         ranges.check("stream.max_attempts", stream.max_attempts.into(), 1..=1_000);

@@ -71,6 +71,6 @@ mod tests {
     fn document_is_complete() {
         let document = service::openapi::check(&DOCUMENT).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-        assert_eq!(document["paths"].as_object().unwrap().len(), 23);
+        assert_eq!(document["paths"].as_object().unwrap().len(), 24);
     }
 }

@@ -197,7 +197,11 @@ fn redis_is_reconnected_after_another_server_answered_at_its_address() {
 fn every_write_is_stored_at_once_after_postgresql_is_available_again() {
     let servers = Arc::new(Servers::own());
     let relay = Relay::to(servers.postgres.port());
-    let service = Service::start_through(&[&relay], servers, "[writer]\ncommitters = 8\n");
+    let service = Service::start_through(
+        &[&relay],
+        servers,
+        "[writer]\ncommitters = 8\n[memory]\nbudget_bytes = 536870912\n",
+    );
     let writes = |wanted: u16| {
         for number in 0..32 {
             let answer = service.write(&event(&name(&format!("back-{number}"))));
