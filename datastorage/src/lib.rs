@@ -1,5 +1,10 @@
 //! Keeps the audit trail of every service: writes that are never lost, queries that stay fast, and a history that
 //! proves that it was not altered. docs/datastorage.md is the manual.
+//!
+//! ```sh
+//! datastorage migrate --config datastorage.toml
+//! datastorage serve --config datastorage.toml
+//! ```
 
 mod auditor;
 mod availability;

@@ -2,6 +2,10 @@
 //!
 //! [`domain`] has the rules without I/O; [`cluster`] and [`audit`] do the I/O; [`deduplicate`] and [`gateway`]
 //! combine them; [`http`] is the API; [`run`] starts and stops the service.
+//!
+//! ```sh
+//! gateway serve --config gateway.toml
+//! ```
 
 pub mod audit;
 mod cause;

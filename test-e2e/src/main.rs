@@ -2,6 +2,10 @@
 //!
 //! `test-e2e list` shows them; `test-e2e run --stack FILE` runs them. Exit codes: 0 every scenario that can run passed,
 //! 1 a scenario failed, 2 usage, 3 the deployment does not respond, 130 interrupted. How to write one: docs/scenarios.md.
+//!
+//! ```sh
+//! test-e2e run --stack stack.json g01
+//! ```
 
 mod cluster;
 mod datastorage;

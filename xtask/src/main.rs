@@ -3,6 +3,10 @@
 //! Each verb is a module of the same name with its `Options` and `run`, or a program of its own (`program`); verbs share the
 //! other modules.
 //! Exit codes: 0 success, 1 tests or policy failed, 2 usage, 3 the environment is unsuitable, 130 interrupted.
+//!
+//! ```sh
+//! cargo xtask e2e --provider local g01
+//! ```
 
 #![deny(clippy::print_stderr)]
 

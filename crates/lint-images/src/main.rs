@@ -1,6 +1,10 @@
 //! Program `lint-images`: checks every image that a repository builds on or runs against its registry policy.
 //!
 //! Hooks and `cargo xtask lint-images` start it; docs/lint-images.md is the manual.
+//!
+//! ```sh
+//! cargo xtask lint-images deploy
+//! ```
 
 mod date;
 mod fix;

@@ -2,6 +2,10 @@
 //!
 //! Exit codes: 0 all targets are met, 1 a target is missed, 2 usage, 3 the measurement failed, 130
 //! interrupted.
+//!
+//! ```sh
+//! cargo xtask bench datastorage --part writes --seconds 5
+//! ```
 
 #![deny(clippy::print_stderr)]
 
