@@ -21,10 +21,8 @@ pub(crate) enum Include {
 #[must_use]
 pub(crate) fn table(resource: &Resource, objects: &[Value], include: Include) -> Value {
     let columns = columns(resource);
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| row(resource, object, include))
-        .collect();
+    let rows = objects.iter().map(|object| row(resource, object, include));
+    let rows: Vec<Value> = rows.collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows})
 }
 
@@ -49,7 +47,8 @@ fn definition(name: &str, kind: &str, format: &str, description: &str, priority:
     json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
 }
 
-fn columns(resource: &Resource) -> Vec<Value> {
+/// The headings of a table.
+pub(crate) fn columns(resource: &Resource) -> Vec<Value> {
     let name = definition("Name", "string", "name", "Name of the object.", 0);
     match &resource.columns {
         Some(columns) => {
@@ -68,7 +67,8 @@ fn columns(resource: &Resource) -> Vec<Value> {
     }
 }
 
-fn row(resource: &Resource, object: &Value, include: Include) -> Value {
+/// A row of a table.
+pub(crate) fn row(resource: &Resource, object: &Value, include: Include) -> Value {
     let cells = match &resource.columns {
         Some(columns) => {
             let name = Value::from(object::meta(object, "name"));

@@ -282,6 +282,19 @@ pub fn presented(resource: &Resource, entry: &Entry) -> Value {
     object
 }
 
-fn shown_as_stored(resource: &Resource) -> bool {
+/// The parsed object as an item of a list: those of built-in kinds have neither kind nor apiVersion.
+#[must_use]
+pub fn without_kind(resource: &Resource, entry: &Entry) -> Value {
+    let mut object = presented(resource, entry);
+    if let Some(map) = object.as_object_mut().filter(|_| !resource.custom) {
+        map.remove("kind");
+        map.remove("apiVersion");
+    }
+    object
+}
+
+/// Whether objects are sent as they are stored.
+#[must_use]
+pub fn shown_as_stored(resource: &Resource) -> bool {
     resource.version == resource.storage_version && resource.group != "events.k8s.io"
 }

@@ -71,7 +71,7 @@ impl Api {
 
     pub(super) fn create_value(&self, call: &Call, mut object: Value) -> Result<Response, Status> {
         let options = WriteOptions::of(call, "CreateOptions")?;
-        if !object::meta(&object, "resourceVersion").is_empty() {
+        if !object::meta(&object, "resourceVersion").is_empty() && !options.dry_run {
             return Err(Status::plain(
                 500,
                 "",
@@ -89,11 +89,11 @@ impl Api {
             }
             let name = object::meta(&object, "name").to_owned();
             let key = Key::new(&call.namespace, &name);
-            if self.store.get(&resource.table, &key).is_some() {
+            if let Some(existing) = self.store.get(&resource.table, &key) {
                 if generated {
                     continue;
                 }
-                return Err(self.exists_unless_no_namespace(call, &name));
+                return Err(self.exists_unless_no_namespace(call, &existing));
             }
             self.check_namespace(call, &name)?;
             kinds::complete(resource, &mut object);
@@ -122,11 +122,16 @@ impl Api {
         Err(Status::already_exists(resource.about(), name))
     }
 
-    fn exists_unless_no_namespace(&self, call: &Call, name: &str) -> Status {
-        match self.check_namespace(call, name) {
-            Err(status) => status,
-            Ok(()) => Status::already_exists(call.resource.about(), name),
+    fn exists_unless_no_namespace(&self, call: &Call, existing: &Entry) -> Status {
+        if let Err(status) = self.check_namespace(call, &existing.key.name) {
+            return status;
         }
+        let status = Status::already_exists(call.resource.about(), &existing.key.name);
+        if !existing.deleting {
+            return status;
+        }
+        let message = format!("object is being deleted: {}", status.message);
+        Status { message, ..status }
     }
 
     /// Like the admission of the real server: runs before the object is validated.

@@ -2,6 +2,7 @@
 
 mod access;
 mod faults;
+mod list;
 mod request;
 mod resource;
 mod response;

@@ -14,8 +14,9 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNI
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::list::{self, CHUNK, Chunks};
 use super::request::Shared;
-use crate::api::{self, Content, List, Query, Watch, present, presented};
+use crate::api::{self, Content, Query, Watch, present, presented};
 use crate::resources::Resource;
 use crate::status::Status;
 use crate::table::{self, Include};
@@ -30,7 +31,12 @@ pub(super) type Reply = Response<ReplyBody>;
 
 /// A streamed body.
 #[derive(Debug)]
-pub(super) struct Stream(mpsc::Receiver<Bytes>);
+pub(super) enum Stream {
+    /// Lines of a watch.
+    Watch(mpsc::Receiver<Bytes>),
+    /// A long list.
+    List(Chunks),
+}
 
 impl Body for Stream {
     type Data = Bytes;
@@ -40,22 +46,24 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(context)
-            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        let chunk = match &mut *self {
+            Self::Watch(lines) => lines.poll_recv(context),
+            Self::List(chunks) => Poll::Ready(chunks.next()),
+        };
+        chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
 /// The requested form of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
-    shape: Shape,
+    pub(super) shape: Shape,
     yaml: bool,
-    include: Include,
+    pub(super) include: Include,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Object,
     Table,
     Metadata,
@@ -153,22 +161,11 @@ pub(super) fn respond(
         Content::Entry(entry) if form.shape == Shape::Object && !form.yaml => {
             typed(code, "application/json", present(resource, &entry))
         }
-        Content::List(list) if form.shape == Shape::Object && !form.yaml => {
-            typed(code, "application/json", list_body(resource, &list))
-        }
-        Content::Entry(entry) => shaped(code, resource, form, vec![presented(resource, &entry)], None),
-        Content::List(list) => {
-            let objects = list
-                .entries
-                .iter()
-                .map(|entry| presented(resource, entry))
-                .collect();
-            shaped(code, resource, form, objects, Some(&list))
-        }
-        Content::Value(value) if form.shape == Shape::Object || value["kind"] == "Status" => {
-            rendered(code, form, &value)
-        }
-        Content::Value(value) => shaped(code, resource, form, vec![value], None),
+        Content::List(list) if form.yaml => rendered(code, form, &list::value(resource, form, &list)),
+        Content::List(list) => list_reply(Chunks::new(resource, form, list)),
+        Content::Entry(entry) => shaped(code, resource, form, presented(resource, &entry)),
+        Content::Value(value) if value["kind"] == "Status" => rendered(code, form, &value),
+        Content::Value(value) => shaped(code, resource, form, value),
     };
     for warning in warnings {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
@@ -189,72 +186,32 @@ fn rendered(code: u16, form: Form, value: &Value) -> Reply {
     }
 }
 
-fn shaped(code: u16, resource: &Resource, form: Form, objects: Vec<Value>, list: Option<&List>) -> Reply {
+fn shaped(code: u16, resource: &Resource, form: Form, object: Value) -> Reply {
     let value = match form.shape {
-        Shape::Table => {
-            let mut table = table::table(resource, &objects, form.include);
-            if let Some(list) = list {
-                table["metadata"] = list_metadata(list);
-            }
-            table
-        }
-        Shape::Metadata => {
-            let mut parts: Vec<Value> = objects.iter().map(table::partial).collect();
-            match list {
-                Some(list) => json!({
-                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": list_metadata(list), "items": parts,
-                }),
-                None => parts.pop().unwrap_or_default(),
-            }
-        }
-        Shape::Object => match list {
-            Some(list) => json!({
-                "kind": resource.list_kind, "apiVersion": resource.api_version(),
-                "metadata": list_metadata(list), "items": objects,
-            }),
-            None => objects.into_iter().next().unwrap_or_default(),
-        },
+        Shape::Table => table::table(resource, &[object], form.include),
+        Shape::Metadata => table::partial(&object),
+        Shape::Object => object,
     };
     rendered(code, form, &value)
 }
 
-fn list_metadata(list: &List) -> Value {
-    let mut metadata = json!({"resourceVersion": list.revision.to_string()});
-    if !list.next.is_empty() {
-        metadata["continue"] = list.next.as_str().into();
-    }
-    if let Some(remaining) = list.remaining {
-        metadata["remainingItemCount"] = remaining.into();
-    }
-    metadata
-}
-
-/// Concatenates stored bodies without parsing them.
-fn list_body(resource: &Resource, list: &List) -> Bytes {
-    let size: usize = list.entries.iter().map(|entry| entry.body.len() + 1).sum();
-    let mut body = BytesMut::with_capacity(size + 256);
-    let head = json!([resource.list_kind, resource.api_version(), list_metadata(list)]);
-    let head = format!(
-        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
-        head[0], head[1], head[2]
-    );
-    body.extend_from_slice(head.as_bytes());
-    for (index, entry) in list.entries.iter().enumerate() {
-        if index > 0 {
-            body.extend_from_slice(b",");
-        }
-        body.extend_from_slice(&present(resource, entry));
-    }
-    body.extend_from_slice(b"]}");
-    body.freeze()
+/// A list in one piece if it is short.
+fn list_reply(mut chunks: Chunks) -> Reply {
+    let mut reply = typed(200, "application/json", Bytes::new());
+    let first = chunks.next().unwrap_or_default();
+    *reply.body_mut() = if chunks.ended() {
+        Either::Left(Full::new(first))
+    } else {
+        Either::Right(Stream::List(chunks.starting_with(first)))
+    };
+    reply
 }
 
 fn stream(shared: &Arc<Shared>, resource: &Arc<Resource>, form: Form, watch: Watch, path: &str) -> Reply {
     let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
     let (shared, resource, path) = (Arc::clone(shared), Arc::clone(resource), path.to_owned());
     tokio::spawn(async move { pump(&shared, &resource, form, watch, &path, &sender).await });
-    let mut reply = Reply::new(Either::Right(Stream(receiver)));
+    let mut reply = Reply::new(Either::Right(Stream::Watch(receiver)));
     reply
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -300,8 +257,11 @@ async fn pump(
                 );
                 chunk.extend_from_slice(b"\n");
             }
+            if chunk.len() >= CHUNK && sender.send(chunk.split().freeze()).await.is_err() {
+                return;
+            }
         }
-        if sender.send(chunk.freeze()).await.is_err() {
+        if !chunk.is_empty() && sender.send(chunk.freeze()).await.is_err() {
             return;
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod fieldset;
+mod json;
 pub mod managed;
 mod strategic;
 
@@ -9,9 +10,6 @@ use serde_json::Value;
 
 use crate::resources::Resource;
 use crate::status::Status;
-
-/// Maximum operations of a JSON patch, as on the real server.
-const MAX_OPERATIONS: usize = 10_000;
 
 /// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,19 +80,10 @@ impl Patch {
         let wrong = |what: String| Status::bad_request(format!("error decoding patch: {what}"));
         let value: Value = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
         if kind == Kind::Json {
-            let parsed: json_patch::Patch =
-                serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
-            if parsed.0.len() > MAX_OPERATIONS {
-                let message = format!(
-                    "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
-                    parsed.0.len()
-                );
-                return Err(Status::plain(413, "RequestEntityTooLarge", message));
-            }
             return Ok(Self {
                 kind,
+                operations: json::read(value)?,
                 value: Value::Null,
-                operations: parsed,
             });
         }
         if !value.is_object() {
@@ -139,14 +128,7 @@ impl Patch {
     pub fn apply_plain(&self, current: &Value) -> Result<Value, Status> {
         let mut patched = current.clone();
         match self.kind {
-            Kind::Json => json_patch::patch(&mut patched, &self.operations).map_err(|error| {
-                tracing::debug!(%error, "a JSON patch does not match the object");
-                let message = "the server rejected our request due to an error in our request";
-                Status {
-                    details: Some(Box::default()),
-                    ..Status::plain(422, "Invalid", message)
-                }
-            })?,
+            Kind::Json => json::apply(&mut patched, &self.operations)?,
             _ => json_patch::merge(&mut patched, &self.value),
         }
         Ok(patched)

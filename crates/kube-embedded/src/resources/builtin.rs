@@ -46,6 +46,7 @@ const FIELDS: &[(&str, &[&str])] = &[
             "spec.hostNetwork",
             "status.phase",
             "status.podIP",
+            "status.podIPs",
             "status.nominatedNodeName",
         ],
     ),
@@ -65,11 +66,10 @@ const FIELDS: &[(&str, &[&str])] = &[
             "type",
         ],
     ),
-    ("namespaces", &["status.phase", "name"]),
+    ("namespaces", &["status.phase"]),
     ("nodes", &["spec.unschedulable"]),
     ("secrets", &["type"]),
     ("services", &["spec.clusterIP", "spec.type"]),
-    ("replicasets.apps", &["status.replicas"]),
     ("replicationcontrollers", &["status.replicas"]),
     ("jobs.batch", &["status.successful"]),
 ];
@@ -77,8 +77,8 @@ const FIELDS: &[(&str, &[&str])] = &[
 /// The path of a selectable field, if it differs from its name.
 fn pointer(label: &str) -> String {
     match label {
-        "name" => "/metadata/name".into(),
         "source" => "/source/component".into(),
+        "status.podIPs" => "/status/podIPs/0/ip".into(),
         "status.successful" => "/status/succeeded".into(),
         label => format!("/{}", label.replace('.', "/")),
     }
@@ -94,6 +94,11 @@ fn fields(table: &str) -> FieldPaths {
         .map(|label| FieldPath {
             label: (*label).into(),
             pointer: pointer(label).into(),
+            absent: match *label {
+                "spec.unschedulable" | "spec.hostNetwork" => "false",
+                "status.replicas" | "status.successful" => "0",
+                _ => "",
+            },
         })
         .collect()
 }

@@ -291,6 +291,7 @@ impl Reader<'_> {
                     fields.push(FieldPath {
                         label,
                         pointer: pointer.into(),
+                        absent: "",
                     });
                 }
                 _ => {

@@ -1,22 +1,27 @@
 //! Type errors that the real server finds while it decodes an object: 400, before any validation.
 
-use serde_json::Value;
+use serde_json::{Number, Value, json};
 
 use super::{Additional, Schema, Type, format, join};
+use crate::quantity;
 use crate::status::Status;
 
-/// Checks the types of a built-in object and removes nulls, which Go treats as absent.
+/// Checks the types of a built-in object and gives it the form that it has in Go: a null is absent, or the zero of a
+/// map's or list's values, and quantities are canonical.
 ///
 /// # Errors
 /// The first value of a wrong type.
 pub fn check_types(schema: &Schema, value: &mut Value, kind: &str, version: &str) -> Result<(), Status> {
-    let wrong = walk(schema, value, "", kind);
+    let wrong = walk(schema, value, "", kind, quantity::NANO);
     wrong.map_err(|what| {
         Status::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"
         ))
     })
 }
+
+/// Name of the type of quantities.
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 
 /// Checks the types of `metadata` in a custom object.
 ///
@@ -34,8 +39,17 @@ pub fn check_metadata(schema: &Schema, object: &mut Value, kind: &str, version: 
     })
 }
 
-fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str) -> Result<(), String> {
+/// `smallest` is the decimal exponent to which a quantity is rounded.
+fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str, smallest: i32) -> Result<(), String> {
     let node = schema.node();
+    if node.name == QUANTITY && !value.is_null() {
+        let text = match &*value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        *value = quantity::canonical(&text, smallest)?.into();
+        return Ok(());
+    }
     if node.int_or_string && (value.is_string() || value.is_number()) {
         return Ok(());
     }
@@ -43,26 +57,27 @@ fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str) -> Result<(
     match (node.kind, &mut *value) {
         (None, _) | (Some(Type::Boolean), Value::Bool(_)) | (_, Value::Null) => Ok(()),
         (Some(Type::Object), Value::Object(map)) => {
-            map.retain(|_, inner| !inner.is_null());
+            map.retain(|key, inner| !inner.is_null() || !node.properties.contains_key(key));
             let owner = short(&node.name).map_or(owner, |(_, name)| name);
             for (key, inner) in map.iter_mut() {
                 let Some(property) = schema.property(key) else {
                     continue;
                 };
-                // Go's messages use the map's path for its values.
-                let below = if node.properties.contains_key(key) {
-                    join(path, key)
-                } else {
-                    path.to_owned()
+                // Go's messages use the map's path for its values. A map of quantities is a list of resources.
+                let (below, smallest) = match node.properties.contains_key(key) {
+                    true => (join(path, key), quantity::NANO),
+                    false => (path.to_owned(), quantity::MILLI),
                 };
-                walk(&property, inner, &below, owner)?;
+                set_zero(&property, inner);
+                walk(&property, inner, &below, owner, smallest)?;
             }
             Ok(())
         }
         (Some(Type::Array), Value::Array(list)) => match schema.items() {
-            Some(items) => list
-                .iter_mut()
-                .try_for_each(|inner| walk(&items, inner, path, owner)),
+            Some(items) => list.iter_mut().try_for_each(|inner| {
+                set_zero(&items, inner);
+                walk(&items, inner, path, owner, smallest)
+            }),
             None => Ok(()),
         },
         (Some(Type::String), Value::String(text)) => match node.format.as_str() {
@@ -72,7 +87,7 @@ fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str) -> Result<(
             "byte" if !format::matches("byte", text) => Err("illegal base64 data at input byte 0".to_owned()),
             _ => Ok(()),
         },
-        (Some(Type::Integer), Value::Number(number)) if !number.is_f64() => Ok(()),
+        (Some(Type::Integer), Value::Number(number)) if is_in_range(node.format.as_str(), number) => Ok(()),
         (Some(Type::Number), Value::Number(_)) => Ok(()),
         (_, Value::Number(number)) if node.kind == Some(Type::Integer) => wrong(&format!("number {number}")),
         (_, Value::Bool(_)) => wrong("bool"),
@@ -81,6 +96,28 @@ fn walk(schema: &Schema, value: &mut Value, path: &str, owner: &str) -> Result<(
         (_, Value::Array(_)) => wrong("array"),
         (_, Value::Object(_)) => wrong("object"),
     }
+}
+
+/// Replaces a null in a map or list by the zero of its type.
+fn set_zero(schema: &Schema, value: &mut Value) {
+    if !value.is_null() {
+        return;
+    }
+    let node = schema.node();
+    *value = match node.kind {
+        _ if node.name == QUANTITY => "0".into(),
+        Some(Type::String) if node.format != "date-time" => "".into(),
+        Some(Type::Boolean) => false.into(),
+        Some(Type::Integer | Type::Number) => 0.into(),
+        Some(Type::Object) if !node.properties.is_empty() => json!({}),
+        _ => return,
+    };
+}
+
+/// Whether a number is whole and in the range of its Go type.
+fn is_in_range(format: &str, number: &Number) -> bool {
+    let whole = number.as_i64();
+    whole.is_some_and(|whole| format == "int64" || i32::try_from(whole).is_ok())
 }
 
 fn mismatch(schema: &Schema, found: &str, path: &str, owner: &str) -> String {

@@ -1,0 +1,205 @@
+//! Bodies of lists, written in chunks while they are sent: a list of any length needs a bounded memory.
+
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::response::{Form, Shape};
+use crate::api::{List, shown_as_stored, without_kind};
+use crate::resources::Resource;
+use crate::store::Entry;
+use crate::table;
+
+/// Size from which a chunk is sent.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// The chunks of a list as JSON.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    resource: Arc<Resource>,
+    form: Form,
+    entries: IntoIter<Arc<Entry>>,
+    /// The bytes before the next item.
+    separator: Vec<u8>,
+    /// A chunk that was written already.
+    ready: Option<Bytes>,
+    ended: bool,
+}
+
+impl Chunks {
+    pub(super) fn new(resource: &Arc<Resource>, form: Form, list: List) -> Self {
+        let metadata = list_metadata(&list);
+        let head = match form.shape {
+            Shape::Object => head(&resource.list_kind, &resource.api_version(), &metadata, "items"),
+            Shape::Metadata => head("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata, "items"),
+            Shape::Table => {
+                let columns = Value::from(table::columns(resource));
+                let rows = format!("columnDefinitions\":{columns},\"rows");
+                head("Table", "meta.k8s.io/v1", &metadata, &rows)
+            }
+        };
+        Self {
+            resource: Arc::clone(resource),
+            form,
+            entries: list.entries.into_iter(),
+            separator: head.into_bytes(),
+            ready: None,
+            ended: false,
+        }
+    }
+
+    /// Whether the last chunk was returned.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Puts a chunk back.
+    pub(super) fn starting_with(self, chunk: Bytes) -> Self {
+        let ready = Some(chunk);
+        Self { ready, ..self }
+    }
+
+    fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
+        let resource = &self.resource;
+        let is_plain = self.form.shape == Shape::Object && shown_as_stored(resource);
+        if is_plain && resource.custom {
+            out.extend_from_slice(&entry.body);
+        } else if is_plain {
+            out.push(b'{');
+            out.extend_from_slice(entry.rest());
+        } else {
+            out.extend_from_slice(self.form.item(resource, entry).to_string().as_bytes());
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(ready) = self.ready.take() {
+            return Some(ready);
+        }
+        if self.ended {
+            return None;
+        }
+        let mut chunk = Vec::new();
+        while chunk.len() < CHUNK {
+            chunk.append(&mut self.separator);
+            let Some(entry) = self.entries.next() else {
+                self.ended = true;
+                chunk.extend_from_slice(b"]}");
+                break;
+            };
+            self.write(&entry, &mut chunk);
+            if self.entries.len() > 0 {
+                self.separator.push(b',');
+            }
+        }
+        Some(chunk.into())
+    }
+}
+
+fn head(kind: &str, api_version: &str, metadata: &Value, items: &str) -> String {
+    let (kind, api_version) = (Value::from(kind), Value::from(api_version));
+    format!("{{\"kind\":{kind},\"apiVersion\":{api_version},\"metadata\":{metadata},\"{items}\":[")
+}
+
+impl Form {
+    /// An item of a list.
+    pub(super) fn item(self, resource: &Resource, entry: &Entry) -> Value {
+        match self.shape {
+            Shape::Object => without_kind(resource, entry),
+            Shape::Metadata => table::partial(&crate::api::presented(resource, entry)),
+            Shape::Table => table::row(resource, &crate::api::presented(resource, entry), self.include),
+        }
+    }
+}
+
+/// A list as one value.
+pub(super) fn value(resource: &Resource, form: Form, list: &List) -> Value {
+    let items: Vec<Value> = list
+        .entries
+        .iter()
+        .map(|entry| form.item(resource, entry))
+        .collect();
+    let metadata = list_metadata(list);
+    match form.shape {
+        Shape::Object => json!({
+            "kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata, "items": items,
+        }),
+        Shape::Metadata => json!({
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+        }),
+        Shape::Table => json!({
+            "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+            "columnDefinitions": table::columns(resource), "rows": items,
+        }),
+    }
+}
+
+fn list_metadata(list: &List) -> Value {
+    let mut metadata = json!({"resourceVersion": list.revision.to_string()});
+    if !list.next.is_empty() {
+        metadata["continue"] = list.next.as_str().into();
+    }
+    if let Some(remaining) = list.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Query;
+    use crate::resources::Registry;
+    use crate::store::{Key, Store};
+
+    fn listed(accept: &str) -> (Vec<Bytes>, Value) {
+        let store = Store::new(10);
+        for index in 0..300 {
+            let name = format!("n{index:03}");
+            let object = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}, "x": "y".repeat(1000)});
+            store.create("nodes", Key::new("", &name), object, &[]).unwrap();
+        }
+        let list = List {
+            entries: store.snapshot("nodes").entries.values().cloned().collect(),
+            revision: 1,
+            next: String::new(),
+            remaining: None,
+        };
+        let served = Registry::new().served();
+        let form = Form::of(accept, &Query::parse("includeObject=Object")).unwrap();
+        let chunks: Vec<Bytes> = Chunks::new(served.find("", "v1", "nodes").unwrap(), form, list).collect();
+        let whole = serde_json::from_slice(&chunks.concat()).unwrap();
+        (chunks, whole)
+    }
+
+    #[test]
+    fn long_list_is_written_in_chunks() {
+        for (accept, items) in [
+            ("", "items"),
+            (
+                "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+                "items",
+            ),
+            ("application/json;as=Table;v=v1;g=meta.k8s.io", "rows"),
+        ] {
+            let (chunks, whole) = listed(accept);
+            assert_eq!(whole[items].as_array().map(Vec::len), Some(300), "{accept}");
+            assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK + 2000), "{accept}");
+            assert!(accept.contains("Partial") || chunks.len() > 4, "{accept}");
+        }
+    }
+
+    #[test]
+    fn items_have_no_kind() {
+        let (_, whole) = listed("");
+        let item = &whole["items"][299];
+        assert_eq!(item["metadata"]["name"], "n299");
+        assert!(item.get("kind").is_none() && item.get("apiVersion").is_none());
+    }
+}
