@@ -165,8 +165,13 @@ impl Validate for Config {
 impl Config {
     fn check_ranges(&self, errors: &mut Vec<ConfigError>) {
         let mut ranges = Ranges(errors);
-        ranges.check("spool.segment_bytes", self.spool.segment_bytes, 4_096..=1 << 30);
+        ranges.check("spool.segment_bytes", self.spool.segment_bytes, 4_096..=16 << 20);
         ranges.check("spool.max_bytes", self.spool.max_bytes, 1 << 20..=1 << 40);
+        ranges.check(
+            "spool.max_rejected_bytes",
+            self.spool.max_rejected_bytes,
+            1 << 20..=1 << 40,
+        );
         ranges.check(
             "spool.memory_events",
             self.spool.memory_events as u64,

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use wire::remediation_request::{Severity, SignalType};
 
 use crate::audit::delivery::Observer;
+use crate::audit::rejected::Counts;
 use crate::audit::spool::{Pending, now_ms};
 use crate::cluster::breaker::Breaker;
 
@@ -180,6 +181,8 @@ impl Observer for Metrics {
 pub struct Gauges {
     /// What waits in the spool.
     pub spool: tokio::sync::watch::Receiver<Pending>,
+    /// The rejected audit events that are kept.
+    pub rejected: tokio::sync::watch::Receiver<Counts>,
     /// The Kubernetes API's breaker.
     pub breaker: Arc<Breaker>,
 }
@@ -192,8 +195,10 @@ impl Collector for Gauges {
             oldest_ms,
             in_memory,
             lost,
+            corrupt,
             ..
         } = self.spool.borrow().clone();
+        let rejected = self.rejected.borrow().clone();
         let oldest = oldest_ms.map_or(0.0, |oldest| now_ms().saturating_sub(oldest) as f64 / 1e3);
         let mut gauge = |name: &str, help: &str, value: f64| {
             let gauge = ConstGauge::new(value);
@@ -214,8 +219,18 @@ impl Collector for Gauges {
             "Age of the oldest audit event in the spool",
             oldest,
         )?;
-        let lost = ConstCounter::new(lost);
-        let help = "Audit events lost because disk and memory were full";
+        gauge(
+            "gateway_audit_spool_corrupt_segments",
+            "Damaged segments of the spool that are kept",
+            corrupt as f64,
+        )?;
+        gauge(
+            "gateway_audit_rejected_events",
+            "Audit events that DataStorage rejected and that are kept",
+            rejected.kept as f64,
+        )?;
+        let lost = ConstCounter::new(lost + rejected.lost);
+        let help = "Audit events lost because disk and memory were full, or because the disk damaged them";
         lost.encode(encoder.encode_descriptor(
             "gateway_audit_events_lost",
             help,

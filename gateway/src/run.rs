@@ -14,6 +14,7 @@ use service::server::{self, Lifecycle, Listeners};
 use tokio::sync::watch;
 
 use crate::audit::delivery::{Delivery, Health};
+use crate::audit::rejected::{Counts, Rejected};
 use crate::audit::spool::{Pending, Spool};
 use crate::cluster::breaker::{Breaker, State};
 use crate::cluster::kubernetes::Kubernetes;
@@ -41,6 +42,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::spawn(server::stop_on_signal(&lifecycle)?);
 
     let spool = Arc::new(Spool::open(config.spool.clone())?);
+    let rejected = Arc::new(Rejected::new(spool.directory(), config.spool.max_rejected_bytes));
+    tokio::spawn(Arc::clone(&rejected).run(Arc::clone(&spool)));
     let client = client(&config)
         .await
         .context("cannot use the Kubernetes API's configuration")?;
@@ -49,6 +52,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
     registry.register_collector(Box::new(Gauges {
         spool: spool.pending(),
+        rejected: rejected.counts(),
         breaker: Arc::clone(&breaker),
     }));
 
@@ -59,6 +63,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         &url,
         token_file,
         Arc::clone(&spool),
+        Arc::clone(&rejected),
         delivery_health,
         metrics.clone(),
     )?;
@@ -75,6 +80,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         breaker: Arc::clone(&breaker),
         delivered,
         spool: spool.pending(),
+        rejected: rejected.counts(),
     };
     tokio::spawn(known.keep(readiness.clone()));
 
@@ -127,6 +133,7 @@ struct Known {
     breaker: Arc<Breaker>,
     delivered: watch::Receiver<Health>,
     spool: watch::Receiver<Pending>,
+    rejected: watch::Receiver<Counts>,
 }
 
 impl Known {
@@ -162,23 +169,40 @@ impl Known {
             Health::Unknown | Health::Working => (Status::Ok, String::new()),
         };
         readiness.dependency("datastorage", status, detail);
-        let Pending {
-            lost,
-            in_memory,
-            trouble,
-            ..
-        } = self.spool.borrow().clone();
-        let (status, detail) = match trouble {
-            Some(trouble) => (
-                Status::Down,
-                format!("{trouble}; {in_memory} events wait in memory, {lost} are lost"),
-            ),
-            None if lost > 0 => (Status::Ok, format!("{lost} events were lost since the start")),
-            None => (Status::Ok, String::new()),
+        let troubles = troubles(&self.spool.borrow(), &self.rejected.borrow());
+        let status = if troubles.is_empty() {
+            Status::Ok
+        } else {
+            Status::Down
         };
-        readiness.dependency("spool", status, detail);
+        readiness.dependency("spool", status, troubles.join("; "));
         readiness.update(|readiness| readiness.ready |= progress == Progress::Synced);
     }
+}
+
+/// What is wrong with the spool, for `/readyz`.
+fn troubles(pending: &Pending, rejected: &Counts) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if let Some(trouble) = &pending.trouble {
+        troubles.push(format!("{trouble}; {} events wait in memory", pending.in_memory));
+    }
+    let lost = pending.lost + rejected.lost;
+    if lost > 0 {
+        troubles.push(format!("{lost} events were lost since the start"));
+    }
+    if pending.corrupt > 0 {
+        troubles.push(format!(
+            "{} damaged segments are kept as .corrupt in spool.directory; delete them when they were inspected",
+            pending.corrupt
+        ));
+    }
+    if rejected.kept > 0 {
+        troubles.push(format!(
+            "DataStorage rejected {} events; see `gateway events list`",
+            rejected.kept
+        ));
+    }
+    troubles
 }
 
 /// After the last response: waits for work that continues without a client, then for the spool.
@@ -191,13 +215,15 @@ async fn end(config: &Config, limits: &Limits, spool: &Spool) {
             .wait_for(|pending| pending.events == 0 && pending.in_memory == 0)
             .await;
     });
-    if flushed.await.is_err() {
-        let events = spool.pending().borrow().events;
+    let _ = flushed.await;
+    spool.close();
+    let events = spool.pending().borrow().events;
+    if events > 0 {
         tracing::warn!(
             events,
-            "DataStorage did not acknowledge all audit events; the rest stays in the spool"
+            directory = %spool.directory().display(),
+            "DataStorage did not acknowledge all audit events; the rest stays in the spool, and is delivered when a Gateway starts with this folder"
         );
     }
-    spool.close();
-    tracing::info!("stopped");
+    tracing::info!(events, "stopped");
 }

@@ -1,6 +1,5 @@
 //! Delivers events from the spool to DataStorage, in order, until they are acknowledged.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 
+use super::rejected::Rejected;
 use super::segment::Stored;
 use super::spool::Spool;
 use crate::cause::root_cause;
@@ -21,8 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Delays between attempts while DataStorage is unavailable.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Maximum size of the file of rejected events; beyond it they are only logged.
-const MAX_REJECTED_BYTES: u64 = 16 << 20;
 
 /// The result of the last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +50,7 @@ pub struct Delivery<O> {
     url: Url,
     token_file: Option<std::path::PathBuf>,
     spool: Arc<Spool>,
+    rejected: Arc<Rejected>,
     health: watch::Sender<Health>,
     observer: O,
 }
@@ -66,7 +65,8 @@ enum Response {
 
 impl<O: Observer> Delivery<O> {
     /// Delivers from `spool` to the DataStorage at `base`, such as `http://datastorage:8080`, with the bearer token
-    /// in `token_file`, which is read for each request, since the cluster rotates it.
+    /// in `token_file`, which is read for each request, since the cluster rotates it. Events that it rejects are kept
+    /// in `rejected`.
     ///
     /// # Errors
     /// The URL cannot be extended by a path, or the client cannot be built.
@@ -74,6 +74,7 @@ impl<O: Observer> Delivery<O> {
         base: &Url,
         token_file: Option<std::path::PathBuf>,
         spool: Arc<Spool>,
+        rejected: Arc<Rejected>,
         health: watch::Sender<Health>,
         observer: O,
     ) -> anyhow::Result<Self> {
@@ -84,6 +85,7 @@ impl<O: Observer> Delivery<O> {
             url,
             token_file,
             spool,
+            rejected,
             health,
             observer,
         })
@@ -112,7 +114,10 @@ impl<O: Observer> Delivery<O> {
                 }
                 Response::Rejected(detail) => match part {
                     [] => {}
-                    [event] => self.rejected(event, &detail),
+                    [event] => {
+                        self.observer.rejected();
+                        self.rejected.keep(event, &detail);
+                    }
                     _ => {
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.push(second);
@@ -165,18 +170,6 @@ impl<O: Observer> Delivery<O> {
         }
     }
 
-    /// Writes a rejected event to a file for the operator, so that it does not block the following ones.
-    fn rejected(&self, event: &Stored, detail: &str) {
-        self.observer.rejected();
-        let path = self.spool.directory().join("rejected.ndjson");
-        let kept = keep(&path, &event.text);
-        let id = serde_json::from_slice::<serde_json::Value>(&event.text)
-            .ok()
-            .and_then(|event| Some(event.get("event_id")?.as_str()?.to_owned()))
-            .unwrap_or_default();
-        tracing::error!(event_id = id, detail, path = %path.display(), kept = kept.is_ok(), "DataStorage rejected an audit event");
-    }
-
     fn working(&self) {
         self.health.send_if_modified(|health| {
             let changed = *health != Health::Working;
@@ -216,14 +209,6 @@ fn array_of(events: &[Stored]) -> Vec<u8> {
     }
     body.push(b']');
     body
-}
-
-fn keep(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    if file.metadata()?.len() > MAX_REJECTED_BYTES {
-        return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
-    }
-    file.write_all(&[text, b"\n"].concat())
 }
 
 #[cfg(test)]

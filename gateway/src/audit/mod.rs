@@ -3,5 +3,6 @@
 
 pub mod delivery;
 pub mod events;
+pub mod rejected;
 pub mod segment;
 pub mod spool;

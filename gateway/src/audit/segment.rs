@@ -1,18 +1,22 @@
-//! The files of the spool: a sequence of records, each with its length and a checksum.
+//! The files of the spool: a sequence of records that can be found again after damaged bytes.
 //!
-//! A record is `length: u32 | checksum: u32 | time: u64 | text`, numbers little-endian. The checksum (CRC-32) is over
-//! time and text; the time is in milliseconds since 1970. A process that is killed during a write leaves at most one
-//! incomplete record, at the end.
+//! A record is `magic: 4 bytes | index: u32 | length: u32 | time: u64 | header checksum: u32 | text checksum: u32 |
+//! text`, numbers little-endian. The index is its position in the segment, from 0; the time is in milliseconds since
+//! 1970; checksums are CRC-32. No JSON contains the magic bytes, so that the record after a damaged one is found by
+//! them, and its index says how many were lost. A process that is killed during a write leaves at most one incomplete
+//! record, at the end.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Bytes before each text.
-pub(super) const HEADER: usize = 16;
+pub(super) const HEADER: usize = 28;
 /// Maximum length of an event; a larger length field is invalid.
 pub(super) const LONGEST: usize = 1 << 20;
 
+/// Begins each record; the bytes occur in no UTF-8 text.
+const MAGIC: [u8; 4] = [0xfe, 0xf5, 0xff, 0x01];
 const SUFFIX: &str = "spool";
 
 /// One event in a segment.
@@ -31,66 +35,125 @@ impl Stored {
     }
 
     /// Appends the record to `buffer`.
-    pub(super) fn encode(&self, buffer: &mut Vec<u8>) {
+    pub(super) fn encode(&self, index: u32, buffer: &mut Vec<u8>) {
+        let start = buffer.len();
         let length = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
-        let time = self.time_ms.to_le_bytes();
+        buffer.extend_from_slice(&MAGIC);
+        buffer.extend_from_slice(&index.to_le_bytes());
         buffer.extend_from_slice(&length.to_le_bytes());
-        buffer.extend_from_slice(&checksum(&time, &self.text).to_le_bytes());
-        buffer.extend_from_slice(&time);
+        buffer.extend_from_slice(&self.time_ms.to_le_bytes());
+        let header = crc32fast::hash(&buffer[start..]);
+        buffer.extend_from_slice(&header.to_le_bytes());
+        buffer.extend_from_slice(&crc32fast::hash(&self.text).to_le_bytes());
         buffer.extend_from_slice(&self.text);
     }
 }
 
-fn checksum(time: &[u8], text: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(time);
-    hasher.update(text);
-    hasher.finalize()
-}
-
 /// Why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Damage {
-    /// The text ends before the record does.
+enum Damage {
+    /// The bytes end before the record does.
     Torn,
-    /// The checksum differs.
+    /// A byte was changed.
     Corrupt,
 }
 
-/// Reads the record at the beginning of `bytes`; `None` at the end.
-pub(super) fn decode(bytes: &[u8]) -> Result<Option<Stored>, Damage> {
+/// Reads the record at the beginning of `bytes` with its index; `None` at the end.
+fn decode(bytes: &[u8]) -> Result<Option<(u32, Stored)>, Damage> {
     if bytes.is_empty() {
         return Ok(None);
     }
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-        return Err(Damage::Torn);
+        let magic = bytes.len().min(MAGIC.len());
+        let torn = bytes[..magic] == MAGIC[..magic];
+        return Err(if torn { Damage::Torn } else { Damage::Corrupt });
     };
-    let [l0, l1, l2, l3, c0, c1, c2, c3, time @ ..] = *header;
-    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if header[..4] != MAGIC || number(20) != crc32fast::hash(&header[..20]) {
+        return Err(Damage::Corrupt);
+    }
+    let length = number(8) as usize;
     if length > LONGEST {
         return Err(Damage::Corrupt);
     }
     let Some(text) = rest.get(..length) else {
         return Err(Damage::Torn);
     };
-    if u32::from_le_bytes([c0, c1, c2, c3]) != checksum(&time, text) {
+    if number(24) != crc32fast::hash(text) {
         return Err(Damage::Corrupt);
     }
-    Ok(Some(Stored {
-        time_ms: u64::from_le_bytes(time),
-        text: text.to_vec(),
-    }))
+    let time_ms = u64::from(number(12)) | u64::from(number(16)) << 32;
+    let text = text.to_vec();
+    Ok(Some((number(4), Stored { time_ms, text })))
+}
+
+/// A record, or bytes that are none.
+#[derive(Debug, PartialEq, Eq)]
+enum Item {
+    Record(u32, Stored),
+    /// Damaged bytes, followed by the record with this index or by the end, and how often records begin in them.
+    Damaged {
+        next: Option<u32>,
+        begins: u64,
+    },
+    /// The last record is incomplete.
+    Torn,
+}
+
+/// Reads records in order, and finds the next one after damaged bytes.
+struct Records<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        let rest = self.bytes.get(self.position..)?;
+        let damage = match decode(rest) {
+            Ok(None) => return None,
+            Ok(Some((index, record))) => {
+                self.position += HEADER + record.text.len();
+                return Some(Item::Record(index, record));
+            }
+            Err(damage) => damage,
+        };
+        let mut begins = u64::from(rest.starts_with(&MAGIC));
+        for offset in 1..rest.len() {
+            if !rest[offset..].starts_with(&MAGIC) {
+                continue;
+            }
+            if let Ok(Some((index, _))) = decode(&rest[offset..]) {
+                self.position += offset;
+                return Some(Item::Damaged {
+                    next: Some(index),
+                    begins,
+                });
+            }
+            begins += 1;
+        }
+        self.position = self.bytes.len();
+        Some(match damage {
+            Damage::Torn if begins <= 1 => Item::Torn,
+            Damage::Torn | Damage::Corrupt => Item::Damaged { next: None, begins },
+        })
+    }
 }
 
 /// The content of a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Number of records after the given offset.
     pub(super) events: u64,
-    /// The end of the last complete record.
+    /// Number of records after it that are damaged.
+    pub(super) lost: u64,
+    /// The end of the last readable record.
     pub(super) length: u64,
-    /// The damage after it.
-    pub(super) damage: Option<Damage>,
+    /// Whether any bytes are damaged.
+    pub(super) corrupt: bool,
+    /// Whether the last record is incomplete.
+    pub(super) torn: bool,
     /// When its first record after the offset was received.
     pub(super) oldest_ms: Option<u64>,
 }
@@ -98,65 +161,93 @@ pub(super) struct Scan {
 /// Scans a whole segment, and counts the records after `offset`.
 pub(super) fn scan(path: &Path, offset: u64) -> io::Result<Scan> {
     let bytes = std::fs::read(path)?;
-    let mut found = Scan {
-        events: 0,
-        length: 0,
-        damage: None,
-        oldest_ms: None,
+    let mut found = Scan::default();
+    let mut records = Records {
+        bytes: &bytes,
+        position: 0,
     };
+    let mut expected = 0;
     loop {
-        let position = usize::try_from(found.length).unwrap_or(usize::MAX);
-        match decode(bytes.get(position..).unwrap_or_default()) {
-            Ok(None) => return Ok(found),
-            Ok(Some(record)) => {
-                if found.length >= offset {
+        let start = records.position as u64;
+        match records.next() {
+            None => return Ok(found),
+            Some(Item::Record(index, record)) => {
+                if start >= offset {
                     found.events += 1;
                     found.oldest_ms.get_or_insert(record.time_ms);
                 }
-                found.length += record.size();
+                found.length = records.position as u64;
+                expected = index.saturating_add(1);
             }
-            Err(damage) => {
-                found.damage = Some(damage);
-                return Ok(found);
+            Some(Item::Damaged { next, begins }) => {
+                found.corrupt = true;
+                if start >= offset {
+                    // At the end only the beginnings of records can be counted.
+                    let missing = next.map_or(begins.max(1), |next| u64::from(next.saturating_sub(expected)));
+                    found.lost += missing;
+                }
             }
+            Some(Item::Torn) => found.torn = true,
         }
     }
 }
 
-/// Reads records from `offset` to `end`, at most `max_events` and about `max_bytes` of them; also returns the end
-/// of the last one.
+/// Records that were read from a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) records: Vec<Stored>,
+    /// The end of the last one, or of damaged bytes.
+    pub(super) end: u64,
+    /// Whether damaged bytes were skipped.
+    pub(super) damaged: bool,
+}
+
+/// Reads records from `offset` to `end`, at most `max_events` and about `max_bytes` of them, skipping damaged bytes.
 pub(super) fn read(
     path: &Path,
     offset: u64,
     end: u64,
     max_events: usize,
     max_bytes: usize,
-) -> io::Result<(Vec<Stored>, u64)> {
+) -> io::Result<Part> {
     let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
     // One record more than the limit, so that a record longer than the limit is read completely.
     let window = (max_bytes + HEADER + LONGEST) as u64;
-    let mut bytes = Vec::new();
-    file.take(end.saturating_sub(offset).min(window))
-        .read_to_end(&mut bytes)?;
-    let mut records = Vec::new();
-    let mut position = 0;
-    while records.len() < max_events && position < max_bytes {
-        match decode(bytes.get(position..).unwrap_or_default()) {
-            Ok(Some(record)) => {
-                position += HEADER + record.text.len();
-                records.push(record);
-            }
-            Ok(None) => break,
-            // At the end of the window it is only cut off; other damage was reported by the scan.
-            Err(_) if !records.is_empty() => break,
-            Err(damage) => {
-                let message = format!("{}: {damage:?} record at {offset}", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
-        }
+    let mut bytes = read_window(&mut file, offset, end.saturating_sub(offset).min(window))?;
+    let part = part_of(&bytes, offset, max_events, max_bytes);
+    if !part.damaged || offset + window >= end {
+        return Ok(part);
     }
-    Ok((records, offset + position as u64))
+    // The next record may be behind the window.
+    bytes = read_window(&mut file, offset, end.saturating_sub(offset))?;
+    Ok(part_of(&bytes, offset, max_events, max_bytes))
+}
+
+fn read_window(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn part_of(bytes: &[u8], offset: u64, max_events: usize, max_bytes: usize) -> Part {
+    let mut items = Records { bytes, position: 0 };
+    let mut part = Part {
+        records: Vec::new(),
+        end: offset,
+        damaged: false,
+    };
+    while part.records.len() < max_events && items.position < max_bytes {
+        match items.next() {
+            None => break,
+            Some(Item::Record(_, record)) => part.records.push(record),
+            // At the end of the window a record is only cut off.
+            Some(Item::Torn) if !part.records.is_empty() => break,
+            Some(Item::Torn | Item::Damaged { .. }) => part.damaged = true,
+        }
+        part.end = offset + items.position as u64;
+    }
+    part
 }
 
 /// The path of segment `number`.
@@ -181,74 +272,4 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stored(text: &str) -> Stored {
-        Stored {
-            time_ms: 7,
-            text: text.as_bytes().to_vec(),
-        }
-    }
-
-    fn file_of(texts: &[&str]) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
-        let mut bytes = Vec::new();
-        for text in texts {
-            stored(text).encode(&mut bytes);
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let path = path(directory.path(), 1);
-        std::fs::write(&path, &bytes).unwrap();
-        (directory, path, bytes)
-    }
-
-    #[test]
-    fn file_cut_anywhere_keeps_every_complete_record() {
-        let (_directory, path, bytes) = file_of(&["one", "two", "three"]);
-        let ends = [0, 19, 38, 59];
-        for cut in 0..=bytes.len() {
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            let whole = ends.iter().rposition(|end| *end <= cut).unwrap();
-            let expected = Scan {
-                events: whole as u64,
-                length: ends[whole] as u64,
-                damage: (ends[whole] != cut).then_some(Damage::Torn),
-                oldest_ms: (whole > 0).then_some(7),
-            };
-            assert_eq!(scan(&path, 0).unwrap(), expected, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn changed_byte_is_detected() {
-        let (_directory, path, bytes) = file_of(&["one", "two"]);
-        for position in 4..19 {
-            let mut changed = bytes.clone();
-            changed[position] ^= 1;
-            std::fs::write(&path, &changed).unwrap();
-            let found = scan(&path, 0).unwrap();
-            assert_eq!(
-                (found.events, found.damage),
-                (0, Some(Damage::Corrupt)),
-                "changed at {position}"
-            );
-        }
-    }
-
-    #[test]
-    fn reading_continues_at_the_end_of_the_last_batch() {
-        let (_directory, path, bytes) = file_of(&["one", "two", "three"]);
-        let end = bytes.len() as u64;
-        let (first, offset) = read(&path, 0, end, 2, 1_000).unwrap();
-        assert_eq!(first, [stored("one"), stored("two")]);
-        let (rest, last) = read(&path, offset, end, 2, 1_000).unwrap();
-        assert_eq!((rest, last), (vec![stored("three")], end));
-        let (one, offset) = read(&path, 0, end, 10, 1).unwrap();
-        assert_eq!(
-            (one, offset),
-            (vec![stored("one")], 19),
-            "at least one, however small the limit"
-        );
-        assert_eq!(scan(&path, offset).unwrap().events, 2);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use schemars::JsonSchema;
@@ -25,6 +25,12 @@ use super::segment::{self, Stored};
 mod cursor;
 mod recover;
 mod writer;
+
+/// The extension of damaged segments that are kept.
+const CORRUPT: &str = "corrupt";
+/// How often reading a segment is attempted before it is given up, and the delay between the attempts.
+const MAX_READ_ATTEMPTS: u32 = 30;
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Settings of the spool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +45,8 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Maximum number of events in memory while the disk is full.
     pub memory_events: usize,
+    /// Maximum size of the events that DataStorage rejected in bytes.
+    pub max_rejected_bytes: u64,
     /// Whether a signal is acknowledged only when its events would survive a power failure, too.
     pub fsync: bool,
     /// Maximum time to deliver the remaining events at the stop.
@@ -52,6 +60,7 @@ impl Default for Settings {
             max_bytes: 256 << 20,
             segment_bytes: 4 << 20,
             memory_events: 4_096,
+            max_rejected_bytes: 64 << 20,
             fsync: false,
             flush_ms: 8_000,
         }
@@ -69,8 +78,10 @@ pub struct Pending {
     pub oldest_ms: Option<u64>,
     /// Events in memory because the disk is full.
     pub in_memory: u64,
-    /// Events lost since the start because disk and memory were full.
+    /// Events lost since the start: disk and memory were full, or their bytes on disk were damaged.
     pub lost: u64,
+    /// Damaged segments that are kept in the folder for inspection.
+    pub corrupt: u64,
     /// The error of the last write, while it persists.
     pub trouble: Option<String>,
 }
@@ -105,13 +116,15 @@ struct State {
 
 struct Segment {
     number: u64,
-    /// The end of the last complete record.
+    /// The end of the last readable record.
     length: u64,
+    /// Number of records written to it.
+    records: u32,
     /// Whether it is complete, so that nothing is appended any more.
     closed: bool,
     /// Its undelivered events.
     waiting: u64,
-    /// Whether unreadable data follows its records, to be kept for inspection.
+    /// Whether it has damaged bytes, to be kept for inspection.
     corrupt: bool,
 }
 
@@ -122,6 +135,8 @@ pub struct Batch {
     pub events: Vec<Stored>,
     segment: u64,
     end: u64,
+    /// Whether damaged bytes were skipped.
+    damaged: bool,
 }
 
 impl Spool {
@@ -130,6 +145,10 @@ impl Spool {
     /// # Errors
     /// The folder cannot be created, read or written, or another process uses it.
     pub fn open(settings: Settings) -> anyhow::Result<Self> {
+        Self::open_with(settings, writer::write)
+    }
+
+    fn open_with(settings: Settings, write: writer::Write) -> anyhow::Result<Self> {
         let directory = settings.directory.clone();
         let named = |what: &str| format!("spool.directory = {}: {what}", directory.display());
         std::fs::create_dir_all(&directory).with_context(|| named("cannot be created"))?;
@@ -154,7 +173,7 @@ impl Spool {
             pending,
         });
         let (appends, received) = std::sync::mpsc::channel();
-        let writer = Writer::new(Arc::clone(&shared));
+        let writer = Writer::new(Arc::clone(&shared), write);
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || writer.run(&received))?;
@@ -180,12 +199,21 @@ impl Spool {
 
     /// The oldest events, at most `max_events` and about `max_bytes` of them; waits for the first one.
     pub async fn next(&self, max_events: usize, max_bytes: usize) -> Batch {
+        let mut attempts = 0;
         loop {
             let grown = self.shared.grown.notified();
-            if let Some(batch) = self.shared.next(max_events, max_bytes) {
-                return batch;
+            match self
+                .shared
+                .next(max_events, max_bytes, attempts >= MAX_READ_ATTEMPTS)
+            {
+                Ok(Some(batch)) => return batch,
+                Ok(None) => grown.await,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the spool; retrying");
+                    attempts += 1;
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
             }
-            grown.await;
         }
     }
 
@@ -218,69 +246,68 @@ impl Spool {
 }
 
 impl Shared {
-    fn next(&self, max_events: usize, max_bytes: usize) -> Option<Batch> {
+    /// Reads the oldest events; with `skip`, a segment that cannot be read is given up.
+    fn next(&self, max_events: usize, max_bytes: usize, skip: bool) -> std::io::Result<Option<Batch>> {
         loop {
             let (number, offset, end) = {
                 let mut state = lock(&self.state);
                 state.drop_delivered(&self.settings.directory);
-                let first = state.segments.front()?;
-                if state.offset >= first.length {
-                    return None;
-                }
+                let Some(first) = state.segments.front().filter(|first| state.offset < first.length) else {
+                    return Ok(None);
+                };
                 (first.number, state.offset, first.length)
             };
             let path = segment::path(&self.settings.directory, number);
-            match segment::read(&path, offset, end, max_events, max_bytes) {
-                Ok((events, end)) if !events.is_empty() => {
-                    return Some(Batch {
-                        events,
-                        segment: number,
-                        end,
-                    });
+            let batch = match segment::read(&path, offset, end, max_events, max_bytes) {
+                Ok(part) if part.end > offset => Batch {
+                    events: part.records,
+                    segment: number,
+                    end: part.end,
+                    damaged: part.damaged,
+                },
+                Ok(_) => unreadable(number, end, "it is shorter than before"),
+                Err(error) if skip || error.kind() == std::io::ErrorKind::NotFound => {
+                    unreadable(number, end, &error.to_string())
                 }
-                Ok(_) => self.give_up(number, "it is shorter than before"),
-                Err(error) => self.give_up(number, &error.to_string()),
+                // Such as too many open files.
+                Err(error) => return Err(error),
+            };
+            if batch.events.is_empty() {
+                // Damaged bytes must not block what follows them.
+                self.delivered(&batch);
+            } else {
+                return Ok(Some(batch));
             }
         }
     }
 
-    /// Unreadable data must not block what follows it.
-    fn give_up(&self, number: u64, reason: &str) {
-        let mut state = lock(&self.state);
-        let offset = state.offset;
-        let Some(first) = state.segments.front_mut().filter(|first| first.number == number) else {
-            return;
-        };
-        let lost = std::mem::take(&mut first.waiting);
-        first.length = offset;
-        first.closed = true;
-        first.corrupt = true;
-        tracing::error!(
-            segment = number,
-            reason,
-            lost,
-            "a segment cannot be read; it is kept as .corrupt"
-        );
-        state.pending.events = state.pending.events.saturating_sub(lost);
-        state.pending.lost += lost;
-        state.drop_delivered(&self.settings.directory);
-        self.pending.send_replace(state.pending.clone());
-    }
-
     fn delivered(&self, batch: &Batch) {
         let mut state = lock(&self.state);
-        if state
+        let Some(first) = state
             .segments
-            .front()
-            .is_none_or(|first| first.number != batch.segment)
-        {
+            .front_mut()
+            .filter(|first| first.number == batch.segment)
+        else {
             return;
+        };
+        first.corrupt |= batch.damaged;
+        first.waiting = first.waiting.saturating_sub(batch.events.len() as u64);
+        // At the end of what was written, nothing can follow what was not found.
+        let lost = if batch.end >= first.length {
+            std::mem::take(&mut first.waiting)
+        } else {
+            0
+        };
+        if lost > 0 {
+            tracing::error!(
+                segment = batch.segment,
+                lost,
+                "audit events are lost: their bytes in the spool are damaged"
+            );
         }
         state.offset = batch.end;
-        let count = batch.events.len() as u64;
-        if let Some(first) = state.segments.front_mut() {
-            first.waiting = first.waiting.saturating_sub(count);
-        }
+        let count = batch.events.len() as u64 + lost;
+        state.pending.lost += lost;
         state.pending.events = state.pending.events.saturating_sub(count);
         // Until the next batch is read its first event's time is unknown; it is no older than the last delivered one.
         let last = batch.events.last().map(|event| event.time_ms);
@@ -293,6 +320,17 @@ impl Shared {
     }
 }
 
+/// A batch that skips the rest of a segment that cannot be read.
+fn unreadable(segment: u64, end: u64, reason: &str) -> Batch {
+    tracing::error!(segment, reason, "a segment of the spool cannot be read");
+    Batch {
+        events: Vec::new(),
+        segment,
+        end,
+        damaged: true,
+    }
+}
+
 impl State {
     /// Deletes delivered segments that are complete.
     fn drop_delivered(&mut self, directory: &Path) {
@@ -302,7 +340,8 @@ impl State {
             }
             let path = segment::path(directory, first.number);
             let result = if first.corrupt {
-                std::fs::rename(&path, path.with_extension("corrupt"))
+                self.pending.corrupt += 1;
+                std::fs::rename(&path, path.with_extension(CORRUPT))
             } else {
                 std::fs::remove_file(&path)
             };

@@ -91,3 +91,79 @@ async fn failed_create_leaves_an_audit_event() {
         "the same name when it is created"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_events_are_kept_reported_and_sent_again_by_the_command() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    stack.storage.set_rejecting(true);
+    assert_eq!(gateway.alert("A").await.status, 201);
+    assert_eq!(gateway.alert("A").await.status, 202);
+    until("the events to be rejected", async || {
+        gateway.metric("gateway_audit_rejected_events").await == Some(3.0)
+    })
+    .await;
+    until("readiness to report them", async || {
+        let (status, detail) = gateway.dependency("spool").await;
+        status == "down" && detail.contains("DataStorage rejected 3 events; see `gateway events list`")
+    })
+    .await;
+    gateway.kill();
+
+    let gateway = stack.gateway("a", "").await;
+    let list = gateway.events(&["list"]).unwrap();
+    let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
+    let types: Vec<&str> = lines.iter().map(|fields| fields[1]).collect();
+    assert_eq!(
+        types,
+        [
+            "gateway.signal.received",
+            "gateway.crd.created",
+            "gateway.signal.deduplicated"
+        ]
+    );
+    assert!(lines[0][4].starts_with("400"), "{list}");
+    stack.storage.set_rejecting(false);
+    assert_eq!(
+        gateway.events(&["retry", "--all"]).unwrap(),
+        "3 events sent again\n"
+    );
+    until("the events", async || {
+        types.iter().all(|name| stack.storage.events(name).len() == 1)
+    })
+    .await;
+    until("readiness without a complaint", async || {
+        gateway.dependency("spool").await == ("ok".to_owned(), String::new())
+    })
+    .await;
+    assert_eq!(gateway.events(&["list"]).unwrap(), "");
+    assert_eq!(gateway.events(&["drop", lines[0][0]]), None, "it is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_without_datastorage_says_what_stays_in_the_spool() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    stack.storage.set_unavailable(true);
+    assert_eq!(gateway.storm("A", 5).await, BTreeMap::from([(201, 1), (202, 4)]));
+    gateway.terminate();
+    let log = gateway.ended().await;
+    let line = log
+        .lines()
+        .find(|line| line.contains("did not acknowledge"))
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["events"], 6);
+    assert!(line["directory"].as_str().unwrap().ends_with("/spool"));
+    assert!(
+        log.contains("is delivered when a Gateway starts with this folder"),
+        "{log}"
+    );
+
+    stack.storage.set_unavailable(false);
+    let _gateway = stack.gateway("a", "").await;
+    until("the events", async || {
+        stack.storage.events("gateway.signal.deduplicated").len() == 4
+    })
+    .await;
+}

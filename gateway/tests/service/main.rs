@@ -3,6 +3,7 @@
 // The attributes mark helpers in these modules as tests for clippy.
 #[cfg(test)]
 mod access;
+mod alerts;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]

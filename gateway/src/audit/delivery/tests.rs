@@ -7,6 +7,7 @@ use axum::routing::post;
 use serde_json::Value;
 
 use super::*;
+use crate::audit::rejected::Folder;
 use crate::audit::spool::Settings;
 
 /// A DataStorage that stores all of a batch or none, and is unavailable for its first requests.
@@ -77,7 +78,16 @@ async fn setup(outages: u32) -> Setup {
     let spool = Arc::new(Spool::open(settings).unwrap());
     let counts = Counts::default();
     let (sender, health) = watch::channel(Health::Unknown);
-    let delivery = Delivery::new(&url, None, Arc::clone(&spool), sender, counts.clone()).unwrap();
+    let rejected = Arc::new(Rejected::new(directory.path(), 1 << 20));
+    let delivery = Delivery::new(
+        &url,
+        None,
+        Arc::clone(&spool),
+        Arc::clone(&rejected),
+        sender,
+        counts.clone(),
+    )
+    .unwrap();
     tokio::spawn(delivery.run());
     Setup {
         _directory: directory,
@@ -128,19 +138,17 @@ async fn delivers_events_in_order_through_an_outage() {
 async fn rejected_event_is_set_aside_and_blocks_no_other() {
     let setup = setup(0).await;
     let bad = |number: u64| number == 0 || number == 17 || number == 99;
-    let event = |number: u64| serde_json::json!({ "number": number, "bad": bad(number), "event_id": "x" });
+    let event = |number: u64| serde_json::json!({ "number": number, "bad": bad(number), "event_id": format!("x-{number}") });
     append_and_wait(&setup, (0..100).map(event).collect()).await;
     let good: Vec<u64> = (0..100).filter(|number| !bad(*number)).collect();
     assert_eq!(*setup.storage.stored.lock().unwrap(), good);
     assert_eq!(*setup.counts.0.lock().unwrap(), (97, 3));
-    let rejected = std::fs::read_to_string(setup.spool.directory().join("rejected.ndjson")).unwrap();
-    let numbers: Vec<u64> = rejected
-        .lines()
-        .map(|line| {
-            serde_json::from_str::<Value>(line).unwrap()["number"]
-                .as_u64()
-                .unwrap()
-        })
-        .collect();
-    assert_eq!(numbers, [0, 17, 99]);
+    let rejected = Folder::new(setup.spool.directory()).list().unwrap();
+    let ids: Vec<&str> = rejected.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["x-0", "x-17", "x-99"], "the oldest first");
+    assert!(
+        rejected[0].1.detail.starts_with("400"),
+        "{}",
+        rejected[0].1.detail
+    );
 }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
@@ -106,32 +106,81 @@ async fn incomplete_event_is_skipped() {
 }
 
 #[tokio::test]
-async fn altered_segment_is_kept_and_the_rest_is_delivered() {
+async fn flipped_bits_cost_their_events_alone_are_counted_and_the_file_is_kept() {
     let directory = tempfile::tempdir().unwrap();
-    let spool = Spool::open(settings(directory.path())).unwrap();
-    for start in 0..8 {
+    let large = Settings {
+        segment_bytes: 1 << 20,
+        ..settings(directory.path())
+    };
+    let spool = Spool::open(large.clone()).unwrap();
+    spool.append(texts(0..100)).await;
+    let record = segment::HEADER + 10;
+    for damaged in [0, 30, 31, 99] {
+        let path = segment::path(directory.path(), 1);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[damaged * record + damaged % record] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+    }
+    let kept: Vec<_> = [1..30, 32..99].into_iter().flat_map(texts).collect();
+
+    // After a restart.
+    let copy = killed(&spool);
+    let next = Spool::open(Settings {
+        directory: copy.path().to_owned(),
+        ..large
+    })
+    .unwrap();
+    let pending = next.pending().borrow().clone();
+    assert_eq!((pending.events, pending.lost), (96, 4));
+    assert_eq!(drain(&next, 7).await, kept);
+    assert_eq!(
+        (next.pending().borrow().lost, next.pending().borrow().corrupt),
+        (4, 1)
+    );
+    assert!(segment::path(copy.path(), 1).with_extension("corrupt").exists());
+    drop(next);
+    let again = Spool::open(settings(copy.path())).unwrap();
+    let pending = again.pending().borrow().clone();
+    assert_eq!((pending.events, pending.lost, pending.corrupt), (0, 0, 1));
+
+    // In the running process.
+    assert_eq!(drain(&spool, 7).await, kept);
+    let pending = spool.pending().borrow().clone();
+    assert_eq!((pending.events, pending.lost), (0, 4));
+}
+
+#[tokio::test]
+async fn full_disk_leaves_one_file_and_loses_nothing_that_memory_can_hold() {
+    static FULL: AtomicBool = AtomicBool::new(true);
+    /// Writes half of the block to a full disk.
+    fn write(file: &File, offset: u64, block: &[u8], fsync: bool) -> std::io::Result<()> {
+        if !FULL.load(Ordering::Relaxed) {
+            return writer::write(file, offset, block, fsync);
+        }
+        writer::write(file, offset, &block[..block.len() / 2], false)?;
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open_with(settings(directory.path()), write).unwrap();
+    for start in 0..50 {
         spool.append(texts(start..start + 1)).await;
     }
+    assert_eq!(segment::list(directory.path()).unwrap().len(), 1);
+    let pending = spool.pending().borrow().clone();
+    assert_eq!((pending.events, pending.in_memory, pending.lost), (0, 50, 0));
+    FULL.store(false, Ordering::Relaxed);
+    spool.append(texts(50..51)).await;
     let copy = killed(&spool);
-    let first = segment::path(copy.path(), segment::list(copy.path()).unwrap()[0]);
-    let mut bytes = fs::read(&first).unwrap();
-    let in_second_record = segment::HEADER + 10 + segment::HEADER + 2;
-    bytes[in_second_record] ^= 1;
-    fs::write(&first, &bytes).unwrap();
+    assert_eq!(drain(&spool, 100).await, texts(0..51));
     let next = Spool::open(settings(copy.path())).unwrap();
-    let drained = drain(&next, 100).await;
-    assert_eq!(
-        (drained.first(), drained.last()),
-        (texts(0..1).first(), texts(7..8).first())
-    );
-    assert!(first.with_extension("corrupt").exists());
+    assert_eq!(drain(&next, 100).await, texts(0..51), "after a kill");
 }
 
 #[tokio::test]
 async fn full_spool_keeps_events_in_memory_then_counts_losses() {
     let directory = tempfile::tempdir().unwrap();
     let small = Settings {
-        max_bytes: 260,
+        max_bytes: 380,
         memory_events: 5,
         ..settings(directory.path())
     };
@@ -139,7 +188,7 @@ async fn full_spool_keeps_events_in_memory_then_counts_losses() {
     spool.append(texts(0..20)).await;
     let pending = spool.pending().borrow().clone();
     assert_eq!((pending.events, pending.in_memory, pending.lost), (10, 5, 5));
-    assert!(pending.trouble.unwrap().contains("spool.max_bytes = 260"));
+    assert!(pending.trouble.unwrap().contains("spool.max_bytes = 380"));
     let batch = spool.next(100, 1 << 20).await;
     spool.delivered(&batch);
     let mut waits = spool.pending();

@@ -23,6 +23,7 @@ struct Addresses {
 /// A running Gateway, killed when dropped.
 pub(crate) struct Gateway {
     child: Child,
+    config: PathBuf,
     log: PathBuf,
     addresses: Addresses,
     http: reqwest::Client,
@@ -52,11 +53,12 @@ impl Gateway {
         std::fs::write(&config, text).unwrap();
         let log = folder.join(format!("log-{}", uuid::Uuid::now_v7()));
         let mut command = process::Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command.args(["serve", "--config"]).arg(config);
+        command.args(["serve", "--config"]).arg(&config);
         let child = Command::new(command).name("gateway").log(&log).spawn().unwrap();
         let addresses = addresses(&child, &log).await;
         let gateway = Self {
             child,
+            config,
             log,
             addresses,
             http,
@@ -102,13 +104,41 @@ impl Gateway {
         Some(request.send().await.ok()?.status().as_u16())
     }
 
+    /// A dependency in `/readyz`: its status and detail.
+    pub(crate) async fn dependency(&self, name: &str) -> (String, String) {
+        let url = format!("http://{}/readyz", self.addresses.health);
+        let body: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        let dependency = &body["dependencies"][name];
+        let text = |key: &str| dependency[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("detail"))
+    }
+
+    /// Runs `gateway events` with these arguments and its configuration; returns its output if it succeeds.
+    pub(crate) fn events(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command
+            .arg("events")
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config);
+        let output = command.output().unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// All metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.addresses.metrics);
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+
     /// A metric's value.
     pub(crate) async fn metric(&self, line: &str) -> Option<f64> {
-        let request = self
-            .http
-            .get(format!("http://{}/metrics", self.addresses.metrics));
-        let text = request.send().await.unwrap().text().await.unwrap();
-        text.lines()
+        self.metrics()
+            .await
+            .lines()
             .find_map(|text| text.strip_prefix(line)?.trim().parse().ok())
     }
 
@@ -129,12 +159,14 @@ impl Gateway {
         );
     }
 
-    /// Waits for the graceful stop to end.
-    pub(crate) async fn ended(self) {
+    /// Waits for the graceful stop to end; returns the log.
+    pub(crate) async fn ended(self) -> String {
+        let log = self.log.clone();
         tokio::task::spawn_blocking(move || self.child.wait(&Cancel::never()))
             .await
             .unwrap()
             .unwrap();
+        std::fs::read_to_string(log).unwrap()
     }
 
     /// `kill -9`.

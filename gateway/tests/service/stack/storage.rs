@@ -20,6 +20,7 @@ pub(crate) struct Storage {
 #[derive(Default)]
 struct Stored {
     unavailable: bool,
+    rejecting: bool,
     events: BTreeMap<String, Value>,
 }
 
@@ -38,6 +39,11 @@ impl Storage {
     /// Makes it unavailable or available.
     pub(crate) fn set_unavailable(&self, unavailable: bool) {
         self.inner.lock().unwrap().unavailable = unavailable;
+    }
+
+    /// Makes it reject all events, or accept them.
+    pub(crate) fn set_rejecting(&self, rejecting: bool) {
+        self.inner.lock().unwrap().rejecting = rejecting;
     }
 
     /// The events of this type that are stored.
@@ -59,6 +65,9 @@ async fn store(
     let mut stored = stored.lock().unwrap();
     if stored.unavailable {
         return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    if stored.rejecting {
+        return StatusCode::BAD_REQUEST;
     }
     for event in events {
         // DataStorage would reject these.
