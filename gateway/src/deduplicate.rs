@@ -16,9 +16,11 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use wire::remediation_request::RemediationRequestSpec;
+
 use crate::cluster::{Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::index::Index;
+use crate::domain::index::{Index, Record};
 use crate::domain::signal::Signal;
 
 /// The result of a signal.
@@ -54,13 +56,21 @@ struct Waiting {
     reply: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
-/// Cheap to clone; all clones deduplicate against each other.
-pub struct Deduplicator<R> {
-    shared: Arc<Shared<R>>,
+/// Receives what is known of created requests.
+pub trait Trail: Send + Sync + 'static {
+    /// Stores the audit events of a request's creation; returns when they are stored. It may be called more than once
+    /// for a request, by any replica.
+    fn announce(&self, record: &Record, spec: &RemediationRequestSpec) -> impl Future<Output = ()> + Send;
 }
 
-struct Shared<R> {
+/// Cheap to clone; all clones deduplicate against each other.
+pub struct Deduplicator<R, T> {
+    shared: Arc<Shared<R, T>>,
+}
+
+struct Shared<R, T> {
     requests: R,
+    trail: T,
     index: Arc<Mutex<Index>>,
     /// The waiting groups by fingerprint. Each has a task that works on it.
     groups: Mutex<HashMap<Fingerprint, Vec<Waiting>>>,
@@ -68,7 +78,7 @@ struct Shared<R> {
     interval: Duration,
 }
 
-impl<R> Clone for Deduplicator<R> {
+impl<R, T> Clone for Deduplicator<R, T> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -76,11 +86,13 @@ impl<R> Clone for Deduplicator<R> {
     }
 }
 
-impl<R: Requests> Deduplicator<R> {
-    /// Writes through `requests` and reads the cluster's requests from `index`. Requests whose namespace does not
+impl<R: Requests, T: Trail> Deduplicator<R, T> {
+    /// Writes through `requests`, reads the cluster's requests from `index`, and reports created ones to `trail`.
+    /// Requests whose namespace does not
     /// exist are created in `fallback_namespace`. An incident is written to at most once per `interval`.
     pub fn new(
         requests: R,
+        trail: T,
         index: Arc<Mutex<Index>>,
         fallback_namespace: String,
         interval: Duration,
@@ -89,6 +101,7 @@ impl<R: Requests> Deduplicator<R> {
         Self {
             shared: Arc::new(Shared {
                 requests,
+                trail,
                 index,
                 groups,
                 fallback_namespace,
@@ -131,7 +144,7 @@ impl<R: Requests> Deduplicator<R> {
     }
 }
 
-impl<R: Requests> Shared<R> {
+impl<R: Requests, T: Trail> Shared<R, T> {
     /// Works on one incident until no signal waits.
     async fn work(self: Arc<Self>, fingerprint: Fingerprint) {
         // After a panic the next signal must find no group, or it would wait forever.
@@ -157,12 +170,12 @@ impl<R: Requests> Shared<R> {
 }
 
 /// Removes an incident's group when its task panics.
-struct Cleared<'a, R> {
-    shared: &'a Shared<R>,
+struct Cleared<'a, R, T> {
+    shared: &'a Shared<R, T>,
     fingerprint: Fingerprint,
 }
 
-impl<R> Drop for Cleared<'_, R> {
+impl<R, T> Drop for Cleared<'_, R, T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             lock(&self.shared.groups).remove(&self.fingerprint);

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
-use wire::audit::AuditEvent;
 
 use crate::audit::events;
-use crate::audit::spool::Spool;
+use crate::audit::trail::SpoolTrail;
 use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::owners::Owners;
 use crate::cluster::watch::Progress;
@@ -17,12 +16,14 @@ use crate::deduplicate::{Deduplicator, Outcome};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::signal::Signal;
 use crate::metrics::Metrics;
+use crate::unresolved::{Queue, Unresolved};
 
 /// Processes signals. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
-    deduplicator: Deduplicator<Kubernetes>,
-    spool: Arc<Spool>,
+    deduplicator: Deduplicator<Kubernetes, SpoolTrail>,
+    trail: SpoolTrail,
+    unresolved: Queue,
     metrics: Metrics,
     progress: watch::Receiver<Progress>,
     owners: Option<Arc<Owners>>,
@@ -39,18 +40,20 @@ pub struct Taken {
 
 impl Gateway {
     /// Deduplicates through `deduplicator` once `progress` reports that the index is in sync, writes audit events to
-    /// `spool` and counts in `metrics`. With `owners`, signals about objects of the same owner are one incident.
+    /// `trail` and counts in `metrics`. Signals whose request may or may not exist go to `unresolved`. With `owners`, signals about objects of the same owner are one incident.
     #[must_use]
     pub fn new(
-        deduplicator: Deduplicator<Kubernetes>,
-        spool: Arc<Spool>,
+        deduplicator: Deduplicator<Kubernetes, SpoolTrail>,
+        trail: SpoolTrail,
+        unresolved: Queue,
         metrics: Metrics,
         progress: watch::Receiver<Progress>,
         owners: Option<Arc<Owners>>,
     ) -> Self {
         Self {
             deduplicator,
-            spool,
+            trail,
+            unresolved,
             metrics,
             progress,
             owners,
@@ -92,24 +95,29 @@ impl Gateway {
         };
         let id = Uuid::now_v7();
         let result = self.deduplicator.submit(id, signal.clone(), fingerprint).await;
-        let events = match &result {
-            Ok(outcome) => {
-                if outcome.duplicate {
-                    self.metrics.deduplicated();
-                } else {
-                    self.metrics.created();
-                }
-                events::of_outcome(id, &signal, fingerprint, outcome)
+        match &result {
+            Ok(outcome) if outcome.duplicate => {
+                self.metrics.deduplicated();
+                let event = events::of_duplicate(id, &signal, fingerprint, outcome);
+                self.trail.write(&[event]).await;
             }
+            Ok(_) => self.metrics.created(),
             Err(failure) => {
                 tracing::warn!(%fingerprint, error = %failure.error, "a signal has no request");
                 self.metrics.creation_failed(failure.error.kind());
-                let name = failure.uncreated.as_deref();
-                let event = name.map(|name| events::of_failure(&signal, fingerprint, name, failure));
-                event.into_iter().collect()
+                if let Some(name) = failure.uncreated.clone() {
+                    let error = failure.error.clone();
+                    let unresolved = Unresolved {
+                        id,
+                        signal,
+                        fingerprint,
+                        name,
+                        error,
+                    };
+                    self.unresolved.failed(unresolved).await;
+                }
             }
-        };
-        self.keep(&events).await;
+        }
         Taken {
             fingerprint,
             result: result.map_err(|failure| failure.error),
@@ -120,20 +128,6 @@ impl Gateway {
         match &self.owners {
             None => Ok(signal.fingerprint()),
             Some(owners) => Ok(Fingerprint::of_owner(&owners.top(&signal.target).await?)),
-        }
-    }
-
-    async fn keep(&self, events: &[AuditEvent]) {
-        let texts: Vec<Vec<u8>> = events
-            .iter()
-            .filter_map(|event| {
-                serde_json::to_vec(event)
-                    .inspect_err(|error| tracing::error!(%error, "cannot store an audit event"))
-                    .ok()
-            })
-            .collect();
-        if !texts.is_empty() {
-            self.spool.append(texts).await;
         }
     }
 }

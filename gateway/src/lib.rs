@@ -17,3 +17,4 @@ pub mod gateway;
 pub mod http;
 pub mod metrics;
 pub mod run;
+pub mod unresolved;

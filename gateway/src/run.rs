@@ -11,11 +11,13 @@ use service::config::AuthMode;
 use service::health::{self, ReadinessCell, Status};
 use service::http::Limits;
 use service::server::{self, Lifecycle, Listeners};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::audit::delivery::{Delivery, Health};
 use crate::audit::rejected::{Counts, Rejected};
 use crate::audit::spool::{Pending, Spool};
+use crate::audit::trail::SpoolTrail;
 use crate::cluster::breaker::{Breaker, State};
 use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::owners::Owners;
@@ -26,6 +28,7 @@ use crate::domain::index::Index;
 use crate::gateway::Gateway;
 use crate::http::{self, App};
 use crate::metrics::{Gauges, Metrics};
+use crate::unresolved;
 
 /// How often readiness is checked for changes without an event, such as the age of the spool and the breaker.
 const LOOK: Duration = Duration::from_secs(1);
@@ -93,10 +96,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         AuthMode::Off => None,
         AuthMode::Kubernetes => Some(Authorizer::connect(&config.auth, Some(client)).await?),
     };
-    let deduplicator = Deduplicator::new(requests, index, fallback, interval);
+    let trail = SpoolTrail(Arc::clone(&spool));
+    let (queue, resolver) = unresolved::channel(requests.clone(), fallback.clone(), trail.clone());
+    let (stop_resolving, stopped) = oneshot::channel();
+    let resolver = tokio::spawn(resolver.run(stopped));
+    let deduplicator = Deduplicator::new(requests, trail.clone(), index, fallback, interval);
     let limits = Limits::new(&config.http);
     let app = App {
-        gateway: Gateway::new(deduplicator, Arc::clone(&spool), metrics, synced, owners),
+        gateway: Gateway::new(deduplicator, trail, queue, metrics, synced, owners),
         authorizer,
         limits: limits.clone(),
     };
@@ -106,7 +113,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let health = health::router("gateway", version, lifecycle.clone(), readiness);
     let side = listeners.serve_health(health, health::metrics(Arc::new(registry)));
     let side = side.serve_api(api, lifecycle, config.stop).await;
-    end(&config, &limits, &spool).await;
+    let resolved = async {
+        drop(stop_resolving);
+        let _ = resolver.await;
+    };
+    end(&config, &limits, resolved, &spool).await;
     drop(side);
     Ok(())
 }
@@ -206,16 +217,13 @@ fn troubles(pending: &Pending, rejected: &Counts) -> Vec<String> {
 }
 
 /// After the last response: waits for work that continues without a client, then for the spool.
-async fn end(config: &Config, limits: &Limits, spool: &Spool) {
-    let patience = Duration::from_millis(config.spool.flush_ms);
+async fn end(config: &Config, limits: &Limits, resolved: impl Future<Output = ()>, spool: &Spool) {
+    let deadline = Instant::now() + Duration::from_millis(config.spool.flush_ms);
+    let _ = tokio::time::timeout_at(deadline, limits.idle()).await;
+    resolved.await;
     let mut pending = spool.pending();
-    let flushed = tokio::time::timeout(patience, async {
-        limits.idle().await;
-        let _ = pending
-            .wait_for(|pending| pending.events == 0 && pending.in_memory == 0)
-            .await;
-    });
-    let _ = flushed.await;
+    let flushed = pending.wait_for(|pending| pending.events == 0 && pending.in_memory == 0);
+    let _ = tokio::time::timeout_at(deadline, flushed).await;
     spool.close();
     let events = spool.pending().borrow().events;
     if events > 0 {

@@ -6,3 +6,4 @@ pub mod events;
 pub mod rejected;
 pub mod segment;
 pub mod spool;
+pub mod trail;

@@ -67,16 +67,17 @@ impl Kubernetes {
     /// [`Error`].
     pub async fn call<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Error> {
         let mut attempt = 0;
+        // The error of an attempt that may have been executed.
+        let mut unknown = None;
         loop {
             attempt += 1;
-            let permit = self
-                .breaker
-                .admit(Instant::now())
-                .map_err(|wait| Error::Unavailable {
+            let permit = self.breaker.admit(Instant::now()).map_err(|wait| {
+                unknown.take().unwrap_or_else(|| Error::Unavailable {
                     cause: Cause::CircuitOpen,
                     retry_after: wait,
                     detail: "the circuit breaker is open".to_owned(),
-                })?;
+                })
+            })?;
             let result = self.try_once(request.clone()).await;
             let api_works = result.as_ref().map_or_else(|failed| failed.api_works, |_| true);
             permit.done(api_works, Instant::now());
@@ -87,8 +88,15 @@ impl Kubernetes {
             let delay = failed
                 .again
                 .and_then(|retry_after| self.policy.delay(attempt, retry_after, fastrand::f64()));
+            if failed.error.is_unknown() {
+                unknown = Some(failed.error.clone());
+            }
             let Some(delay) = delay else {
-                return Err(failed.error);
+                return Err(match failed.error {
+                    // Whether an earlier attempt succeeded is still unknown.
+                    Error::Unavailable { .. } | Error::Rejected { .. } => unknown.unwrap_or(failed.error),
+                    error => error,
+                });
             };
             tracing::debug!(error = %failed.error, attempt, ?delay, "retrying a call of the Kubernetes API");
             tokio::time::sleep(delay).await;
@@ -249,6 +257,17 @@ impl Requests for Kubernetes {
             .map_err(unbuildable)?;
         match self.call(call).await {
             Ok(request) => to_record(request).map(Some),
+            Err(Error::NotFound | Error::NoNamespace) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn describe(&self, namespace: &str, name: &str) -> Result<Option<RemediationRequest>, Error> {
+        let call = requests_of(namespace)
+            .get(name, &GetParams::default())
+            .map_err(unbuildable)?;
+        match self.call(call).await {
+            Ok(request) => Ok(Some(request)),
             Err(Error::NotFound | Error::NoNamespace) => Ok(None),
             Err(error) => Err(error),
         }

@@ -75,6 +75,18 @@ impl Error {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Whether the call may have been executed, although it failed.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable {
+                cause: Cause::Unreachable | Cause::Timeout | Cause::Failing,
+                ..
+            }
+        )
+    }
+
     /// A label for metrics and audit events; about ten values.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -113,6 +125,16 @@ pub trait Requests: Send + Sync + 'static {
     /// [`Error`].
     fn read(&self, namespace: &str, name: &str)
     -> impl Future<Output = Result<Option<Record>, Error>> + Send;
+
+    /// Reads the current request with all its fields; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn describe(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<RemediationRequest>, Error>> + Send;
 
     /// Writes the count of a request if it is still at the record's version.
     ///

@@ -57,6 +57,8 @@ impl SlimRequest {
             signal_id: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(SIGNAL_ID)),
+            counted: status.deduplication.is_some(),
+            announced: false,
         })
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use wire::remediation_request::Deduplication;
+use wire::remediation_request::{Deduplication, RemediationRequest};
 
 use super::replies::{fail, reply_counted, reply_created};
-use super::{Shared, Waiting, lock};
+use super::{Shared, Trail, Waiting, lock};
 use crate::cluster::{Cause, Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::{Head, Record};
@@ -30,7 +30,7 @@ enum Created {
     Vanished,
 }
 
-impl<R: Requests> Shared<R> {
+impl<R: Requests, T: Trail> Shared<R, T> {
     /// Stores one group and sends the results.
     pub(super) async fn store(&self, fingerprint: Fingerprint, mut group: Vec<Waiting>) {
         let mut occupied = None;
@@ -68,6 +68,7 @@ impl<R: Requests> Shared<R> {
     async fn count(&self, record: &Record, group: &[Waiting]) -> Result<Option<Record>, Error> {
         let added = i64::try_from(group.len()).unwrap_or(i64::MAX);
         let mut record = record.clone();
+        self.announce_others(&mut record).await?;
         for _ in 0..MAX_CONFLICTS {
             let wanted = Deduplication {
                 first_seen_at: record.first_seen,
@@ -95,7 +96,9 @@ impl<R: Requests> Shared<R> {
                     if !current.active {
                         return Ok(None);
                     }
+                    let announced = record.announced;
                     record = current;
+                    record.announced |= announced;
                 }
                 other => {
                     let mut index = lock(&self.index);
@@ -111,6 +114,34 @@ impl<R: Requests> Shared<R> {
         Err(contended(format!(
             "concurrent writers changed the request's status {MAX_CONFLICTS} times"
         )))
+    }
+
+    /// Before the first count on a request of another process: its creator may have been killed, or may never have
+    /// seen the response, so that nobody has written the events of its creation.
+    async fn announce_others(&self, record: &mut Record) -> Result<(), Error> {
+        if record.counted || record.announced {
+            return Ok(());
+        }
+        match self.requests.describe(&record.namespace, &record.name).await {
+            Ok(Some(request)) if request.metadata.uid.as_deref() == Some(&record.uid) => {
+                self.trail.announce(record, &request.spec).await;
+                record.announced = true;
+                lock(&self.index).observe(record.clone());
+            }
+            Ok(_) => {}
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, name = record.name, "cannot read a request for its audit events")
+            }
+        }
+        Ok(())
+    }
+
+    /// Announces an own request.
+    async fn announce(&self, mut record: Record, request: &RemediationRequest) -> Record {
+        self.trail.announce(&record, &request.spec).await;
+        record.announced = true;
+        record
     }
 
     /// Creates the request of that name, or determines its creator.
@@ -154,16 +185,20 @@ impl<R: Requests> Shared<R> {
         let wanted = request::build(&first.signal, fingerprint, first.id, name, place);
         match self.requests.create(&wanted).await {
             Ok(record) => {
+                let record = self.announce(record, &wanted).await;
                 lock(&self.index).observe(record.clone());
                 Ok(Created::Ours(record))
             }
             Err(Error::AlreadyExists) => {
                 let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
-                let Some(record) = self.requests.read(namespace, name).await? else {
+                let Some(mut record) = self.requests.read(namespace, name).await? else {
                     return Ok(Created::Vanished);
                 };
-                lock(&self.index).observe(record.clone());
                 let is_ours = record.signal_id.as_deref() == Some(first.id.to_string().as_str());
+                if is_ours {
+                    record = self.announce(record, &wanted).await;
+                }
+                lock(&self.index).observe(record.clone());
                 Ok(if is_ours {
                     Created::Ours(record)
                 } else {

@@ -12,8 +12,9 @@ use crate::domain::request;
 use crate::domain::target::Target;
 
 /// One replica of the Gateway; it finds other replicas' requests only by conflicts.
-fn replica(cluster: &Cluster) -> Deduplicator<Cluster> {
+fn replica(cluster: &Cluster) -> Deduplicator<Cluster, Cluster> {
     Deduplicator::new(
+        cluster.clone(),
         cluster.clone(),
         Arc::default(),
         "fallback".into(),
@@ -40,18 +41,21 @@ fn signal(namespace: &str) -> Signal {
     }
 }
 
-async fn send(deduplicator: &Deduplicator<Cluster>) -> Result<Outcome, Failure> {
+async fn send(deduplicator: &Deduplicator<Cluster, Cluster>) -> Result<Outcome, Failure> {
     send_from(deduplicator, "shop").await
 }
 
-async fn send_from(deduplicator: &Deduplicator<Cluster>, namespace: &str) -> Result<Outcome, Failure> {
+async fn send_from(
+    deduplicator: &Deduplicator<Cluster, Cluster>,
+    namespace: &str,
+) -> Result<Outcome, Failure> {
     let signal = signal(namespace);
     let fingerprint = signal.fingerprint();
     deduplicator.submit(Uuid::now_v7(), signal, fingerprint).await
 }
 
 /// Sends `number` identical signals at once, spread over the replicas.
-async fn storm(replicas: &[Deduplicator<Cluster>], number: usize) -> Vec<Result<Outcome, Failure>> {
+async fn storm(replicas: &[Deduplicator<Cluster, Cluster>], number: usize) -> Vec<Result<Outcome, Failure>> {
     let sent = (0..number).map(|position| {
         let replica = replicas[position % replicas.len()].clone();
         tokio::spawn(async move { send(&replica).await })
@@ -230,4 +234,30 @@ async fn signal_of_a_client_that_hung_up_is_counted() {
     assert!(futures::poll!(&mut submitted).is_pending());
     drop(submitted);
     assert_eq!(send(&replica).await.unwrap().count, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_is_announced_by_its_creator_or_before_the_first_count() {
+    let cluster = Cluster::default();
+    let creator = replica(&cluster);
+    send(&creator).await.unwrap();
+    send(&creator).await.unwrap();
+    assert_eq!(cluster.lock().announced.len(), 1, "once by its creator");
+
+    // A creator that was killed before it could write its events.
+    let cluster = Cluster::default();
+    send(&replica(&cluster)).await.unwrap();
+    cluster.lock().announced.clear();
+    let (other, third) = (replica(&cluster), replica(&cluster));
+    cluster.lock().faults = vec![Fault::Unavailable];
+    send(&other).await.unwrap_err();
+    for replica in [&other, &other, &third] {
+        send(replica).await.unwrap();
+    }
+    let uid = cluster.records()[0].uid.clone();
+    assert_eq!(
+        cluster.lock().announced,
+        [uid],
+        "before the first count, and once"
+    );
 }

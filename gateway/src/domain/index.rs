@@ -41,6 +41,10 @@ pub struct Record {
     pub count: i64,
     /// The signal that created it, if recorded.
     pub signal_id: Option<String>,
+    /// Whether a signal was counted on it.
+    pub counted: bool,
+    /// Whether this process has written the audit events of its creation.
+    pub announced: bool,
 }
 
 /// The head of an incident's chain of requests.
@@ -77,12 +81,17 @@ struct Deleted {
 
 impl Index {
     /// Stores an observed request, unless a newer version is known.
-    pub fn observe(&mut self, record: Record) {
+    pub fn observe(&mut self, mut record: Record) {
         let epoch = self.epoch;
         let records = &mut self.incidents.entry(record.fingerprint).or_default().records;
         match records.iter_mut().find(|(known, _)| known.uid == record.uid) {
-            Some(known) if is_older(&record.resource_version, &known.0.resource_version) => {}
-            Some(known) => *known = (record, epoch),
+            Some((known, _)) if is_older(&record.resource_version, &known.resource_version) => {
+                known.announced |= record.announced;
+            }
+            Some(known) => {
+                record.announced |= known.0.announced;
+                *known = (record, epoch);
+            }
             None => records.push((record, epoch)),
         }
     }
@@ -232,6 +241,8 @@ mod tests {
             last_seen: time,
             count: 1,
             signal_id: None,
+            counted: false,
+            announced: false,
         }
     }
 

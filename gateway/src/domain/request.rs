@@ -52,30 +52,7 @@ pub fn build(
     name: &str,
     place: Place<'_>,
 ) -> RemediationRequest {
-    let Target {
-        namespace,
-        kind,
-        name: target,
-    } = signal.target.clone();
-    let spec = RemediationRequestSpec {
-        signal_fingerprint: fingerprint.to_string(),
-        signal_name: signal.name.clone(),
-        severity: signal.severity,
-        signal_type: signal.signal_type,
-        signal_source: signal.source.clone(),
-        target_type: TargetType::Kubernetes,
-        target_resource: TargetResource {
-            kind,
-            name: target,
-            namespace: namespace.clone(),
-        },
-        firing_time: signal.firing_time,
-        received_time: signal.received_time,
-        signal_labels: signal.labels.clone(),
-        signal_annotations: signal.annotations.clone(),
-        original_payload: Some(signal.payload.clone()),
-    };
-    let mut request = RemediationRequest::new(name, spec);
+    let mut request = RemediationRequest::new(name, spec(signal, fingerprint));
     let fallback = match place {
         Place::Own => None,
         Place::Fallback(fallback) => Some(fallback.to_owned()),
@@ -90,10 +67,38 @@ pub fn build(
             ),
             (SIGNAL_ID.to_owned(), signal_id.to_string()),
         ])),
-        namespace: Some(fallback.unwrap_or(namespace)),
+        namespace: Some(fallback.unwrap_or_else(|| signal.target.namespace.clone())),
         ..ObjectMeta::default()
     };
     request
+}
+
+/// The spec of a signal's request.
+#[must_use]
+pub fn spec(signal: &Signal, fingerprint: Fingerprint) -> RemediationRequestSpec {
+    let Target {
+        namespace,
+        kind,
+        name,
+    } = signal.target.clone();
+    RemediationRequestSpec {
+        signal_fingerprint: fingerprint.to_string(),
+        signal_name: signal.name.clone(),
+        severity: signal.severity,
+        signal_type: signal.signal_type,
+        signal_source: signal.source.clone(),
+        target_type: TargetType::Kubernetes,
+        target_resource: TargetResource {
+            kind,
+            name,
+            namespace,
+        },
+        firing_time: signal.firing_time,
+        received_time: signal.received_time,
+        signal_labels: signal.labels.clone(),
+        signal_annotations: signal.annotations.clone(),
+        original_payload: Some(signal.payload.clone()),
+    }
 }
 
 fn labels(signal: &Signal, fingerprint: Fingerprint, in_fallback: bool) -> BTreeMap<String, String> {

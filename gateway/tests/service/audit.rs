@@ -167,3 +167,72 @@ async fn stop_without_datastorage_says_what_stays_in_the_spool() {
     })
     .await;
 }
+
+/// The number of stored events of each type.
+fn stored(stack: &Stack) -> [usize; 4] {
+    [
+        "signal.received",
+        "crd.created",
+        "signal.deduplicated",
+        "crd.creation_failed",
+    ]
+    .map(|name| stack.storage.events(&format!("gateway.{name}")).len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_whose_response_is_lost_leaves_the_events_of_a_creation() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    let path = "remediationrequests$";
+    stack
+        .fault(serde_json::json!({ "method": "POST", "path": path, "fault": "reset-after", "times": 1 }))
+        .await;
+    stack
+        .fault(serde_json::json!({ "method": "POST", "path": path, "fault": "unavailable", "skip": 1, "times": 2 }))
+        .await;
+    assert_eq!(gateway.alert("A").await.status, 503);
+    assert_eq!(stack.requests("shop").await.len(), 1, "{}", stack.struck().await);
+    until("the events of the creation", async || {
+        stored(&stack) == [1, 1, 0, 0]
+    })
+    .await;
+    assert_eq!(gateway.alert("A").await.status, 202);
+    until("the retry", async || stored(&stack) == [1, 1, 1, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_replica_writes_the_same_events_of_a_creation() {
+    let stack = Stack::start().await;
+    stack.storage.set_unavailable(true);
+    let creator = stack.gateway("a", "").await;
+    assert_eq!(creator.alert("A").await.status, 201);
+    creator.kill();
+    stack.storage.set_unavailable(false);
+    let other = stack.gateway("b", "").await;
+    assert_eq!(other.alert("A").await.status, 202);
+    until("the events", async || stored(&stack) == [1, 1, 1, 0]).await;
+    // The storage fails on the same id with another body.
+    let creator = stack.gateway("a", "").await;
+    until("its spool to be delivered", async || {
+        creator.metric("gateway_audit_spool_events").await == Some(0.0)
+    })
+    .await;
+    assert_eq!(
+        creator.metric("gateway_audit_events_stored_total").await,
+        Some(2.0)
+    );
+    assert_eq!(stored(&stack), [1, 1, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unresolved_create_is_recorded_as_failed_at_the_stop() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "").await;
+    stack
+        .fault(serde_json::json!({ "path": "remediationrequests", "fault": "unavailable" }))
+        .await;
+    assert_eq!(gateway.alert("A").await.status, 503);
+    gateway.terminate();
+    gateway.ended().await;
+    assert_eq!(stored(&stack), [0, 0, 0, 1]);
+}

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use wire::remediation_request::{Deduplication, RemediationRequest, phase_is_active};
+use wire::remediation_request::{Deduplication, RemediationRequest, RemediationRequestSpec, phase_is_active};
 
 use crate::cluster::{Cause, Error, Requests};
+use crate::deduplicate::Trail;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
 use crate::domain::request;
@@ -34,6 +35,10 @@ pub(super) struct Inner {
     /// By namespace and name.
     pub(super) objects: BTreeMap<(String, String), Record>,
     version: u64,
+    /// By uid.
+    specs: BTreeMap<String, RemediationRequestSpec>,
+    /// The uids of announced requests.
+    pub(super) announced: Vec<String>,
     /// Missing namespaces.
     pub(super) missing: Vec<String>,
     /// The fates of the next writes, one each.
@@ -97,10 +102,16 @@ fn unavailable() -> Error {
     }
 }
 
+impl Trail for Cluster {
+    async fn announce(&self, record: &Record, _: &RemediationRequestSpec) {
+        self.lock().announced.push(record.uid.clone());
+    }
+}
+
 impl Requests for Cluster {
     async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
         self.pause().await;
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
         let fault = inner.fault();
         if fault == Some(Fault::Unavailable) {
             return Err(unavailable());
@@ -128,8 +139,11 @@ impl Requests for Cluster {
                     signal_id: Some(
                         request.metadata.annotations.as_ref().unwrap()[request::SIGNAL_ID].clone(),
                     ),
+                    counted: false,
+                    announced: false,
                 };
                 place.insert(record.clone());
+                inner.specs.insert(record.uid.clone(), request.spec.clone());
                 if fault == Some(Fault::ResponseLost) {
                     Err(Error::AlreadyExists)
                 } else {
@@ -146,6 +160,15 @@ impl Requests for Cluster {
             .objects
             .get(&(namespace.to_owned(), name.to_owned()))
             .cloned())
+    }
+
+    async fn describe(&self, namespace: &str, name: &str) -> Result<Option<RemediationRequest>, Error> {
+        Ok(self.read(namespace, name).await?.map(|record| {
+            let spec = self.lock().specs[&record.uid].clone();
+            let mut request = RemediationRequest::new(name, spec);
+            request.metadata.uid = Some(record.uid);
+            request
+        }))
     }
 
     async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
@@ -172,6 +195,7 @@ impl Requests for Cluster {
         stored.count = count.occurrence_count;
         stored.first_seen = count.first_seen_at;
         stored.last_seen = count.last_seen_at;
+        stored.counted = true;
         if fault == Some(Fault::ResponseLost) {
             Err(Error::Conflict)
         } else {
