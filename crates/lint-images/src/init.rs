@@ -9,14 +9,14 @@ use anyhow::Context;
 
 use crate::model::Role;
 use crate::policy::{self, Policy};
-use crate::sources::{self, Inputs};
+use crate::sources::{self, Inputs, Store};
 
 /// Writes the policy, unless the repository has one.
 pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let target = path.map_or_else(|| root.join(".image-policy.toml"), Path::to_path_buf);
     if let Some(existing) = Some(target.clone())
         .filter(|path| path.exists())
-        .or_else(|| policy::find(root))
+        .or_else(|| policy::find(&Store::WorkTree(root)))
     {
         subprocess::eprint_line(format!("a policy exists: {}", existing.display()));
         return Ok(ExitCode::from(2));
@@ -36,7 +36,7 @@ type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
 fn starting_policy(root: &Path) -> String {
     let empty = Policy::default();
     let files = sources::read_all(Inputs::Tree(root), &empty, |input, buffer| {
-        sources::read(input, &empty, buffer).0
+        sources::read(input, &empty, &Store::WorkTree(root), buffer).0
     });
     let mut found = Found::new();
     for file in &files {

@@ -14,6 +14,7 @@ mod options;
 mod output;
 mod policy;
 mod rules;
+mod run;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,10 @@ use crate::date::Date;
 use crate::model::{File, Level, Rule};
 use crate::options::Options;
 use crate::policy::Policy;
-use crate::sources::Inputs;
+use crate::sources::{Inputs, Store};
 
 fn main() -> ExitCode {
-    options::run(Options::parse()).unwrap_or_else(|error| {
+    run::run(Options::parse()).unwrap_or_else(|error| {
         subprocess::eprint_line(format!("error: {error:#}"));
         ExitCode::from(3)
     })
@@ -73,12 +74,13 @@ impl Report {
 pub(crate) fn check(
     inputs: Inputs<'_>,
     policy: &Policy,
+    store: &Store<'_>,
     today: Date,
     whole_tree: bool,
     keep_text: bool,
 ) -> Report {
     let mut files = sources::read_all(inputs, policy, |input, buffer| {
-        let (mut file, text) = sources::read(input, policy, buffer);
+        let (mut file, text) = sources::read(input, policy, store, buffer);
         rules::check_images(&mut file, policy);
         let may_be_shown =
             !(file.findings.is_empty() && file.allowances.is_empty() && file.dockerfiles.is_empty());

@@ -167,12 +167,15 @@ pub(crate) enum ImageError {
     Unresolved(String),
     /// The text is not a valid reference.
     Invalid(String),
+    /// The text is a template.
+    Template,
 }
 
 impl ImageError {
     pub(crate) fn reason(&self) -> &str {
         match self {
             ImageError::Unresolved(reason) | ImageError::Invalid(reason) => reason,
+            ImageError::Template => "template",
         }
     }
 }
@@ -234,6 +237,10 @@ pub(crate) struct Use {
     pub(crate) image: Result<ImageReference, ImageError>,
     /// The text at the location is the reference itself, so that an edit can replace it.
     pub(crate) literal: bool,
+    /// What sets the tag if the reference has none: the templates of a chart, kustomize.
+    pub(crate) tag_set_by: Option<&'static str>,
+    /// Variables in the reference, with the lines that set their values.
+    pub(crate) variables: Vec<(String, usize)>,
 }
 
 /// Replacement of a byte range.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::date::Date;
 use crate::model::{Level, Rule};
 use crate::policy::{self, Policy};
-use crate::sources::{self, Content, Input, Inputs};
+use crate::sources::{self, Content, Input, Inputs, Store};
 use crate::{Report, check};
 
 fn root() -> PathBuf {
@@ -26,7 +26,11 @@ fn policy_with(exceptions: &str) -> Policy {
     )
     .unwrap();
     std::fs::write(folder.path().join("image-exceptions.toml"), exceptions).unwrap();
-    policy::load(&folder.path().join("image-policy.toml"), folder.path()).unwrap()
+    let path = folder.path().join("image-policy.toml");
+    let mut policy = policy::load(&path, &Store::WorkTree(folder.path())).unwrap();
+    // The files in memory have none that the patterns exclude.
+    policy.excluded = Default::default();
+    policy
 }
 
 fn day() -> Date {
@@ -52,7 +56,14 @@ fn check_files(files: &[(String, String)]) -> Report {
             content: Content::Bytes(text.clone().into_bytes()),
         })
         .collect();
-    check(Inputs::Listed(inputs), &policy, day(), true, true)
+    check(
+        Inputs::Listed(inputs),
+        &policy,
+        &Store::WorkTree(Path::new("nowhere")),
+        day(),
+        true,
+        true,
+    )
 }
 
 fn rules_of(report: &Report) -> Vec<Rule> {
@@ -117,8 +128,9 @@ fn passing_examples_have_no_findings() {
 #[test]
 fn this_repository_has_no_findings() {
     let root = root();
-    let policy = policy::load(&policy::find(&root).unwrap(), &root).unwrap();
-    let report = check(Inputs::Tree(&root), &policy, day(), true, true);
+    let store = Store::WorkTree(&root);
+    let policy = policy::load(&policy::find(&store).unwrap(), &store).unwrap();
+    let report = check(Inputs::Tree(&root), &policy, &store, day(), true, true);
     let shown = crate::output::text::render(&report, false);
     assert_eq!(
         report.count(Level::Error) + report.count(Level::Warning),
@@ -213,7 +225,8 @@ fn checks_image_of_declared_mirror_as_its_original() {
     let path = folder.path().join(".image-policy.toml");
     let policy = "version = 1\n[policy]\nname = \"p\"\n[levels]\nhygiene = \"off\"\n[[registries]]\ntier = \"required\"\nregistry = \"registry.access.redhat.com\"\n[[mirrors]]\nmirror = \"mirror.example:5000/redhat\"\nof = \"registry.access.redhat.com\"\n[[images]]\nmatch = [\"registry.access.redhat.com/ubi9/ubi\"]\nruntime = { tag = \"latest\" }\n";
     std::fs::write(&path, policy).unwrap();
-    let policy = policy::load(&path, folder.path()).unwrap();
+    let store = Store::WorkTree(folder.path());
+    let policy = policy::load(&path, &store).unwrap();
     let rules = |text: &str| {
         let content = Content::Bytes(text.as_bytes().to_vec());
         let input = Input {
@@ -221,7 +234,14 @@ fn checks_image_of_declared_mirror_as_its_original() {
             form: sources::FileFormat::Dockerfile,
             content,
         };
-        rules_of(&check(Inputs::Listed(vec![input]), &policy, day(), false, true))
+        rules_of(&check(
+            Inputs::Listed(vec![input]),
+            &policy,
+            &store,
+            day(),
+            false,
+            true,
+        ))
     };
     assert_eq!(rules("FROM mirror.example:5000/redhat/ubi9/ubi:latest\n"), []);
     assert_eq!(

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::model::{Level, Role, Rule};
+use crate::sources::ResourceEntry;
 
 /// Registry policy: images that a repository may build on and run.
 #[derive(Debug, Deserialize)]
@@ -56,6 +57,9 @@ pub(crate) struct PolicyFile {
     /// TOML files that refer to images and Dockerfiles.
     #[serde(default)]
     pub(crate) stacks: Vec<StackEntry>,
+    /// Kinds of YAML files, in addition to those that the linter knows.
+    #[serde(default)]
+    pub(crate) resources: Vec<ResourceEntry>,
 }
 
 /// Name and document of the policy.
@@ -74,7 +78,7 @@ pub(crate) struct About {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Files {
-    /// Globs of files to exclude, relative to the repository root.
+    /// Files to exclude, in the syntax of .gitignore, relative to the repository root.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) exclude: Vec<Spanned<String>>,
@@ -145,6 +149,9 @@ pub(crate) struct WorkloadEntry {
     /// Requirement for a digest.
     #[serde(default)]
     pub(crate) digest: DigestRule,
+    /// Allowed variants behind the version, such as `slim` or `alpine*`.
+    #[serde(default)]
+    pub(crate) variants: Vec<String>,
 }
 
 /// Tag rule of an image in a role.
@@ -164,8 +171,11 @@ pub(crate) struct RoleRule {
     /// Lowest version that is too high.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) below: Option<super::Version>,
-    /// Tag that messages suggest, and that `--fix` writes if the tag has no version.
+    /// Tag that messages suggest if no tag follows from the version.
     pub(crate) pin: Option<String>,
+    /// Allowed variants behind the version, such as `slim` or `alpine*`.
+    #[serde(default)]
+    pub(crate) variants: Vec<String>,
 }
 
 /// Form of a tag.
@@ -205,7 +215,7 @@ pub(crate) enum DigestRule {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RoleEntry {
-    /// Glob of files, relative to the repository root.
+    /// Glob of files, relative to the repository root; `*` is within one folder, `**` any folders.
     #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) file: Spanned<String>,
     /// Name of the stage; all stages of the file if absent.

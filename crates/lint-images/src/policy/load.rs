@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use dockerfile::LineIndex;
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobMatcher;
 use toml::Spanned;
 
 use super::exceptions::{ExceptionEntry, ExceptionsFile};
 use super::file::PolicyFile;
+use super::globs::{Excluded, path_glob};
 use super::{
     Approved, Exception, Exceptions, ImagePattern, Mirror, Policy, Registry, RoleOverride, Stack, Workload,
 };
 use crate::date::Date;
 use crate::model::{Location, Role};
 use crate::output::text;
+use crate::sources::Store;
 
 /// Default paths of the policy, relative to the repository root.
 const PATHS: [&str; 2] = ["deploy/image-policy.toml", ".image-policy.toml"];
@@ -52,36 +54,54 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 /// Returns the path of the repository's policy file.
-pub(crate) fn find(root: &Path) -> Option<PathBuf> {
-    PATHS
+pub(crate) fn find(store: &Store<'_>) -> Option<PathBuf> {
+    let found = PATHS
         .iter()
-        .map(|path| root.join(path))
-        .find(|path| path.is_file())
+        .find(|path| store.contains(path) || store.root().join(path).is_file());
+    found.map(|path| store.root().join(path))
 }
 
-/// Reads the policy at `path` and the exceptions file that it names.
-pub(crate) fn load(path: &Path, root: &Path) -> Result<Policy, PolicyError> {
-    let shown = crate::sources::relative(path, root);
-    let text = read(path, &shown)?;
+/// Reads the policy at `path` and the exceptions file that it names. If the policy is in the index, both are read there.
+pub(crate) fn load(path: &Path, store: &Store<'_>) -> Result<Policy, PolicyError> {
+    let shown = crate::sources::relative(path, store.root());
+    let is_stored = store.contains(&shown);
+    let store = if is_stored {
+        store
+    } else {
+        &Store::WorkTree(store.root())
+    };
+    let text = read(path, &shown, store)?;
     let file: PolicyFile = parse(&text, &shown)?;
     let exceptions = match &file.exceptions.file {
         None => Exceptions::default(),
         Some(name) => {
             let path = path.parent().unwrap_or(Path::new("")).join(name);
-            load_exceptions(&path, root, &file.variables)?
+            load_exceptions(&path, store, &file.variables)?
         }
     };
     let mut checker = Checker {
         variables: &file.variables,
         errors: Vec::new(),
     };
-    let policy = checker.policy(&file, exceptions);
+    let mut policy = checker.policy(&file, exceptions);
     checker.finish(&shown, &text)?;
+    policy.excluded_locations = locations(&file.files.exclude, &text);
+    (policy.path, policy.text) = (shown, text);
     Ok(policy)
 }
 
-fn read(path: &Path, shown: &str) -> Result<String, PolicyError> {
-    std::fs::read_to_string(path).map_err(|error| PolicyError {
+fn locations(values: &[Spanned<String>], text: &str) -> Vec<Location> {
+    let lines = LineIndex::new(text);
+    let location = |value: &Spanned<String>| {
+        let span = value.span();
+        let (line, column) = lines.position(text, span.start);
+        Location { line, column, span }
+    };
+    values.iter().map(location).collect()
+}
+
+fn read(path: &Path, shown: &str, store: &Store<'_>) -> Result<String, PolicyError> {
+    store.read_named(path, shown).map_err(|error| PolicyError {
         path: shown.to_owned(),
         text: String::new(),
         errors: vec![(None, format!("cannot read the file: {error}"))],
@@ -98,11 +118,11 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, shown: &str) -> Result<T, P
 
 fn load_exceptions(
     path: &Path,
-    root: &Path,
+    store: &Store<'_>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Exceptions, PolicyError> {
-    let shown = crate::sources::relative(path, root);
-    let text = read(path, &shown)?;
+    let shown = crate::sources::relative(path, store.root());
+    let text = read(path, &shown, store)?;
     let file: ExceptionsFile = parse(&text, &shown)?;
     let mut checker = Checker {
         variables,
@@ -156,7 +176,10 @@ impl Checker<'_> {
             document: file.policy.document.clone(),
             sections: file.sections.clone(),
             levels: file.levels.clone(),
-            excluded: self.globs(&file.files.exclude),
+            excluded: self.excluded(&file.files.exclude),
+            excluded_locations: Vec::new(),
+            path: String::new(),
+            text: String::new(),
             build_arguments: file.build_arguments.clone(),
             registries: file
                 .registries
@@ -170,10 +193,11 @@ impl Checker<'_> {
                 .collect(),
             images: file.images.iter().map(|entry| self.image(entry)).collect(),
             workloads: file.workloads.iter().map(|entry| self.workload(entry)).collect(),
-            roles: file.roles.iter().map(|entry| self.role(entry)).collect(),
+            roles: file.roles.iter().filter_map(|entry| self.role(entry)).collect(),
             inline: file.exceptions.inline.clone(),
             labels: file.hygiene.labels.clone(),
             stacks: file.stacks.iter().map(stack).collect(),
+            resources: file.resources.clone(),
             exceptions,
             texts: OnceLock::new(),
         }
@@ -240,6 +264,7 @@ impl Checker<'_> {
             at_least: None,
             below: None,
             pin: None,
+            variants: entry.variants.clone(),
         };
         Workload {
             patterns: self.patterns(&entry.patterns),
@@ -247,14 +272,13 @@ impl Checker<'_> {
         }
     }
 
-    fn role(&mut self, entry: &super::file::RoleEntry) -> RoleOverride {
+    fn role(&mut self, entry: &super::file::RoleEntry) -> Option<RoleOverride> {
         self.require_text(&entry.reason, "reason");
-        let files = self.globs(std::slice::from_ref(&entry.file));
-        RoleOverride {
-            files,
+        Some(RoleOverride {
+            files: self.glob(&entry.file)?,
             stage: entry.stage.clone(),
             role: entry.role,
-        }
+        })
     }
 
     fn patterns(&mut self, texts: &[Spanned<String>]) -> Vec<ImagePattern> {
@@ -287,18 +311,17 @@ impl Checker<'_> {
         filled
     }
 
-    fn globs(&mut self, texts: &[Spanned<String>]) -> GlobSet {
-        let mut builder = GlobSetBuilder::new();
-        for text in texts {
-            match Glob::new(text.get_ref()) {
-                Ok(glob) => drop(builder.add(glob)),
-                Err(error) => self.error(text.span(), error.to_string()),
-            }
+    fn excluded(&mut self, patterns: &[Spanned<String>]) -> Excluded {
+        let (excluded, errors) = Excluded::new(patterns.iter().map(|pattern| pattern.get_ref().as_str()));
+        for (index, error) in errors {
+            self.error(patterns[index].span(), error);
         }
-        builder.build().unwrap_or_else(|error| {
-            self.errors.push((None, error.to_string()));
-            GlobSet::empty()
-        })
+        excluded
+    }
+
+    fn glob(&mut self, text: &Spanned<String>) -> Option<GlobMatcher> {
+        let glob = path_glob(text.get_ref());
+        glob.map_err(|error| self.error(text.span(), error)).ok()
     }
 
     fn require_text(&mut self, text: &Spanned<String>, field: &str) {
@@ -355,13 +378,7 @@ impl Checker<'_> {
             );
         }
         let pattern = self.patterns(std::slice::from_ref(image)).pop()?;
-        let files_glob = match Glob::new(files.get_ref()) {
-            Ok(glob) => glob.compile_matcher(),
-            Err(error) => {
-                self.error(files.span(), error.to_string());
-                return None;
-            }
-        };
+        let files_glob = self.glob(files)?;
         Some(Exception {
             image: pattern,
             files: files_glob,

@@ -2,6 +2,7 @@
 
 mod exceptions;
 mod file;
+mod globs;
 mod load;
 mod matching;
 
@@ -9,6 +10,7 @@ pub(crate) use exceptions::{Exception, Exceptions};
 #[cfg(test)]
 pub(crate) use file::PolicyFile;
 pub(crate) use file::{DigestRule, RoleRule, TagRule};
+pub(crate) use globs::path_glob;
 pub(crate) use load::{find, load};
 pub(crate) use matching::{ImagePattern, Version, list};
 
@@ -17,19 +19,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dockerfile::ImageReference;
-use globset::GlobSet;
+use globset::GlobMatcher;
 
-use crate::model::{Level, Role, Rule, Text};
+use self::globs::Excluded;
+use crate::model::{Level, Location, Role, Rule, Text};
 use crate::rules::hygiene::missing_labels;
+use crate::sources::ResourceEntry;
 
 /// Validated policy. The default has no entries: it reads files without checking them.
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
+    /// Path of the file, relative to the repository root.
+    pub(crate) path: String,
+    pub(crate) text: String,
     pub(crate) name: String,
     pub(crate) document: Option<String>,
     pub(crate) sections: BTreeMap<Rule, String>,
     pub(crate) levels: BTreeMap<Rule, Level>,
-    pub(crate) excluded: GlobSet,
+    pub(crate) excluded: Excluded,
+    /// Locations of the excluding patterns in the policy.
+    pub(crate) excluded_locations: Vec<Location>,
     pub(crate) build_arguments: BTreeMap<String, String>,
     pub(crate) registries: Vec<Registry>,
     pub(crate) mirrors: Vec<Mirror>,
@@ -39,6 +48,8 @@ pub(crate) struct Policy {
     pub(crate) inline: Vec<Rule>,
     pub(crate) labels: Vec<String>,
     pub(crate) stacks: Vec<Stack>,
+    /// Kinds of YAML files in addition to the presets.
+    pub(crate) resources: Vec<ResourceEntry>,
     pub(crate) exceptions: Exceptions,
     texts: OnceLock<Texts>,
 }
@@ -86,7 +97,7 @@ pub(crate) struct Workload {
 /// Role of stages, which takes precedence over the derived one.
 #[derive(Debug)]
 pub(crate) struct RoleOverride {
-    pub(crate) files: GlobSet,
+    pub(crate) files: GlobMatcher,
     pub(crate) stage: Option<String>,
     pub(crate) role: Role,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{File, Finding, Location, Rule};
 use crate::policy::Policy;
+use crate::sources::beside;
 
 /// Checks all files of a tree.
 pub(crate) fn check(files: &mut [File], policy: &Policy) {
@@ -19,7 +20,9 @@ fn digests(files: &mut [File], policy: &Policy) {
         for (index, each) in file.uses.iter().enumerate() {
             let Ok(image) = &each.image else { continue };
             let Some(digest) = image.digest() else { continue };
-            let name = format!("{}:{}", image.repository(), image.tag().unwrap_or("latest"));
+            // Digests without a tag are of different versions.
+            let Some(tag) = image.tag() else { continue };
+            let name = format!("{}:{tag}", image.repository());
             let here = format!("{}:{}", file.path, each.location.line);
             match seen.get(&name) {
                 Some((other, at)) if other != digest => {
@@ -89,18 +92,4 @@ fn dockerfiles(files: &mut [File], policy: &Policy) {
             .help(policy.see(Rule::Consistency));
         file.findings.push(finding);
     }
-}
-
-/// Resolves a path relative to a file's folder.
-fn beside(file: &str, path: &str) -> String {
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }

@@ -17,6 +17,9 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
         }
         apply_comments(file, policy);
     }
+    if whole_tree {
+        files.extend(unused_excludes(policy));
+    }
     let own = invalid_exceptions(policy, today, whole_tree, &used);
     if !own.is_empty() {
         let file = File {
@@ -27,6 +30,29 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
         };
         files.push(file);
     }
+}
+
+/// Returns the policy with a warning for each pattern under `[files]` that excludes nothing.
+fn unused_excludes(policy: &Policy) -> Option<File> {
+    let unused = policy.excluded.unused().filter_map(|(index, pattern)| {
+        let location = policy.excluded_locations.get(index)?.clone();
+        let finding = Finding::new(
+            Rule::Exception,
+            policy,
+            location,
+            format!("{pattern:?} excludes no file"),
+        )
+        .help("remove it, or correct it: patterns are those of .gitignore, relative to the repository root")
+        .help(policy.see(Rule::Exception));
+        Some(finding.warning())
+    });
+    let findings: Vec<Finding> = unused.collect();
+    (!findings.is_empty()).then(|| File {
+        path: policy.path.clone(),
+        text: policy.text.clone(),
+        findings,
+        ..File::default()
+    })
 }
 
 fn is_excepted(

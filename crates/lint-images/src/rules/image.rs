@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dockerfile::ImageReference;
 
-use super::tags::{derived_tag, describe, has_form, out_of_bounds};
+use super::tags::{Suggested, derived_or_pin, describe, has_form, out_of_bounds, tag_of_replacement};
 use crate::model::{Edit, File, Finding, ImageError, Role, Rule, Text, Use};
 use crate::policy::{DigestRule, ImagePattern, Policy, RoleRule, list};
 
@@ -18,7 +18,7 @@ pub(crate) fn check(file: &mut File, policy: &Policy) {
 fn check_use(each: &Use, index: usize, policy: &Policy, findings: &mut Vec<Finding>) {
     let image = match &each.image {
         Ok(image) => image,
-        Err(reason) => return findings.push(image_error(each, reason, policy)),
+        Err(reason) => return findings.extend(image_error(each, reason, policy)),
     };
     let check = ImageCheck {
         each,
@@ -33,11 +33,16 @@ fn check_use(each: &Use, index: usize, policy: &Policy, findings: &mut Vec<Findi
     }
     for finding in &mut findings[before..] {
         finding.use_index = Some(index);
+        for (name, line) in &each.variables {
+            finding.help.push(format!("{name} is set in line {line}").into());
+        }
     }
 }
 
-fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Finding {
+fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Option<Finding> {
     let (rule, message, help) = match reason {
+        // The file is skipped.
+        ImageError::Template => return None,
         ImageError::Unresolved(reason) => (
             Rule::Unresolved,
             format!("cannot resolve image {:?}: {reason}", each.raw),
@@ -49,12 +54,11 @@ fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Finding {
                 "invalid image reference {:?}: {reason}",
                 each.expanded.as_deref().unwrap_or(&each.raw)
             ),
-            "write HOST/PATH:TAG in lower case, as in registry.access.redhat.com/ubi9/ubi-minimal:latest",
+            "write HOST/PATH:TAG, with the path in lower case",
         ),
     };
-    Finding::new(rule, policy, each.location.clone(), message)
-        .help(help)
-        .help(policy.see(rule))
+    let finding = Finding::new(rule, policy, each.location.clone(), message);
+    Some(finding.help(help).help(policy.see(rule)))
 }
 
 /// Image with the context of its check.
@@ -141,17 +145,22 @@ impl ImageCheck<'_> {
     /// Checks tag, digest and version of an approved image.
     fn tag(&self, rule: &RoleRule, id: Rule, findings: &mut Vec<Finding>) {
         let tag = self.image.tag();
-        if !has_form(rule.tag, tag) {
-            let wanted = derived_tag(rule, tag).or_else(|| rule.pin.clone());
-            let found = match tag {
-                Some(tag) => format!("tag {tag:?}"),
-                None if self.image.digest().is_some() => "digest without a tag".to_owned(),
-                None => "missing tag (implies latest)".to_owned(),
+        if !has_form(rule, tag) {
+            let found = match (tag, self.each.tag_set_by) {
+                (Some(tag), _) => format!("tag {tag:?} is not allowed"),
+                (None, _) if self.image.digest().is_some() => {
+                    "a digest without a tag is not allowed".to_owned()
+                }
+                (None, Some(by)) => format!("the tag is not written here: {by}"),
+                (None, None) => "missing tag (implies latest) is not allowed".to_owned(),
             };
-            let message = format!("{found} is not allowed");
-            findings.push(self.tag_finding(id, message, wanted, rule));
+            findings.push(self.tag_finding(id, found, derived_or_pin(rule, tag), rule));
         } else if let Some(message) = tag.and_then(|tag| out_of_bounds(rule, tag)) {
-            findings.push(self.tag_finding(Rule::Bounds, message, rule.pin.clone(), rule));
+            let pin = rule.pin.clone().map(|tag| Suggested {
+                tag,
+                keeps_image: false,
+            });
+            findings.push(self.tag_finding(Rule::Bounds, message, pin, rule));
         }
         findings.extend(self.digest(rule, id));
     }
@@ -171,33 +180,30 @@ impl ImageCheck<'_> {
         Some(self.finding(id, message).help(help).help(self.policy.see(id)))
     }
 
-    fn tag_finding(&self, id: Rule, message: String, wanted: Option<String>, rule: &RoleRule) -> Finding {
-        let edited = wanted.map(|tag| {
-            let digest = self
-                .written
-                .digest()
-                .map(|digest| format!("@{digest}"))
-                .unwrap_or_default();
-            // Keep the name as written, so that the edit changes only the tag.
-            let name = self.shown().split('@').next().unwrap_or_default();
-            let name = name.strip_suffix(
-                &self
-                    .written
-                    .tag()
-                    .map(|tag| format!(":{tag}"))
-                    .unwrap_or_default(),
-            );
-            format!("{}:{tag}{digest}", name.unwrap_or_default())
-        });
+    fn tag_finding(&self, id: Rule, message: String, wanted: Option<Suggested>, rule: &RoleRule) -> Finding {
         let finding = self
             .finding(id, message)
             .help(format!("allowed: {}", describe(rule)));
-        let finding = match &edited {
-            Some(text) => finding.help(format!("edit: write {text}")),
-            None => finding.help("edit: write the version that the stage needs"),
+        let Some(Suggested { tag, keeps_image }) = wanted else {
+            return finding
+                .help("edit: write the version that the stage needs")
+                .help(self.policy.see(id));
         };
-        let edit = edited.and_then(|text| self.edit(text, true));
-        finding.help(self.policy.see(id)).edit(edit)
+        // Keep the name as written, so that the edit changes only the tag.
+        let name = self.shown().split('@').next().unwrap_or_default();
+        let own_tag = self
+            .written
+            .tag()
+            .map(|tag| format!(":{tag}"))
+            .unwrap_or_default();
+        let text = format!("{}:{tag}", name.strip_suffix(&own_tag).unwrap_or_default());
+        let (help, edit) = match self.written.digest() {
+            // The digest is of another image than the new tag, and it decides what is built.
+            Some(_) => (format!("edit: write {text} with its own digest"), None),
+            None if self.each.tag_set_by.is_some() => (format!("edit: set the tag {tag}"), None),
+            None => (format!("edit: write {text}"), self.edit(text, keeps_image)),
+        };
+        finding.help(help).help(self.policy.see(id)).edit(edit)
     }
 
     /// Returns the reference with variables expanded, or as written.
@@ -215,11 +221,9 @@ impl ImageCheck<'_> {
             Some((rule, approved.patterns.iter().find(same)?))
         })?;
         let tag = self.written.tag();
-        let tag = match has_form(rule.tag, tag) {
+        let tag = match has_form(rule, tag) {
             true => tag.map(str::to_owned),
-            false => derived_tag(rule, tag)
-                .or_else(|| rule.pin.clone())
-                .or_else(|| tag.map(str::to_owned)),
+            false => tag_of_replacement(rule, tag).or_else(|| tag.map(str::to_owned)),
         };
         let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self
@@ -238,7 +242,7 @@ impl ImageCheck<'_> {
         })?;
         let pattern = entry.patterns.iter().find(|pattern| pattern.matches_one())?;
         let rule = entry.roles.get(&role)?;
-        let tag = derived_tag(rule, self.image.tag()).or_else(|| rule.pin.clone());
+        let tag = tag_of_replacement(rule, self.image.tag());
         let mut text = pattern.text();
         for part in tag.iter().flat_map(|tag| [":", tag]) {
             text.push_str(part);

@@ -41,10 +41,9 @@ impl ImageCheck<'_> {
             },
         };
         let exact = self.full_name().filter(|_| rule == Rule::Registry && short);
-        let certain = exact.is_some();
         let replacement = exact.or_else(|| self.replacement());
         let suggestion = suggestion(replacement.as_deref());
-        let edit = replacement.and_then(|text| self.edit(text, certain));
+        let edit = replacement.and_then(|text| self.edit(text, false));
         let mut finding = self.finding(rule, message).help(self.policy.allowed_registries());
         if rule == Rule::Mirror {
             finding = finding.help("if it is a mirror, declare it under [[mirrors]] of the policy");

@@ -1,17 +1,15 @@
 //! Selection of files: the tree as git sees it, files named as arguments, or staged files.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use anyhow::{Context, bail};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use rayon::prelude::*;
-use subprocess::{Cancel, Command};
 
+use super::index::{self, Index, staged_paths};
 use super::{FileFormat, format_of, relative};
 use crate::model;
 use crate::policy::Policy;
@@ -81,15 +79,42 @@ pub(crate) fn read_all(
 ) -> Vec<model::File> {
     match inputs {
         Inputs::Tree(root) => {
-            let mut files = below(root, "", policy, read);
+            let (mut files, ignored) =
+                rayon::join(|| below(root, "", policy, &read), || index::tracked(root));
+            let seen: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            let ignored = unseen(ignored.unwrap_or_default(), &seen, root, policy);
+            files.extend(read_listed(ignored, &read));
             files.sort_by(|left, right| left.path.cmp(&right.path));
             files
         }
-        Inputs::Listed(inputs) => inputs
-            .into_par_iter()
-            .map_init(Vec::new, |buffer, input| read(input, buffer))
-            .collect(),
+        Inputs::Listed(inputs) => read_listed(inputs, &read),
     }
+}
+
+fn read_listed(
+    inputs: Vec<Input>,
+    read: &(impl Fn(Input, &mut Vec<u8>) -> model::File + Sync),
+) -> Vec<model::File> {
+    inputs
+        .into_par_iter()
+        .map_init(Vec::new, |buffer, input| read(input, buffer))
+        .collect()
+}
+
+/// Returns the tracked files that a walk did not find, because an ignore rule matches them: git ignores untracked files
+/// only.
+fn unseen(tracked: Vec<String>, seen: &BTreeSet<&str>, root: &Path, policy: &Policy) -> Vec<Input> {
+    let candidates = tracked.into_iter().filter(|path| !seen.contains(path.as_str()));
+    candidates
+        .filter_map(|path| {
+            let form = format_of(&path, policy)?;
+            let full = root.join(&path);
+            // A file that was deleted or replaced by a link is tracked too.
+            let is_file = full.symlink_metadata().is_ok_and(|found| found.is_file());
+            let content = Content::Path(full);
+            (is_file && !policy.excluded.matches(&path)).then_some(Input { path, form, content })
+        })
+        .collect()
 }
 
 /// Calls a function with each file below a folder and returns the results in any order. `prefix` is the folder's path
@@ -102,9 +127,10 @@ fn below<T: Send>(
 ) -> Vec<T> {
     let walk = WalkBuilder::new(folder)
         .hidden(false)
-        // Git reads .gitignore only; search tools read .ignore.
+        // Git reads .gitignore only, and none above the repository; search tools read .ignore.
         .ignore(false)
-        .filter_entry(|entry| entry.file_name() != ".git")
+        .parents(false)
+        .filter_entry(is_of_this_repository)
         .require_git(false)
         .threads(rayon::current_num_threads())
         .build_parallel();
@@ -127,6 +153,12 @@ fn below<T: Send>(
     made.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Excludes git's own folder, submodules and other repositories within this one.
+fn is_of_this_repository(entry: &DirEntry) -> bool {
+    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+    entry.file_name() != ".git" && !(is_folder && entry.depth() > 0 && entry.path().join(".git").exists())
+}
+
 fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Option<Input> {
     if !entry.file_type().is_some_and(|kind| kind.is_file()) {
         return None;
@@ -134,115 +166,96 @@ fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Op
     let path = entry.path();
     let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
     let mut shown = [prefix, &below].concat();
-    if below.contains('\\') {
+    if below.contains('\\') && cfg!(windows) {
         shown.replace_range(prefix.len().., &below.replace('\\', "/"));
     }
     let form = format_of(&shown, policy)?;
-    (!policy.excluded.is_match(&shown)).then(|| Input {
+    (!policy.excluded.matches(&shown)).then(|| Input {
         path: shown,
         form,
         content: Content::Path(entry.into_path()),
     })
 }
 
-/// Returns the files named as arguments, and the files below folders. A named file is read even if it is excluded; it
-/// is read as a Dockerfile if its name has no known form.
-pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy) -> Vec<Input> {
+/// Returns the files named as arguments, and the files below folders, each once. With `as_tree`, files are left out that
+/// a run on the whole tree would not read; otherwise a named file is read even if it is excluded, and as a Dockerfile if
+/// its name has no known form.
+pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy, as_tree: bool) -> Vec<Input> {
     let mut inputs = Vec::new();
+    let mut seen = BTreeSet::new();
     for path in files {
-        if path.is_dir() {
-            let prefix = match relative(path, root).as_str() {
-                "" | "." => String::new(),
-                shown => format!("{}/", shown.trim_end_matches('/')),
-            };
-            let mut found = below(path, &prefix, policy, |input, _| input);
-            found.sort_by(|left, right| left.path.cmp(&right.path));
-            inputs.extend(found);
-            continue;
-        }
-        let shown = relative(path, root);
-        let form = format_of(&shown, policy).unwrap_or(FileFormat::Dockerfile);
-        inputs.push(Input {
-            path: shown,
-            form,
-            content: Content::Path(path.clone()),
-        });
+        let found = match path.is_dir() {
+            true => from_folder(path, root, policy),
+            false => from_file(path, root, policy, as_tree).into_iter().collect(),
+        };
+        inputs.extend(found.into_iter().filter(|input| seen.insert(input.path.clone())));
     }
     inputs
 }
 
-/// Returns the staged files with their content in the index, without deleted ones.
-pub(crate) fn from_index(root: &Path, policy: &Policy) -> anyhow::Result<Vec<Input>> {
-    let listed = git(
-        root,
-        &[
-            "diff",
-            "--cached",
-            "--name-only",
-            "--no-renames",
-            "--diff-filter=ACMT",
-            "-z",
-        ],
-        None,
-    )?;
-    let paths: Vec<(String, FileFormat)> = listed
-        .split(|byte| *byte == 0)
-        .map(|name| String::from_utf8_lossy(name).into_owned())
-        .filter_map(|path| format_of(&path, policy).map(|form| (path, form)))
-        .filter(|(path, _)| !policy.excluded.is_match(path))
-        .collect();
-    if paths.is_empty() {
-        return Ok(Vec::new());
-    }
-    let objects: String = paths.iter().map(|(path, _)| format!(":{path}\n")).collect();
-    if let Some((path, _)) = paths.iter().find(|(path, _)| path.contains('\n')) {
-        bail!("line feed in the name of the staged file {path:?}: rename it");
-    }
-    let output = git(root, &["cat-file", "--batch"], Some(objects))?;
-    let blobs = blobs(&output).context("unexpected output of git cat-file --batch")?;
-    Ok(paths
-        .into_iter()
-        .zip(blobs)
-        // A submodule is not a blob.
-        .filter_map(|((path, form), blob)| {
-            Some(Input {
-                path,
-                form,
-                content: Content::Bytes(blob?),
-            })
-        })
-        .collect())
-}
-
-/// Splits the output of `git cat-file --batch`: `ID TYPE SIZE`, the bytes, a line feed; or `NAME missing`.
-fn blobs(output: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
-    let mut rest = output;
-    let mut blobs = Vec::new();
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest)?;
-        let header = std::str::from_utf8(&rest[..end]).ok()?;
-        rest = &rest[end + 1..];
-        let mut words = header.rsplit(' ');
-        let last = words.next()?;
-        if last == "missing" || last == "ambiguous" {
-            blobs.push(None);
-            continue;
+fn from_folder(folder: &Path, root: &Path, policy: &Policy) -> Vec<Input> {
+    let prefix = match relative(folder, root).as_str() {
+        "" | "." => String::new(),
+        shown => format!("{}/", shown.trim_end_matches('/')),
+    };
+    let mut found = match folder.canonicalize().is_ok_and(|folder| folder.starts_with(root)) {
+        // Ignore files of the folders above apply too.
+        true => {
+            let mut found = below(root, "", policy, |input, _| input);
+            let seen = found.iter().map(|input| input.path.clone()).collect::<Vec<_>>();
+            let seen = seen.iter().map(String::as_str).collect();
+            found.extend(unseen(
+                index::tracked(root).unwrap_or_default(),
+                &seen,
+                root,
+                policy,
+            ));
+            found.retain(|input| input.path.starts_with(&prefix));
+            found
         }
-        let size: usize = last.parse().ok()?;
-        let is_blob = words.next()? == "blob";
-        let bytes = rest.get(..size)?;
-        blobs.push(is_blob.then(|| bytes.to_vec()));
-        rest = rest.get(size + 1..)?;
+        false => Vec::new(),
+    };
+    if found.is_empty() {
+        // A folder that is outside the repository, or ignored, and named nevertheless.
+        found = below(folder, &prefix, policy, |input, _| input);
     }
-    Some(blobs)
+    found.sort_by(|left, right| left.path.cmp(&right.path));
+    found
 }
 
-pub(crate) fn git(folder: &Path, arguments: &[&str], input: Option<String>) -> anyhow::Result<Vec<u8>> {
-    let mut command = process::Command::new("git");
-    command.args(arguments).current_dir(folder);
-    let mut command = Command::new(command).deadline(Duration::from_secs(60));
-    if let Some(input) = input {
-        command = command.input(input);
+fn from_file(path: &Path, root: &Path, policy: &Policy, as_tree: bool) -> Option<Input> {
+    let shown = relative(path, root);
+    let form = format_of(&shown, policy);
+    if as_tree && (form.is_none() || policy.excluded.matches(&shown)) {
+        return None;
     }
-    Ok(command.capture(&Cancel::never())?.stdout)
+    Some(Input {
+        path: shown,
+        form: form.unwrap_or(FileFormat::Dockerfile),
+        content: Content::Path(path.to_path_buf()),
+    })
+}
+
+/// Returns the staged files, or with `all` the whole index, with their content in the index.
+pub(crate) fn from_index(
+    root: &Path,
+    index: &Index,
+    policy: &Policy,
+    all: bool,
+) -> anyhow::Result<Vec<Input>> {
+    let paths: Vec<String> = match all {
+        true => index.paths().map(str::to_owned).collect(),
+        false => staged_paths(root)?,
+    };
+    let paths = paths.iter().map(String::as_str);
+    let wanted = paths.filter(|path| format_of(path, policy).is_some() && !policy.excluded.matches(path));
+    let contents = index.contents(root, wanted)?;
+    let inputs = contents.into_iter().filter_map(|(path, bytes)| {
+        Some(Input {
+            path: path.to_owned(),
+            form: format_of(path, policy)?,
+            content: Content::Bytes(bytes),
+        })
+    });
+    Ok(inputs.collect())
 }

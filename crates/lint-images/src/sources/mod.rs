@@ -2,14 +2,20 @@
 
 mod discover;
 mod dockerfiles;
+mod index;
+mod names;
 mod stack;
 mod yaml;
 
 #[cfg(test)]
 pub(crate) use discover::Content;
 pub(crate) use discover::{Input, Inputs, from_arguments, from_index, read_all};
+pub(crate) use index::{Index, staged_paths};
+pub(crate) use names::{FileFormat, format_of};
+pub(crate) use yaml::ResourceEntry;
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -18,44 +24,48 @@ use memchr::memmem::Finder;
 use crate::model::{Allowance, File, Location, Skipped};
 use crate::policy::Policy;
 
-/// Format of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileFormat {
-    Dockerfile,
-    Yaml,
-    Stack,
+/// Where files beside the checked ones are read: the policy, `.env` of compose files, Dockerfiles that they name.
+#[derive(Debug)]
+pub(crate) enum Store<'a> {
+    WorkTree(&'a Path),
+    Index(&'a Path, Index),
 }
 
-/// Returns the format of a file by its path; `None` if it refers to no images.
-pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    if policy.stacks.iter().any(|stack| stack.file == path)
-        || (policy.stacks.is_empty() && name == "stack.toml")
-    {
-        return Some(FileFormat::Stack);
+impl Store<'_> {
+    /// Returns the root of the repository.
+    pub(crate) fn root(&self) -> &Path {
+        match self {
+            Store::WorkTree(root) | Store::Index(root, _) => root,
+        }
     }
-    if name == "Dockerfile" {
-        return Some(FileFormat::Dockerfile);
-    }
-    let lower = name.to_ascii_lowercase();
-    if lower.ends_with(".yaml") || lower.ends_with(".yml") {
-        return Some(FileFormat::Yaml);
-    }
-    // `Dockerfile.dockerignore` is the ignore file of a Dockerfile.
-    let is_dockerfile = lower.ends_with(".dockerfile")
-        || lower.ends_with(".containerfile")
-        || (lower.starts_with("dockerfile.") && !lower.ends_with("ignore") && !is_source(&lower))
-        || (name.starts_with("Containerfile") && !lower.ends_with("ignore") && !is_source(&lower));
-    is_dockerfile.then_some(FileFormat::Dockerfile)
-}
 
-/// Returns whether the file is source code or text about Dockerfiles, such as `dockerfile.rs`.
-fn is_source(name: &str) -> bool {
-    const EXTENSIONS: [&str; 14] = [
-        "rs", "go", "py", "js", "ts", "java", "rb", "md", "txt", "json", "html", "sh", "toml", "lock",
-    ];
-    name.rsplit_once('.')
-        .is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        match self {
+            Store::WorkTree(root) => root.join(path).is_file(),
+            Store::Index(_, index) => index.contains(path),
+        }
+    }
+
+    /// Reads a file by its path relative to the root.
+    pub(crate) fn read(&self, path: &str) -> io::Result<String> {
+        match self {
+            Store::WorkTree(root) => std::fs::read_to_string(root.join(path)),
+            Store::Index(root, index) => {
+                let found = index.contents(root, [path]).map_err(io::Error::other)?.pop();
+                let (_, bytes) =
+                    found.ok_or_else(|| io::Error::other("not in the index: add it with git add"))?;
+                String::from_utf8(bytes).map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// Reads a file that may be outside the root. `shown` is its path relative to the root.
+    pub(crate) fn read_named(&self, path: &Path, shown: &str) -> io::Result<String> {
+        match self {
+            Store::WorkTree(_) => std::fs::read_to_string(path),
+            Store::Index(..) => self.read(shown),
+        }
+    }
 }
 
 /// Returns a path relative to the repository root with forward slashes; a path outside is returned as it is.
@@ -64,16 +74,37 @@ pub(crate) fn relative(path: &Path, root: &Path) -> String {
         (Ok(path), Ok(root)) => path.strip_prefix(&root).map(Path::to_path_buf).ok(),
         _ => path.strip_prefix(root).map(Path::to_path_buf).ok(),
     };
-    let text = shown
-        .as_deref()
-        .unwrap_or(path)
-        .to_string_lossy()
-        .replace('\\', "/");
+    let text = shown.as_deref().unwrap_or(path).to_string_lossy().into_owned();
+    // Elsewhere a backslash is a character of a name.
+    let text = if cfg!(windows) {
+        text.replace('\\', "/")
+    } else {
+        text
+    };
     text.strip_prefix("./").unwrap_or(&text).to_owned()
 }
 
+/// Resolves a path relative to a file's folder.
+pub(crate) fn beside(file: &str, path: &str) -> String {
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 /// Reads one input through a buffer. Returns the text separately, since the file need not keep it.
-pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -> (File, Cow<'a, str>) {
+pub(crate) fn read<'a>(
+    input: Input,
+    policy: &Policy,
+    store: &Store<'_>,
+    buffer: &'a mut Vec<u8>,
+) -> (File, Cow<'a, str>) {
     let Input { path, form, content } = input;
     let mut file = File {
         path,
@@ -91,9 +122,12 @@ pub(crate) fn read<'a>(input: Input, policy: &Policy, buffer: &'a mut Vec<u8>) -
         Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
     };
     match (form, first_bad) {
-        (FileFormat::Dockerfile, bad) => dockerfiles::read(&mut file, &text, policy, bad),
+        (FileFormat::PossibleDockerfile, _) if !names::begins_as_dockerfile(&text) => {}
+        (FileFormat::Dockerfile | FileFormat::PossibleDockerfile, bad) => {
+            dockerfiles::read(&mut file, &text, policy, bad)
+        }
         (_, Some(_)) => return unreadable(file, "not UTF-8".to_owned()),
-        (FileFormat::Yaml, None) => yaml::read(&mut file, &text),
+        (FileFormat::Yaml, None) => yaml::read(&mut file, &text, policy, store),
         (FileFormat::Stack, None) => stack::read(&mut file, &text, policy),
     }
     (file, text)

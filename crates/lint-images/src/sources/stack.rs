@@ -73,6 +73,8 @@ fn image_use(value: &str, span: std::ops::Range<usize>, locations: &Locations<'_
             .parse()
             .map_err(|error: dockerfile::ReferenceError| ImageError::Invalid(error.to_string())),
         literal: true,
+        tag_set_by: None,
+        variables: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::day;
 use crate::check;
 use crate::policy::Policy;
-use crate::sources::{self, Content, Input, Inputs};
+use crate::sources::{self, Content, Input, Inputs, Store};
 
 /// Returns the images of a YAML text: line, column, text.
 fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
@@ -12,7 +12,15 @@ fn yaml_images(path: &str, text: &str) -> Vec<(usize, usize, String)> {
         form: sources::FileFormat::Yaml,
         content: Content::Bytes(text.as_bytes().to_vec()),
     }];
-    let report = check(Inputs::Listed(inputs), &Policy::default(), day(), false, true);
+    let store = Store::WorkTree(std::path::Path::new("nowhere"));
+    let report = check(
+        Inputs::Listed(inputs),
+        &Policy::default(),
+        &store,
+        day(),
+        false,
+        true,
+    );
     let uses = report.files.iter().flat_map(|file| &file.uses);
     uses.map(|each| (each.location.line, each.location.column, each.raw.clone()))
         .collect()
@@ -145,7 +153,7 @@ services:
     yaml_has(
         "compose.yaml",
         text,
-        &[(2, 15, "redis:${REDIS:-7}"), (5, 12, "postgres:16")],
+        &[(2, 16, "redis:${REDIS:-7}"), (5, 12, "postgres:16")],
     );
 }
 

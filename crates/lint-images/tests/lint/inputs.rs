@@ -152,3 +152,136 @@ fn reads_named_file_that_is_excluded_unless_forced() {
     assert_eq!(code(&tree.lint(&["old/Dockerfile"])), 1);
     assert_eq!(code(&tree.lint(&["--force-exclude", "old/Dockerfile"])), 0);
 }
+
+/// Commits all files.
+fn commit(tree: &Tree) {
+    tree.git(&["add", "--all"]);
+    tree.git(&[
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+        "--quiet",
+        "--message",
+        "begin",
+    ]);
+}
+
+/// Returns the references as `PATH:LINE`.
+fn references(document: &Value) -> Vec<String> {
+    let references = document["references"].as_array().unwrap();
+    let shown = |each: &Value| format!("{}:{}", each["path"].as_str().unwrap(), each["token_line"]);
+    references.iter().map(shown).collect()
+}
+
+#[test]
+fn reads_tracked_files_that_ignore_rules_match() {
+    let tree = Tree::new(&[
+        ("repository/.image-policy.toml", POLICY),
+        ("repository/.gitignore", "build/\n"),
+        ("repository/build/Dockerfile", MINIMAL),
+        ("repository/build/untracked.Dockerfile", MINIMAL),
+        ("repository/above.Dockerfile", MINIMAL),
+        ("repository/deleted.Dockerfile", MINIMAL),
+        (".gitignore", "*.Dockerfile\n"),
+    ]);
+    let git = |arguments: &[&str]| tree.git(&[&["-C", "repository"], arguments].concat());
+    git(&["init", "--quiet"]);
+    git(&["add", "--force", "build/Dockerfile", "deleted.Dockerfile"]);
+    std::fs::remove_file(tree.path("repository/deleted.Dockerfile")).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lint-images"))
+            .args([&["--format", "json"], arguments].concat())
+            .current_dir(tree.path("repository"))
+            .output()
+            .unwrap();
+        references(&serde_json::from_slice(&output.stdout).unwrap())
+    };
+    assert_eq!(run(&[]), ["above.Dockerfile:1", "build/Dockerfile:1"]);
+    assert_eq!(run(&["build"]), ["build/Dockerfile:1"], "and nothing untracked");
+}
+
+#[test]
+fn leaves_submodules_and_nested_repositories() {
+    let tree = Tree::new(&[("Dockerfile", MINIMAL), ("other/Dockerfile", "FROM alpine\n")]);
+    tree.git(&["-C", "other", "init", "--quiet"]);
+    assert_eq!(references(&tree.json(&[])), ["Dockerfile:1"]);
+    assert_eq!(
+        references(&tree.json(&["other"])),
+        ["other/Dockerfile:1"],
+        "a named folder is read"
+    );
+}
+
+#[test]
+fn staged_reads_names_that_git_quotes() {
+    let names = [
+        "é/Dockerfile",
+        "0:1/Dockerfile",
+        "2:b.Dockerfile",
+        "a\"b\\c\td/Dockerfile",
+        "line\nfeed/Dockerfile",
+    ];
+    let tree = Tree::new(&names.map(|name| (name, MINIMAL)));
+    tree.git(&["add", "--all"]);
+    let mut found = references(&tree.json(&["--staged"]));
+    found.sort();
+    let mut expected = names.map(|name| format!("{name}:1"));
+    expected.sort();
+    assert_eq!(found, expected);
+    let mut found = references(&tree.json(&[]));
+    found.sort();
+    assert_eq!(found, expected, "the work tree has the same names");
+}
+
+#[cfg(unix)]
+#[test]
+fn leaves_links() {
+    let tree = Tree::new(&[("docker/Dockerfile.prod", MINIMAL)]);
+    std::os::unix::fs::symlink("docker/Dockerfile.prod", tree.path("Dockerfile")).unwrap();
+    tree.git(&["add", "--all"]);
+    for arguments in [&["--staged"][..], &[]] {
+        assert_eq!(references(&tree.json(arguments)), ["docker/Dockerfile.prod:1"]);
+    }
+    assert_eq!(
+        references(&tree.json(&["Dockerfile"])),
+        ["docker/Dockerfile.prod:1"]
+    );
+}
+
+const EXCEPTION: &str = "[[exceptions]]\nimage = \"docker.io/library/alpine\"\nwhere = \"Dockerfile\"\nservice = \"s\"\n\
+    justification = \"j\"\nevidence = \"e\"\napproved-by = \"a\"\ndate = 2026-01-01\nreview = 2099-01-01\n";
+
+#[test]
+fn staged_reads_policy_and_exceptions_from_the_index() {
+    let policy = format!("{POLICY}\n[exceptions]\nfile = \"exceptions.toml\"\n");
+    let tree = Tree::new(&[(".image-policy.toml", &policy), ("exceptions.toml", "")]);
+    commit(&tree);
+    tree.write("Dockerfile", "FROM alpine\n");
+    tree.git(&["add", "Dockerfile"]);
+    tree.write("exceptions.toml", EXCEPTION);
+    assert_eq!(code(&tree.lint(&["--staged"])), 1, "the exception is not staged");
+    tree.git(&["add", "exceptions.toml"]);
+    assert_eq!(code(&tree.lint(&["--staged"])), 0);
+    tree.write(".image-policy.toml", "version = 2");
+    assert_eq!(code(&tree.lint(&["--staged"])), 0, "nor is the invalid policy");
+    assert_eq!(code(&tree.lint(&[])), 2);
+}
+
+#[test]
+fn staged_policy_is_checked_on_all_files() {
+    let tree = Tree::new(&[("Dockerfile", MINIMAL), ("a/Dockerfile", MINIMAL)]);
+    commit(&tree);
+    let strict = POLICY.replace("runtime = { tag = \"latest\" }", "build = { tag = \"any\" }");
+    tree.write(".image-policy.toml", strict);
+    assert_eq!(code(&tree.lint(&["--staged"])), 0, "not staged");
+    tree.git(&["add", ".image-policy.toml"]);
+    assert_eq!(rules(&tree.json(&["--staged"])), ["approved-image"; 2]);
+    let named = tree.json(&["--force-exclude", ".image-policy.toml"]);
+    assert_eq!(
+        rules(&named),
+        ["approved-image"; 2],
+        "as the hook of pre-commit names it"
+    );
+}

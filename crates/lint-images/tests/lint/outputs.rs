@@ -27,11 +27,10 @@ fn json_has_the_documented_shape() {
 
 #[test]
 fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
-    let before = "\u{feff}# été  \r\nFROM registry.access.redhat.com/ubi9/go-toolset:1.24.6-2 AS build\t\r\nRUN a \\\r\n  # b\r\n  c\r\nFROM ubi9/ubi-minimal\r\nCOPY --from=build /a /a";
-    let after = before.replace(":1.24.6-2", ":1.24").replace(
-        "ubi9/ubi-minimal",
-        "registry.access.redhat.com/ubi9/ubi-minimal:latest",
-    );
+    let before = "\u{feff}# été  \r\nFROM registry.access.redhat.com/ubi9/go-toolset:1.24.6-2 AS build\t\r\nRUN a \\\r\n  # b\r\n  c\r\nFROM registry.access.redhat.com/ubi9/ubi-minimal\r\nCOPY --from=build /a /a";
+    let after = before
+        .replace(":1.24.6-2", ":1.24")
+        .replace("ubi9/ubi-minimal", "ubi9/ubi-minimal:latest");
     let tree = Tree::new(&[("Dockerfile", before), ("untouched/Dockerfile", MINIMAL)]);
     let output = tree.lint(&[]);
     assert!(
@@ -43,7 +42,7 @@ fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
     assert!(diff.starts_with("--- a/Dockerfile\n+++ b/Dockerfile\n"), "{diff}");
     assert!(
         diff.contains(
-            "-FROM ubi9/ubi-minimal\r\n+FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\r\n"
+            "-FROM registry.access.redhat.com/ubi9/ubi-minimal\r\n+FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\r\n"
         ),
         "{diff}"
     );
@@ -52,6 +51,44 @@ fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
     assert_eq!(code(&output), 0, "{}", stdout(&output));
     assert_eq!(tree.read("Dockerfile"), after);
     assert_eq!(stdout(&tree.lint(&["--diff"])), "");
+}
+
+#[test]
+fn fix_keeps_variants_digests_and_registries() {
+    let digest = "c".repeat(64);
+    let before = format!(
+        "FROM registry.access.redhat.com/ubi9/go-toolset:1.24-slim@sha256:{digest} AS a\n\
+         FROM registry.access.redhat.com/ubi9/go-toolset:1.24.1-alpine3.20 AS b\n\
+         FROM registry.access.redhat.com/ubi9/go-toolset:1.19 AS c\n\
+         FROM registry.access.redhat.com/ubi9/go-toolset AS d\n\
+         FROM ubi9/ubi-minimal AS e\n\
+         FROM registry.access.redhat.com/ubi9/ubi-minimal:9.4 AS f\n\
+         FROM registry.access.redhat.com/ubi9/ubi-minimal:nonroot\n\
+         COPY --from=a /a /a\nCOPY --from=b /a /a\nCOPY --from=c /a /a\nCOPY --from=d /a /a\n"
+    );
+    let tree = Tree::new(&[("Dockerfile", before.as_str())]);
+    assert_eq!(rules(&tree.json(&[])).len(), 7);
+    assert_eq!(stdout(&tree.lint(&["--diff"])), "");
+    assert_eq!(code(&tree.lint(&["--fix"])), 1);
+    assert_eq!(tree.read("Dockerfile"), before);
+}
+
+#[test]
+fn fix_keeps_allowed_variant() {
+    let allowed = POLICY.replace("pin = \"1.25\" }", "pin = \"1.25\", variants = [\"alpine*\"] }");
+    let head = "FROM registry.access.redhat.com/ubi9/go-toolset:";
+    let tree = Tree::new(&[
+        (
+            "Dockerfile",
+            &format!("{head}1.24.1-alpine3.20 AS a\n{MINIMAL}COPY --from=a /a /a\n"),
+        ),
+        (".image-policy.toml", &allowed),
+    ]);
+    assert_eq!(code(&tree.lint(&["--fix"])), 0);
+    assert!(
+        tree.read("Dockerfile")
+            .starts_with(&format!("{head}1.24-alpine3.20 AS a\n"))
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! YAML documents as trees of nodes with spans. Aliases refer to nodes, so that a document cannot expand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Tag};
 
 /// Index of a node in [`Tree::nodes`].
 pub(super) type Id = usize;
@@ -21,6 +21,8 @@ pub(super) enum Node {
     Map(Vec<(Id, Id)>),
     /// Alias: the node of its anchor.
     Alias(Id),
+    /// Value of an application's own tag, such as `!reference [.job, image]` of GitLab: only the application knows it.
+    Tagged,
 }
 
 /// Documents of a file.
@@ -38,17 +40,22 @@ pub(super) struct SyntaxError {
 }
 
 /// List or mapping under construction.
+///
+/// The last field: a tag of an application changes the value.
 enum Open {
-    List(Id, Vec<Id>),
+    List(Id, Vec<Id>, bool),
     /// With the key that waits for its value.
-    Map(Id, Vec<(Id, Id)>, Option<Id>),
+    Map(Id, Vec<(Id, Id)>, Option<Id>, bool),
 }
 
 impl Tree {
     /// Parses all documents of a text, up to the first error.
     pub(super) fn read(text: &str) -> (Tree, Option<SyntaxError>) {
         let mut builder = Builder::default();
-        for next in Parser::new_from_str(text) {
+        // Comments have no use here, and the parser rejects a hundred in a row if it is to return them.
+        let mut options = Options::default();
+        options.set_emit_comments(false);
+        for next in Parser::new_from_str_with_options(text, options) {
             match next {
                 Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0)),
                 Err(error) => {
@@ -61,6 +68,21 @@ impl Tree {
             }
         }
         (builder.tree, None)
+    }
+
+    /// Removes pairs whose key occurs again later in their mapping: the last one counts.
+    fn last_of_each(&self, mut pairs: Vec<(Id, Id)>) -> Vec<(Id, Id)> {
+        let mut seen = HashSet::with_capacity(pairs.len());
+        let mut is_last = |(key, _): &(Id, Id)| match self.scalar(*key) {
+            Some("<<") | None => true,
+            Some(name) => seen.insert(name),
+        };
+        let repeated: Vec<bool> = pairs.iter().rev().map(|pair| !is_last(pair)).collect();
+        if repeated.contains(&true) {
+            let mut repeated = repeated.into_iter().rev();
+            pairs.retain(|_| !repeated.next().unwrap_or(false));
+        }
+        pairs
     }
 
     /// Returns a node; for an alias, the node of its anchor.
@@ -80,6 +102,21 @@ impl Tree {
         match self.node(id) {
             Node::Scalar { text, .. } => Some(text),
             _ => None,
+        }
+    }
+
+    /// Returns a scalar that is not null.
+    pub(super) fn value(&self, id: Id) -> Option<&str> {
+        match self.node(id) {
+            Node::Scalar { text, plain, .. } if !(*plain && is_null(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn span(&self, id: Id) -> Range<usize> {
+        match self.node(id) {
+            Node::Scalar { span, .. } => span.clone(),
+            _ => 0..0,
         }
     }
 
@@ -126,6 +163,22 @@ impl Tree {
     pub(super) fn text(&self, id: Id, key: &str) -> Option<&str> {
         self.scalar(self.get(id, key)?)
     }
+
+    /// Returns the scalar at a key, unless it is null or empty.
+    pub(super) fn filled(&self, id: Id, key: &str) -> Option<&str> {
+        self.value(self.get(id, key)?).filter(|text| !text.is_empty())
+    }
+}
+
+/// Returns whether a plain scalar is null in YAML.
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// Returns whether a tag is an application's own, and changes the value. `!override` and `!unsafe` keep it.
+fn changes_value(tag: Option<&Tag>) -> bool {
+    const KEEPING: [&str; 2] = ["override", "unsafe"];
+    tag.is_some_and(|tag| tag.handle() == "!" && !KEEPING.contains(&tag.suffix()))
 }
 
 /// Builds a tree from the parser's events.
@@ -141,30 +194,39 @@ struct Builder {
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Range<usize>) {
         match event {
-            Event::Scalar(value, style, anchor, _) => {
-                let node = Node::Scalar {
-                    text: value.into_owned(),
-                    span,
-                    plain: style == ScalarStyle::Plain,
+            Event::Scalar(value, style, anchor, tag) => {
+                let node = match changes_value(tag.as_deref()) {
+                    true => Node::Tagged,
+                    false => Node::Scalar {
+                        text: value.into_owned(),
+                        span,
+                        plain: style == ScalarStyle::Plain,
+                    },
                 };
                 let id = self.add(node, anchor);
                 self.place(id);
             }
-            Event::SequenceStart(_, anchor, _) => {
-                let id = self.add(Node::List(Vec::new()), anchor);
-                self.open.push(Open::List(id, Vec::new()));
+            Event::SequenceStart(_, anchor, tag) => {
+                let id = self.add(Node::Tagged, anchor);
+                self.open
+                    .push(Open::List(id, Vec::new(), changes_value(tag.as_deref())));
             }
-            Event::MappingStart(_, anchor, _) => {
-                let id = self.add(Node::Map(Vec::new()), anchor);
-                self.open.push(Open::Map(id, Vec::new(), None));
+            Event::MappingStart(_, anchor, tag) => {
+                let id = self.add(Node::Tagged, anchor);
+                self.open
+                    .push(Open::Map(id, Vec::new(), None, changes_value(tag.as_deref())));
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let (id, node) = match self.open.pop() {
-                    Some(Open::List(id, items)) => (id, Node::List(items)),
-                    Some(Open::Map(id, pairs, _)) => (id, Node::Map(pairs)),
+                let (id, node, tagged) = match self.open.pop() {
+                    Some(Open::List(id, items, tagged)) => (id, Node::List(items), tagged),
+                    Some(Open::Map(id, pairs, _, tagged)) => {
+                        (id, Node::Map(self.tree.last_of_each(pairs)), tagged)
+                    }
                     None => return,
                 };
-                self.tree.nodes[id] = node;
+                if !tagged {
+                    self.tree.nodes[id] = node;
+                }
                 self.place(id);
             }
             Event::Alias(anchor) => {
@@ -191,8 +253,8 @@ impl Builder {
     fn place(&mut self, id: Id) {
         match self.open.last_mut() {
             None => self.tree.documents.push(id),
-            Some(Open::List(_, items)) => items.push(id),
-            Some(Open::Map(_, pairs, key)) => match key.take() {
+            Some(Open::List(_, items, _)) => items.push(id),
+            Some(Open::Map(_, pairs, key, _)) => match key.take() {
                 None => *key = Some(id),
                 Some(key) => pairs.push((key, id)),
             },

@@ -1,0 +1,159 @@
+//! Formats of files by their names.
+
+use crate::policy::Policy;
+
+/// Format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileFormat {
+    Dockerfile,
+    /// Named like a Dockerfile and like a program, such as `Dockerfile.go`: its first instruction decides.
+    PossibleDockerfile,
+    Yaml,
+    Stack,
+}
+
+/// Returns the format of a file by its path; `None` if it refers to no images.
+pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    if policy.stacks.iter().any(|stack| stack.file == path)
+        || (policy.stacks.is_empty() && name == "stack.toml")
+    {
+        return Some(FileFormat::Stack);
+    }
+    if name == "Dockerfile" {
+        return Some(FileFormat::Dockerfile);
+    }
+    let (_, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let is = |known: &[&str]| known.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    if is(&["yaml", "yml"]) || is_json_with_images(path, name) {
+        return Some(FileFormat::Yaml);
+    }
+    if is(&["dockerfile", "containerfile"]) {
+        return Some(FileFormat::Dockerfile);
+    }
+    let rest = after_prefix(name, "dockerfile").or_else(|| after_prefix(name, "containerfile"))?;
+    // `Dockerfiles` and `dockerfile_parser` are other words, but `Dockerfile-prod` is not.
+    if !(rest.is_empty() || rest.starts_with(['.', '-', '_', ' '])) {
+        return None;
+    }
+    match extension {
+        "" => Some(FileFormat::Dockerfile),
+        _ if is(&TEXTS) || extension.to_ascii_lowercase().ends_with("ignore") => None,
+        // A program in the language `go` is named `dockerfile.go` or `dockerfile_parser.go`; a Dockerfile, `Dockerfile.go`.
+        _ if is(&PROGRAMS) && rest.matches('.').count() == 1 && rest.starts_with('.') => {
+            Some(FileFormat::PossibleDockerfile)
+        }
+        _ if is(&PROGRAMS) => None,
+        _ => Some(FileFormat::Dockerfile),
+    }
+}
+
+/// Extensions of texts about Dockerfiles, of data and of pictures.
+const TEXTS: [&str; 26] = [
+    "md", "markdown", "mdx", "rst", "adoc", "txt", "html", "htm", "css", "json", "jsonl", "toml", "lock",
+    "xml", "csv", "svg", "png", "jpg", "gif", "pdf", "orig", "rej", "patch", "diff", "log", "snap",
+];
+
+/// Extensions of programs. Some Dockerfiles are named after the language that they are for.
+const PROGRAMS: [&str; 36] = [
+    "rs", "go", "py", "pyi", "pyc", "js", "mjs", "cjs", "jsx", "ts", "tsx", "java", "kt", "kts", "scala",
+    "groovy", "rb", "php", "pl", "lua", "sh", "bash", "ps1", "c", "cc", "cpp", "h", "hpp", "cs", "swift",
+    "ex", "exs", "vim", "el", "tf", "nix",
+];
+
+/// Returns the rest of a name after a prefix in any case.
+fn after_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let start = name.get(..prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then(|| &name[prefix.len()..])
+}
+
+/// Returns whether a file is one of the JSON files that may refer to images; JSON is read as YAML.
+fn is_json_with_images(path: &str, name: &str) -> bool {
+    matches!(
+        name,
+        "devcontainer.json" | ".devcontainer.json" | "docker-bake.json"
+    ) || (path.contains(".devcontainer/") && name.ends_with(".json"))
+}
+
+/// Returns whether a text begins as a Dockerfile does: with `FROM IMAGE`, `FROM IMAGE AS NAME` or `ARG NAME`.
+pub(super) fn begins_as_dockerfile(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with('#')) else {
+        return false;
+    };
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    match words.as_slice() {
+        [from, _] if from.eq_ignore_ascii_case("from") => true,
+        [from, _, word, _] => from.eq_ignore_ascii_case("from") && word.eq_ignore_ascii_case("as"),
+        [arg, name] if arg.eq_ignore_ascii_case("arg") => !name.contains(['(', ';']),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_dockerfiles_by_name() {
+        let form = |path: &str| format_of(path, &Policy::default());
+        for name in [
+            "Dockerfile",
+            "dockerfile",
+            "DOCKERFILE",
+            "containerfile",
+            "Containerfile",
+            "Dockerfile.prod",
+            "dockerfile.prod",
+            "Dockerfile-prod",
+            "Dockerfile_prod",
+            "a/Containerfile-prod",
+            "dockerfile-1.2",
+            "web.dockerfile",
+            "web.Containerfile",
+            "Dockerfile.j2",
+            "Dockerfile.dev-1.20",
+        ] {
+            assert_eq!(form(name), Some(FileFormat::Dockerfile), "{name}");
+        }
+        for name in [
+            "Dockerfiles",
+            "dockerfile_parser.py",
+            "dockerfile-parser.go",
+            "Dockerfile.dockerignore",
+            "Dockerfile.prod.dockerignore",
+            "Dockerfile.md",
+            "dockerfile.test.ts",
+            "dockerfilelint",
+            "containerfile.json",
+            "package.json",
+        ] {
+            assert_eq!(form(name), None, "{name}");
+        }
+        assert_eq!(form("Dockerfile.go"), Some(FileFormat::PossibleDockerfile));
+        assert_eq!(form("Dockerfile.yaml"), Some(FileFormat::Yaml));
+    }
+
+    #[test]
+    fn distinguishes_programs_from_dockerfiles_by_the_first_instruction() {
+        for text in [
+            "FROM a\n",
+            "# x\n\nfrom --platform=linux/amd64 a AS b\n",
+            "ARG X=1\nFROM a:$X\n",
+        ] {
+            assert!(begins_as_dockerfile(text), "{text}");
+        }
+        for text in [
+            "package x\n",
+            "from x import y\n",
+            "def parse(): pass\n",
+            "",
+            "FROM is a word.\n",
+        ] {
+            assert!(!begins_as_dockerfile(text), "{text}");
+        }
+    }
+}
