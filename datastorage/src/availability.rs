@@ -100,6 +100,12 @@ impl Availability {
         self.readiness.dependency("transparency", status, detail);
     }
 
+    /// The state of a server that keeps checkpoints. It does not change the readiness.
+    pub(crate) fn target(&self, url: &str, status: Status, detail: String) {
+        self.readiness
+            .dependency(&format!("checkpoint_target {url}"), status, detail);
+    }
+
     /// The store does not respond, or cannot work.
     pub(crate) fn down(&self, dependency: Dependency, reason: String) {
         if self.set(dependency, false) {

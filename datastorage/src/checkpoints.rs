@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tlog::{Checkpoint, Note, SignerKey};
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::store::failure::describe;
@@ -40,16 +41,47 @@ pub(crate) struct Publisher {
     key: Arc<SignerKey>,
     file: Option<PathBuf>,
     last: Option<Checkpoint>,
+    /// The last checkpoint, for those who send it on.
+    latest: watch::Sender<Option<Published>>,
+}
+
+/// A published checkpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    /// Its leaves.
+    pub(crate) size: u64,
+    /// The signed note.
+    pub(crate) note: Arc<str>,
 }
 
 impl Publisher {
     /// Begins from the checkpoint in `file`, if there is one.
     pub(crate) fn new(key: Arc<SignerKey>, file: Option<PathBuf>) -> anyhow::Result<Self> {
-        let last = match &file {
-            Some(file) => read_last(file, &key)?,
-            None => None,
+        let mut publisher = Self {
+            key,
+            file,
+            last: None,
+            latest: watch::Sender::new(None),
         };
-        Ok(Self { key, file, last })
+        if let Some(file) = &publisher.file
+            && let Some((checkpoint, note)) = read_last(file, &publisher.key)?
+        {
+            publisher.published(checkpoint, &note);
+        }
+        Ok(publisher)
+    }
+
+    /// The last checkpoint, from now on. It ends with the publisher.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Published>> {
+        self.latest.subscribe()
+    }
+
+    fn published(&mut self, checkpoint: Checkpoint, note: &str) {
+        self.latest.send_replace(Some(Published {
+            size: checkpoint.size,
+            note: note.into(),
+        }));
+        self.last = Some(checkpoint);
     }
 
     /// Prepares the first checkpoint of all: the gaps and holds so far are signed, too. Where no file has
@@ -59,7 +91,7 @@ impl Publisher {
             return Ok(());
         }
         match log::checkpoint(client).await? {
-            Some(note) => self.last = Some(open(note.as_bytes(), self.key.verifier())?),
+            Some(note) => self.published(open(note.as_bytes(), self.key.verifier())?, &note),
             None => log::sign_earlier(client, &self.key).await?,
         }
         Ok(())
@@ -98,7 +130,7 @@ impl Publisher {
         }
         tracing::info!(size, root = hex::encode(checkpoint.root), note, "checkpoint");
         log::save_checkpoint(client, size, &note).await?;
-        self.last = Some(checkpoint);
+        self.published(checkpoint, &note);
         Ok(())
     }
 }
@@ -111,18 +143,18 @@ fn not_extension(last: &Checkpoint, found: String) -> PublishError {
 }
 
 /// The checkpoint in `file`, which this log must have signed; `None` if there is no file.
-fn read_last(file: &Path, key: &SignerKey) -> anyhow::Result<Option<Checkpoint>> {
-    let text = match fs::read(file) {
+fn read_last(file: &Path, key: &SignerKey) -> anyhow::Result<Option<(Checkpoint, String)>> {
+    let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.with_context(|| format!("cannot read the checkpoint {}", file.display()))?,
     };
-    let checkpoint = open(&text, key.verifier()).with_context(|| {
+    let checkpoint = open(text.as_bytes(), key.verifier()).with_context(|| {
         format!(
             "{} is not a checkpoint of this log (transparency.checkpoint_file, transparency.key_file)",
             file.display()
         )
     })?;
-    Ok(Some(checkpoint))
+    Ok(Some((checkpoint, text)))
 }
 
 /// Verifies a signed checkpoint.

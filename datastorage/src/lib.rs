@@ -8,6 +8,7 @@
 
 mod auditor;
 mod availability;
+mod checkpoint_targets;
 mod checkpoints;
 mod cli;
 mod config;

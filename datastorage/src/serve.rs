@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::availability::{Availability, Dependency};
+use crate::checkpoint_targets::Target;
 use crate::checkpoints::Publisher;
 use crate::config::{Config, FINISH_MS, Secrets};
 use crate::drain::Drain;
@@ -71,6 +72,12 @@ pub(crate) async fn serve(config: Config, secrets: Secrets) -> anyhow::Result<()
         )?),
         None => None,
     };
+    if let Some(publisher) = &publisher {
+        for target in &config.transparency.targets {
+            let target = Target::new(target, shared.clone())?;
+            helpers.spawn(target.run(publisher.subscribe()));
+        }
+    }
     helpers.spawn(integrator::run(
         interval,
         shared.clone(),

@@ -232,6 +232,23 @@ pub(crate) struct Transparency {
     pub(crate) origin: String,
     /// File that has the last published checkpoint, on a volume of its own; unset: only log and API have it.
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// Servers to which each checkpoint is posted: { url, token_file, ca_file }.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// An HTTP server that keeps checkpoints outside of the database.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(crate) struct Target {
+    /// Address that takes a checkpoint by POST, as text.
+    pub(crate) url: String,
+    /// File with a bearer token, read for each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Periodic verification of the whole database, by one replica.
@@ -322,6 +339,7 @@ impl Default for Transparency {
             key_file: None,
             origin: "datastorage".to_owned(),
             checkpoint_file: None,
+            targets: Vec::new(),
         }
     }
 }
@@ -368,7 +386,8 @@ mod tests {
     #[test]
     fn reports_every_error_at_once() {
         let text = "environment = 'production'\nretries = 1\n[http]\nhealth = '0.0.0.0:8080'\n[auth]\nmode = 'off'\n\
-            [postgresql]\naddress = 'here'\npool_size = 0\ntls = 'off'\n[redis]\nca_file = '/a'\ntls = 'off'";
+            [postgresql]\naddress = 'here'\npool_size = 0\ntls = 'off'\n[redis]\nca_file = '/a'\ntls = 'off'\n\
+            [transparency]\ntargets = [{ url = 'ftp://a/b' }, { url = 'https://me:secret@a/b' }]";
         let error = parse::<Config>("c.toml", text, PREFIX, [])
             .unwrap_err()
             .to_string();
@@ -381,6 +400,9 @@ mod tests {
             "postgresql.tls",
             "redis.tls",
             "redis.ca_file",
+            "transparency.targets = ftp://a/b: gets no checkpoint without transparency.key_file",
+            "transparency.targets = ftp://a/b: write http",
+            "transparency.targets = https://me:secret@a/b: write http",
         ] {
             assert!(error.contains(field), "{field} in {error}");
         }

@@ -1,5 +1,6 @@
 //! Validates what the types of the configuration do not.
 
+use axum::http::Uri;
 use service::config::{ConfigError, Environment, Ranges, Validate};
 
 use super::memory::{MIN_DRAIN_GROUP_BYTES, MIN_QUEUE_BYTES};
@@ -22,6 +23,7 @@ impl Validate for Config {
         self.check_ranges(&mut errors);
         self.check_addresses(&mut errors);
         self.check_tls(&mut errors);
+        self.check_targets(&mut errors);
         self.check_memory(&mut errors);
         errors
     }
@@ -163,6 +165,26 @@ impl Config {
         ] {
             if text.is_empty() {
                 errors.push(ConfigError::new(field, "\"\"", "write a name"));
+            }
+        }
+    }
+
+    fn check_targets(&self, errors: &mut Vec<ConfigError>) {
+        let targets = &self.transparency.targets;
+        if let (Some(first), None) = (targets.first(), &self.transparency.key_file) {
+            let reason = "gets no checkpoint without transparency.key_file; set both, or neither";
+            errors.push(ConfigError::new("transparency.targets", &first.url, reason));
+        }
+        for target in targets {
+            let is_address = target.url.parse().is_ok_and(|url: Uri| {
+                matches!(url.scheme_str(), Some("http" | "https"))
+                    && url
+                        .authority()
+                        .is_some_and(|server| !server.as_str().contains('@'))
+            });
+            if !is_address {
+                let reason = "write http://HOST/PATH or https://HOST/PATH; a token goes to token_file";
+                errors.push(ConfigError::new("transparency.targets", &target.url, reason));
             }
         }
     }

@@ -1,14 +1,22 @@
 //! Metrics of the transparency log and of verification.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Target {
+    target: String,
+}
 
 /// Metrics of the transparency log and of verification.
 #[derive(Debug, Default)]
 pub(crate) struct LogMetrics {
     size: Gauge,
     checkpoint_size: Gauge,
+    target_size: Family<Target, Gauge>,
     inconsistent: Gauge,
     verified_events: Counter,
     verification_errors: Gauge,
@@ -51,6 +59,11 @@ impl LogMetrics {
             registry.register(name, help, gauge.clone());
         }
         registry.register(
+            "datastorage_checkpoint_target_size",
+            "Leaves of the last checkpoint that a target has; 0 before the first one",
+            self.target_size.clone(),
+        );
+        registry.register(
             "datastorage_verified_events",
             "Events that verifications of the whole database have read",
             self.verified_events.clone(),
@@ -65,6 +78,14 @@ impl LogMetrics {
     /// Records a published checkpoint.
     pub(crate) fn checkpoint(&self, leaves: u64) {
         self.checkpoint_size.set(count(leaves));
+    }
+
+    /// Records the checkpoint that a target has.
+    pub(crate) fn delivered(&self, target: &str, leaves: u64) {
+        let target = target.to_owned();
+        self.target_size
+            .get_or_create(&Target { target })
+            .set(count(leaves));
     }
 
     /// Records whether the log differs from what was published.

@@ -1,6 +1,9 @@
 //! The alert rules use metrics that exist, and docs/datastorage.md says what each one means.
 
-use crate::stack::{Service, event, name};
+use std::sync::Arc;
+
+use crate::log::signing_in;
+use crate::stack::{Archive, Servers, event, name};
 
 const RULES: &str = include_str!("../../../docs/alerts/datastorage.yaml");
 const GUIDE: &str = include_str!("../../../docs/datastorage.md");
@@ -23,7 +26,9 @@ fn metrics(expression: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn alert_rules_use_existing_metrics_and_are_explained() {
-    let service = Service::start();
+    let archive = Archive::start();
+    let target = format!("targets = [{{ url = {:?} }}]\n", archive.url());
+    let (service, _, _folder) = signing_in(Arc::new(Servers::shared()), &target);
     assert_eq!(service.write(&event(&name("alerts"))).status, 201);
     let existing = service.metrics();
     let expressions = values("expr:");

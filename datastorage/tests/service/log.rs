@@ -63,7 +63,7 @@ pub(crate) fn key_of(service: &Service) -> VerifierKey {
     service.get("/api/v1/audit/log/key").text.trim().parse().unwrap()
 }
 
-fn verify(service: &Service, file: &std::path::Path) -> (Option<i32>, String) {
+pub(crate) fn verify(service: &Service, file: &std::path::Path) -> (Option<i32>, String) {
     let output = service.run(&["verify"], &["--checkpoint", file.to_str().unwrap()]);
     (output.status.code(), text(&output))
 }
@@ -350,76 +350,4 @@ fn interrupted_verification_goes_on_where_it_was() {
         .sql("SET session_replication_role = replica; DELETE FROM audit_events WHERE sequence = 5");
     let (code, printed) = verify();
     assert!(code == Some(1) && !progress.exists(), "{printed}");
-}
-
-#[test]
-fn checkpoint_finds_who_rewrites_the_log_too() {
-    let (service, file, folder) = signing();
-    history(&service, 3);
-    let key = key_of(&service);
-    checkpoint_of(&service, &key, 30);
-    let published = folder.path().join("published");
-    fs::copy(&file, &published).unwrap();
-    // A chain vanishes with its head and its leaves; the others take their places.
-    service.servers.sql(
-        "SET session_replication_role = replica;
-         CREATE TEMP TABLE gone AS SELECT min(correlation_id) AS id FROM audit_chain_heads;
-         DELETE FROM audit_events WHERE correlation_id = (SELECT id FROM gone);
-         DELETE FROM audit_chain_heads WHERE correlation_id = (SELECT id FROM gone);
-         CREATE TEMP TABLE kept AS SELECT row_number() OVER (ORDER BY leaf_index) - 1 AS place, leaf_index AS before,
-             kind, leaf.correlation_id, sequence, last_sequence, entry
-             FROM audit_log_leaves AS leaf WHERE correlation_id <> (SELECT id FROM gone);
-         UPDATE audit_log_tiles SET hashes = (SELECT string_agg(substr(hashes, (before * 32 + 1)::int, 32), '' ORDER BY place)
-             FROM kept) WHERE level = 0 AND tile_index = 0;
-         DELETE FROM audit_log_leaves;
-         INSERT INTO audit_log_leaves SELECT place, kind, correlation_id, sequence, last_sequence, entry FROM kept;
-         UPDATE audit_log_size SET size = (SELECT count(*) FROM kept)",
-    );
-    let (code, output) = verify(&service, &published);
-    assert_eq!(code, Some(1), "{output}");
-    assert!(output.contains("put back to an earlier state"), "{output}");
-    until("the service notices by itself", 30, || {
-        let (_, ready) = service.readyz();
-        let transparency = &ready["dependencies"]["transparency"];
-        let noticed = service.metric("datastorage_transparency_log_inconsistent") > 0.0;
-        if noticed && transparency["status"] == "down" {
-            Ok(())
-        } else {
-            Err(ready.to_string())
-        }
-    });
-    // More events do not hide it, and nothing of it is signed.
-    history(&service, 2);
-    until("the log grows", 30, || {
-        match service.servers.count("SELECT count(*) FROM audit_log_pending") {
-            0 => Ok(()),
-            waiting => Err(waiting.to_string()),
-        }
-    });
-    let (code, output) = verify(&service, &published);
-    assert_eq!(code, Some(1), "{output}");
-    assert!(output.contains("has the root"), "{output}");
-    assert_eq!(fs::read(&file).unwrap(), fs::read(&published).unwrap());
-}
-
-#[test]
-fn service_does_not_start_with_a_checkpoint_of_another_log() {
-    let (service, file, _folder) = signing();
-    history(&service, 1);
-    checkpoint_of(&service, &key_of(&service), 10);
-    let other = SignerKey::generate("example.com/other", Algorithm::Ed25519).unwrap();
-    let checkpoint = Checkpoint {
-        origin: "example.com/other".to_owned(),
-        size: 1,
-        root: [0; 32],
-        extensions: Vec::new(),
-    };
-    fs::write(&file, checkpoint.sign(&other).unwrap().to_string()).unwrap();
-    let output = service.run(&["serve"], &[]);
-    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
-    assert!(
-        text(&output).contains("is not a checkpoint of this log"),
-        "{}",
-        text(&output)
-    );
 }

@@ -34,6 +34,8 @@ mod catalogue;
 #[cfg(test)]
 mod chain;
 #[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
 mod command_line;
 #[cfg(feature = "contract")]
 #[cfg(test)]

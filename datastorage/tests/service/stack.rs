@@ -1,5 +1,6 @@
 //! A DataStorage with its own PostgreSQL database and Redis for tests: over HTTP, SQL and processes.
 
+mod archive;
 mod program;
 pub(crate) mod random;
 pub(crate) mod relay;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(crate) use archive::Archive;
 pub(crate) use program::{configured, run, text};
 pub(crate) use servers::{STREAM, Servers};
 pub(crate) use service::Service;
