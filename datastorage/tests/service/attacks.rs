@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tlog::{Algorithm, SignerKey};
 
 use crate::stack::random::Random;
-use crate::stack::{Servers, Service, event, name, run, text, until};
+use crate::stack::{EVENTS, Servers, Service, event, id_of, name, run, text, until};
 
 const CHAINS: usize = 6;
 const EACH: usize = 6;
@@ -19,11 +19,25 @@ const EACH: usize = 6;
 /// Number of attacks; `DATASTORAGE_ATTACKS` sets another one.
 const ATTACKS: u64 = 15;
 
+/// Stores an event under a legal hold, and one whose data is erased: four leaves.
+fn hold_and_erase(service: &Service, held: &str, erased: &Value) {
+    assert_eq!(service.write(&event(held)).status, 201);
+    let hold = json!({"correlation_id": held, "reason": "case 7"});
+    assert_eq!(service.post("/api/v1/audit/legal-hold", &hold).status, 201);
+    assert_eq!(service.write(erased).status, 201);
+    let data = format!("{EVENTS}/{}/data?reason=request&erased_by=privacy", id_of(erased));
+    assert_eq!(service.send("DELETE", &data, None, &[]).status, 204);
+}
+
 /// One honest history, whose service has ended.
 struct History {
     servers: Arc<Servers>,
     /// Lines of the export, chain by chain.
     chains: Vec<Vec<Value>>,
+    /// A chain under a legal hold.
+    held: String,
+    /// The id of an event whose data was erased.
+    erased: String,
     folder: TempDir,
     key: TempDir,
 }
@@ -40,6 +54,7 @@ impl History {
         );
         let servers = Arc::new(Servers::shared());
         let correlations: Vec<String> = (0..CHAINS).map(|_| name("attacked")).collect();
+        let (held, erased) = (name("held"), event(&name("erased")));
         for early in [true, false] {
             let service = Service::start_with(Arc::clone(&servers), &config);
             for correlation in &correlations {
@@ -49,7 +64,11 @@ impl History {
                     201
                 );
             }
-            let leaves = CHAINS * EACH / if early { 2 } else { 1 };
+            let mut leaves = CHAINS * EACH / 2;
+            if !early {
+                hold_and_erase(&service, &held, &erased);
+                leaves = CHAINS * EACH + 4;
+            }
             until("everything is in a checkpoint", 30, || {
                 let text = fs::read_to_string(&file).unwrap_or_default();
                 match text.lines().nth(1) {
@@ -76,6 +95,8 @@ impl History {
             return Self {
                 servers,
                 chains,
+                held,
+                erased: id_of(&erased),
                 folder,
                 key,
             };
@@ -147,6 +168,21 @@ impl History {
         sql.join(";\n")
     }
 
+    /// SQL that erases the data of an event as the service does, with the right hash.
+    fn erase(&self, chain: usize, position: usize) -> String {
+        let line = &self.chains[chain][position];
+        let salt = hex::decode(line["data_salt"].as_str().unwrap()).unwrap();
+        let data = line["event"]["event_data"].to_string();
+        let hash = Sha256::digest([&salt[..], data.as_bytes()].concat());
+        format!(
+            "UPDATE audit_events SET event_data = '{{}}', data_salt = NULL, event_data_hash = '\\x{}'
+             WHERE correlation_id = {} AND sequence = {}",
+            hex::encode(hash),
+            line["event"]["correlation_id"].to_string().replace('"', "'"),
+            position + 1
+        )
+    }
+
     /// The attack of a seed: its name, the database to begin from, and SQL.
     fn attack(&self, random: &mut Random) -> (&'static str, String, String) {
         let chain = random.below(CHAINS);
@@ -166,7 +202,7 @@ impl History {
             ),
         };
         let base = self.servers.database.clone();
-        let (name, sql) = match random.below(13) {
+        let (name, sql) = match random.below(19) {
             0 => ("alter", format!("UPDATE audit_events SET severity = 'low' WHERE {at}")),
             1 => ("rewrite a chain", self.rewrite(chain, position, false)),
             2 => ("rewrite a chain and its leaves", self.rewrite(chain, position, true)),
@@ -211,6 +247,42 @@ impl History {
                     "UPDATE audit_log_leaves SET correlation_id = CASE correlation_id WHEN '{correlation}' THEN '{other}'
                      ELSE '{correlation}' END WHERE sequence = {sequence} AND correlation_id IN ('{correlation}', '{other}')"
                 ),
+            ),
+            13 => (
+                "remove a legal hold",
+                format!("DELETE FROM audit_legal_holds WHERE correlation_id = '{}'", self.held),
+            ),
+            14 => (
+                "release a legal hold, in the log too",
+                format!(
+                    "UPDATE audit_legal_holds SET released_at = now(), released_by = 'judge' WHERE correlation_id = '{}';
+                     INSERT INTO audit_log_pending SELECT 4, correlation_id, 0, 0, sha256(convert_to(entry, 'UTF8')), entry
+                     FROM (SELECT correlation_id, audit_release_entry(hold) AS entry FROM audit_legal_holds AS hold) AS release",
+                    self.held
+                ),
+            ),
+            15 => ("erase data", self.erase(chain, position)),
+            16 => (
+                "erase data, in the log too",
+                format!(
+                    "{}; INSERT INTO audit_log_pending
+                     SELECT 6, correlation_id, sequence, sequence, sha256(convert_to(entry, 'UTF8')), entry
+                     FROM (SELECT correlation_id, sequence, concat_ws(E'\\n', 'erasure', event_id, correlation_id, sequence,
+                               'judge', 0, 'order') AS entry FROM audit_events WHERE {at}) AS erasure",
+                    self.erase(chain, position)
+                ),
+            ),
+            17 => (
+                "other data for what was erased",
+                format!(
+                    "UPDATE audit_events SET event_data = '{{\"forged\":true}}', data_salt = substr(sha256('salt'), 1, 16),
+                     event_data_hash = NULL WHERE event_id = '{}'",
+                    self.erased
+                ),
+            ),
+            18 => (
+                "remove the record of an erasure",
+                "DELETE FROM audit_log_leaves WHERE kind = 7".to_owned(),
             ),
             _ => (
                 "move an event to another chain",
