@@ -7,7 +7,7 @@ use subprocess::Cancel;
 
 use crate::{
     removal::{REMOVAL_LIMIT, remove_cluster, remove_from_cluster, stop_processes},
-    run_folder::{ProviderName, find},
+    run_folder::{ProviderName, State, find},
 };
 use subprocess::eprint_line;
 
@@ -23,6 +23,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { run } = options;
     let mut folder = find(&run)?;
     folder.take_over()?;
+    // From here on it is garbage, even if this process dies.
+    folder.set_state(State::Running)?;
     stop_processes(&folder)?;
     if let (ProviderName::Kind, Some(cluster)) = (folder.owner().provider, folder.owner().cluster.clone()) {
         for command in remove_cluster(&cluster) {

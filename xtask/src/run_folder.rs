@@ -8,7 +8,7 @@
 //! | state | owner alive | owner dead |
 //! |---|---|---|
 //! | running | a live run | abandoned: `gc` removes all of it |
-//! | kept | – | kept until `down`, or `gc --kept` |
+//! | kept | used by another round | kept until `down`, or `gc --kept` |
 //! | finished | – | only the reports are left; `gc` removes old ones |
 
 mod index;
@@ -319,9 +319,9 @@ impl RunFolder {
         self.path.join(PROCESSES)
     }
 
-    /// Makes this process the owner, for another round of a kept run.
+    /// Makes this process the owner, for another round of a kept run. It stays kept, however this process ends.
     pub(crate) fn take_over(&mut self) -> anyhow::Result<()> {
-        if self.owner.state == State::Running && self.owner.process.is_alive() {
+        if self.owner.state != State::Finished && self.owner.process.is_alive() {
             let Owner { run, process, .. } = &self.owner;
             bail!(
                 "run {run} is in use by process {}; wait for it, or stop it by Ctrl-C",
@@ -329,7 +329,7 @@ impl RunFolder {
             );
         }
         self.owner.process = Process::current().context("cannot read the start time of this process")?;
-        self.set_state(State::Running)
+        self.write()
     }
 
     /// Records the cluster and namespace of its stack.

@@ -15,12 +15,21 @@ pub(crate) fn signing() -> (Service, PathBuf, tempfile::TempDir) {
 }
 
 pub(crate) fn signing_in(servers: Arc<Servers>, more: &str) -> (Service, PathBuf, tempfile::TempDir) {
+    signing_every(50, servers, more)
+}
+
+/// With a checkpoint in each interval.
+pub(crate) fn signing_every(
+    interval_ms: u64,
+    servers: Arc<Servers>,
+    more: &str,
+) -> (Service, PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = SignerKey::generate("example.com/audit", Algorithm::Ed25519).unwrap();
     let (key_file, file) = (folder.path().join("log-key"), folder.path().join("checkpoint"));
     fs::write(&key_file, key.to_secret_text()).unwrap();
     let config = format!(
-        "[transparency]\nkey_file = {key_file:?}\ncheckpoint_file = {file:?}\ninterval_ms = 50\n{more}"
+        "[transparency]\nkey_file = {key_file:?}\ncheckpoint_file = {file:?}\ninterval_ms = {interval_ms}\n{more}"
     );
     (Service::start_with(servers, &config), file, folder)
 }

@@ -147,7 +147,9 @@ pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     match planned(&options, &new.settings, &budget) {
         Ok(plan) => execute(&options, new, plan, &choice.reason, &budget),
         Err(error) => {
-            new.folder.remove()?;
+            if !new.is_reused {
+                new.folder.remove()?;
+            }
             Ok(usage(&error))
         }
     }
@@ -159,6 +161,7 @@ fn execute(
         mut folder,
         settings,
         reserved,
+        is_reused,
     }: NewRun,
     plan: Plan,
     reason: &str,
@@ -169,7 +172,7 @@ fn execute(
     setup::on_signals(&interrupt, &folder, &settings)?;
     let mut screen = screen::Screen::new(&graph, &settings, reason);
     let trigger = fault::Trigger::new(options.fault.clone(), interrupt.clone());
-    let steps = RunContext::new(&settings, &folder, reserved, policy(options), trigger)?;
+    let steps = RunContext::new(&settings, &folder, reserved, policy(options, is_reused), trigger)?;
     let sampler = ::report::Sampler::start(SAMPLES);
     let started = jiff::Timestamp::now();
     let run_options = RunOptions {
@@ -237,10 +240,12 @@ fn planned(options: &Options, settings: &settings::Settings, budget: &Budget) ->
     Ok(plan)
 }
 
-fn policy(options: &Options) -> Policy {
-    match (options.keep, std::env::var_os("CI").is_some()) {
-        (true, _) => Policy::Keep,
-        (false, true) => Policy::Remove,
+fn policy(options: &Options, is_reused: bool) -> Policy {
+    let in_ci = std::env::var_os("CI").is_some();
+    match (is_reused, options.keep) {
+        (true, _) => Policy::KeepReused,
+        (false, true) => Policy::Keep,
+        (false, false) if in_ci => Policy::Remove,
         (false, false) => Policy::KeepOnFailure,
     }
 }

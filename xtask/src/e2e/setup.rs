@@ -56,6 +56,8 @@ pub(super) struct NewRun {
     pub(super) folder: RunFolder,
     pub(super) settings: Settings,
     pub(super) reserved: Reserved,
+    /// Whether the stack was there before.
+    pub(super) is_reused: bool,
 }
 
 /// Returns settings for printing a plan; nothing is created, and the run's name is a placeholder.
@@ -74,11 +76,11 @@ pub(super) fn real(options: &Options, stack: Stack, provider: ProviderName) -> a
             folder.run()
         ));
         let settings = settings(options, stack, provider, folder.run(), folder.path(), kept)?;
-        let reserved = Reserved::default();
         return Ok(NewRun {
             folder,
             settings,
-            reserved,
+            reserved: Reserved::default(),
+            is_reused: true,
         });
     }
     let mut folder = RunFolder::create(
@@ -97,6 +99,7 @@ pub(super) fn real(options: &Options, stack: Stack, provider: ProviderName) -> a
         folder,
         settings,
         reserved,
+        is_reused: false,
     })
 }
 
@@ -108,7 +111,10 @@ fn kept_run(options: &Options, stack: &Stack, provider: ProviderName) -> Option<
     let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
     let is_ours = |folder: &RunFolder| {
         let owner = folder.owner();
-        owner.state == State::Kept && owner.provider == provider && owner.stack == stack.stack.name
+        owner.state == State::Kept
+            && !owner.process.is_alive()
+            && owner.provider == provider
+            && owner.stack == stack.stack.name
     };
     let folder = runs.into_iter().rev().find(is_ours).filter(|_| options.keep)?;
     let kept: ports::Kept = serde_json::from_slice(&std::fs::read(folder.path().join(PORTS)).ok()?).ok()?;

@@ -27,11 +27,7 @@ fn run_is_abandoned_if_it_is_running_and_its_owner_is_dead() {
     let root = tempfile::tempdir().unwrap();
     let mut run = create(root.path());
     assert!(!run.owner().is_abandoned());
-    let dead = Process {
-        pid: run.owner.process.pid,
-        start_time: "an earlier boot:1".to_owned(),
-    };
-    run.owner.process = dead;
+    run.owner.process = dead_process();
     assert!(run.owner().is_abandoned());
     run.set_state(State::Kept).unwrap();
     assert!(!run.owner().is_abandoned());
@@ -44,9 +40,20 @@ fn takes_over_kept_runs_but_not_live_ones() {
     let error = run.take_over().unwrap_err().to_string();
     assert!(error.contains(&std::process::id().to_string()), "{error}");
     run.set_state(State::Kept).unwrap();
-    let mut again = RunFolder::open(run.path(), &root.path().join("index")).unwrap();
-    again.take_over().unwrap();
-    assert_eq!(again.owner().state, State::Running);
+    assert!(run.take_over().is_err(), "another round uses it");
+    run.owner.process = dead_process();
+    run.take_over().unwrap();
+    let again = RunFolder::open(run.path(), &root.path().join("index")).unwrap();
+    assert_eq!(again.owner().state, State::Kept);
+    assert!(again.owner().process.is_alive());
+}
+
+/// A process that has ended.
+fn dead_process() -> Process {
+    Process {
+        pid: std::process::id(),
+        start_time: "an earlier boot:1".to_owned(),
+    }
 }
 
 #[test]

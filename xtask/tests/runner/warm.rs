@@ -21,6 +21,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("x05_two_runs_at_the_same_time_pass", || two_at_once("local")),
         test("x09_unchanged_services_are_not_restarted", only_what_changed),
+        test(
+            "failing_runs_remove_nothing_of_a_kept_stack",
+            failures_keep_the_stack,
+        ),
         test("watch_runs_again_on_save_and_stops_on_ctrl_c", watch),
         kind_test("x05_two_runs_at_the_same_time_pass_on_kind", || {
             two_at_once("kind")
@@ -116,6 +120,49 @@ fn changed_alone(
         ended.output
     );
     Ok(())
+}
+
+fn failures_keep_the_stack() -> anyhow::Result<()> {
+    let repository = Repository::with_components()?;
+    let again = |more: &[&str]| repository.e2e(&[&["--provider", "local", "--keep"], more].concat());
+    let first = again(&[])?;
+    let result = first.ended_with(0).and_then(|()| {
+        let before = processes(&repository, &first)?;
+        let front = "front/src/main.rs";
+        repository.edit(front, "fn main()", "fn main() -> !")?;
+        let is_kept = |what: &str| {
+            let now = processes(&repository, &first)?;
+            ensure!(before == now, "{what}: expected {before:?}, found {now:?}");
+            let status = repository.run(&["status"])?.output;
+            ensure!(
+                status.contains("kept") && !status.contains("(stopped)"),
+                "{what}: {status}"
+            );
+            Ok(())
+        };
+        let failed = again(&[])?;
+        failed.ended_with(3)?;
+        ensure!(
+            failed.output.contains("the stack is still up"),
+            "{}",
+            failed.output
+        );
+        is_kept("a compile error")?;
+        again(&["--only", "nonsense"])?.ended_with(2)?;
+        is_kept("a wrong argument")?;
+        again(&["--fault", "kill:middle:compile"])?.ended_with(-9)?;
+        repository.run(&["gc"])?.ended_with(0)?;
+        is_kept("a killed run, and gc")?;
+        again(&["--fault", "interrupt:begin:compile"])?.ended_with(130)?;
+        is_kept("an interrupted run")?;
+        repository.edit(front, "fn main() -> !", "fn main()")?;
+        let fixed = again(&[])?;
+        fixed.ended_with(0)?;
+        ensure!(fixed.id()? == first.id()?, "another run:\n{}", fixed.output);
+        is_kept("the fixed run")
+    });
+    repository.run(&["down"])?.ended_with(0)?;
+    result
 }
 
 fn only_what_changed_on_kind() -> anyhow::Result<()> {

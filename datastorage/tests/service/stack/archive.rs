@@ -1,16 +1,22 @@
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 
+struct Received {
+    token: String,
+    text: String,
+    at: SystemTime,
+}
+
 /// An HTTP server that keeps the checkpoints that it gets.
 pub(crate) struct Archive {
     port: u16,
     status: Arc<AtomicU16>,
-    /// Token and text of each request.
-    received: Arc<Mutex<Vec<(String, String)>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -32,7 +38,9 @@ impl Archive {
             let token = headers
                 .get(header::AUTHORIZATION)
                 .map_or("", |value| value.to_str().unwrap());
-            kept.lock().unwrap().push((token.to_owned(), text));
+            let token = token.to_owned();
+            let at = SystemTime::now();
+            kept.lock().unwrap().push(Received { token, text, at });
             StatusCode::from_u16(answered.load(Ordering::Relaxed)).unwrap()
         };
         let routes = Router::new().route("/checkpoints", post(keep));
@@ -56,7 +64,17 @@ impl Archive {
 
     /// Token and text of the newest request.
     pub(crate) fn newest(&self) -> Option<(String, String)> {
-        self.received.lock().unwrap().last().cloned()
+        let received = self.received.lock().unwrap();
+        received
+            .last()
+            .map(|newest| (newest.token.clone(), newest.text.clone()))
+    }
+
+    /// Leaves of each checkpoint, and when it came.
+    pub(crate) fn sizes(&self) -> Vec<(u64, SystemTime)> {
+        let received = self.received.lock().unwrap();
+        let size = |text: &str| text.lines().nth(1).unwrap().parse().unwrap();
+        received.iter().map(|one| (size(&one.text), one.at)).collect()
     }
 
     pub(crate) fn forget(&self) {

@@ -26,6 +26,8 @@ pub(crate) enum Policy {
     KeepOnFailure,
     /// Keep it.
     Keep,
+    /// Keep what was there before the run, also if the run fails before it uses it.
+    KeepReused,
 }
 
 impl RunContext<'_> {
@@ -108,12 +110,13 @@ impl RunContext<'_> {
 
     fn keeps(&self, step: &StepContext<'_>) -> bool {
         // Before the cluster exists there is nothing to inspect.
-        step.has_begun("cluster")
-            && match self.policy {
-                Policy::Remove => false,
-                Policy::Keep => true,
-                Policy::KeepOnFailure => step.has_failure(),
-            }
+        let exists = step.has_begun("cluster");
+        match self.policy {
+            Policy::Remove => false,
+            Policy::Keep => exists,
+            Policy::KeepReused => true,
+            Policy::KeepOnFailure => exists && step.has_failure(),
+        }
     }
 }
 
