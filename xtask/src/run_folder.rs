@@ -124,30 +124,58 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// Returns the root of the workspace of the current folder: the nearest ancestor with a lock file, or else the workspace
-/// that this program was compiled from.
-pub(crate) fn workspace() -> PathBuf {
-    let here = std::env::current_dir().unwrap_or_default();
-    let root = here
-        .ancestors()
-        .find(|folder| folder.join("Cargo.lock").is_file());
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.or_else(|| xtask.parent()).unwrap_or(xtask).to_owned()
+/// The stack file of a repository, from its root.
+const STACK: &str = "deploy/stack.toml";
+
+/// Returns the nearest ancestor of a path that has a file.
+fn ancestor_with(path: &Path, file: &str) -> Option<PathBuf> {
+    let mut ancestors = path.ancestors();
+    ancestors
+        .find(|folder| folder.join(file).is_file())
+        .map(Path::to_owned)
 }
 
-/// Changes the current folder to the workspace of a stack file, like `make --directory`, so that its packages are built
-/// in its target folder. A file outside of any workspace belongs to the current one.
-pub(crate) fn enter_workspace_of(stack_file: &Path) -> anyhow::Result<()> {
-    let root = stack_file
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.join("Cargo.lock").is_file());
-    match root {
-        Some(root) if root != workspace() => {
-            std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))
-        }
-        _ => Ok(()),
+/// Returns the root of the repository of the current folder: the nearest ancestor with a lock file of Cargo, or else with
+/// a stack file, or else the current folder itself.
+pub(crate) fn workspace() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let root = ancestor_with(&here, "Cargo.lock").or_else(|| ancestor_with(&here, STACK));
+    root.unwrap_or(here)
+}
+
+/// Returns the absolute path of the stack file that is named, or else of the nearest `deploy/stack.toml` upwards.
+pub(crate) fn stack_file(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(file) = named {
+        return Ok(std::path::absolute(file)?);
     }
+    let here = std::env::current_dir().context("cannot find the current folder")?;
+    let root = ancestor_with(&here, STACK).with_context(|| {
+        format!(
+            "no {STACK} in {} or above it; change to the repository to test, or name its stack file with --stack FILE",
+            here.display()
+        )
+    })?;
+    Ok(root.join(STACK))
+}
+
+/// Changes the current folder to the root of a stack file's repository, like `make --directory`, so that its packages are
+/// built in its target folder. A file outside of any workspace of Cargo belongs to the current one, or else to the folder
+/// that it is in, beside `deploy`.
+pub(crate) fn enter_workspace_of(stack_file: &Path) -> anyhow::Result<()> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let folder = stack_file.parent().unwrap_or(Path::new("/"));
+    let beside = if stack_file.ends_with(STACK) {
+        folder.parent()
+    } else {
+        None
+    };
+    let root = ancestor_with(folder, "Cargo.lock")
+        .or_else(|| ancestor_with(&here, "Cargo.lock"))
+        .unwrap_or_else(|| beside.unwrap_or(folder).to_owned());
+    if root == workspace() {
+        return Ok(());
+    }
+    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
 }
 
 /// Returns the parent of the runs' folders.

@@ -107,6 +107,19 @@ fn repository_with_only_a_stack_file_is_built_deployed_and_tested() {
     let migrated = fs::read_to_string(run.join("logs/schema.log")).unwrap();
     assert!(migrated.contains("1 migrations applied"), "{migrated}");
 
+    // On a kept stack it passes again and again, and a filter selects.
+    for (more, expected) in [(&["n01"][..], 1), (&[], 3), (&[], 3)] {
+        let output = e2e_command().arg("--keep").args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+        assert_eq!(scenarios(&report(&output)).len(), expected);
+    }
+    let mut down = command(&xtask);
+    succeeds(
+        down.arg("down")
+            .current_dir(&repository)
+            .env("CARGO_TARGET_DIR", &target),
+    );
+
     // Two shards at the same time, and their merged report.
     let shard = |shard: &str| {
         let mut e2e = e2e_command();
@@ -184,4 +197,101 @@ fn missing_embedded_kubernetes_api_is_reported_with_its_installation() {
         text.contains("cargo install --path crates/kube-embedded"),
         "{text}"
     );
+}
+
+/// Returns the program in a folder, as an installed one.
+fn installed_in(folder: &Path) -> Command {
+    let mut xtask = command(env!("CARGO_BIN_EXE_xtask"));
+    xtask
+        .current_dir(folder)
+        .env_remove("CARGO_TARGET_DIR")
+        .env("CI", "true");
+    xtask
+}
+
+#[test]
+fn folder_without_a_stack_file_is_rejected_and_nothing_is_built() {
+    let scratch = tempfile::tempdir().unwrap();
+    for verb in [&["e2e"][..], &["e2e", "watch"], &["e2e", "--plan"]] {
+        let output = installed_in(scratch.path()).args(verb).output().unwrap();
+        let text = shown(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let message = format!("no deploy/stack.toml in {}", scratch.path().display());
+        assert!(text.contains(&message) && text.contains("--stack FILE"), "{text}");
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+/// A scenario that a Redis of the stack answers.
+const CHECK: &str = r"
+import json, socket, sys, urllib.parse
+stack = json.load(open(sys.argv[sys.argv.index('--stack') + 1]))
+url = urllib.parse.urlsplit(stack['components']['stream']['redis'])
+redis = socket.create_connection((url.hostname, url.port))
+redis.sendall(f'AUTH {url.password}\r\nPING\r\n'.encode())
+answer = b''
+while b'PONG' not in answer: answer += redis.recv(100) or sys.exit(answer)
+names = {'id': 'r01', 'name': 'r01_redis_answers'}
+print(json.dumps({'event': 'started', **names}))
+print(json.dumps({'event': 'finished', **names, 'outcome': 'passed', 'seconds': 0.1, 'reason': None, 'detail': None}))
+print(json.dumps({'event': 'summary', 'passed': 1, 'failed': 0, 'skipped': 0, 'seconds': 0.1}))
+";
+
+#[test]
+fn stack_needs_no_cargo_and_no_service() {
+    let scratch = tempfile::tempdir().unwrap();
+    let deploy = scratch.path().join("deploy");
+    fs::create_dir_all(scratch.path().join("docs/deep")).unwrap();
+    fs::create_dir_all(&deploy).unwrap();
+    fs::write(
+        deploy.join("stack.toml"),
+        r#"
+[stack]
+name = "only-redis"
+namespace = "only-redis"
+secrets = ["stream-password"]
+
+[components.stream]
+image = "quay.io/sclorg/redis-7-c9s:latest"
+manifest = "stream.yaml"
+embedded = "redis"
+ports.redis = { container = 6379, host = 24381 }
+urls.redis = "redis://:{{ secrets['stream-password'] }}@127.0.0.1:{{ ports.stream.redis.host }}/0"
+
+[test]
+command = ["python3", "check.py"]
+"#,
+    )
+    .unwrap();
+    fs::write(deploy.join("check.py"), CHECK).unwrap();
+    fs::write(
+        deploy.join("stream.yaml"),
+        "apiVersion: v1\nkind: Service\nmetadata: { name: stream }\n",
+    )
+    .unwrap();
+    // From a folder below, with a cargo that always fails.
+    let programs = scratch.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(which::which("false").unwrap(), programs.join("cargo")).unwrap();
+    let path = env::join_paths(
+        [programs]
+            .into_iter()
+            .chain(env::split_paths(&env::var_os("PATH").unwrap())),
+    );
+    let mut e2e = installed_in(&scratch.path().join("docs/deep"));
+    let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("kube-embedded");
+    e2e.env("KUBE_EMBEDDED_BIN", built).env("PATH", path.unwrap());
+    let output = e2e
+        .args(["e2e", "--provider", "local", "--format", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let passed = ("r01".to_owned(), "passed".to_owned(), String::new());
+    assert_eq!(scenarios(&report), [passed]);
+    let run = scratch
+        .path()
+        .join("target/e2e")
+        .join(report["run"]["id"].as_str().unwrap());
+    assert!(run.join("report.html").is_file(), "{}", shown(&output));
 }

@@ -10,6 +10,7 @@ import time
 import traceback
 import urllib.error
 import urllib.request
+import uuid
 
 SECONDS = 30
 
@@ -31,7 +32,8 @@ def expect(expected, found, what):
 
 
 def n01_silence_is_stored_and_returned(stack):
-    url = stack["services"]["silences"]["api"] + "/api/v1/silences/n01"
+    # A kept stack has the silences of earlier runs.
+    url = stack["services"]["silences"]["api"] + f"/api/v1/silences/n01-{uuid.uuid4()}"
     expect(404, request("GET", url)[0], "status before the silence")
     expect(204, request("PUT", url, {"reason": "a release", "minutes": 30})[0], "status of PUT")
     status, silence = request("GET", url)
@@ -86,7 +88,8 @@ def main():
     parser.add_argument("--shard", default="1/1")
     parser.add_argument("--jobs", type=int, help="ignored: sequential execution is fast enough")
     parser.add_argument("filters", nargs="*")
-    options = parser.parse_args()
+    # Filters come before and after options.
+    options = parser.parse_intermixed_args()
     with open(options.stack) as file:
         stack = json.load(file)
     shard, shards = map(int, options.shard.split("/"))

@@ -175,7 +175,7 @@ pub(super) fn local() -> LocalFacts {
 }
 
 /// Collects the facts for every provider; `images` is podman's storage folder.
-pub(super) fn common(images: Option<&str>, stack: &Path) -> CommonFacts {
+pub(super) fn common(images: Option<&str>, stack: Option<&Path>) -> CommonFacts {
     CommonFacts {
         root: rustix::process::geteuid().is_root(),
         memory_available: proc::available_memory(),
@@ -274,9 +274,9 @@ fn free(folder: &Path) -> Option<u64> {
     Some(stat.f_bavail * stat.f_frsize)
 }
 
-fn ports_in_use(stack: &Path) -> Vec<(u16, String, String)> {
+fn ports_in_use(stack: Option<&Path>) -> Vec<(u16, String, String)> {
     // The run itself reports errors of the file, with line and column.
-    let Ok(stack) = stack::read(stack) else {
+    let Some(Ok(stack)) = stack.map(stack::read) else {
         return Vec::new();
     };
     stack

@@ -40,8 +40,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
     node_image: Option<String>,
     /// Stack file with the ports to check
-    #[arg(long, value_name = "FILE", default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
-    stack: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    stack: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,7 +127,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         node_image,
         stack,
     } = options;
-    let check = || all_checks(node_image.as_deref(), &stack);
+    // Without a stack file its ports are not checked.
+    let stack = run_folder::stack_file(stack.as_deref()).ok();
+    let check = || all_checks(node_image.as_deref(), stack.as_deref());
     let mut checks = check();
     if fix && apply(&checks) {
         checks = check();
@@ -142,7 +144,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if any { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
-fn all_checks(node_image: Option<&str>, stack: &std::path::Path) -> Vec<Check> {
+fn all_checks(node_image: Option<&str>, stack: Option<&std::path::Path>) -> Vec<Check> {
     let kind = facts::kind(node_image);
     let images = kind
         .engine
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_check_of_this_machine_has_value_threshold_and_fix() {
-        for check in all_checks(None, &run_folder::workspace().join("deploy/stack.toml")) {
+        for check in all_checks(None, run_folder::stack_file(None).ok().as_deref()) {
             assert!(!check.found.is_empty() && !check.wanted.is_empty(), "{check:?}");
             assert!(check.status == Status::Fine || check.fix.is_some(), "{check:?}");
         }

@@ -102,9 +102,9 @@ pub(crate) struct Options {
     /// Registry for `--provider cluster`: the run pushes its images, and the cluster's nodes pull them
     #[arg(long, value_name = "HOST/PATH", required_if_eq("provider", "cluster"))]
     registry: Option<String>,
-    /// Stack file [default: deploy/stack.toml of this workspace]
-    #[arg(long, value_name = "FILE", hide_default_value = true, default_value_os_t = run_folder::workspace().join("deploy/stack.toml"))]
-    stack: PathBuf,
+    /// Stack file [default: the nearest deploy/stack.toml, in the current folder or above]
+    #[arg(long, value_name = "FILE")]
+    stack: Option<PathBuf>,
     /// Stop the runner itself at a task: kill (SIGKILL), interrupt (Ctrl-C) or leave (Ctrl-C twice), at the task's begin
     /// or middle, such as kill:middle:compile
     #[arg(
@@ -115,14 +115,17 @@ pub(crate) struct Options {
     fault: Option<fault::Fault>,
 }
 
-pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
-    options.stack = std::path::absolute(&options.stack)?;
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let file = match run_folder::stack_file(options.stack.as_deref()) {
+        Ok(file) => file,
+        Err(error) => return Ok(usage(&error)),
+    };
     let here = std::env::current_dir()?;
-    run_folder::enter_workspace_of(&options.stack)?;
+    run_folder::enter_workspace_of(&file)?;
     if options.filters.first().is_some_and(|word| word == "watch") {
-        return watch::run(&here, &run_folder::workspace(), &options.stack);
+        return watch::run(&here, &run_folder::workspace(), &file);
     }
-    let stack = match crate::stack::read(&options.stack) {
+    let stack = match crate::stack::read(&file) {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),
     };

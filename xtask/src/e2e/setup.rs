@@ -232,6 +232,9 @@ fn is_member(workspace: &Path, package: &str) -> anyhow::Result<bool> {
         source: Option<String>,
     }
     let file = workspace.join("Cargo.lock");
+    if !file.exists() {
+        return Ok(false);
+    }
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", shown(&file)))?;
     let lock: Lock = toml::from_str(&text).with_context(|| format!("invalid lock file {}", shown(&file)))?;
     Ok(lock
@@ -302,7 +305,10 @@ pub(super) fn on_signals(
             interrupt.cancel("Ctrl-C");
             return;
         }
-        eprint_line("exited without cleanup; `cargo xtask gc` removes the rest:");
+        eprint_line(match folder.owner().state {
+            State::Kept => "exited without cleanup; the stack stays, `cargo xtask down` removes it:",
+            _ => "exited without cleanup; `cargo xtask gc` removes the rest:",
+        });
         for line in remains(&folder, cluster.as_deref()) {
             eprint_line(format!("  {line}"));
         }

@@ -20,7 +20,7 @@ pub(super) fn problems(stack: &Stack, text: &str) -> Vec<Problem> {
     cycles(stack, &mut found);
     ports(stack, &mut found);
     files(stack, &mut found);
-    glibc(stack, &mut found);
+    build(stack, &mut found);
     test(stack, &mut found);
     found
         .problems
@@ -207,7 +207,8 @@ fn ports(stack: &Stack, found: &mut Found<'_>) {
 }
 
 fn files(stack: &Stack, found: &mut Found<'_>) {
-    let mut files: Vec<(&str, &Spanned<PathBuf>)> = vec![("build", &stack.build.dockerfile)];
+    let build = stack.build.iter().map(|build| ("build", &build.dockerfile));
+    let mut files: Vec<(&str, &Spanned<PathBuf>)> = build.collect();
     files.extend(
         stack
             .crds
@@ -240,8 +241,15 @@ fn files(stack: &Stack, found: &mut Found<'_>) {
     }
 }
 
-fn glibc(stack: &Stack, found: &mut Found<'_>) {
-    let glibc = &stack.build.glibc;
+fn build(stack: &Stack, found: &mut Found<'_>) {
+    let Some(build) = &stack.build else {
+        if let Some(service) = stack.services.keys().next() {
+            let message = format!("{service}: images of services need a [build] table, see docs/stack.md");
+            found.at(service, message);
+        }
+        return;
+    };
+    let glibc = &build.glibc;
     if crate::elf::parse_version(glibc.get_ref()).is_none() {
         found.at(
             glibc,

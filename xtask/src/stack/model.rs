@@ -21,7 +21,8 @@ pub(crate) struct Stack {
     pub(crate) jobs: BTreeMap<Spanned<String>, Job>,
     #[serde(default)]
     pub(crate) services: BTreeMap<Spanned<String>, Service>,
-    pub(crate) build: Build,
+    /// Only a stack without services needs none.
+    pub(crate) build: Option<Build>,
     pub(crate) test: Spanned<Test>,
     /// Folder of the file, to which its paths are relative.
     #[serde(skip)]

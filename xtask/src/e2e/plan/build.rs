@@ -13,22 +13,28 @@ const COMPILE: Duration = Duration::from_mins(45);
 pub(super) fn for_images(settings: &Settings, plan: &mut Plan) {
     let services = settings.stack.packages();
     let mut steps = compile(settings);
-    if settings.build != Some(BuildOn::Container) {
+    if settings.build != Some(BuildOn::Container)
+        && let Some(build) = &settings.stack.build
+        && !services.is_empty()
+    {
         let otherwise = match settings.build {
             None => in_container(settings, &services),
             Some(_) => Vec::new(),
         };
         let check = Action::CheckGlibc {
             programs: services.iter().map(|package| settings.program(package)).collect(),
-            glibc: settings.stack.build.glibc.get_ref().clone(),
+            glibc: build.glibc.get_ref().clone(),
             otherwise,
         };
         steps.push(check.into());
     }
     let packages = [services, scenarios(settings)].concat();
-    let check = cargo(settings, "check", &packages);
+    let check = match packages.as_slice() {
+        [] => Vec::new(),
+        packages => vec![cargo(settings, "check", packages)],
+    };
     plan.task(preflight());
-    plan.task(task("check", TaskKind::Check, phase::FIRST, 5, vec![check]).needs("compile", 1));
+    plan.task(task("check", TaskKind::Check, phase::FIRST, 5, check).needs("compile", 1));
     let compile = task("compile", TaskKind::Compile, phase::IMAGES, 20, steps);
     plan.task(compile.after_all(["preflight", "check"]).needs("compile", 1));
 }
@@ -104,6 +110,9 @@ fn cargo(settings: &Settings, verb: &str, packages: &[&str]) -> Step {
 
 /// Compiles the services in the builder image and copies the programs out.
 fn in_container(settings: &Settings, packages: &[&str]) -> Vec<Step> {
+    let Some(builder) = settings.stack.build.as_ref().filter(|_| !packages.is_empty()) else {
+        return Vec::new();
+    };
     let sources = settings.folder.join("sources");
     let image = format!("localhost/{}-builder:{}", settings.stack.stack.name, settings.run);
     let container = builder_container(settings);
@@ -111,7 +120,7 @@ fn in_container(settings: &Settings, packages: &[&str]) -> Vec<Step> {
         .args(["build", "--tag", &image, "--build-arg"])
         .args([format!("PACKAGES={}", packages.join(" "))])
         .args(["--file"])
-        .path(&settings.stack.path(&settings.stack.build.dockerfile))
+        .path(&settings.stack.path(&builder.dockerfile))
         .path(&sources);
     let mut steps = vec![
         Step::write(sources, Content::Sources),

@@ -64,8 +64,16 @@ pub(super) fn test(settings: &Settings) -> Task {
         // A whole suite takes minutes on a slow machine.
         Step::from(Action::Scenarios { command }).timeout(Duration::from_mins(40)),
     ];
-    let services = settings.stack.services.keys().map(|name| name.get_ref().clone());
-    task("test", TaskKind::Test, phase::LAST, 60, steps).after_all(services)
+    let stack = &settings.stack;
+    // Also what no service needs: the scenarios have the addresses of all.
+    let entries = stack
+        .services
+        .keys()
+        .chain(stack.jobs.keys())
+        .chain(stack.components.keys());
+    task("test", TaskKind::Test, phase::LAST, 60, steps)
+        .after_all(["base", "compile"])
+        .after_all(entries.map(|name| name.get_ref().clone()))
 }
 
 /// Returns the last task, with its expected duration in seconds.
