@@ -37,11 +37,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 /// Returns the command of this program: cargo's alias in its own workspace, or its name where it is installed.
-fn called_as() -> &'static str {
+pub(crate) fn called_as() -> &'static str {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
         Some(_) => "cargo xtask",
         None => "xtask",
     }
+}
+
+/// Returns the command of this process, as its user wrote it.
+pub(crate) fn command_line() -> Vec<String> {
+    let program = called_as().split(' ').map(str::to_owned);
+    program.chain(std::env::args().skip(1)).collect()
 }
 
 /// Build, lint, deploy and test the stack

@@ -52,7 +52,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let id = output
         .file_name()
         .map_or_else(|| "merged".into(), |name| name.to_string_lossy());
-    let merged = match report::merge(parts.clone(), &id, std::env::args().collect()) {
+    let merged = match report::merge(parts.clone(), &id, crate::command_line()) {
         Ok(merged) => merged,
         Err(error) => {
             eprint_line(format!("error: {error:#}"));

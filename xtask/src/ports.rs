@@ -116,14 +116,15 @@ pub(crate) enum Unusable {
 
 impl fmt::Display for Unusable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::InUse => "is in use",
-            Self::Reserved => "is reserved by another run",
-            Self::Redirected => {
-                "is redirected by a firewall rule, perhaps of a killed container (see `cargo xtask gc` and \
-                 `podman ps --all`)"
-            }
-        })
+        match self {
+            Self::InUse => formatter.write_str("is in use"),
+            Self::Reserved => formatter.write_str("is reserved by another run"),
+            Self::Redirected => write!(
+                formatter,
+                "is redirected by a firewall rule, perhaps of a killed container (see `{} gc` and `podman ps --all`)",
+                crate::called_as()
+            ),
+        }
     }
 }
 

@@ -268,8 +268,9 @@ impl RunFolder {
             return Ok(folder);
         }
         bail!(
-            "found no unused run id in {} (tried 100); remove old runs: cargo xtask gc",
-            runs.display()
+            "found no unused run id in {} (tried 100); remove old runs: {} gc",
+            runs.display(),
+            crate::called_as()
         )
     }
 

@@ -13,14 +13,16 @@ pub(crate) struct Options {}
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {} = options;
+    let program = crate::called_as();
     let mut out = std::io::stdout().lock();
     for folder in RunFolder::list(&run_folder::runs(), &run_folder::index()) {
         let owner = folder.owner();
         let state = match owner.state {
-            State::Running if owner.is_abandoned() => "abandoned (remove: cargo xtask gc)",
-            State::Running => "running",
-            State::Kept => "kept (remove: cargo xtask down)",
-            State::Finished => "finished",
+            State::Running if owner.is_abandoned() => format!("abandoned (remove: {program} gc)"),
+            State::Running => "running".to_owned(),
+            State::Kept if owner.process.is_alive() => "kept, in use by another run".to_owned(),
+            State::Kept => format!("kept (remove: {program} down {})", folder.run()),
+            State::Finished => "finished".to_owned(),
         };
         writeln!(
             out,

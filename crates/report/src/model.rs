@@ -57,6 +57,16 @@ pub struct Run {
     pub runner_cpu_seconds: Option<f64>,
 }
 
+impl Run {
+    /// The runner's program, as its user calls it.
+    pub(crate) fn program(&self) -> &'static str {
+        match self.command.as_slice() {
+            [cargo, xtask, ..] if cargo == "cargo" && xtask == "xtask" => "cargo xtask",
+            _ => "xtask",
+        }
+    }
+}
+
 /// Result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -134,7 +134,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     if run.kept {
         facts.push((
             "stack",
-            format!("still up; `cargo xtask down {}` removes it", run.id),
+            format!("still up; `{} down {}` removes it", run.program(), run.id),
         ));
     }
     facts

@@ -35,7 +35,8 @@ pub fn summary(report: &Report) -> String {
     let run = &report.run;
     let kept = if run.kept {
         format!(
-            "; the stack is still up, `cargo xtask down {}` removes it",
+            "; the stack is still up, `{} down {}` removes it",
+            run.program(),
             run.id
         )
     } else {

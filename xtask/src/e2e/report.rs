@@ -86,7 +86,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
     let failures = run
         .failures
         .iter()
-        .map(|failure| explained(&failure.task, &scenarios, &known))
+        .map(|failure| explained(&failure.task, &scenarios, &known, kept))
         .collect();
     Report {
         run: report::Run {
@@ -96,7 +96,7 @@ fn assemble(facts: Facts<'_>, graph: &Graph<Work>, run: taskgraph::Run) -> Repor
             provider_reason: reason.to_owned(),
             order: settings.order.to_string(),
             shard: settings.shard.clone(),
-            command: std::env::args().collect(),
+            command: crate::command_line(),
             started,
             result,
             kept,
@@ -132,7 +132,7 @@ fn tasks(graph: &Graph<Work>, folder: &RunFolder) -> BTreeMap<String, TaskInfo> 
 const SEARCHED: usize = 64 * 1024;
 
 /// Returns a failure with its explanation, if the catalogue has one, and the command that repeats the task.
-fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) -> Failure {
+fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>, kept: bool) -> Failure {
     let mut text = match known.trace.task(task).map(|task| &task.outcome) {
         Some(Outcome::Failed { error, .. }) => error.clone(),
         other => format!("{other:?}"),
@@ -163,7 +163,11 @@ fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>) ->
         format!(" --only {task}")
     };
     let provider = known.settings.provider.arguments();
-    text = format!("{text}\n  repeat only this: cargo xtask e2e {provider}{only}");
+    let stack = known.settings.stack_argument.iter();
+    let stack: String = stack.map(|file| format!(" --stack {}", file.display())).collect();
+    let keep = if kept { " --keep" } else { "" };
+    let program = crate::called_as();
+    text = format!("{text}\n  repeat only this: {program} e2e {provider}{stack}{only}{keep}");
     Failure {
         task: task.to_owned(),
         text,

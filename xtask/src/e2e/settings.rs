@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) ports: Ports,
     /// Base image of each service, from its Dockerfile.
     pub(crate) bases: BTreeMap<String, String>,
+    /// `--stack`, as it was given.
+    pub(crate) stack_argument: Option<PathBuf>,
     /// Filters of scenarios; all scenarios if empty.
     pub(crate) filters: Vec<String>,
     pub(crate) shard: Option<String>,
@@ -220,6 +222,7 @@ pub(crate) mod testing {
             target: PathBuf::from("/target"),
             folder: PathBuf::from("/target/e2e/run"),
             ports,
+            stack_argument: None,
             filters: Vec::new(),
             shard: None,
             jobs: None,

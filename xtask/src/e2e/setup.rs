@@ -192,6 +192,7 @@ fn settings(
         folder: folder.to_path_buf(),
         ports,
         bases,
+        stack_argument: options.stack.clone(),
         filters: options.filters.clone(),
         shard: options.shard.clone(),
         jobs: options.jobs,
@@ -305,9 +306,10 @@ pub(super) fn on_signals(
             interrupt.cancel("Ctrl-C");
             return;
         }
+        let program = crate::called_as();
         eprint_line(match folder.owner().state {
-            State::Kept => "exited without cleanup; the stack stays, `cargo xtask down` removes it:",
-            _ => "exited without cleanup; `cargo xtask gc` removes the rest:",
+            State::Kept => format!("exited without cleanup; the stack stays, `{program} down` removes it:"),
+            _ => format!("exited without cleanup; `{program} gc` removes the rest:"),
         });
         for line in remains(&folder, cluster.as_deref()) {
             eprint_line(format!("  {line}"));

@@ -16,6 +16,7 @@ use anyhow::Context;
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use subprocess::{Cancel, Signal};
 
+use crate::run_folder::{self, RunFolder, State};
 use subprocess::eprint_line;
 
 /// Time without events after which a change is complete: an editor writes several files for one save, and git many for
@@ -60,7 +61,13 @@ pub(super) fn run(here: &Path, workspace: &Path, stack: &Path) -> anyhow::Result
             None => break,
         }
     }
-    eprint_line("the stack is kept: `cargo xtask status` shows it, `cargo xtask down` removes it");
+    let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
+    if runs.iter().any(|run| run.owner().state == State::Kept) {
+        let program = crate::called_as();
+        eprint_line(format!(
+            "the stack is kept: `{program} status` shows it, `{program} down` removes it"
+        ));
+    }
     Ok(ExitCode::from(130))
 }
 

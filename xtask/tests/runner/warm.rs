@@ -142,11 +142,12 @@ fn failures_keep_the_stack() -> anyhow::Result<()> {
         };
         let failed = again(&[])?;
         failed.ended_with(3)?;
-        ensure!(
-            failed.output.contains("the stack is still up"),
-            "{}",
-            failed.output
+        let stack = repository.file("deploy/stack.toml");
+        let repeat = format!(
+            "e2e --provider local --stack {} --only compile --keep",
+            stack.display()
         );
+        failed.contains(&["the stack is still up", &repeat])?;
         is_kept("a compile error")?;
         again(&["--only", "nonsense"])?.ended_with(2)?;
         is_kept("a wrong argument")?;

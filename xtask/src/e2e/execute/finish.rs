@@ -98,7 +98,8 @@ impl RunContext<'_> {
             return Ok(StepOutcome::Done);
         }
         anyhow::bail!(
-            "teardown is incomplete; `cargo xtask gc` tries again:\n{}",
+            "teardown is incomplete; `{} gc` tries again:\n{}",
+            crate::called_as(),
             failures.join("\n")
         )
     }
