@@ -269,6 +269,20 @@ command = ["python3", "check.py"]
         "apiVersion: v1\nkind: Service\nmetadata: { name: stream }\n",
     )
     .unwrap();
+    let plan = |provider| {
+        let mut plan = installed_in(scratch.path());
+        plan.args(["e2e", "--provider", provider, "--plan", "--format", "json"]);
+        let plan: serde_json::Value = serde_json::from_slice(&succeeds(&mut plan).stdout).unwrap();
+        let tasks = plan["tasks"].as_array().unwrap().iter();
+        let test = tasks.clone().find(|task| task["name"] == "test").unwrap();
+        let after = test["after"].as_array().unwrap().iter();
+        after
+            .map(|edge| edge["task"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for provider in ["local", "kind"] {
+        assert_eq!(plan(provider), ["stream", "base", "compile"]);
+    }
     // From a folder below, with a cargo that always fails.
     let programs = scratch.path().join("programs");
     fs::create_dir(&programs).unwrap();

@@ -129,6 +129,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),
     };
+    for service in stack.without_health() {
+        eprint_line(format!(
+            "warning: {service} has no port named `health`: the run neither waits until it is ready, nor distinguishes its \
+             old version from the new one"
+        ));
+    }
     let choice = setup::provider(&options);
     let runs = RunFolder::list(&run_folder::runs(), &run_folder::index());
     let budget = Budget::measure(choice.provider, &runs);

@@ -1,4 +1,4 @@
-//! Templates with strict variables: an unknown variable is an error with file, line and the known names.
+//! Templates with strict variables: an unknown variable is an error with file, line, column and the known names.
 
 use std::{fs, path::Path};
 
@@ -25,6 +25,12 @@ pub(crate) fn render(name: &str, text: &str, variables: &Value) -> anyhow::Resul
     let rendered = environment.render_named_str(name, text, Serde(variables));
     rendered.or_else(|error| {
         let line = error.line().unwrap_or(1);
+        // In characters, from 1; without the range of an expression the line's first character.
+        let before = error
+            .range()
+            .and_then(|range| text.get(..range.start))
+            .unwrap_or_default();
+        let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
         let what = error.detail().map_or_else(
             || error.kind().to_string(),
             |detail| format!("{}: {detail}", error.kind()),
@@ -36,9 +42,9 @@ pub(crate) fn render(name: &str, text: &str, variables: &Value) -> anyhow::Resul
             .trim();
         if error.kind() == ErrorKind::UndefinedError {
             let known = known_names(variables).join(", ");
-            bail!("{name}:{line}: {what}\n  in: {source}\n  known names: {known}");
+            bail!("{name}:{line}:{column}: {what}\n  in: {source}\n  known names: {known}");
         }
-        bail!("{name}:{line}: {what}\n  in: {source}")
+        bail!("{name}:{line}:{column}: {what}\n  in: {source}")
     })
 }
 
@@ -73,12 +79,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_name_is_an_error_with_file_line_and_known_names() {
+    fn unknown_name_is_an_error_with_its_position_and_known_names() {
         let variables =
             json!({"namespace": "n", "ports": {"gateway": {"api": {"host": 1}}}, "urls": {"a-b": "x"}});
         let text = "one\nport: {{ ports.gatway.api.host }}\n";
         let error = render("deploy/x.yaml", text, &variables).unwrap_err().to_string();
-        assert!(error.starts_with("deploy/x.yaml:2: undefined value"), "{error}");
+        assert!(
+            error.starts_with("deploy/x.yaml:2:15: undefined value"),
+            "{error}"
+        );
         assert!(error.contains("in: port: {{ ports.gatway.api.host }}"), "{error}");
         assert!(
             error.contains("known names: namespace, ports.gateway.api.host, urls['a-b']"),
@@ -87,9 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn syntax_error_has_its_line() {
+    fn syntax_error_has_its_position() {
         let error = render("x", "a\nb\n{% if %}", &json!({})).unwrap_err().to_string();
-        assert!(error.starts_with("x:3: syntax error"), "{error}");
+        assert!(error.starts_with("x:3:7: syntax error"), "{error}");
     }
 
     #[test]

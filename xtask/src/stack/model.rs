@@ -191,6 +191,13 @@ impl Stack {
             .map(|(name, manifest)| (name.as_ref().as_str(), self.path(manifest)))
     }
 
+    /// Returns the services whose readiness and version a run cannot see.
+    pub(crate) fn without_health(&self) -> impl Iterator<Item = &str> {
+        let services = self.services.iter();
+        let without = services.filter(|(_, service)| !service.ports.contains_key("health"));
+        without.map(|(name, _)| name.get_ref().as_str())
+    }
+
     /// Returns the packages of the services, each once.
     pub(crate) fn packages(&self) -> Vec<&str> {
         let mut packages: Vec<&str> = self

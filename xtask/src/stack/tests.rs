@@ -53,6 +53,25 @@ fn reads_a_valid_file() {
     let stack = parsed(GOOD).unwrap();
     assert_eq!(stack.packages(), ["orders"]);
     assert_eq!(stack.needs("migrate")[0].get_ref(), "database");
+    assert_eq!(stack.without_health().collect::<Vec<_>>(), ["orders"]);
+    let with = parsed(&GOOD.replace(
+        "ports.api = { container = 8080",
+        "ports.health = { container = 8080",
+    ))
+    .unwrap();
+    assert_eq!(with.without_health().count(), 0);
+}
+
+#[test]
+fn only_services_need_a_build_table() {
+    let build = "[build]\ndockerfile = \"file\"\nglibc = \"2.34\"\n";
+    assert_eq!(
+        problems_of(build, ""),
+        ["16:11: orders: images of services need a [build] table, see docs/stack.md"]
+    );
+    let begin = GOOD.find("[jobs").unwrap();
+    let end = GOOD.find("[test]").unwrap();
+    assert!(parsed(&format!("{}{}", &GOOD[..begin], &GOOD[end..])).is_ok());
 }
 
 #[test]

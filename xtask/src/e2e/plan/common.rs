@@ -64,16 +64,24 @@ pub(super) fn test(settings: &Settings) -> Task {
         // A whole suite takes minutes on a slow machine.
         Step::from(Action::Scenarios { command }).timeout(Duration::from_mins(40)),
     ];
-    let stack = &settings.stack;
     // Also what no service needs: the scenarios have the addresses of all.
-    let entries = stack
-        .services
-        .keys()
-        .chain(stack.jobs.keys())
-        .chain(stack.components.keys());
-    task("test", TaskKind::Test, phase::LAST, 60, steps)
-        .after_all(["base", "compile"])
-        .after_all(entries.map(|name| name.get_ref().clone()))
+    let stack = &settings.stack;
+    let entries: Vec<&String> = stack
+        .names()
+        .map(|name| name.get_ref())
+        .filter(|name| stack.role(name).is_some())
+        .collect();
+    let is_needed = |name: &&String| {
+        let mut others = entries.iter();
+        !stack.services.contains_key(name.as_str())
+            && others.any(|other| stack.needs(other).iter().any(|need| need.get_ref() == *name))
+    };
+    let last = entries.iter().copied().filter(|name| !is_needed(name));
+    let task = task("test", TaskKind::Test, phase::LAST, 60, steps).after_all(last.cloned());
+    match stack.services.is_empty() {
+        true => task.after_all(["base", "compile"]),
+        false => task,
+    }
 }
 
 /// Returns the last task, with its expected duration in seconds.
