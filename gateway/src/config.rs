@@ -46,7 +46,12 @@ impl Default for Config {
         Self {
             environment: Environment::default(),
             log: Log::default(),
-            http: Http::default(),
+            http: Http {
+                // Alertmanager sends whole groups.
+                max_body_bytes: 4 << 20,
+                max_bodies_bytes: 16 << 20,
+                ..Http::default()
+            },
             auth: Auth {
                 service: "gateway-service".to_owned(),
                 ..Auth::default()

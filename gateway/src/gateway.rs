@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
+use wire::webhook::Labels;
 
 use crate::audit::events;
 use crate::audit::trail::SpoolTrail;
@@ -107,6 +108,13 @@ impl Gateway {
                 self.metrics.creation_failed(failure.error.kind());
                 if let Some(name) = failure.uncreated.clone() {
                     let error = failure.error.clone();
+                    // Its texts are in no audit event, and many signals may wait.
+                    let signal = Signal {
+                        labels: Labels::new(),
+                        annotations: Labels::new(),
+                        payload: None,
+                        ..signal
+                    };
                     let unresolved = Unresolved {
                         id,
                         signal,

@@ -26,6 +26,7 @@ use crate::config::{Config, FingerprintOf};
 use crate::deduplicate::Deduplicator;
 use crate::domain::index::Index;
 use crate::gateway::Gateway;
+use crate::http::room::Room;
 use crate::http::{self, App};
 use crate::metrics::{Gauges, Metrics};
 use crate::unresolved;
@@ -106,6 +107,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         gateway: Gateway::new(deduplicator, trail, queue, metrics, synced, owners),
         authorizer,
         limits: limits.clone(),
+        room: Room::default(),
     };
     let api = http::router(app, &config.http)?;
     let version = service::version(env!("CARGO_PKG_VERSION"));

@@ -81,7 +81,8 @@ impl Limits {
         let _ = self.permits.acquire_many(all).await;
     }
 
-    /// Middleware: 429 for too many concurrent requests, 504 after the timeout.
+    /// Middleware: 503 for too many concurrent requests, 504 after the timeout. Not 429: Alertmanager does not send again
+    /// what got 4xx.
     ///
     /// # Errors
     /// These two.
@@ -91,7 +92,7 @@ impl Limits {
         next: Next,
     ) -> Result<Response, Failure> {
         let Ok(permit) = Arc::clone(&limits.permits).try_acquire_owned() else {
-            return Err(Failure::too_many_requests(
+            return Err(Failure::unavailable(
                 "too many requests are in flight; send it again",
                 1,
             ));

@@ -4,12 +4,13 @@
 //! ```
 //! let payload = br#"{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "PodDown"}}]}"#;
 //! let webhook: wire::webhook::Webhook = serde_json::from_slice(payload)?;
-//! let alert: wire::webhook::Alert = serde_json::from_str(webhook.alerts[0].get())?;
-//! assert_eq!(alert.labels["alertname"], "PodDown");
+//! let alert: wire::webhook::Alert = serde_json::from_str(webhook.alerts.kept[0].get())?;
+//! assert_eq!(alert.labels.get("alertname"), Some("PodDown"));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
 pub mod audit;
 pub mod problem;
 pub mod remediation_request;
+mod texts;
 pub mod webhook;

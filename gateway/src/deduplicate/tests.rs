@@ -37,7 +37,8 @@ fn signal(namespace: &str) -> Signal {
         received_time: Timestamp::now(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        payload: "{}".into(),
+        payload: Some("{}".into()),
+        truncated: Vec::new(),
     }
 }
 

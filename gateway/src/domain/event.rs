@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use wire::problem::FieldError;
 use wire::remediation_request::{Severity, SignalType};
-use wire::webhook::{Event, Labels};
+use wire::webhook::{Event, Texts};
 
 use super::read::{self, SignalFields};
 use super::signal::Signal;
+use super::stored::Stored;
 use super::target::{DEFAULT_NAMESPACE, Target};
 
 /// Reasons that require immediate action.
@@ -33,7 +34,7 @@ pub struct Reading {
 /// # Errors
 /// All errors: it is not JSON, or a field is missing or invalid, or it is not a warning.
 pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldError>> {
-    let event: Event = read::json(body, "").map_err(|error| vec![error])?;
+    let event: Event<'_> = read::json(body, "").map_err(|error| vec![error])?;
     let mut errors = Vec::new();
     if !matches!(event.event_type.as_str(), "Warning" | "Error") {
         let message = format!(
@@ -51,7 +52,7 @@ pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldE
             errors.push(read::field_error("", field, "is empty or absent"));
         }
     }
-    let reading = to_signal(event, String::from_utf8_lossy(body).into_owned(), received_time);
+    let reading = to_signal(event, body, received_time);
     errors.extend(read::too_long(
         &reading.signal,
         "",
@@ -70,7 +71,7 @@ pub fn read(body: &[u8], received_time: Timestamp) -> Result<Reading, Vec<FieldE
     }
 }
 
-fn to_signal(event: Event, payload: String, received_time: Timestamp) -> Reading {
+fn to_signal(event: Event<'_>, body: &[u8], received_time: Timestamp) -> Reading {
     let critical = event.event_type == "Error" || CRITICAL_REASONS.contains(&event.reason.as_str());
     let repeated = event.series.as_ref().and_then(|series| series.last_observed_time);
     // Reporters of the newer form leave first and last null and set the time and the series instead.
@@ -84,10 +85,10 @@ fn to_signal(event: Event, payload: String, received_time: Timestamp) -> Reading
         .or(event.event_time)
         .or(last_seen)
         .unwrap_or(received_time);
-    let mut annotations: Labels = event.metadata.annotations;
-    if !event.message.is_empty() {
-        annotations.insert("message".to_owned(), event.message);
-    }
+    let message = (!event.message.is_empty()).then_some(("message".into(), event.message.into()));
+    let own: Texts<'_> = message.into_iter().collect();
+    let none = Texts::default();
+    let mut stored = Stored::default();
     let namespace = [
         event.involved_object.namespace,
         event.metadata.namespace,
@@ -114,9 +115,10 @@ fn to_signal(event: Event, payload: String, received_time: Timestamp) -> Reading
         },
         firing_time,
         received_time,
-        labels: event.metadata.labels,
-        annotations,
-        payload,
+        labels: stored.texts("signalLabels", &event.metadata.labels, &none),
+        annotations: stored.texts("signalAnnotations", &own, &event.metadata.annotations),
+        payload: stored.payload(body),
+        truncated: stored.truncated,
     };
     Reading { signal, last_seen }
 }

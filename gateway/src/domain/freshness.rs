@@ -16,23 +16,24 @@ pub const HEADER: &str = "X-Timestamp";
 /// [`HEADER`] as a typed name.
 pub const HEADER_LOWERCASE: &str = "x-timestamp";
 
-/// Checks the time of a webhook: the header if present, otherwise the newest `startsAt`.
+/// Checks when an alert began. An absent time is accepted if another alert of the webhook has one (`dated`).
 ///
 /// # Errors
-/// The invalid one of the two, and why.
-pub fn check_webhook(
-    header: Option<&str>,
-    newest_start: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<(), FieldError> {
-    match (header, newest_start) {
-        (Some(header), _) => check_header(header, now),
-        (None, Some(start)) => not_ahead("alerts[].startsAt", start, now),
-        (None, None) => Err(FieldError {
-            field: "alerts[].startsAt".to_owned(),
-            message: format!("is absent from every alert; set it, or send the time in {HEADER}"),
-        }),
+/// Why it is rejected.
+pub fn check_start(start: Option<Timestamp>, dated: bool, now: Timestamp) -> Result<(), String> {
+    match start {
+        Some(start) => not_ahead(start, now),
+        None if dated => Ok(()),
+        None => Err(format!(
+            "is absent from every alert; set it, or send the time in {HEADER}"
+        )),
     }
+}
+
+/// Whether a time is further in the future than a client's clock may be.
+#[must_use]
+pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > MAX_AHEAD
 }
 
 /// Checks the time of an event: the header if present, and the event's own time.
@@ -44,55 +45,58 @@ pub fn check_event(
     last_seen: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), FieldError> {
-    if let Some(header) = header {
-        check_header(header, now)?;
-    }
+    check_header(header, now)?;
     let Some(last_seen) = last_seen else {
         return Err(FieldError {
             field: "lastTimestamp".to_owned(),
             message: "is absent, and so is firstTimestamp; expected one of them".to_owned(),
         });
     };
-    recent("lastTimestamp", last_seen, now)
+    recent(last_seen, now).map_err(|message| FieldError {
+        field: "lastTimestamp".to_owned(),
+        message,
+    })
 }
 
-fn check_header(header: &str, now: Timestamp) -> Result<(), FieldError> {
-    let wrong = || FieldError {
-        field: HEADER.to_owned(),
-        message: format!("{header:?} is not a time; expected Unix seconds"),
+/// Checks the header with the time of sending, if it is present.
+///
+/// # Errors
+/// Why it is rejected.
+pub fn check_header(header: Option<&str>, now: Timestamp) -> Result<(), FieldError> {
+    let Some(header) = header else { return Ok(()) };
+    let seconds: Option<i64> = header.trim().parse().ok();
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let result = match time {
+        Some(time) => recent(time, now),
+        None => Err(format!("{header:?} is not a time; expected Unix seconds")),
     };
-    let seconds: i64 = header.trim().parse().map_err(|_| wrong())?;
-    recent(HEADER, Timestamp::from_second(seconds).map_err(|_| wrong())?, now)
+    result.map_err(|message| FieldError {
+        field: HEADER.to_owned(),
+        message,
+    })
 }
 
-fn recent(field: &str, time: Timestamp, now: Timestamp) -> Result<(), FieldError> {
+fn recent(time: Timestamp, now: Timestamp) -> Result<(), String> {
     let age = now.duration_since(time);
     if age > MAX_AGE {
-        return Err(FieldError {
-            field: field.to_owned(),
-            message: format!(
-                "is {} s in the past; at most {} s are accepted",
-                age.as_secs(),
-                MAX_AGE.as_secs()
-            ),
-        });
+        return Err(format!(
+            "is {} s in the past; at most {} s are accepted",
+            age.as_secs(),
+            MAX_AGE.as_secs()
+        ));
     }
-    not_ahead(field, time, now)
+    not_ahead(time, now)
 }
 
-fn not_ahead(field: &str, time: Timestamp, now: Timestamp) -> Result<(), FieldError> {
-    let ahead = time.duration_since(now);
-    if ahead <= MAX_AHEAD {
+fn not_ahead(time: Timestamp, now: Timestamp) -> Result<(), String> {
+    if !is_ahead(time, now) {
         return Ok(());
     }
-    Err(FieldError {
-        field: field.to_owned(),
-        message: format!(
-            "is {} s in the future; at most {} s are accepted",
-            ahead.as_secs(),
-            MAX_AHEAD.as_secs()
-        ),
-    })
+    Err(format!(
+        "is {} s in the future; at most {} s are accepted",
+        time.duration_since(now).as_secs(),
+        MAX_AHEAD.as_secs()
+    ))
 }
 
 #[cfg(test)]
@@ -111,11 +115,7 @@ mod tests {
     fn the_header_must_be_recent() {
         for (seconds, fine) in [(0, true), (-300, true), (-301, false), (120, true), (121, false)] {
             let header = at(seconds).as_second().to_string();
-            assert_eq!(
-                check_webhook(Some(&header), None, now()).is_ok(),
-                fine,
-                "{seconds}"
-            );
+            assert_eq!(check_header(Some(&header), now()).is_ok(), fine, "{seconds}");
             assert_eq!(
                 check_event(Some(&header), Some(now()), now()).is_ok(),
                 fine,
@@ -131,7 +131,7 @@ mod tests {
             "253402300800000",
         ] {
             assert_eq!(
-                check_webhook(Some(wrong), None, now()).unwrap_err().field,
+                check_header(Some(wrong), now()).unwrap_err().field,
                 HEADER,
                 "{wrong}"
             );
@@ -139,18 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn without_a_header_old_alerts_are_accepted_and_future_ones_rejected() {
+    fn old_alerts_are_accepted_and_future_ones_rejected() {
         for (seconds, fine) in [(-30 * 86_400, true), (0, true), (120, true), (121, false)] {
             assert_eq!(
-                check_webhook(None, Some(at(seconds)), now()).is_ok(),
+                check_start(Some(at(seconds)), false, now()).is_ok(),
                 fine,
                 "{seconds}"
             );
         }
-        assert_eq!(
-            check_webhook(None, None, now()).unwrap_err().field,
-            "alerts[].startsAt"
-        );
+        assert!(check_start(None, false, now()).unwrap_err().contains(HEADER));
+        assert_eq!(check_start(None, true, now()), Ok(()));
     }
 
     #[test]

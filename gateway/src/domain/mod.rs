@@ -9,4 +9,5 @@ pub mod index;
 pub mod read;
 pub mod request;
 pub mod signal;
+pub mod stored;
 pub mod target;

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 use wire::problem::FieldError;
 use wire::remediation_request::{MAX_NAME_LENGTH, MAX_TERM_LENGTH};
 
 use super::signal::Signal;
 
+/// Maximum bytes of a field or of a message: the sender's text may be in it.
+const MAX_ERROR_BYTES: usize = 300;
 /// The field of an error about the whole body.
 const BODY: &str = "body";
 
@@ -34,22 +35,27 @@ pub(super) fn json<'a, T: Deserialize<'a>>(text: &'a [u8], prefix: &str) -> Resu
     }
 }
 
-/// Like [`json`], for a part of a larger text.
-pub(super) fn raw<'a, T: Deserialize<'a>>(text: &'a RawValue, prefix: &str) -> Result<T, FieldError> {
-    json(text.get().as_bytes(), prefix)
-}
-
-/// An error at `field` of the object at `prefix`.
+/// An error at `field` of the object at `prefix`. The payload's own text in it is shortened.
 pub(super) fn field_error(prefix: &str, field: &str, message: impl Into<String>) -> FieldError {
-    let field = match (prefix, field) {
-        ("", field) => field.to_owned(),
+    let field = shortened(field.into());
+    let field = match (prefix, &*field) {
+        ("", _) => field,
         (prefix, BODY) => prefix.to_owned(),
         (prefix, field) => format!("{prefix}.{field}"),
     };
     FieldError {
         field,
-        message: message.into(),
+        message: shortened(message.into()),
     }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// Collects values that are longer than a request's limits; `field` maps a part of the signal to its source.

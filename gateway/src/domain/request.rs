@@ -16,6 +16,8 @@ use super::target::Target;
 pub const SIGNAL_ID: &str = "kubernaut.ai/signal-id";
 /// The missing namespace that a signal named.
 pub const ORIGIN_NAMESPACE: &str = "kubernaut.ai/origin-namespace";
+/// Fields of the spec that were too long to be stored completely, separated by commas.
+pub const TRUNCATED: &str = "kubernaut.ai/truncated";
 /// Marks a request in the fallback namespace.
 pub const CLUSTER_SCOPED: &str = "kubernaut.ai/cluster-scoped";
 
@@ -57,16 +59,20 @@ pub fn build(
         Place::Own => None,
         Place::Fallback(fallback) => Some(fallback.to_owned()),
     };
+    let mut annotations = BTreeMap::from([
+        (
+            "kubernaut.ai/created-at".to_owned(),
+            signal.received_time.to_string(),
+        ),
+        (SIGNAL_ID.to_owned(), signal_id.to_string()),
+    ]);
+    if !signal.truncated.is_empty() {
+        annotations.insert(TRUNCATED.to_owned(), signal.truncated.join(","));
+    }
     request.metadata = ObjectMeta {
         name: Some(name.to_owned()),
         labels: Some(labels(signal, fingerprint, fallback.is_some())),
-        annotations: Some(BTreeMap::from([
-            (
-                "kubernaut.ai/created-at".to_owned(),
-                signal.received_time.to_string(),
-            ),
-            (SIGNAL_ID.to_owned(), signal_id.to_string()),
-        ])),
+        annotations: Some(annotations),
         namespace: Some(fallback.unwrap_or_else(|| signal.target.namespace.clone())),
         ..ObjectMeta::default()
     };
@@ -97,7 +103,7 @@ pub fn spec(signal: &Signal, fingerprint: Fingerprint) -> RemediationRequestSpec
         received_time: signal.received_time,
         signal_labels: signal.labels.clone(),
         signal_annotations: signal.annotations.clone(),
-        original_payload: Some(signal.payload.clone()),
+        original_payload: signal.payload.clone(),
     }
 }
 
@@ -173,7 +179,8 @@ mod tests {
             received_time: Timestamp::from_second(1_700_000_000).unwrap(),
             labels: BTreeMap::from([("alertname".into(), "HighMemoryUsage".into())]),
             annotations: BTreeMap::new(),
-            payload: "{}".into(),
+            payload: Some("{}".into()),
+            truncated: Vec::new(),
         }
     }
 
@@ -218,6 +225,21 @@ mod tests {
             fingerprint.to_string()[..63]
         );
         assert_eq!(fallback.spec.target_resource.namespace, "Bad Name!");
+    }
+
+    #[test]
+    fn incomplete_fields_are_listed() {
+        let mut signal = signal("shop");
+        let annotation = |signal: &Signal| {
+            let request = build(signal, signal.fingerprint(), Uuid::nil(), "rr-a", Place::Own);
+            request.metadata.annotations.unwrap().remove(TRUNCATED)
+        };
+        assert_eq!(annotation(&signal), None);
+        signal.truncated = vec!["signalAnnotations", "originalPayload"];
+        assert_eq!(
+            annotation(&signal).as_deref(),
+            Some("signalAnnotations,originalPayload")
+        );
     }
 
     #[test]

@@ -24,12 +24,14 @@ pub struct Signal {
     pub firing_time: Timestamp,
     /// When it arrived here.
     pub received_time: Timestamp,
-    /// As received.
+    /// As received, within the bounds of [`super::stored`].
     pub labels: Labels,
-    /// As received.
+    /// As received, within the same bounds.
     pub annotations: Labels,
-    /// The JSON text from which it was parsed.
-    pub payload: String,
+    /// The JSON text from which it was parsed; none if it is too long to be stored.
+    pub payload: Option<String>,
+    /// Fields of the request's spec that do not have all that was received.
+    pub truncated: Vec<&'static str>,
 }
 
 impl Signal {

@@ -2,6 +2,7 @@
 
 pub mod openapi;
 pub mod response;
+pub mod room;
 pub mod signals;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use service::auth::Authorizer;
 use service::config::Http;
 use service::http::Limits;
 
+use self::room::Room;
 use crate::domain::freshness;
 use crate::gateway::Gateway;
 
@@ -26,6 +28,8 @@ pub struct App {
     pub authorizer: Option<Authorizer>,
     /// Limits of requests.
     pub limits: Limits,
+    /// Memory for signals in process.
+    pub room: Room,
 }
 
 /// The routes of the API.

@@ -1,27 +1,94 @@
 //! Responses to senders.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use service::http::Failure;
 use utoipa::ToSchema;
 use wire::problem::FieldError;
 
 use crate::cluster;
+use crate::deduplicate::Outcome;
 use crate::domain::fingerprint::Fingerprint;
 use crate::gateway::Taken;
 
-/// The result of one signal of a request.
+/// Maximum number of rejected alerts of one webhook whose errors are kept.
+pub const MAX_DETAILED: usize = 32;
+
+/// The message of a resolved alert.
+const RESOLVED: &str = "the alert is resolved; no request is created";
+
+/// The result of one signal of a request; small, because a webhook has many.
 #[derive(Debug)]
 pub enum Entry {
-    /// It is invalid.
-    Rejected(Vec<FieldError>),
+    /// It is invalid. The errors of the first invalid alerts only.
+    Rejected(Option<Box<Vec<FieldError>>>),
     /// It is resolved; no request is created.
-    Resolved(Fingerprint),
+    Resolved(Box<Fingerprint>),
     /// It was processed.
-    Taken(Taken),
+    Taken(Box<Processed>),
+}
+
+/// What is kept of a processed signal.
+#[derive(Debug)]
+pub struct Processed {
+    fingerprint: Fingerprint,
+    result: Result<Counted, Failed>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    duplicate: bool,
+    count: i64,
+    /// Of a signal that is the only one of its request.
+    details: Option<Box<Outcome>>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    /// The kind of the error. Its message may contain internal names, and is in the log.
+    kind: &'static str,
+    /// When to send it again, if that may help.
+    retry_after: Option<Duration>,
+}
+
+impl Entry {
+    /// The entry of a processed signal; `only` if its request has no other.
+    #[must_use]
+    pub fn taken(taken: Taken, only: bool) -> Self {
+        let Taken { fingerprint, result } = taken;
+        let result = match result {
+            Ok(outcome) => Ok(Counted {
+                duplicate: outcome.duplicate,
+                count: outcome.count,
+                details: only.then(|| Box::new(outcome)),
+            }),
+            Err(error) => Err(Failed {
+                kind: error.kind(),
+                retry_after: match error {
+                    cluster::Error::Unavailable { retry_after, .. } => Some(retry_after),
+                    _ => None,
+                },
+            }),
+        };
+        Self::Taken(Box::new(Processed { fingerprint, result }))
+    }
+
+    /// When the sender should send the signal again.
+    fn retry_after(&self) -> Option<(&'static str, Duration)> {
+        match self {
+            Self::Taken(processed) => match &processed.result {
+                Err(Failed { kind, retry_after }) => retry_after.map(|after| (*kind, after)),
+                Ok(_) => None,
+            },
+            Self::Rejected(_) | Self::Resolved(_) => None,
+        }
+    }
 }
 
 /// The response to one accepted signal.
@@ -60,8 +127,10 @@ struct Metadata {
 /// The response to several signals.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Multi {
-    /// One entry per alert, in order.
-    results: Vec<Line>,
+    /// One entry per alert, in order. After 32 rejected alerts, the further ones have a status only.
+    #[serde(serialize_with = "lines")]
+    #[schema(value_type = Vec<Line>)]
+    results: Vec<Entry>,
     summary: Summary,
 }
 
@@ -72,9 +141,15 @@ struct Line {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
-    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// Lines are made one after another: all of them would take many times the memory of their text.
+fn lines<S: Serializer>(entries: &[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().map(line))
 }
 
 /// The number of signals by status.
@@ -88,13 +163,10 @@ struct Summary {
     failed: usize,
 }
 
-/// 400 with every error.
+/// 400 with the errors.
 #[must_use]
 pub fn invalid(errors: Vec<FieldError>) -> Failure {
-    let detail: Vec<String> = errors
-        .iter()
-        .map(|error| format!("{}: {}", error.field, error.message))
-        .collect();
+    let detail: Vec<String> = errors.iter().map(described).collect();
     Failure::invalid(detail.join("; "), errors)
 }
 
@@ -102,83 +174,111 @@ pub fn invalid(errors: Vec<FieldError>) -> Failure {
 /// all of it again.
 ///
 /// # Errors
-/// 400 without any valid alert, 503, 500.
+/// 400 without any valid alert, 503.
 pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
     if entries.len() == 1
         && let Some(entry) = entries.pop()
     {
         return single(entry);
     }
-    let passing = entries.iter().find_map(|entry| match entry {
-        Entry::Taken(Taken {
-            result: Err(error), ..
-        }) if error.is_passing() => Some(error),
-        _ => None,
-    });
-    if let Some(error) = passing {
-        return Err(failure(error));
+    if let Some((kind, retry_after)) = entries.iter().find_map(Entry::retry_after) {
+        return Err(unavailable(kind, retry_after));
     }
     if entries.iter().all(|entry| matches!(entry, Entry::Rejected(_))) {
+        let count = entries.len();
         let all = entries.into_iter().filter_map(|entry| match entry {
-            Entry::Rejected(errors) => Some(errors),
+            Entry::Rejected(errors) => errors,
             Entry::Resolved(_) | Entry::Taken(_) => None,
         });
-        return Err(invalid(all.flatten().collect()));
+        let mut errors: Vec<FieldError> = all.flat_map(|errors| *errors).collect();
+        if count > MAX_DETAILED {
+            errors.push(FieldError {
+                field: "alerts".to_owned(),
+                message: format!("{} further alerts are not valid, either", count - MAX_DETAILED),
+            });
+        }
+        return Err(invalid(errors));
     }
-    let mut summary = Summary {
-        total: entries.len(),
-        ..Summary::default()
-    };
-    let results = entries
-        .into_iter()
-        .map(|entry| line(entry, &mut summary))
-        .collect();
-    Ok((StatusCode::MULTI_STATUS, Json(Multi { results, summary })).into_response())
+    Ok(multi(entries))
 }
 
 /// The response to one signal.
 ///
 /// # Errors
-/// 400, 503, 500.
+/// 400, 503.
 pub fn single(entry: Entry) -> Result<Response, Failure> {
+    if let Some((kind, retry_after)) = entry.retry_after() {
+        return Err(unavailable(kind, retry_after));
+    }
     let (status, body) = match entry {
-        Entry::Rejected(errors) => return Err(invalid(errors)),
-        Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(fingerprint)),
-        Entry::Taken(Taken { fingerprint, result }) => {
-            let outcome = result.map_err(|error| failure(&error))?;
-            let status = if outcome.duplicate {
-                StatusCode::ACCEPTED
-            } else {
-                StatusCode::CREATED
-            };
-            let body = Single {
-                status: if outcome.duplicate {
-                    "deduplicated"
-                } else {
-                    "created"
-                },
-                message: message(outcome.duplicate, outcome.count),
-                fingerprint: fingerprint.to_string(),
-                duplicate: outcome.duplicate,
-                metadata: Some(Metadata {
-                    count: outcome.count,
-                    first_occurrence: outcome.first_seen,
-                    last_occurrence: outcome.last_seen,
-                    remediation_request_ref: format!("{}/{}", outcome.namespace, outcome.name),
-                }),
-                remediation_request_name: Some(outcome.name),
-                remediation_request_namespace: Some(outcome.namespace),
-            };
-            (status, body)
-        }
+        Entry::Rejected(errors) => return Err(invalid(errors.map_or_else(Vec::new, |errors| *errors))),
+        Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(*fingerprint)),
+        Entry::Taken(processed) => match *processed {
+            Processed {
+                fingerprint,
+                result: Ok(counted),
+            } => accepted(fingerprint, counted),
+            failed => return Ok(multi(vec![Entry::Taken(Box::new(failed))])),
+        },
     };
     Ok((status, Json(body)).into_response())
+}
+
+/// 207: also for a signal that fails for good, which the sender must not send again.
+fn multi(results: Vec<Entry>) -> Response {
+    let summary = Summary::of(&results);
+    let size = |entry: &Entry| match entry {
+        Entry::Rejected(None) => 24,
+        _ => 192,
+    };
+    // A body that grows takes up to three times its size.
+    let mut body = Vec::with_capacity(256 + results.iter().map(size).sum::<usize>());
+    match serde_json::to_writer(&mut body, &Multi { results, summary }) {
+        Ok(()) => {
+            let json = HeaderValue::from_static("application/json");
+            (StatusCode::MULTI_STATUS, [(CONTENT_TYPE, json)], body).into_response()
+        }
+        Err(error) => Failure::internal(&error).into_response(),
+    }
+}
+
+fn accepted(fingerprint: Fingerprint, counted: Counted) -> (StatusCode, Single) {
+    let Counted {
+        duplicate,
+        count,
+        details,
+    } = counted;
+    let (code, status) = if duplicate {
+        (StatusCode::ACCEPTED, "deduplicated")
+    } else {
+        (StatusCode::CREATED, "created")
+    };
+    let mut body = Single {
+        status,
+        message: message(duplicate, count),
+        fingerprint: fingerprint.to_string(),
+        duplicate,
+        metadata: None,
+        remediation_request_name: None,
+        remediation_request_namespace: None,
+    };
+    if let Some(outcome) = details {
+        body.metadata = Some(Metadata {
+            count,
+            first_occurrence: outcome.first_seen,
+            last_occurrence: outcome.last_seen,
+            remediation_request_ref: format!("{}/{}", outcome.namespace, outcome.name),
+        });
+        body.remediation_request_name = Some(outcome.name);
+        body.remediation_request_namespace = Some(outcome.namespace);
+    }
+    (code, body)
 }
 
 fn resolved(fingerprint: Fingerprint) -> Single {
     Single {
         status: "resolved",
-        message: "the alert is resolved; no request is created".to_owned(),
+        message: RESOLVED.to_owned(),
         fingerprint: fingerprint.to_string(),
         duplicate: false,
         remediation_request_name: None,
@@ -195,91 +295,66 @@ fn message(duplicate: bool, count: i64) -> String {
     }
 }
 
-fn line(entry: Entry, summary: &mut Summary) -> Line {
-    match entry {
-        Entry::Rejected(errors) => {
-            summary.rejected += 1;
-            let error: Vec<String> = errors
-                .iter()
-                .map(|error| format!("{}: {}", error.field, error.message))
-                .collect();
-            Line {
-                status: "rejected",
-                fingerprint: None,
-                message: "the alert is not valid".to_owned(),
-                error: Some(error.join("; ")),
-            }
-        }
-        Entry::Resolved(fingerprint) => {
-            summary.resolved += 1;
-            let Single {
-                status,
-                message,
-                fingerprint,
-                ..
-            } = resolved(fingerprint);
-            Line {
-                status,
-                fingerprint: Some(fingerprint),
-                message,
-                error: None,
-            }
-        }
-        Entry::Taken(Taken {
-            fingerprint,
-            result: Ok(outcome),
-        }) => {
-            let counter = if outcome.duplicate {
-                &mut summary.deduplicated
-            } else {
-                &mut summary.created
-            };
-            *counter += 1;
-            Line {
-                status: if outcome.duplicate {
-                    "deduplicated"
-                } else {
-                    "created"
+impl Summary {
+    fn of(entries: &[Entry]) -> Self {
+        let mut summary = Self {
+            total: entries.len(),
+            ..Self::default()
+        };
+        for entry in entries {
+            *match entry {
+                Entry::Rejected(_) => &mut summary.rejected,
+                Entry::Resolved(_) => &mut summary.resolved,
+                Entry::Taken(processed) => match &processed.result {
+                    Ok(counted) if counted.duplicate => &mut summary.deduplicated,
+                    Ok(_) => &mut summary.created,
+                    Err(_) => &mut summary.failed,
                 },
-                fingerprint: Some(fingerprint.to_string()),
-                message: message(outcome.duplicate, outcome.count),
-                error: None,
-            }
+            } += 1;
         }
-        Entry::Taken(Taken {
-            fingerprint,
-            result: Err(error),
-        }) => {
-            summary.failed += 1;
-            Line {
-                status: "failed",
-                fingerprint: Some(fingerprint.to_string()),
-                message: "no RemediationRequest could be created".to_owned(),
-                error: Some(public_message(&error)),
-            }
-        }
+        summary
     }
 }
 
-/// 503 for transient errors, 500 for others.
-pub(super) fn failure(error: &cluster::Error) -> Failure {
-    match error {
-        cluster::Error::Unavailable { retry_after, .. } => {
-            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-            Failure::unavailable(
-                format!("{}; send it again, repeats are harmless", public_message(error)),
-                seconds.max(1),
-            )
+fn line(entry: &Entry) -> Line {
+    let (status, fingerprint, message, error) = match entry {
+        Entry::Rejected(None) => ("rejected", None, None, None),
+        Entry::Rejected(Some(errors)) => {
+            let errors: Vec<String> = errors.iter().map(described).collect();
+            let message = "the alert is not valid".to_owned();
+            ("rejected", None, Some(message), Some(errors.join("; ")))
         }
-        other => Failure::internal(other),
+        Entry::Resolved(fingerprint) => ("resolved", Some(**fingerprint), Some(RESOLVED.to_owned()), None),
+        Entry::Taken(processed) => {
+            let (status, message, error) = match &processed.result {
+                Ok(counted) if counted.duplicate => {
+                    ("deduplicated", Some(message(true, counted.count)), None)
+                }
+                Ok(counted) => ("created", Some(message(false, counted.count)), None),
+                Err(failed) => ("failed", None, Some(rejected(failed.kind))),
+            };
+            (status, Some(processed.fingerprint), message, error)
+        }
+    };
+    Line {
+        status,
+        fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
+        message,
+        error,
     }
 }
 
-/// The public message of an error: the API's own message may contain internal names, and is in the log.
-fn public_message(error: &cluster::Error) -> String {
-    let kind = error.kind();
-    match error {
-        cluster::Error::Unavailable { .. } => format!("the Kubernetes API is unavailable ({kind})"),
-        _ => format!("the Kubernetes API rejected the RemediationRequest ({kind})"),
-    }
+fn described(error: &FieldError) -> String {
+    format!("{}: {}", error.field, error.message)
+}
+
+/// 503: the sender should send it again.
+fn unavailable(kind: &str, retry_after: Duration) -> Failure {
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    let detail = format!("the Kubernetes API is unavailable ({kind}); send it again, repeats are harmless");
+    Failure::unavailable(detail, seconds.max(1))
+}
+
+fn rejected(kind: &str) -> String {
+    format!("the Kubernetes API rejected the RemediationRequest ({kind})")
 }

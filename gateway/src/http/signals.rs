@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use service::http::{Failure, RawBody};
 use tracing::Instrument;
@@ -12,12 +13,12 @@ use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
 
 use super::App;
-use super::response::{self, Entry};
+use super::response::{self, Entry, MAX_DETAILED};
 use crate::domain::{alertmanager, event, freshness};
 use service::http::InFlight;
 
-/// Alerts of one webhook that are processed concurrently.
-const ALERTS_AT_ONCE: usize = 64;
+/// Alerts of one webhook that are processed concurrently, so that a large group leaves room for others.
+const ALERTS_AT_ONCE: usize = 16;
 
 /// `POST /api/v1/signals/prometheus`: the alerts of a webhook.
 ///
@@ -28,7 +29,7 @@ const ALERTS_AT_ONCE: usize = 64;
     responses(
         (status = 201, body = response::Single, description = "A RemediationRequest was created"),
         (status = 202, body = response::Single, description = "Counted on an active one, or resolved"),
-        (status = 207, body = response::Multi, description = "Several alerts, each with its own result"),
+        (status = 207, body = response::Multi, description = "Several alerts, each with its own result; or one whose RemediationRequest is rejected permanently"),
     ))]
 pub async fn prometheus(
     State(app): State<App>,
@@ -41,35 +42,57 @@ pub async fn prometheus(
         app.gateway.metrics().rejected(SignalType::PrometheusAlert);
         response::invalid(vec![error])
     };
-    let reading = alertmanager::read(&body, now).map_err(rejected)?;
     let sent_at = sent_at(&headers).map_err(rejected)?;
-    // A webhook without any valid alert is rejected.
-    if reading.alerts.iter().any(Result::is_ok) {
-        freshness::check_webhook(sent_at, reading.newest_start, now).map_err(rejected)?;
+    freshness::check_header(sent_at, now).map_err(rejected)?;
+    let reading = alertmanager::read(body, sent_at.is_some(), now).map_err(rejected)?;
+    let entries = detached(in_flight, async move { take_all(&app, &reading).await }).await?;
+    response::webhook(entries)
+}
+
+/// The results of all alerts, in their order.
+async fn take_all<B: AsRef<[u8]>>(app: &App, reading: &alertmanager::Reading<B>) -> Vec<Entry> {
+    let take = |position| async move {
+        let _room = app.room.acquire(reading.size(position)).await;
+        let alert = reading.judge(position)?;
+        Ok(if alert.resolved {
+            Entry::Resolved(Box::new(alert.signal.fingerprint()))
+        } else {
+            Entry::taken(app.gateway.take(alert.signal).await, reading.count() == 1)
+        })
+    };
+    let mut entries = Entries::with_capacity(reading.count());
+    let mut results = stream::iter(0..reading.count())
+        .map(take)
+        .buffered(ALERTS_AT_ONCE);
+    while let Some(result) = results.next().await {
+        if result.is_err() {
+            app.gateway.metrics().rejected(SignalType::PrometheusAlert);
+        }
+        entries.push(result);
     }
-    let gateway = app.gateway.clone();
-    let entries = detached(in_flight, async move {
-        use futures::StreamExt;
-        let take = |alert: Result<alertmanager::Read, Vec<FieldError>>| {
-            let gateway = gateway.clone();
-            async move {
-                match alert {
-                    Err(errors) => {
-                        gateway.metrics().rejected(SignalType::PrometheusAlert);
-                        Entry::Rejected(errors)
-                    }
-                    Ok(alert) if alert.resolved => Entry::Resolved(alert.signal.fingerprint()),
-                    Ok(alert) => Entry::Taken(gateway.take(alert.signal).await),
-                }
-            }
-        };
-        futures::stream::iter(reading.alerts)
-            .map(take)
-            .buffered(ALERTS_AT_ONCE)
-            .collect()
-            .await
-    });
-    response::webhook(entries.await?)
+    entries.entries
+}
+
+/// The results so far.
+struct Entries {
+    entries: Vec<Entry>,
+    rejected: usize,
+}
+
+impl Entries {
+    fn with_capacity(count: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(count),
+            rejected: 0,
+        }
+    }
+
+    fn push(&mut self, result: Result<Entry, Vec<FieldError>>) {
+        self.entries.push(result.unwrap_or_else(|errors| {
+            self.rejected += 1;
+            Entry::Rejected((self.rejected <= MAX_DETAILED).then(|| Box::new(errors)))
+        }));
+    }
 }
 
 /// `POST /api/v1/signals/kubernetes-event`: one event.
@@ -80,7 +103,8 @@ pub async fn prometheus(
     params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
     responses(
         (status = 201, body = response::Single, description = "A RemediationRequest was created"),
-        (status = 202, body = response::Single, description = "Counted on an active one, or resolved"),
+        (status = 202, body = response::Single, description = "Counted on an active one"),
+        (status = 207, body = response::Multi, description = "The Kubernetes API rejects its RemediationRequest permanently"),
     ))]
 pub async fn kubernetes_event(
     State(app): State<App>,
@@ -97,9 +121,11 @@ pub async fn kubernetes_event(
     sent_at(&headers)
         .and_then(|sent_at| freshness::check_event(sent_at, reading.last_seen, now))
         .map_err(|error| rejected(vec![error]))?;
-    let gateway = app.gateway.clone();
-    let taken = detached(in_flight, async move { gateway.take(reading.signal).await }).await?;
-    response::single(Entry::Taken(taken))
+    let taken = detached(in_flight, async move {
+        let _room = app.room.acquire(body.len()).await;
+        app.gateway.take(reading.signal).await
+    });
+    response::single(Entry::taken(taken.await?, true))
 }
 
 /// Completes even when the client hangs up or the timeout passes: what was started in the cluster must get its audit
@@ -127,3 +153,6 @@ fn sent_at(headers: &HeaderMap) -> Result<Option<&str>, FieldError> {
             message: "is not text; expected Unix seconds".to_owned(),
         })
 }
+
+#[cfg(test)]
+mod amplification;

@@ -114,7 +114,7 @@ async fn errors_are_named() {
             "startsAt",
         ),
         (EVENTS, r#"{"type":"Normal"}"#, 400, "involvedObject.kind"),
-        (ALERTS, &" ".repeat((256 << 10) + 1), 413, "262144"),
+        (ALERTS, &" ".repeat((4 << 20) + 1), 413, "4194304"),
         ("/nowhere", "{}", 404, "/nowhere"),
     ] {
         let answer = post(path, body).await.unwrap();

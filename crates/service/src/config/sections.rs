@@ -68,7 +68,7 @@ pub struct Http {
     pub header_timeout_ms: u64,
     /// Maximum time in which a client accepts no byte of a response; after it the connection is closed.
     pub write_timeout_ms: u64,
-    /// Maximum number of concurrent requests; further ones get 429.
+    /// Maximum number of concurrent requests; further ones get 503.
     pub max_in_flight: usize,
     /// Origins whose pages may call the API, such as `https://console.example.com`.
     pub cors_origins: Vec<String>,

@@ -33,7 +33,7 @@ async fn headers(context: &Context) -> Result<()> {
     let url = gateway.url(ALERTS)?;
     let alert = webhook(&[Alert::new("HighMemoryUsage", &namespace, "payment-api-789")]);
     let given = Uuid::new_v4().to_string();
-    let large = "x".repeat(300 * 1024);
+    let large = "x".repeat(5 << 20);
     let requests = [
         (201, gateway.webhook(&alert)?),
         (
@@ -86,7 +86,9 @@ async fn headers(context: &Context) -> Result<()> {
 }
 
 async fn body_limit(context: &Context) -> Result<()> {
-    const LIMIT: usize = 256 * 1024;
+    const LIMIT: usize = 4 << 20;
+    /// Maximum bytes of annotations in a request.
+    const STORED: usize = 16 << 10;
     let namespace = context.namespace().await?;
     let body = |size: usize| {
         let empty = webhook(&[Alert::new("Large", &namespace, "pod").annotation("padding", "")]).to_string();
@@ -105,7 +107,7 @@ async fn body_limit(context: &Context) -> Result<()> {
         .webhook(&body(LIMIT + 1)?)?
         .send()
         .await?
-        .is_problem(413, &["262144"])?;
+        .is_problem(413, &["4194304"])?;
     let requests = context.cluster().await?.requests(&namespace).await?;
     ensure!(
         requests.is_empty(),
@@ -126,8 +128,13 @@ async fn body_limit(context: &Context) -> Result<()> {
         .as_str()
         .map_or(0, str::len);
     ensure!(
-        padding > LIMIT - 2_000,
-        "expected the complete annotation in the request, found {padding} bytes of it"
+        (STORED - 1_000..=STORED).contains(&padding),
+        "expected {STORED} bytes of the annotation in the request, found {padding}"
+    );
+    let truncated = &request["metadata"]["annotations"]["kubernaut.ai/truncated"];
+    ensure!(
+        *truncated == "signalAnnotations,originalPayload",
+        "expected the truncated fields to be named, found {truncated}"
     );
     Ok(())
 }

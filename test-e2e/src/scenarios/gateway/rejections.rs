@@ -73,9 +73,9 @@ async fn malformed(context: &Context) -> Result<()> {
             "labels",
         ),
         (
-            "a label a number",
+            "a label a list",
             ALERTS,
-            hook(alert().field("labels", json!({"alertname": 5}))),
+            hook(alert().field("labels", json!({"alertname": [5]}))),
             "alertname",
         ),
         (
@@ -169,7 +169,7 @@ async fn malformed(context: &Context) -> Result<()> {
 }
 
 async fn wrong_requests(context: &Context) -> Result<()> {
-    const LIMIT: usize = 256 * 1024;
+    const LIMIT: usize = 4 << 20;
     let gateway = context.gateway();
     let send = async |request: Request| -> Result<Response> { request.send().await };
 
@@ -186,7 +186,7 @@ async fn wrong_requests(context: &Context) -> Result<()> {
         let large = webhook(&[Alert::new("Large", "default", "pod").annotation("padding", &padding)]);
         send(context.http.post(&url, &large))
             .await?
-            .is_problem(413, &["262144"])?;
+            .is_problem(413, &["4194304"])?;
 
         let text = context
             .http

@@ -113,6 +113,18 @@ async fn replay(context: &Context) -> Result<()> {
     started("future", at(3 * MINUTE))
         .await?
         .is_problem(400, &["startsAt"])?;
+    // In a group it is rejected by itself.
+    let group = [
+        alert("days-old").field("startsAt", at(-3 * 24 * 60 * MINUTE).to_string()),
+        alert("future").field("startsAt", at(3 * MINUTE).to_string()),
+    ];
+    gateway
+        .webhook(&webhook(&group))?
+        .send()
+        .await?
+        .expect(207)?
+        .has("/results/0/status", "deduplicated")?
+        .has("/results/1/status", "rejected")?;
 
     let seen = async |pod: &str, field: &str, time: Timestamp| {
         let mut event = event("BackOff", "Pod", pod, &namespace);
