@@ -1,7 +1,10 @@
 //! Objects as tables for `kubectl get`.
 
 mod cells;
+mod functions;
+mod network;
 mod printers;
+mod resources;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

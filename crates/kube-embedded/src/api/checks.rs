@@ -1,5 +1,7 @@
 //! Checks of built-in objects: required fields, and rules that no schema expresses.
 
+mod cron;
+
 use serde_json::{Map, Value, json};
 
 use crate::object;
@@ -22,9 +24,19 @@ pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Op
         }
         "pods" => check_pod(object, old, &mut causes),
         "jobs.batch" => {
+            check_restart(object, "spec.template.spec.restartPolicy", &mut causes);
             immutable(object, old, "spec.selector", IMMUTABLE, &mut causes);
             immutable(object, old, "spec.template", IMMUTABLE, &mut causes);
         }
+        "cronjobs.batch" => {
+            cron::check(object, old, &mut causes);
+            check_restart(
+                object,
+                "spec.jobTemplate.spec.template.spec.restartPolicy",
+                &mut causes,
+            );
+        }
+        "services" => check_service(object, &mut causes),
         _ => {}
     }
     causes
@@ -78,7 +90,8 @@ fn is_missing(property: Option<&Schema>, name: &str, value: Option<&Value>) -> b
         Some(schema::Type::Boolean | schema::Type::Integer | schema::Type::Number)
     );
     match value {
-        None | Some(Value::Null) => !has_zero,
+        // A slice may be empty, which is a null.
+        None | Some(Value::Null) => !has_zero && name != "endpoints",
         Some(Value::Array(list)) => list.is_empty() && name == "containers",
         Some(Value::String(text)) => text.is_empty(),
         Some(_) => false,
@@ -93,6 +106,67 @@ fn immutable(object: &Value, old: Option<&Value>, field: &str, detail: &str, cau
     {
         let shown = object.pointer(&pointer).cloned().unwrap_or_default().to_string();
         causes.push(Cause::invalid(field, &shown, detail));
+    }
+}
+
+/// Checks that the pods of a job end.
+fn check_restart(object: &Value, field: &str, causes: &mut Vec<Cause>) {
+    match object::text(object, &format!("/{}", field.replace('.', "/"))) {
+        "OnFailure" | "Never" => {}
+        "" | "Always" => causes.push(Cause::required(field, "valid values: \"OnFailure\", \"Never\"")),
+        other => {
+            let supported = [quoted("OnFailure"), quoted("Never")];
+            causes.push(Cause::not_supported(field, &quoted(other), &supported));
+        }
+    }
+}
+
+/// Checks that a service has ports, and that several have names.
+fn check_service(object: &Value, causes: &mut Vec<Cause>) {
+    let ports: Vec<&Value> = object::items(object, "/spec/ports").collect();
+    let needs_ports = object::text(object, "/spec/clusterIP") != "None"
+        && object::text(object, "/spec/type") != "ExternalName";
+    if ports.is_empty() && needs_ports {
+        causes.push(Cause::required("spec.ports", ""));
+    }
+    let part = |index: usize, key: &str| ports[index].get(key).cloned().unwrap_or_default();
+    for (index, port) in ports.iter().enumerate() {
+        let name = object::text(port, "/name");
+        if name.is_empty() && ports.len() > 1 {
+            causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
+        }
+        if !name.is_empty()
+            && ports[..index]
+                .iter()
+                .any(|other| object::text(other, "/name") == name)
+        {
+            causes.push(Cause::duplicate(
+                format!("spec.ports[{index}].name"),
+                &quoted(name),
+            ));
+        }
+        if !port["port"]
+            .as_i64()
+            .is_some_and(|port| (1..=65_535).contains(&port))
+        {
+            let shown = part(index, "port").to_string();
+            causes.push(Cause::invalid(
+                format!("spec.ports[{index}].port"),
+                &shown,
+                "must be between 1 and 65535, inclusive",
+            ));
+        }
+        let is_same = |other: &usize| {
+            ["port", "protocol"]
+                .iter()
+                .all(|key| part(*other, key) == part(index, key))
+        };
+        if (0..index).any(|other| is_same(&other)) {
+            causes.push(Cause::duplicate(
+                format!("spec.ports[{index}]"),
+                &port.to_string(),
+            ));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod allocation;
 mod defaults;
 mod deletion;
+mod services;
 
 pub(super) use allocation::allocate;
 pub(super) use defaults::complete;
@@ -14,8 +15,9 @@ use crate::resources::{Resource, definition};
 pub(super) fn has_generation(resource: &Resource) -> bool {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("apps", plural) => plural != "controllerrevisions",
-        ("batch" | "policy" | "networking.k8s.io" | definition::GROUP, _) => true,
-        ("", plural) => matches!(plural, "replicationcontrollers" | "pods"),
+        ("batch" | "policy" | "networking.k8s.io" | "discovery.k8s.io" | "scheduling.k8s.io", _) => true,
+        (definition::GROUP, _) => true,
+        ("", plural) => matches!(plural, "replicationcontrollers" | "pods" | "podtemplates"),
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! Executes requests on the store, without HTTP.
 
+mod bootstrap;
 mod checks;
 mod cleanup;
 mod decode;
@@ -26,7 +27,6 @@ pub use read::List;
 pub use watch::Watch;
 
 use crate::auth::{Auth, User};
-use crate::object;
 use crate::resources::{Registry, Resource, definition};
 use crate::status::Status;
 use crate::store::{Entry, Key, Store, WriteError};
@@ -42,6 +42,8 @@ pub struct Api {
     pub auth: Auth,
     /// Serializes the writes of one object.
     locks: Vec<Mutex<()>>,
+    /// Serializes the writes of services, which share addresses and ports.
+    services: Mutex<()>,
 }
 
 /// A request for a resource.
@@ -144,6 +146,7 @@ impl Api {
             registry: Registry::new(),
             auth,
             locks,
+            services: Mutex::new(()),
         };
         api.restore();
         api.bootstrap()?;
@@ -165,33 +168,6 @@ impl Api {
         for (table, resource) in self.registry.served().tables() {
             self.store.reindex(&table, &resource.fields);
         }
-    }
-
-    /// Creates the objects of every new cluster.
-    fn bootstrap(&self) -> anyhow::Result<()> {
-        let objects: Vec<Value> = serde_json::from_str(include_str!("../builtin/bootstrap.json"))?;
-        let served = self.registry.served();
-        for object in objects {
-            let (group, version) = split_api_version(object::text(&object, "/apiVersion"));
-            let kind = object::text(&object, "/kind").to_owned();
-            let resource = served.all().find(|resource| {
-                resource.kind == kind && resource.group == group && resource.version == version
-            });
-            let Some(resource) = resource else {
-                anyhow::bail!("bootstrap.json has a {kind}, which is not served")
-            };
-            let call = Call::internal(
-                resource,
-                object::meta(&object, "namespace"),
-                object::meta(&object, "name"),
-            );
-            match self.create_value(&call, object) {
-                Ok(_) => {}
-                Err(status) if status.reason == "AlreadyExists" => {}
-                Err(status) => anyhow::bail!("cannot create {kind} of bootstrap.json: {}", status.message),
-            }
-        }
-        Ok(())
     }
 
     fn lock(&self, table: &str, key: &Key) -> MutexGuard<'_, ()> {

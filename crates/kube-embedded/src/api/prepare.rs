@@ -111,19 +111,8 @@ fn failed(call: &Call, object: &Value, causes: Vec<Cause>) -> Result<(), Status>
 /// Restores what a write cannot change from the current object.
 pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
     let resource = &call.resource;
-    let part = call.subresource.as_str();
-    if part == "status" {
-        let status = object.get("status").cloned();
-        let managed = object.pointer("/metadata/managedFields").cloned();
-        let mut replaced = current.clone();
-        if let Some(map) = replaced.as_object_mut() {
-            map.remove("status");
-            map.extend(status.map(|status| ("status".to_owned(), status)));
-        }
-        if let Some(managed) = managed {
-            object::metadata_mut(&mut replaced).insert("managedFields".into(), managed);
-        }
-        *object = replaced;
+    if call.subresource == "status" {
+        replace_status(resource, current, object);
         return;
     }
     if let Some(map) = object.as_object_mut() {
@@ -138,20 +127,49 @@ pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
         map.insert("apiVersion".into(), resource.api_version().into());
         map.insert("kind".into(), resource.kind.clone().into());
     }
-    let old = current
-        .get("metadata")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    let metadata = object::metadata_mut(object);
-    for key in SERVERS_OWN.iter().chain(IDENTITY) {
-        metadata.remove(*key);
-        metadata.extend(old.get(*key).map(|value| ((*key).to_owned(), value.clone())));
-    }
+    keep_metadata(current, object, SERVERS_OWN.iter().chain(IDENTITY));
     if counts_as_change(resource, current, object)
-        && let Some(generation) = old.get("generation").and_then(Value::as_i64)
+        && let Some(generation) = current.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         object::metadata_mut(object).insert("generation".into(), (generation + 1).into());
+    }
+}
+
+/// Restores keys of the metadata.
+fn keep_metadata<'a>(current: &Value, object: &mut Value, keys: impl Iterator<Item = &'a &'a str>) {
+    let metadata = object::metadata_mut(object);
+    for key in keys {
+        match current["metadata"].get(*key) {
+            Some(value) => metadata.insert((*key).to_owned(), value.clone()),
+            None => metadata.remove(*key),
+        };
+    }
+}
+
+/// Restores all but the status. The metadata of built-in kinds can be written with it, except for parts of some kinds.
+fn replace_status(resource: &Resource, current: &Value, object: &mut Value) {
+    let mut written = std::mem::take(object);
+    *object = current.clone();
+    let own: &[&str] = match &*resource.table {
+        "deployments.apps" => &["labels"],
+        "pods" => &["ownerReferences"],
+        _ => &[],
+    };
+    if resource.custom {
+        let managed = written.pointer("/metadata/managedFields").cloned();
+        object::metadata_mut(object).extend(managed.map(|managed| ("managedFields".to_owned(), managed)));
+    } else {
+        keep_metadata(
+            current,
+            &mut written,
+            SERVERS_OWN.iter().chain(IDENTITY).chain(own),
+        );
+        object["metadata"] = written["metadata"].take();
+    }
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+        let status = written.as_object_mut().and_then(|map| map.remove("status"));
+        map.extend(status.map(|status| ("status".to_owned(), status)));
     }
 }
 

@@ -82,6 +82,7 @@ impl Api {
         let resource = &call.resource;
         let generated =
             object::meta(&object, "name").is_empty() && !object::meta(&object, "generateName").is_empty();
+        let _allocation = self.lock_services(call);
         for _ in 0..NAME_TRIES {
             if generated {
                 let name = format!("{}{}", object::meta(&object, "generateName"), names::suffix());
@@ -99,6 +100,7 @@ impl Api {
             kinds::complete(resource, &mut object);
             patch::managed::record_update(resource, &mut object, None, &options.manager, &call.subresource);
             kinds::allocate(resource, &mut object, None);
+            self.allocate_service(call, &mut object, None)?;
             prepare::check_new(call, &object)?;
             accept_definition(resource, &mut object)?;
             if options.dry_run {
@@ -283,6 +285,8 @@ impl Api {
             patch::managed::record_update(&call.resource, &mut object, Some(&current), manager, part);
         }
         kinds::allocate(&call.resource, &mut object, Some(&current));
+        let allocation = self.lock_services(call);
+        self.allocate_service(call, &mut object, Some(&current))?;
         prepare::check_replacement(call, &current, &object)?;
         accept_definition(&call.resource, &mut object)?;
         let gone = object::is_deleting(&object)
@@ -309,7 +313,7 @@ impl Api {
             self.store.update(table, &entry, stored, &call.resource.fields)
         };
         let written = written.map_err(|error| call.write_error(error, &call.name))?;
-        drop(guard);
+        drop((guard, allocation));
         if gone {
             self.after_removal(call, &written)
         } else {

@@ -3,6 +3,7 @@
 mod access;
 mod faults;
 mod list;
+mod metrics;
 mod request;
 mod resource;
 mod response;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName};
 
+use super::metrics::Metrics;
 use crate::api::{Api, Query};
 use crate::faults::Faults;
 
@@ -14,6 +15,7 @@ use crate::faults::Faults;
 pub(super) struct Shared {
     pub(super) api: Arc<Api>,
     pub(super) faults: Arc<Faults>,
+    pub(super) metrics: Metrics,
     pub(super) address: std::net::SocketAddr,
 }
 

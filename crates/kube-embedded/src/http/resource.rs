@@ -74,8 +74,12 @@ pub(super) fn handle(
             .to_owned(),
     };
     let form = Form::of(request.header(&ACCEPT).unwrap_or_default(), &request.query)?;
-    let response = perform(api, &call, verb)?;
-    Ok(respond(shared, resource, form, response, &request.path))
+    let response = perform(api, &call, verb);
+    let code = response
+        .as_ref()
+        .map_or_else(|status| status.code, |response| response.code);
+    shared.metrics.count(&call, verb, code);
+    Ok(respond(shared, resource, form, response?, &request.path))
 }
 
 /// The verb as RBAC names it.

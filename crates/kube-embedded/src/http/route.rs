@@ -23,6 +23,8 @@ pub(super) enum Route {
     ServerVersion,
     /// `/healthz`, `/livez`, `/readyz`.
     Health,
+    /// `/metrics`.
+    Metrics,
     /// `/faults` with the id.
     Faults(Option<String>),
     /// `/compact`.
@@ -66,6 +68,7 @@ pub(super) fn route(path: &str) -> Route {
         ["openapi", "v3", rest @ ..] => Route::OpenApi(rest.join("/")),
         ["version"] => Route::ServerVersion,
         ["healthz" | "livez" | "readyz", ..] => Route::Health,
+        ["metrics"] => Route::Metrics,
         ["faults"] => Route::Faults(None),
         ["faults", id] => Route::Faults(Some((*id).into())),
         ["compact"] => Route::Compact,

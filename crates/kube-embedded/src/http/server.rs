@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+use super::metrics::Metrics;
 use super::request::Shared;
 use super::service::{Connection, serve};
 use crate::api::Api;
@@ -39,7 +40,7 @@ impl Listener {
     /// Binds the address and writes the kubeconfig.
     ///
     /// # Errors
-    /// The address is in use, or the file cannot be written.
+    /// The address is in use, or a file cannot be written.
     pub async fn bind(options: &Options, api: Arc<Api>) -> Result<Self> {
         let listener = TcpListener::bind(options.listen).await.with_context(|| {
             format!(
@@ -48,12 +49,14 @@ impl Listener {
             )
         })?;
         let address = listener.local_addr()?;
+        api.publish(address)?;
         if let Some(path) = &options.kubeconfig {
             write_kubeconfig(path, address)?;
         }
         let shared = Arc::new(Shared {
             api,
             faults: Arc::new(Faults::default()),
+            metrics: Metrics::default(),
             address,
         });
         Ok(Self { listener, shared })

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::request::{Request, Shared};
 use super::response::{Reply, json_reply, status_reply, text_reply, typed};
 use super::route::{Route, route};
-use super::{access, faults, resource};
+use super::{access, faults, metrics, resource};
 use crate::api::Query;
 use crate::faults::Kind;
 use crate::status::Status;
@@ -137,6 +137,13 @@ fn dispatch(shared: &Arc<Shared>, request: &Request) -> Result<Reply, Status> {
         Route::ServerVersion => Some(discovery::server_version()),
         Route::Root => Some(discovery::paths(&served)),
         Route::Health => return Ok(text_reply(200, "ok")),
+        Route::Metrics => {
+            return Ok(typed(
+                200,
+                metrics::CONTENT_TYPE,
+                shared.metrics.text(&api.store).into(),
+            ));
+        }
         Route::OpenApiV2 => return Ok(typed(200, openapi::V2_TYPE, Bytes::from_static(openapi::V2))),
         _ => None,
     };

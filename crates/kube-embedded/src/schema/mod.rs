@@ -19,6 +19,7 @@ use serde_json::Value;
 pub use compile::{compile_builtin, compile_definition};
 pub use decode::{check_metadata, check_types};
 pub use defaults::apply_defaults;
+pub use format::is_go_duration;
 pub use prune::{Unknown, prune};
 pub use validate::validate;
 

@@ -7,7 +7,7 @@ mod entry;
 mod history;
 mod journal;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -360,6 +360,17 @@ impl Store {
             Some((old.key.clone(), Arc::new(entry)))
         });
         table.entries = indexed.collect();
+    }
+
+    /// The number of objects of each table that has some.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Arc<str>, usize> {
+        let state = self.state.read();
+        let counts = state
+            .tables
+            .iter()
+            .map(|(name, table)| (Arc::clone(name), table.entries.len()));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
     /// The names of all tables with objects.

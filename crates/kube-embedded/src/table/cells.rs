@@ -21,10 +21,10 @@ pub(super) fn or_none(text: &str) -> Value {
     }
 }
 
-pub(super) fn or_na(object: &Value, pointer: &str) -> Value {
+pub(super) fn or(object: &Value, pointer: &str, absent: &str) -> Value {
     object
         .pointer(pointer)
-        .map_or_else(|| "N/A".to_owned(), shown)
+        .map_or_else(|| absent.to_owned(), shown)
         .into()
 }
 
@@ -55,12 +55,16 @@ pub(super) fn joined<'a>(items: impl Iterator<Item = &'a str>) -> Value {
     items.collect::<Vec<_>>().join(",").into()
 }
 
-pub(super) fn containers(object: &Value) -> Value {
-    joined(items(object, "/spec/template/spec/containers").map(|container| text(container, "/name")))
+/// The names of the containers of a pod template.
+pub(super) fn containers(object: &Value, template: &str) -> Value {
+    let list = items(object, &format!("{template}/spec/containers"));
+    joined(list.map(|container| text(container, "/name")))
 }
 
-pub(super) fn images(object: &Value) -> Value {
-    joined(items(object, "/spec/template/spec/containers").map(|container| text(container, "/image")))
+/// The images of the containers of a pod template.
+pub(super) fn images(object: &Value, template: &str) -> Value {
+    let list = items(object, &format!("{template}/spec/containers"));
+    joined(list.map(|container| text(container, "/image")))
 }
 
 pub(super) fn ready_of(object: &Value, ready: &str, wanted: &str) -> Value {
@@ -240,7 +244,8 @@ pub(super) fn subjects(object: &Value, kind: &str) -> Value {
     names.join(", ").into()
 }
 
-pub(super) fn access_modes(object: &Value) -> Value {
+/// The short names of access modes.
+pub(super) fn access_modes(modes: Option<&Value>) -> Value {
     let short = |mode: &str| match mode {
         "ReadWriteOnce" => "RWO",
         "ReadOnlyMany" => "ROX",
@@ -248,9 +253,5 @@ pub(super) fn access_modes(object: &Value) -> Value {
         "ReadWriteOncePod" => "RWOP",
         _ => "",
     };
-    joined(
-        object::strings(object.pointer("/status/accessModes"))
-            .into_iter()
-            .map(short),
-    )
+    joined(object::strings(modes).into_iter().map(short))
 }

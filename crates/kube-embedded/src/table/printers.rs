@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::functions::Function;
 use super::{age, cells, definition};
 use crate::object::text;
 
@@ -43,6 +44,10 @@ enum Cell {
     Bare(String),
     /// The value at a pointer; `N/A` when absent.
     OrNa(String),
+    /// The value at a pointer; `<unset>` when absent.
+    OrUnset(String),
+    /// The string at a pointer; `<unknown>` when empty.
+    OrUnknown(String),
     /// The labels at a pointer.
     Labels(String),
     /// The number at a pointer; 0 when absent.
@@ -61,30 +66,6 @@ enum Cell {
     Subjects(String),
     /// The value of a function.
     Computed(Function),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Function {
-    AccessModes,
-    Containers,
-    EventCount,
-    EventMessage,
-    EventObject,
-    EventSource,
-    ExternalAddress,
-    Images,
-    JobDuration,
-    JobStatus,
-    LastSeen,
-    NodeRoles,
-    NodeStatus,
-    PodReady,
-    PodRestarts,
-    PodStatus,
-    Role,
-    Selector,
-    ServicePorts,
 }
 
 fn columns_of(table: &str) -> &'static [Column] {
@@ -114,7 +95,12 @@ impl Cell {
         match self {
             Self::Text(pointer) => cells::or_none(text(object, pointer)),
             Self::Bare(pointer) => text(object, pointer).into(),
-            Self::OrNa(pointer) => cells::or_na(object, pointer),
+            Self::OrNa(pointer) => cells::or(object, pointer, "N/A"),
+            Self::OrUnset(pointer) => cells::or(object, pointer, "<unset>"),
+            Self::OrUnknown(pointer) => match text(object, pointer) {
+                "" => "<unknown>".into(),
+                known => known.into(),
+            },
             Self::Labels(pointer) => cells::labels(object.pointer(pointer)),
             Self::Number(pointer) => object.pointer(pointer).cloned().unwrap_or_else(|| json!(0)),
             Self::Flag(pointer) => object.pointer(pointer).cloned().unwrap_or(Value::Bool(false)),
@@ -131,32 +117,6 @@ impl Cell {
             Self::Ready(ready, wanted) => cells::ready_of(object, ready, wanted),
             Self::Subjects(kind) => cells::subjects(object, kind),
             Self::Computed(function) => function.call(object),
-        }
-    }
-}
-
-impl Function {
-    fn call(&self, object: &Value) -> Value {
-        match self {
-            Self::AccessModes => cells::access_modes(object),
-            Self::Containers => cells::containers(object),
-            Self::EventCount => object.get("count").cloned().unwrap_or_else(|| json!(1)),
-            Self::EventMessage => text(object, "/message").trim().into(),
-            Self::EventObject => cells::event_object(object),
-            Self::EventSource => cells::event_source(object),
-            Self::ExternalAddress => cells::external_address(object),
-            Self::Images => cells::images(object),
-            Self::JobDuration => cells::job_duration(object),
-            Self::JobStatus => cells::job_status(object),
-            Self::LastSeen => cells::last_seen(object),
-            Self::NodeRoles => cells::node_roles(object),
-            Self::NodeStatus => cells::node_status(object),
-            Self::PodReady => cells::pod_ready(object),
-            Self::PodRestarts => cells::pod_restarts(object),
-            Self::PodStatus => cells::pod_status(object),
-            Self::Role => cells::role(object),
-            Self::Selector => cells::selector(object),
-            Self::ServicePorts => cells::service_ports(object),
         }
     }
 }

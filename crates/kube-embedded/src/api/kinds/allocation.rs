@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::defaults::DEFAULTS;
-use crate::object::{self, text};
+use crate::object;
 use crate::resources::Resource;
 use crate::schema::Schema;
 use crate::store::NAMESPACES;
@@ -33,11 +33,18 @@ pub(in crate::api) fn allocate(resource: &Resource, object: &mut Value, old: Opt
         NAMESPACES if old.is_none() => {
             object::child_mut(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
         }
-        "services" => complete_service(object, old),
+        "endpointslices.discovery.k8s.io" => {
+            for list in ["endpoints", "ports"] {
+                if object[list].as_array().is_some_and(Vec::is_empty) {
+                    object[list] = Value::Null;
+                }
+            }
+        }
         "pods" if old.is_none() => {
             let class = quality_of_service(object);
             object::child_mut(object, "status").insert("qosClass".into(), class.into());
         }
+        "daemonsets.apps" => count_templates(object, old),
         "jobs.batch" if old.is_none() => complete_job(object),
         _ => {}
     }
@@ -61,54 +68,6 @@ fn put_zeros(shape: &Schema, value: &mut Value) {
             }
         }
         _ => {}
-    }
-}
-
-/// Gives a service a cluster address where it needs one.
-fn complete_service(object: &mut Value, old: Option<&Value>) {
-    let kind = text(object, "/spec/type").to_owned();
-    let spec = object::child_mut(object, "spec");
-    if kind == "ExternalName" {
-        for key in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
-            spec.remove(key);
-        }
-        return;
-    }
-    let before = old
-        .map(|old| text(old, "/spec/clusterIP"))
-        .filter(|address| !address.is_empty());
-    if spec
-        .get("clusterIP")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .is_empty()
-    {
-        let address = before.map_or_else(free_address, ToOwned::to_owned);
-        spec.insert("clusterIP".into(), address.into());
-    }
-    let address = spec["clusterIP"].clone();
-    spec.insert("clusterIPs".into(), json!([address]));
-    spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-    spec.entry("ipFamilyPolicy")
-        .or_insert_with(|| "SingleStack".into());
-    if !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        return;
-    }
-    spec.entry("externalTrafficPolicy")
-        .or_insert_with(|| "Cluster".into());
-    if kind == "LoadBalancer" {
-        spec.entry("allocateLoadBalancerNodePorts")
-            .or_insert_with(|| true.into());
-    }
-    for port in spec
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
-    {
-        port.entry("nodePort")
-            .or_insert_with(|| fastrand::u16(30_000..=32_767).into());
     }
 }
 
@@ -138,8 +97,19 @@ fn quality_of_service(pod: &Value) -> &'static str {
     }
 }
 
-fn free_address() -> String {
-    format!("10.96.{}.{}", fastrand::u8(1..255), fastrand::u8(1..255))
+/// Counts the changes of a daemon set's template in an annotation, as old clients expect.
+fn count_templates(object: &mut Value, old: Option<&Value>) {
+    const KEY: &str = "deprecated.daemonset.template.generation";
+    let count = old.map_or(1, |old| {
+        let before = old["metadata"]["annotations"][KEY]
+            .as_str()
+            .and_then(|text| text.parse().ok());
+        before.unwrap_or(1) + i64::from(old["spec"]["template"] != object["spec"]["template"])
+    });
+    let annotations = object::metadata_mut(object)
+        .entry("annotations")
+        .or_insert_with(|| json!({}));
+    annotations[KEY] = count.to_string().into();
 }
 
 /// Sets a job's selector and the label that its pods get.

@@ -38,13 +38,13 @@ pub(in crate::api) fn complete(resource: &Resource, object: &mut Value) {
             object::child_mut(object, "spec")
                 .entry("enableServiceLinks")
                 .or_insert_with(|| true.into());
+            default_requests(object);
         }
+        "replicationcontrollers" => complete_controller(object),
+        "horizontalpodautoscalers.autoscaling" => complete_behavior(object),
+        "limitranges" => object::items_mut(object, "/spec/limits").for_each(complete_limits),
         "jobs.batch" => complete_job_spec(object),
-        "services" if matches!(text(object, "/spec/type"), "NodePort" | "LoadBalancer") => {
-            object::child_mut(object, "spec")
-                .entry("externalTrafficPolicy")
-                .or_insert_with(|| "Cluster".into());
-        }
+        "services" => super::services::complete(object),
         "statefulsets.apps" => {
             for claim in object::items_mut(object, "/spec/volumeClaimTemplates") {
                 claim["apiVersion"] = "v1".into();
@@ -150,6 +150,67 @@ fn complete_job_spec(object: &mut Value) {
         spec.insert("completions".into(), 1.into());
     }
     spec.entry("parallelism").or_insert_with(|| 1.into());
+}
+
+/// A replication controller has the labels of its pods, and selects them.
+fn complete_controller(object: &mut Value) {
+    let Some(labels) = object.pointer("/spec/template/metadata/labels").cloned() else {
+        return;
+    };
+    object::child_mut(object, "spec")
+        .entry("selector")
+        .or_insert_with(|| labels.clone());
+    object::metadata_mut(object).entry("labels").or_insert(labels);
+}
+
+/// Rules by which an autoscaler changes the number of pods, where it has any.
+fn complete_behavior(object: &mut Value) {
+    let Some(behavior) = object.pointer_mut("/spec/behavior") else {
+        return;
+    };
+    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+    let up = json!({
+        "stabilizationWindowSeconds": 0, "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}, percent],
+    });
+    let down = json!({"selectPolicy": "Max", "policies": [percent]});
+    for (name, defaults) in [("scaleUp", up), ("scaleDown", down)] {
+        let rules = object::child_mut(behavior, name);
+        if let Value::Object(defaults) = defaults {
+            for (key, value) in defaults {
+                rules.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+/// A container that has a limit and no request of a resource requests the limit.
+fn default_requests(pod: &mut Value) {
+    for list in ["/spec/containers", "/spec/initContainers"] {
+        for container in object::items_mut(pod, list) {
+            add_missing(&mut container["resources"], "requests", "limits");
+        }
+    }
+}
+
+/// Defaults of containers' limits and requests, from each other and from their bounds.
+fn complete_limits(limits: &mut Value) {
+    if text(limits, "/type") == "Container" {
+        add_missing(limits, "default", "max");
+        add_missing(limits, "defaultRequest", "default");
+        add_missing(limits, "defaultRequest", "min");
+    }
+}
+
+/// Adds the entries of one map that another one does not have.
+fn add_missing(owner: &mut Value, to: &str, from: &str) {
+    let Some(entries) = owner[from].as_object().filter(|map| !map.is_empty()).cloned() else {
+        return;
+    };
+    let map = object::child_mut(owner, to);
+    for (key, value) in entries {
+        map.entry(key).or_insert(value);
+    }
 }
 
 fn encode_string_data(object: &mut Value) {
