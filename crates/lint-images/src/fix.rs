@@ -32,13 +32,36 @@ pub(crate) fn fixed(file: &File) -> Option<String> {
     (out != file.text).then_some(out)
 }
 
-/// Returns a file's edits as a unified diff.
+/// Returns a file's edits as a diff of git, whose paths are relative to the repository in any folder.
 pub(crate) fn diff(file: &File, fixed: &str) -> String {
-    let (old, new) = (format!("a/{}", file.path), format!("b/{}", file.path));
-    TextDiff::from_lines(file.text.as_str(), fixed)
+    let name = |side: &str| quoted(&format!("{side}/{}", file.path));
+    let (old, new) = (name("a"), name("b"));
+    // A name with blanks ends at a tab.
+    let end = |name: &str| if name.contains(' ') { "\t" } else { "" };
+    let changes = TextDiff::from_lines(file.text.as_str(), fixed)
         .unified_diff()
-        .header(&old, &new)
-        .to_string()
+        .header(&format!("{old}{}", end(&old)), &format!("{new}{}", end(&new)))
+        .to_string();
+    format!("diff --git {old} {new}\n{changes}")
+}
+
+/// Quotes a name as git does if it has control characters, quotes or backslashes.
+fn quoted(name: &str) -> String {
+    let is_special = |char: char| char.is_ascii_control() || matches!(char, '"' | '\\');
+    if !name.contains(is_special) {
+        return name.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for char in name.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            char if char.is_ascii_control() => quoted.push_str(&format!("\\{:03o}", u32::from(char))),
+            char => quoted.push(char),
+        }
+    }
+    quoted + "\""
 }
 
 /// Replaces a file atomically and keeps its permissions.

@@ -9,8 +9,9 @@ use anyhow::Context;
 use subprocess::eprint_line;
 
 use crate::date::Date;
-use crate::model::{File, Finding, Level, Rule};
+use crate::model::{Finding, Level, Rule};
 use crate::options::Options;
+use crate::output::text::printable;
 use crate::output::{self, Format};
 use crate::policy::{self, Policy};
 use crate::sources::{self, Index, Inputs, Store};
@@ -26,6 +27,10 @@ const USAGE: u8 = 2;
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(rule) = &options.explain {
         return explain(rule);
+    }
+    if options.list && !matches!(options.format, Format::Text | Format::Json) {
+        eprint_line("--list has the formats text and json");
+        return Ok(ExitCode::from(USAGE));
     }
     let root = root(&options);
     if options.init {
@@ -79,7 +84,12 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
         print(&diffs.collect::<String>())?;
         return Ok(exit_code(&report));
     }
-    if options.fix && apply_fixes(&report, store.root())? {
+    let applied = if options.fix {
+        apply_fixes(&report, store.root())
+    } else {
+        Applied::default()
+    };
+    if applied.written > 0 {
         report = run()?;
     }
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -96,7 +106,11 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
         );
         eprint_line(format!("statistics: {files} files in {time:.1} ms, {memory}"));
     }
-    let code = exit_code(&report);
+    let code = if applied.failed > 0 {
+        ExitCode::from(3)
+    } else {
+        exit_code(&report)
+    };
     // The process ends here: freeing a hundred thousand strings is a tenth of a large run's time.
     std::mem::forget(report);
     Ok(code)
@@ -153,18 +167,30 @@ fn root(options: &Options) -> PathBuf {
         .unwrap_or_else(|| here.clone())
 }
 
-/// Applies all fixable edits. Returns whether there were any.
-fn apply_fixes(report: &Report, root: &Path) -> anyhow::Result<bool> {
-    let fixed: Vec<(&File, String)> = report
-        .files
-        .iter()
-        .filter_map(|file| Some((file, fix::fixed(file)?)))
-        .collect();
-    for (file, text) in &fixed {
-        fix::write(&root.join(&file.path), text)?;
-        eprint_line(format!("fixed {}", file.path));
+/// Outcome of applying edits.
+#[derive(Default)]
+pub(crate) struct Applied {
+    pub(crate) written: usize,
+    pub(crate) failed: usize,
+}
+
+/// Applies all fixable edits. A file that cannot be written does not keep the others from being fixed.
+pub(crate) fn apply_fixes(report: &Report, root: &Path) -> Applied {
+    let mut applied = Applied::default();
+    for file in &report.files {
+        let Some(text) = fix::fixed(file) else { continue };
+        match fix::write(&root.join(&file.path), &text) {
+            Ok(()) => {
+                applied.written += 1;
+                eprint_line(format!("fixed {}", printable(&file.path)));
+            }
+            Err(error) => {
+                applied.failed += 1;
+                eprint_line(format!("error: {}", printable(&format!("{error:#}"))));
+            }
+        }
     }
-    Ok(!fixed.is_empty())
+    applied
 }
 
 fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
@@ -188,7 +214,8 @@ fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
                 .as_ref()
                 .map(|stage| format!(" {stage}"))
                 .unwrap_or_default();
-            let (path, line, role, kind) = (&file.path, each.location.line, each.role.name(), each.kind);
+            let (image, path) = (printable(&image), printable(&file.path));
+            let (line, role, kind) = (each.location.line, each.role.name(), each.kind);
             text.push_str(&format!("{image}\t{role}\t{kind}{stage}\t{path}:{line}\n"));
         }
     }
@@ -230,7 +257,11 @@ fn print_skipped(report: &Report) {
     for file in &report.files {
         for each in &file.skipped {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
-            eprint_line(format!("skipped: {}{line}: {}", file.path, each.reason));
+            eprint_line(format!(
+                "skipped: {}{line}: {}",
+                printable(&file.path),
+                printable(&each.reason)
+            ));
         }
     }
 }

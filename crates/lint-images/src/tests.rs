@@ -253,3 +253,18 @@ fn checks_image_of_declared_mirror_as_its_original() {
         [Rule::Registry]
     );
 }
+
+#[test]
+fn fixes_other_files_if_one_cannot_be_written() {
+    let text = "FROM registry.access.redhat.com/ubi9/ubi-minimal\nUSER 1001\nLABEL name=a vendor=b summary=c description=d io.k8s.display-name=e io.k8s.description=f\n";
+    let names = ["a/Dockerfile", "b/Dockerfile"];
+    let report = check_files(&names.map(|name| (name.to_owned(), text.to_owned())));
+    let folder = tempfile::tempdir().unwrap();
+    // The first file is gone.
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::write(folder.path().join("b/Dockerfile"), text).unwrap();
+    let applied = crate::run::apply_fixes(&report, folder.path());
+    assert_eq!((applied.written, applied.failed), (1, 1));
+    let fixed = std::fs::read_to_string(folder.path().join("b/Dockerfile")).unwrap();
+    assert_eq!(fixed, text.replace("ubi-minimal\n", "ubi-minimal:latest\n"));
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::text::printable;
 use crate::Report;
 use crate::model::Level;
 
@@ -14,12 +15,12 @@ pub(crate) fn render(report: &Report) -> String {
             } else {
                 "warning"
             };
-            let message: Vec<&str> = each.lines().collect();
+            let message: Vec<_> = each.lines().map(printable).collect();
             // Writing to a String can't fail.
             let _ = writeln!(
                 out,
                 "::{command} file={},line={},col={},title=lint-images {}::{}",
-                property(&file.path),
+                property(&printable(&file.path)),
                 each.location.line.max(1),
                 each.location.column.max(1),
                 each.rule,

@@ -44,7 +44,12 @@ impl fmt::Display for PolicyError {
             };
             let (line, column) = LineIndex::new(&self.text).position(&self.text, span.start);
             write!(formatter, "{}:{line}:{column}: {message}", self.path)?;
-            let shown = text::snippet(&self.text, &self.path, span.clone(), false);
+            let location = Location {
+                line,
+                column,
+                span: span.clone(),
+            };
+            let shown = text::snippet(&self.text, &location);
             write!(formatter, "\n{}", shown.trim_end())?;
         }
         Ok(())

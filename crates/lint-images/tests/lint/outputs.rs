@@ -1,6 +1,7 @@
 //! Output formats, the list of images, edits.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -39,7 +40,10 @@ fn fix_applies_what_diff_shows_and_keeps_other_bytes() {
         stderr(&output)
     );
     let diff = stdout(&tree.lint(&["--diff"]));
-    assert!(diff.starts_with("--- a/Dockerfile\n+++ b/Dockerfile\n"), "{diff}");
+    assert!(
+        diff.starts_with("diff --git a/Dockerfile b/Dockerfile\n--- a/Dockerfile\n+++ b/Dockerfile\n"),
+        "{diff}"
+    );
     assert!(
         diff.contains(
             "-FROM registry.access.redhat.com/ubi9/ubi-minimal\r\n+FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\r\n"
@@ -88,6 +92,83 @@ fn fix_keeps_allowed_variant() {
     assert!(
         tree.read("Dockerfile")
             .starts_with(&format!("{head}1.24-alpine3.20 AS a\n"))
+    );
+}
+
+#[test]
+fn diff_applies_in_a_subfolder_and_to_odd_names() {
+    let text = "FROM registry.access.redhat.com/ubi9/ubi-minimal";
+    let names = [
+        "a b/Dockerfile",
+        "é/Dockerfile",
+        "q\"\\t\t/Dockerfile",
+        "Dockerfile",
+    ];
+    let tree = Tree::new(&names.map(|name| (name, text)));
+    let folder = tree.path("a b");
+    let lint = Command::new(env!("CARGO_BIN_EXE_lint-images"))
+        .arg("--diff")
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    tree.write("edits.diff", &lint.stdout);
+    let applied = Command::new("git")
+        .args(["apply", "--directory=", "../edits.diff"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(stderr(&applied), "");
+    // From a subfolder, git applies what is below it.
+    assert_eq!(tree.read("a b/Dockerfile"), format!("{text}:latest"));
+    assert_eq!(tree.read("Dockerfile"), text);
+    tree.write("a b/Dockerfile", text);
+    tree.git(&["apply", "edits.diff"]);
+    for name in names {
+        assert_eq!(tree.read(name), format!("{text}:latest"), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn prints_no_escape_codes_of_names() {
+    let tree = Tree::new(&[
+        ("\x1b[31mred/Dockerfile", "FROM alpine\x1b[32m\n"),
+        ("\x1b]0;title\x07.yaml", "image: [\n"),
+    ]);
+    for arguments in [
+        &[][..],
+        &["--list"],
+        &["--format", "github"],
+        &["--format", "junit"],
+        &["--format", "json"],
+    ] {
+        let output = tree.lint(arguments);
+        let shown = stdout(&output) + &stderr(&output);
+        assert!(shown.contains("red/Dockerfile"), "{shown}");
+        assert!(!shown.contains(['\x1b', '\x07']), "{arguments:?}: {shown:?}");
+    }
+}
+
+#[test]
+fn list_has_text_and_json_only() {
+    let tree = Tree::new(&[("Dockerfile", MINIMAL)]);
+    assert_eq!(code(&tree.lint(&["--list", "--format", "json"])), 0);
+    for format in ["sarif", "github", "junit"] {
+        let output = tree.lint(&["--list", "--format", format]);
+        assert_eq!((code(&output), stdout(&output).as_str()), (2, ""), "{format}");
+    }
+}
+
+#[test]
+fn finding_on_a_variable_names_the_line_that_sets_it() {
+    let tree = Tree::new(&[(
+        "Dockerfile",
+        "# a\nARG TAG=9\nARG NAME=ubi9\nFROM registry.access.redhat.com/${NAME}/ubi-minimal:$TAG\n",
+    )]);
+    let shown = stdout(&tree.lint(&[]));
+    assert!(
+        shown.contains("help: NAME is set in line 3\nhelp: TAG is set in line 2\n"),
+        "{shown}"
     );
 }
 
