@@ -14,7 +14,7 @@ use wire::remediation_request::{Severity, SignalType};
 use crate::audit::delivery::Observer;
 use crate::audit::rejected::Counts;
 use crate::audit::spool::{Pending, now_ms};
-use crate::cluster::breaker::Breaker;
+use crate::cluster::breakers::Breakers;
 
 /// Bounds of the request histogram, in seconds: a duplicate takes milliseconds, the deadline is 15 s.
 const SECONDS: [f64; 13] = [
@@ -183,8 +183,8 @@ pub struct Gauges {
     pub spool: tokio::sync::watch::Receiver<Pending>,
     /// The rejected audit events that are kept.
     pub rejected: tokio::sync::watch::Receiver<Counts>,
-    /// The Kubernetes API's breaker.
-    pub breaker: Arc<Breaker>,
+    /// The Kubernetes API's breakers.
+    pub breakers: Arc<Breakers>,
 }
 
 impl Collector for Gauges {
@@ -229,6 +229,11 @@ impl Collector for Gauges {
             "Audit events that DataStorage rejected and that are kept",
             rejected.kept as f64,
         )?;
+        gauge(
+            "gateway_circuit_breaker_open_namespaces",
+            "Namespaces and methods whose circuit breaker is not closed",
+            self.breakers.open().len() as f64,
+        )?;
         let lost = ConstCounter::new(lost + rejected.lost);
         let help = "Audit events lost because disk and memory were full, or because the disk damaged them";
         lost.encode(encoder.encode_descriptor(
@@ -237,7 +242,7 @@ impl Collector for Gauges {
             None,
             lost.metric_type(),
         )?)?;
-        let state = ConstGauge::new(self.breaker.state() as i64);
+        let state = ConstGauge::new(self.breakers.state() as i64);
         let help = "State of the circuit breaker: 0 closed, 1 half open, 2 open";
         let mut family =
             encoder.encode_descriptor("gateway_circuit_breaker_state", help, None, state.metric_type())?;

@@ -18,7 +18,8 @@ use crate::audit::delivery::{Delivery, Health};
 use crate::audit::rejected::{Counts, Rejected};
 use crate::audit::spool::{Pending, Spool};
 use crate::audit::trail::SpoolTrail;
-use crate::cluster::breaker::{Breaker, State};
+use crate::cluster::breaker::State;
+use crate::cluster::breakers::Breakers;
 use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::owners::Owners;
 use crate::cluster::watch::{self as cluster_watch, Progress};
@@ -51,13 +52,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let client = client(&config)
         .await
         .context("cannot use the Kubernetes API's configuration")?;
-    let breaker = Arc::new(Breaker::new(config.breaker));
+    let breakers = Arc::new(Breakers::new(config.breaker));
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     registry.register_collector(Box::new(Gauges {
         spool: spool.pending(),
         rejected: rejected.counts(),
-        breaker: Arc::clone(&breaker),
+        breakers: Arc::clone(&breakers),
     }));
 
     let (delivery_health, delivered) = watch::channel(Health::Unknown);
@@ -81,14 +82,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let readiness = ReadinessCell::default();
     let known = Known {
         progress: synced.clone(),
-        breaker: Arc::clone(&breaker),
+        breakers: Arc::clone(&breakers),
         delivered,
         spool: spool.pending(),
         rejected: rejected.counts(),
     };
     tokio::spawn(known.keep(readiness.clone()));
 
-    let requests = Kubernetes::new(client.clone(), config.retry, breaker);
+    let requests = Kubernetes::new(client.clone(), config.retry, breakers);
     let interval = Duration::from_millis(config.deduplication.interval_ms);
     let fallback = config.kubernetes.fallback_namespace.clone();
     let owners = matches!(config.deduplication.fingerprint, FingerprintOf::Owner);
@@ -143,7 +144,7 @@ async fn client(config: &Config) -> anyhow::Result<kube::Client> {
 /// The sources of readiness.
 struct Known {
     progress: watch::Receiver<Progress>,
-    breaker: Arc<Breaker>,
+    breakers: Arc<Breakers>,
     delivered: watch::Receiver<Health>,
     spool: watch::Receiver<Pending>,
     rejected: watch::Receiver<Counts>,
@@ -169,12 +170,21 @@ impl Known {
 
     fn report(&mut self, readiness: &ReadinessCell) {
         let progress = self.progress.borrow_and_update().clone();
-        let (status, detail) = match (&progress, self.breaker.state()) {
+        let (status, detail) = match (&progress, self.breakers.state()) {
             (Progress::Starting { detail } | Progress::Broken { detail }, _) => {
                 (Status::Down, detail.clone())
             }
             (Progress::Synced, State::Open) => (Status::Down, "the circuit breaker is open".to_owned()),
-            (Progress::Synced, _) => (Status::Ok, String::new()),
+            (Progress::Synced, _) => match &*self.breakers.open() {
+                [] => (Status::Ok, String::new()),
+                [scope, ..] => {
+                    let (method, namespace) = (&scope.method, &scope.namespace);
+                    (
+                        Status::Down,
+                        format!("{method} fails in the namespace {namespace}; its circuit breaker is open"),
+                    )
+                }
+            },
         };
         readiness.dependency("kubernetes", status, detail);
         let (status, detail) = match &*self.delivered.borrow_and_update() {

@@ -4,6 +4,7 @@
 //! probes pass; if all succeed it closes, one failure opens it again.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,8 +68,8 @@ enum Inner {
 /// Permission for one call; [`Permit::done`] records its result. Dropping it without `done` records nothing.
 #[derive(Debug)]
 #[must_use = "dropping a permit without `done` records nothing"]
-pub struct Permit<'a> {
-    breaker: &'a Breaker,
+pub struct Permit<B: Deref<Target = Breaker>> {
+    breaker: B,
     probe: bool,
     recorded: bool,
 }
@@ -89,7 +90,17 @@ impl Breaker {
     ///
     /// # Errors
     /// The breaker is open; contains the time to wait.
-    pub fn admit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
+    pub fn admit<B: Deref<Target = Self>>(breaker: B, now: Instant) -> Result<Permit<B>, Duration> {
+        let probe = breaker.admit_probe(now)?;
+        Ok(Permit {
+            breaker,
+            probe,
+            recorded: false,
+        })
+    }
+
+    /// Whether the next call is a probe.
+    fn admit_probe(&self, now: Instant) -> Result<bool, Duration> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Inner::Open { until } = *inner {
             match until.checked_duration_since(now) {
@@ -102,21 +113,28 @@ impl Breaker {
                 }
             }
         }
-        let probe = match &mut *inner {
+        match &mut *inner {
             Inner::HalfOpen { running, succeeded } if *running + *succeeded >= self.settings.probes => {
-                return Err(Duration::from_secs(1));
+                Err(Duration::from_secs(1))
             }
             Inner::HalfOpen { running, .. } => {
                 *running += 1;
-                true
+                Ok(true)
             }
-            _ => false,
-        };
-        Ok(Permit {
-            breaker: self,
-            probe,
-            recorded: false,
-        })
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether it is closed and no call of its window is known.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let window = Duration::from_millis(self.settings.window_ms);
+        match &*self.inner.lock().unwrap_or_else(PoisonError::into_inner) {
+            Inner::Closed { calls } => {
+                let last = calls.back();
+                last.is_none_or(|(at, _)| now.saturating_duration_since(*at) > window)
+            }
+            Inner::Open { .. } | Inner::HalfOpen { .. } => false,
+        }
     }
 
     /// The current state.
@@ -163,8 +181,8 @@ impl Breaker {
         {
             calls.pop_front();
         }
-        // Under load the latest thousand calls are representative for the window.
-        while calls.len() > 1_000.max(self.settings.calls) {
+        // Under load the latest hundred calls are representative for the window.
+        while calls.len() > 100.max(self.settings.calls) {
             calls.pop_front();
         }
         if success || calls.len() < self.settings.calls {
@@ -181,7 +199,7 @@ impl Breaker {
     }
 }
 
-impl Permit<'_> {
+impl<B: Deref<Target = Breaker>> Permit<B> {
     /// Records whether the API worked. A rejected or throttled call counts as working.
     pub fn done(mut self, success: bool, now: Instant) {
         self.recorded = true;
@@ -189,7 +207,7 @@ impl Permit<'_> {
     }
 }
 
-impl Drop for Permit<'_> {
+impl<B: Deref<Target = Breaker>> Drop for Permit<B> {
     fn drop(&mut self) {
         if !self.recorded {
             self.breaker.record(self.probe, None, Instant::now());
@@ -202,7 +220,9 @@ mod tests {
     use super::*;
 
     fn call(breaker: &Breaker, success: bool, now: Instant) -> bool {
-        breaker.admit(now).map(|permit| permit.done(success, now)).is_ok()
+        Breaker::admit(breaker, now)
+            .map(|permit| permit.done(success, now))
+            .is_ok()
     }
 
     #[test]
@@ -215,12 +235,18 @@ mod tests {
         assert_eq!(breaker.state(), State::Closed, "nine calls are below the minimum");
         assert!(call(&breaker, false, start));
         assert_eq!(breaker.state(), State::Open);
-        assert_eq!(breaker.admit(start).unwrap_err(), Duration::from_secs(30));
+        assert_eq!(
+            Breaker::admit(&breaker, start).unwrap_err(),
+            Duration::from_secs(30)
+        );
 
         let later = start + Duration::from_secs(30);
-        let probes: Vec<_> = (0..3).map(|_| breaker.admit(later).unwrap()).collect();
+        let probes: Vec<_> = (0..3).map(|_| Breaker::admit(&breaker, later).unwrap()).collect();
         assert_eq!(breaker.state(), State::HalfOpen);
-        assert!(breaker.admit(later).is_err(), "three probes are enough");
+        assert!(
+            Breaker::admit(&breaker, later).is_err(),
+            "three probes are enough"
+        );
         for probe in probes {
             probe.done(true, later);
         }
@@ -237,7 +263,7 @@ mod tests {
         assert!(call(&breaker, false, start));
         let later = start + Duration::from_secs(31);
         for _ in 0..10 {
-            drop(breaker.admit(later).unwrap());
+            drop(Breaker::admit(&breaker, later).unwrap());
         }
         assert!(call(&breaker, true, later));
         assert!(call(&breaker, false, later));

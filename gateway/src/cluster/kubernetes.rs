@@ -1,6 +1,8 @@
 //! Client of the Kubernetes API: every call has a timeout, retries where they help, and a circuit breaker.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::RETRY_AFTER;
@@ -11,13 +13,12 @@ use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::client::{Body, Client};
 use kube::core::Status;
 use kube::core::request::Request as RequestBuilder;
-use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wire::remediation_request::{Deduplication, RemediationRequest};
 
-use super::breaker::Breaker;
+use super::breakers::{Breakers, Scope, Verdict};
 use super::retry::Policy;
-use super::slim::SlimRequest;
+use super::slim::{self, Unreadable};
 use super::{Cause, Error, Requests};
 use crate::cause::root_cause;
 use crate::domain::index::Record;
@@ -27,7 +28,12 @@ const FIELD_MANAGER: &str = "gateway";
 /// The API server itself rejects objects above 3 MiB.
 const LARGEST_RESPONSE: usize = 8 << 20;
 /// Maximum concurrent calls, each on its own connection: more would queue in the API server, where queueing counts as
+/// load.
 const CALLS_AT_ONCE: usize = 64;
+/// Maximum concurrent calls of one namespace: where a webhook of it hangs, other namespaces go on.
+const CALLS_PER_NAMESPACE: usize = 48;
+/// The resource in the API's messages.
+const KIND: &str = "remediationrequests";
 /// Retry-After for clients when the API gives none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -36,8 +42,69 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 pub struct Kubernetes {
     client: Client,
     policy: Policy,
-    breaker: Arc<Breaker>,
-    turns: Arc<Semaphore>,
+    breakers: Arc<Breakers>,
+    turns: Arc<Turns>,
+}
+
+/// Who may call now.
+struct Turns {
+    all: Semaphore,
+    /// By namespace, while calls of it run or wait.
+    namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A turn to call; released when dropped.
+struct Turn<'a> {
+    _all: Option<SemaphorePermit<'a>>,
+    own: Option<OwnedSemaphorePermit>,
+    turns: &'a Turns,
+    namespace: String,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Semaphore::new(CALLS_AT_ONCE),
+            namespaces: Mutex::default(),
+        }
+    }
+}
+
+impl Turns {
+    async fn take(&self, namespace: &str) -> Turn<'_> {
+        let own = {
+            let mut namespaces = self.namespaces();
+            let own = namespaces
+                .entry(namespace.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_NAMESPACE)));
+            Arc::clone(own)
+        };
+        // The semaphores are never closed.
+        let own = own.acquire_owned().await.ok();
+        Turn {
+            _all: self.all.acquire().await.ok(),
+            own,
+            turns: self,
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, HashMap<String, Arc<Semaphore>>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut namespaces = self.turns.namespaces();
+        self.own.take();
+        // Whoever waits for a turn holds a reference.
+        if let Entry::Occupied(own) = namespaces.entry(std::mem::take(&mut self.namespace))
+            && Arc::strong_count(own.get()) == 1
+        {
+            own.remove();
+        }
+    }
 }
 
 /// A failed attempt.
@@ -45,33 +112,44 @@ struct Failed {
     error: Error,
     /// Whether a retry may help, and the server's Retry-After.
     again: Option<Option<Duration>>,
-    /// Whether the API itself worked.
-    api_works: bool,
+    /// What it says about the API.
+    verdict: Verdict,
 }
 
 impl Kubernetes {
     /// Calls through `client`, which must not retry by itself.
     #[must_use]
-    pub fn new(client: Client, policy: Policy, breaker: Arc<Breaker>) -> Self {
+    pub fn new(client: Client, policy: Policy, breakers: Arc<Breakers>) -> Self {
         Self {
             client,
             policy,
-            breaker,
-            turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            breakers,
+            turns: Arc::default(),
         }
     }
 
-    /// Makes a call until it succeeds, is rejected, or the attempts are used up.
+    /// Makes a call about an object of `namespace` until it succeeds, is rejected, or the attempts are used up; `read`
+    /// parses the response.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn call<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Error> {
+    pub async fn call<T>(
+        &self,
+        namespace: &str,
+        request: Request<Vec<u8>>,
+        read: impl Fn(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<T, Error> {
         let mut attempt = 0;
         // The error of an attempt that may have been executed.
         let mut unknown = None;
+        let scope = Scope {
+            namespace: namespace.to_owned(),
+            method: request.method().clone(),
+        };
         loop {
             attempt += 1;
-            let permit = self.breaker.admit(Instant::now()).map_err(|wait| {
+            let turn = self.turns.take(namespace).await;
+            let grant = self.breakers.admit(&scope, Instant::now()).map_err(|wait| {
                 unknown.take().unwrap_or_else(|| Error::Unavailable {
                     cause: Cause::CircuitOpen,
                     retry_after: wait,
@@ -79,10 +157,13 @@ impl Kubernetes {
                 })
             })?;
             let result = self.try_once(request.clone()).await;
-            let api_works = result.as_ref().map_or_else(|failed| failed.api_works, |_| true);
-            permit.done(api_works, Instant::now());
+            let verdict = result
+                .as_ref()
+                .map_or_else(|failed| failed.verdict, |_| Verdict::Works);
+            grant.done(verdict, Instant::now());
+            drop(turn);
             let failed = match result {
-                Ok(body) => return parse(&body),
+                Ok(body) => return read(&body).map_err(unreadable),
                 Err(failed) => failed,
             };
             let delay = failed
@@ -104,15 +185,14 @@ impl Kubernetes {
     }
 
     async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
-        // The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
         let limit = Duration::from_millis(self.policy.timeout_ms);
         match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(result) => result,
-            Err(_) => Err(Failed::hindered(
-                Cause::Timeout,
-                format!("no response within {limit:?}"),
-            )),
+            // A webhook of one namespace may be what hangs.
+            Err(_) => Err(Failed {
+                verdict: Verdict::ScopeFails,
+                ..Failed::hindered(Cause::Timeout, format!("no response within {limit:?}"))
+            }),
         }
     }
 
@@ -128,7 +208,7 @@ impl Kubernetes {
                         detail: error.to_string(),
                     },
                     again: None,
-                    api_works: true,
+                    verdict: Verdict::Works,
                 },
                 other => Failed::hindered(Cause::Unreachable, root_cause(&other)),
             })?;
@@ -162,13 +242,15 @@ impl Failed {
                 detail,
             },
             again: Some(None),
-            api_works: false,
+            verdict: Verdict::ApiFails,
         }
     }
 
     fn from_response(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
         // Overloaded, the API responds in plain text, and a proxy in front of it in HTML.
-        let response: Status = serde_json::from_slice(body).unwrap_or_default();
+        let parsed = serde_json::from_slice::<Status>(body);
+        let is_status = parsed.is_ok();
+        let response = parsed.unwrap_or_default();
         let details = response.details.as_ref();
         let seconds = details.map_or(0, |details| details.retry_after_seconds);
         let retry_after = retry_after.or_else(|| (seconds > 0).then(|| Duration::from_secs(seconds.into())));
@@ -188,16 +270,33 @@ impl Failed {
                     detail,
                 },
                 again: Some(retry_after),
-                api_works: throttled,
+                verdict: match (throttled, is_status) {
+                    (true, _) => Verdict::Works,
+                    // The API server is reached; an admission webhook of one namespace may fail.
+                    (false, true) => Verdict::ScopeFails,
+                    (false, false) => Verdict::ApiFails,
+                },
             };
         }
         let mut causes = details.iter().flat_map(|details| &details.causes);
         let terminating = causes.any(|cause| cause.reason == "NamespaceTerminating");
+        if status == StatusCode::CONFLICT && !response.is_already_exists() && kind != KIND {
+            // Another object, such as a ResourceQuota, was changed at the same time.
+            return Self {
+                error: Error::Unavailable {
+                    cause: Cause::Contended,
+                    retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
+                    detail,
+                },
+                again: Some(retry_after),
+                verdict: Verdict::Works,
+            };
+        }
         let error = match status {
             StatusCode::CONFLICT if response.is_already_exists() => Error::AlreadyExists,
             StatusCode::CONFLICT => Error::Conflict,
             StatusCode::NOT_FOUND if kind == "namespaces" => Error::NoNamespace,
-            StatusCode::NOT_FOUND if kind == "remediationrequests" => Error::NotFound,
+            StatusCode::NOT_FOUND if kind == KIND => Error::NotFound,
             StatusCode::FORBIDDEN if terminating => Error::NoNamespace,
             _ => Error::Rejected {
                 status: status.as_u16(),
@@ -207,16 +306,16 @@ impl Failed {
         Self {
             error,
             again: None,
-            api_works: true,
+            verdict: Verdict::Works,
         }
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::Rejected {
+fn unreadable(error: Unreadable) -> Error {
+    Error::Rejected {
         status: 200,
-        detail: format!("unexpected form of the response: {error}"),
-    })
+        detail: error.to_string(),
+    }
 }
 
 fn requests_of(namespace: &str) -> RequestBuilder {
@@ -230,13 +329,6 @@ fn unbuildable(error: impl std::fmt::Display) -> Error {
     }
 }
 
-fn to_record(request: SlimRequest) -> Result<Record, Error> {
-    request.into_record().ok_or_else(|| Error::Rejected {
-        status: 200,
-        detail: "the object in the response has no fingerprint, uid or version".to_owned(),
-    })
-}
-
 impl Requests for Kubernetes {
     async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
         let parameters = PostParams {
@@ -248,15 +340,15 @@ impl Requests for Kubernetes {
         let call = requests_of(namespace)
             .create(&parameters, body)
             .map_err(unbuildable)?;
-        to_record(self.call(call).await?)
+        self.call(namespace, call, slim::record).await
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {
         let call = requests_of(namespace)
             .get(name, &GetParams::default())
             .map_err(unbuildable)?;
-        match self.call(call).await {
-            Ok(request) => to_record(request).map(Some),
+        match self.call(namespace, call, slim::record).await {
+            Ok(record) => Ok(Some(record)),
             Err(Error::NotFound | Error::NoNamespace) => Ok(None),
             Err(error) => Err(error),
         }
@@ -266,7 +358,7 @@ impl Requests for Kubernetes {
         let call = requests_of(namespace)
             .get(name, &GetParams::default())
             .map_err(unbuildable)?;
-        match self.call(call).await {
+        match self.call(namespace, call, slim::parse).await {
             Ok(request) => Ok(Some(request)),
             Err(Error::NotFound | Error::NoNamespace) => Ok(None),
             Err(error) => Err(error),
@@ -287,6 +379,78 @@ impl Requests for Kubernetes {
         let call = requests_of(&record.namespace)
             .patch_subresource("status", &record.name, &parameters, &Patch::Merge(patch))
             .map_err(unbuildable)?;
-        to_record(self.call(call).await?)
+        self.call(&record.namespace, call, slim::record).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(status: u16, body: &str) -> Failed {
+        Failed::from_response(StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
+    }
+
+    #[test]
+    fn quota_contention_is_retried() {
+        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",
+            "message":"Operation cannot be fulfilled on resourcequotas \"objects\": the object has been modified; please apply your changes to the latest version and try again",
+            "reason":"Conflict","details":{"name":"objects","kind":"resourcequotas"},"code":409}"#;
+        let failed = failed(409, body);
+        assert!(matches!(
+            failed.error,
+            Error::Unavailable {
+                cause: Cause::Contended,
+                ..
+            }
+        ));
+        assert_eq!((failed.again, failed.verdict), (Some(None), Verdict::Works));
+        assert!(!failed.error.is_unknown(), "nothing was created");
+    }
+
+    #[test]
+    fn conflicts_of_the_request_itself_are_not_retried_as_they_are() {
+        let status = |reason: &str| {
+            format!(
+                r#"{{"kind":"Status","reason":"{reason}","details":{{"kind":"remediationrequests"}},"code":409}}"#
+            )
+        };
+        for (reason, error) in [
+            ("Conflict", Error::Conflict),
+            ("AlreadyExists", Error::AlreadyExists),
+        ] {
+            let failed = failed(409, &status(reason));
+            assert_eq!((failed.error, failed.again), (error, None));
+        }
+    }
+
+    #[test]
+    fn failures_are_attributed_to_their_cause() {
+        let webhook = r#"{"kind":"Status","message":"Internal error occurred: failed calling webhook \"x\"","reason":"InternalError","code":500}"#;
+        for (status, body, verdict) in [
+            (500, webhook, Verdict::ScopeFails),
+            (503, webhook, Verdict::ScopeFails),
+            (503, "<html>no backend</html>", Verdict::ApiFails),
+            (429, "", Verdict::Works),
+            (403, webhook, Verdict::Works),
+            (422, webhook, Verdict::Works),
+        ] {
+            assert_eq!(failed(status, body).verdict, verdict, "{status} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_namespace_does_not_use_all_turns() {
+        let turns = Turns::default();
+        let mut held = Vec::new();
+        for _ in 0..CALLS_PER_NAMESPACE {
+            held.push(turns.take("bad").await);
+        }
+        let mut waiting = Box::pin(turns.take("bad"));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(turns.take("good").await);
+        held.clear();
+        drop(waiting.await);
+        assert!(turns.namespaces().is_empty());
     }
 }

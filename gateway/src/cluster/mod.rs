@@ -1,7 +1,9 @@
 //! The Kubernetes API as the Gateway uses it: creates, reads, counts and watches requests.
 
 pub mod breaker;
+pub mod breakers;
 pub mod kubernetes;
+mod list;
 pub mod owners;
 pub mod retry;
 pub mod slim;

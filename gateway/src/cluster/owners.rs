@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::kubernetes::Kubernetes;
+use super::slim;
 use crate::domain::request::is_namespace_name;
 use crate::domain::target::Target;
 
@@ -91,7 +92,11 @@ impl Owners {
                 status: 0,
                 detail: error.to_string(),
             })?;
-        let owned: Owned = match self.kubernetes.call(request).await {
+        let owned: Owned = match self
+            .kubernetes
+            .call(&target.namespace, request, slim::parse)
+            .await
+        {
             Err(Error::Rejected { status: 404, .. } | Error::NoNamespace) => return Err(Error::NotFound),
             other => other?,
         };

@@ -1,36 +1,98 @@
 //! The part of a RemediationRequest that is kept: payloads and labels of ten thousand requests would not fit.
 
-use kube::Resource;
-use kube::api::ObjectMeta;
+use jiff::Timestamp;
 use serde::Deserialize;
-use wire::remediation_request::{RemediationRequest, RemediationRequestStatus, phase_is_active};
+use serde::de::DeserializeOwned;
+use wire::remediation_request::{RemediationRequestStatus, phase_is_active};
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
-use crate::domain::request::SIGNAL_ID;
 
 /// A RemediationRequest without the fields that deduplication does not need.
-#[derive(Resource, Clone, Debug, Deserialize)]
-#[resource(inherit = "RemediationRequest")]
+#[derive(Clone, Debug, Deserialize)]
 pub struct SlimRequest {
-    /// Its metadata.
-    pub metadata: ObjectMeta,
+    metadata: Metadata,
     spec: SlimSpec,
     #[serde(default)]
     status: Option<RemediationRequestStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    // The key of `domain::request::SIGNAL_ID`.
+    #[serde(rename = "kubernaut.ai/signal-id")]
+    signal_id: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SlimSpec {
     signal_fingerprint: String,
-    received_time: jiff::Timestamp,
+    received_time: Timestamp,
+}
+
+/// An object that cannot be read. Names the object and the field, never a value of the payload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the object {object} cannot be read: {field} is missing or invalid")]
+pub struct Unreadable {
+    /// `namespace/name`.
+    pub object: String,
+    /// The path of the first invalid field.
+    pub field: String,
+}
+
+/// Parses an object or a part of it; an error names the field.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Unreadable> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // The error's own text may quote the payload.
+        unreadable(text, &error.path().to_string())
+    })
+}
+
+/// Parses an object into a record.
+///
+/// # Errors
+/// [`Unreadable`], also for an object without a fingerprint, uid or version.
+pub fn record(text: &[u8]) -> Result<Record, Unreadable> {
+    parse::<SlimRequest>(text)?
+        .into_record()
+        .ok_or_else(|| unreadable(text, "metadata or spec.signalFingerprint"))
+}
+
+fn unreadable(text: &[u8], field: &str) -> Unreadable {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        metadata: Metadata,
+    }
+    let Named { metadata } = serde_json::from_slice(text).unwrap_or_default();
+    let [namespace, name] =
+        [metadata.namespace, metadata.name].map(|part| part.unwrap_or_else(|| "?".to_owned()));
+    Unreadable {
+        object: format!("{namespace}/{name}"),
+        field: field.to_owned(),
+    }
 }
 
 impl SlimRequest {
-    /// Converts to a record; `None` without a valid fingerprint or a field that every stored object has.
-    #[must_use]
-    pub fn into_record(self) -> Option<Record> {
+    fn into_record(self) -> Option<Record> {
         let Self {
             metadata,
             spec,
@@ -41,8 +103,6 @@ impl SlimRequest {
             Some(known) => (known.first_seen_at, known.last_seen_at, known.occurrence_count),
             None => (spec.received_time, spec.received_time, 1),
         };
-        // The API's timestamps have the type of another version of the time library.
-        let created = metadata.creation_timestamp.map_or(0, |time| time.0.as_second());
         Some(Record {
             fingerprint: Fingerprint::parse(&spec.signal_fingerprint)?,
             namespace: metadata.namespace?,
@@ -50,15 +110,74 @@ impl SlimRequest {
             uid: metadata.uid?,
             resource_version: metadata.resource_version?,
             active: metadata.deletion_timestamp.is_none() && phase_is_active(status.overall_phase.as_deref()),
-            created: jiff::Timestamp::from_second(created).unwrap_or_default(),
+            created: metadata.creation_timestamp.unwrap_or_default(),
             first_seen,
             last_seen,
             count,
-            signal_id: metadata
-                .annotations
-                .and_then(|mut annotations| annotations.remove(SIGNAL_ID)),
+            signal_id: metadata.annotations.and_then(|annotations| annotations.signal_id),
             counted: status.deduplication.is_some(),
             announced: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::request::SIGNAL_ID;
+
+    fn object() -> Value {
+        json!({
+            "metadata": {
+                "namespace": "shop", "name": "rr-1", "uid": "u", "resourceVersion": "7",
+                "creationTimestamp": "2026-01-02T03:04:05Z", "annotations": { SIGNAL_ID: "s", "other": "x" },
+            },
+            "spec": {
+                "signalFingerprint": "ab".repeat(32), "receivedTime": "2026-01-02T03:04:04.5Z",
+                "originalPayload": "secret",
+            },
+            "status": { "overallPhase": "Failed" },
+        })
+    }
+
+    #[test]
+    fn object_becomes_a_record() {
+        let record = record(object().to_string().as_bytes()).unwrap();
+        assert_eq!((record.signal_id.as_deref(), record.active), (Some("s"), false));
+        assert_eq!(record.created.to_string(), "2026-01-02T03:04:05Z");
+        assert_eq!((record.count, record.counted), (1, false));
+    }
+
+    #[test]
+    fn unreadable_object_is_named_without_its_payload() {
+        for (pointer, value, field) in [
+            ("/spec/receivedTime", json!("secret"), "spec.receivedTime"),
+            (
+                "/spec/signalFingerprint",
+                json!({ "a": "secret" }),
+                "spec.signalFingerprint",
+            ),
+            (
+                "/spec/signalFingerprint",
+                json!("secret"),
+                "metadata or spec.signalFingerprint",
+            ),
+            ("/spec", json!("secret"), "spec"),
+            ("/status/overallPhase", json!(["secret"]), "status.overallPhase"),
+            ("/metadata/uid", Value::Null, "metadata or spec.signalFingerprint"),
+        ] {
+            let mut object = object();
+            *object.pointer_mut(pointer).unwrap() = value;
+            let error = record(object.to_string().as_bytes()).unwrap_err();
+            let expected = Unreadable {
+                object: "shop/rr-1".to_owned(),
+                field: field.to_owned(),
+            };
+            assert_eq!(error, expected, "{pointer}");
+            assert!(!error.to_string().contains("secret"));
+        }
+        assert_eq!(record(b"[]").unwrap_err().object, "?/?");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::json;
 use tokio::task::block_in_place;
+use wire::remediation_request::RemediationRequest;
 
-use crate::stack::{Stack, until};
+use crate::stack::{Stack, alert, until, webhook};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conflicts_and_lost_responses_change_no_count() {
@@ -140,4 +142,80 @@ async fn stalled_watch_does_not_matter() {
     assert_eq!(first.alert("A").await.status, 201);
     assert_eq!(second.alert("A").await.status, 202);
     assert_eq!(stack.requests("shop").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_webhook_of_one_namespace_hinders_no_other() {
+    let stack = Stack::start().await;
+    let gateway = stack.gateway("a", "[retry]\nfirst_delay_ms = 1\n").await;
+    let path = "/namespaces/kubernaut-system/remediationrequests$";
+    stack
+        .fault(json!({ "method": "POST", "path": path, "fault": "internal-error" }))
+        .await;
+    for number in 0..20 {
+        let mut bad = alert(&format!("Bad{number}"));
+        bad["labels"]["namespace"] = json!("kubernaut-system");
+        assert_eq!(gateway.webhook(&webhook(&[bad])).await.status, 503);
+        assert_eq!(gateway.alert(&format!("Good{number}")).await.status, 201);
+    }
+    assert_eq!(
+        gateway
+            .metric(r#"gateway_circuit_breaker_state{name="kubernetes"}"#)
+            .await,
+        Some(0.0)
+    );
+    assert_eq!(
+        gateway.metric("gateway_circuit_breaker_open_namespaces").await,
+        Some(1.0)
+    );
+    until("readiness to name the namespace", async || {
+        let (status, detail) = gateway.dependency("kubernetes").await;
+        status == "down" && detail.contains("POST fails in the namespace kubernaut-system")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_and_unreadable_requests_do_not_hinder_the_start() {
+    let stack = Stack::start().await;
+    let api: Api<RemediationRequest> = Api::namespaced(stack.client.clone(), "shop");
+    let gateway = stack.gateway("a", "").await;
+    assert_eq!(gateway.alert("A").await.status, 201);
+    let mut request = stack.requests("shop").await.remove(0);
+    gateway.kill();
+    // Another version of the CRD allows a time that the Gateway cannot read.
+    let format = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/receivedTime/format";
+    stack
+        .patch_crd(&json!([{ "op": "remove", "path": format }]))
+        .await;
+    request.metadata = ObjectMeta {
+        name: Some("by-hand".to_owned()),
+        ..ObjectMeta::default()
+    };
+    let mut by_hand = serde_json::to_value(&request).unwrap();
+    by_hand["spec"]["receivedTime"] = json!("yesterday");
+    until("the new schema", async || {
+        stack.create_raw("shop", &by_hand).await.is_success()
+    })
+    .await;
+    let payload = "x".repeat(400_000);
+    for number in 0..60 {
+        request.metadata.name = Some(format!("large-{number}"));
+        request.spec.original_payload = Some(payload.clone());
+        request.spec.signal_fingerprint = format!("{number:064x}");
+        api.create(&PostParams::default(), &request).await.unwrap();
+    }
+    let gateway = stack.gateway("b", "").await;
+    assert_eq!(gateway.alert("A").await.status, 202);
+    let peak = gateway.peak_memory();
+    assert!(peak < 48 << 20, "{} MiB for 24 MB of requests", peak >> 20);
+    let log = gateway.log();
+    let skipped = log
+        .lines()
+        .find(|line| line.contains("shop/by-hand"))
+        .unwrap_or_default();
+    assert!(
+        skipped.contains("spec.receivedTime is missing or invalid"),
+        "{log}"
+    );
 }

@@ -128,6 +128,30 @@ impl Stack {
             .unwrap();
     }
 
+    /// Applies a JSON patch to the CRD.
+    pub(crate) async fn patch_crd(&self, patch: &Value) {
+        let name = RemediationRequest::crd_name();
+        let url = format!(
+            "{}/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
+            self.kubernetes.url()
+        );
+        let request = self
+            .http
+            .patch(url)
+            .header("content-type", "application/json-patch+json");
+        let status = request.body(patch.to_string()).send().await.unwrap().status();
+        assert!(status.is_success(), "{status}");
+    }
+
+    /// Creates a request from any JSON.
+    pub(crate) async fn create_raw(&self, namespace: &str, request: &Value) -> reqwest::StatusCode {
+        let url = format!(
+            "{}/apis/kubernaut.ai/v1alpha1/namespaces/{namespace}/remediationrequests",
+            self.kubernetes.url()
+        );
+        self.http.post(url).json(request).send().await.unwrap().status()
+    }
+
     /// Adds a fault to the Kubernetes API.
     pub(crate) async fn fault(&self, fault: Value) {
         let url = format!("{}/faults", self.kubernetes.url());
