@@ -121,6 +121,8 @@ pub struct Deduplication {
     pub fingerprint: FingerprintOf,
     /// Minimum time between two writes to one request.
     pub interval_ms: u64,
+    /// How long a delivery without a success is kept: the same bytes again continue it, and count no signal twice.
+    pub redelivery_ms: u64,
 }
 
 impl Default for Deduplication {
@@ -128,6 +130,7 @@ impl Default for Deduplication {
         Self {
             fingerprint: FingerprintOf::Signal,
             interval_ms: 5,
+            redelivery_ms: 600_000,
         }
     }
 }
@@ -187,6 +190,11 @@ impl Config {
             "deduplication.interval_ms",
             self.deduplication.interval_ms,
             0..=1_000,
+        );
+        ranges.check(
+            "deduplication.redelivery_ms",
+            self.deduplication.redelivery_ms,
+            0..=86_400_000,
         );
         ranges.check("retry.max_attempts", self.retry.max_attempts.into(), 1..=10);
         ranges.check("retry.first_delay_ms", self.retry.first_delay_ms, 1..=10_000);

@@ -27,6 +27,7 @@ use crate::config::{Config, FingerprintOf};
 use crate::deduplicate::Deduplicator;
 use crate::domain::index::Index;
 use crate::gateway::Gateway;
+use crate::http::redelivery::Deliveries;
 use crate::http::room::Room;
 use crate::http::{self, App};
 use crate::metrics::{Gauges, Metrics};
@@ -109,6 +110,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         authorizer,
         limits: limits.clone(),
         room: Room::default(),
+        deliveries: Deliveries::new(Duration::from_millis(config.deduplication.redelivery_ms)),
     };
     let api = http::router(app, &config.http)?;
     let version = service::version(env!("CARGO_PKG_VERSION"));

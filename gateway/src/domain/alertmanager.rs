@@ -117,6 +117,12 @@ pub fn read<B: AsRef<[u8]>>(
 }
 
 impl<B: AsRef<[u8]>> Reading<B> {
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.body.as_ref()
+    }
+
     /// Number of alerts.
     #[must_use]
     pub fn count(&self) -> usize {

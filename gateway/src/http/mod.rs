@@ -1,6 +1,7 @@
 //! The API: its routes and their order of checks.
 
 pub mod openapi;
+pub mod redelivery;
 pub mod response;
 pub mod room;
 pub mod signals;
@@ -15,6 +16,7 @@ use service::auth::Authorizer;
 use service::config::Http;
 use service::http::Limits;
 
+use self::redelivery::Deliveries;
 use self::room::Room;
 use crate::domain::freshness;
 use crate::gateway::Gateway;
@@ -30,6 +32,8 @@ pub struct App {
     pub limits: Limits,
     /// Memory for signals in process.
     pub room: Room,
+    /// Deliveries that their senders will send again.
+    pub deliveries: Deliveries,
 }
 
 /// The routes of the API.

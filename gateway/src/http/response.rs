@@ -79,8 +79,15 @@ impl Entry {
         Self::Taken(Box::new(Processed { fingerprint, result }))
     }
 
+    /// Whether the signal was processed, so that a further delivery must not process it again.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Taken(_)) && self.retry_after().is_none()
+    }
+
     /// When the sender should send the signal again.
-    fn retry_after(&self) -> Option<(&'static str, Duration)> {
+    #[must_use]
+    pub fn retry_after(&self) -> Option<(&'static str, Duration)> {
         match self {
             Self::Taken(processed) => match &processed.result {
                 Err(Failed { kind, retry_after }) => retry_after.map(|after| (*kind, after)),
@@ -170,19 +177,15 @@ pub fn invalid(errors: Vec<FieldError>) -> Failure {
     Failure::invalid(detail.join("; "), errors)
 }
 
-/// The response to a webhook: that of a single signal for one alert, otherwise 207; 503 if the sender should send
-/// all of it again.
+/// The response to a webhook: that of a single signal for one alert, otherwise 207.
 ///
 /// # Errors
-/// 400 without any valid alert, 503.
+/// 400 without any valid alert.
 pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
     if entries.len() == 1
         && let Some(entry) = entries.pop()
     {
         return single(entry);
-    }
-    if let Some((kind, retry_after)) = entries.iter().find_map(Entry::retry_after) {
-        return Err(unavailable(kind, retry_after));
     }
     if entries.iter().all(|entry| matches!(entry, Entry::Rejected(_))) {
         let count = entries.len();
@@ -205,11 +208,8 @@ pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
 /// The response to one signal.
 ///
 /// # Errors
-/// 400, 503.
+/// 400.
 pub fn single(entry: Entry) -> Result<Response, Failure> {
-    if let Some((kind, retry_after)) = entry.retry_after() {
-        return Err(unavailable(kind, retry_after));
-    }
     let (status, body) = match entry {
         Entry::Rejected(errors) => return Err(invalid(errors.map_or_else(Vec::new, |errors| *errors))),
         Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(*fingerprint)),
@@ -348,11 +348,13 @@ fn described(error: &FieldError) -> String {
     format!("{}: {}", error.field, error.message)
 }
 
-/// 503: the sender should send it again.
-fn unavailable(kind: &str, retry_after: Duration) -> Failure {
+/// 503 if the sender should send all of it again, because a signal failed for a transient reason.
+#[must_use]
+pub fn unavailable(entries: &[Entry]) -> Option<Failure> {
+    let (kind, retry_after) = entries.iter().find_map(Entry::retry_after)?;
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     let detail = format!("the Kubernetes API is unavailable ({kind}); send it again, repeats are harmless");
-    Failure::unavailable(detail, seconds.max(1))
+    Some(Failure::unavailable(detail, seconds.max(1)))
 }
 
 fn rejected(kind: &str) -> String {

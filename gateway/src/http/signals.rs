@@ -1,5 +1,8 @@
 //! The two routes that receive signals.
 
+use std::iter;
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -7,7 +10,6 @@ use axum::response::Response;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use service::http::{Failure, RawBody};
-use tracing::Instrument;
 use wire::problem::FieldError;
 use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
@@ -45,13 +47,34 @@ pub async fn prometheus(
     let sent_at = sent_at(&headers).map_err(rejected)?;
     freshness::check_header(sent_at, now).map_err(rejected)?;
     let reading = alertmanager::read(body, sent_at.is_some(), now).map_err(rejected)?;
-    let entries = detached(in_flight, async move { take_all(&app, &reading).await }).await?;
+    let reading = Arc::new(reading);
+    let work = |known| {
+        let (app, reading) = (app.clone(), Arc::clone(&reading));
+        async move {
+            let _in_flight = in_flight;
+            take_all(&app, &reading, known).await
+        }
+    };
+    let entries = app.deliveries.deliver(reading.body(), work).await?;
+    if let Some(failure) = response::unavailable(&entries) {
+        app.deliveries.keep(reading.body(), entries);
+        return Err(failure);
+    }
     response::webhook(entries)
 }
 
-/// The results of all alerts, in their order.
-async fn take_all<B: AsRef<[u8]>>(app: &App, reading: &alertmanager::Reading<B>) -> Vec<Entry> {
-    let take = |position| async move {
+/// The results of all alerts, in their order; `known` has those of an earlier delivery.
+async fn take_all<B: AsRef<[u8]>>(
+    app: &App,
+    reading: &alertmanager::Reading<B>,
+    known: Vec<Entry>,
+) -> Vec<Entry> {
+    let known = known.into_iter().map(|entry| entry.is_settled().then_some(entry));
+    let known = known.chain(iter::repeat_with(|| None));
+    let take = |(position, known): (usize, Option<Entry>)| async move {
+        if let Some(entry) = known {
+            return Ok(entry);
+        }
         let _room = app.room.acquire(reading.size(position)).await;
         let alert = reading.judge(position)?;
         Ok(if alert.resolved {
@@ -61,7 +84,7 @@ async fn take_all<B: AsRef<[u8]>>(app: &App, reading: &alertmanager::Reading<B>)
         })
     };
     let mut entries = Entries::with_capacity(reading.count());
-    let mut results = stream::iter(0..reading.count())
+    let mut results = stream::iter((0..reading.count()).zip(known))
         .map(take)
         .buffered(ALERTS_AT_ONCE);
     while let Some(result) = results.next().await {
@@ -121,26 +144,20 @@ pub async fn kubernetes_event(
     sent_at(&headers)
         .and_then(|sent_at| freshness::check_event(sent_at, reading.last_seen, now))
         .map_err(|error| rejected(vec![error]))?;
-    let taken = detached(in_flight, async move {
-        let _room = app.room.acquire(body.len()).await;
-        app.gateway.take(reading.signal).await
-    });
-    response::single(Entry::taken(taken.await?, true))
-}
-
-/// Completes even when the client hangs up or the timeout passes: what was started in the cluster must get its audit
-/// events.
-async fn detached<T: Send + 'static>(
-    in_flight: InFlight,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Failure> {
-    let task = async move {
-        let _in_flight = in_flight;
-        work.await
+    let work = |_failed| {
+        let (app, size) = (app.clone(), body.len());
+        async move {
+            let _in_flight = in_flight;
+            let _room = app.room.acquire(size).await;
+            vec![Entry::taken(app.gateway.take(reading.signal).await, true)]
+        }
     };
-    tokio::spawn(task.in_current_span())
-        .await
-        .map_err(|error| Failure::internal(&error))
+    let entries = app.deliveries.deliver(&body, work).await?;
+    if let Some(failure) = response::unavailable(&entries) {
+        app.deliveries.keep(&body, entries);
+        return Err(failure);
+    }
+    response::webhook(entries)
 }
 
 fn sent_at(headers: &HeaderMap) -> Result<Option<&str>, FieldError> {
