@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -60,10 +60,16 @@ pub(crate) fn instance_root(user: Option<User>) -> anyhow::Result<PathBuf> {
     Ok(root)
 }
 
+/// Creates a folder, accessible for other users whatever the umask is.
+pub(crate) fn create_open(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
 /// Creates a folder and its parents, accessible for other users whatever the umask is.
 pub(crate) fn make_open(folder: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(folder) {
-        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)),
+    match create_open(folder) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_open(folder.parent().ok_or(error)?)?;

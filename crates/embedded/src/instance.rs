@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use subprocess::{Process, Record};
 
-use crate::folders::{self, instance_roots, make_open};
+use crate::folders::{self, create_open, instance_roots, make_open};
 use crate::user::User;
 
 const FILE: &str = "instance.json";
@@ -48,11 +48,8 @@ impl NewInstance {
         let root = folders::instance_root(user)?;
         for number in 0.. {
             let folder = root.join(format!("{kind}-{}-{number}", process::id()));
-            match fs::create_dir(&folder) {
-                Ok(()) => {
-                    make_open(&folder)?;
-                    return Ok(Self { folder, kind });
-                }
+            match create_open(&folder) {
+                Ok(()) => return Ok(Self { folder, kind }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 // Another process removed its last instance, and with it the root.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && number < 1000 => {

@@ -67,7 +67,7 @@ fn only_services_need_a_build_table() {
     let build = "[build]\ndockerfile = \"file\"\nglibc = \"2.34\"\n";
     assert_eq!(
         problems_of(build, ""),
-        ["16:11: orders: images of services need a [build] table, see docs/stack.md"]
+        ["15:11: orders: images of services need a [build] table, see docs/stack.md"]
     );
     let begin = GOOD.find("[jobs").unwrap();
     let end = GOOD.find("[test]").unwrap();

@@ -5,6 +5,8 @@ use std::fs;
 use embedded::{Instance, Redis, instances};
 use subprocess::Record;
 
+use std::process::{Command, Stdio};
+
 use crate::common::{helper, serving, sql};
 
 fn instance_in(folder: &std::path::Path) -> Option<Instance> {
@@ -91,5 +93,20 @@ fn a_server_without_a_record_is_ended_too() {
         assert!(!record.is_alive(), "{url} is still running");
         owner.kill().unwrap();
         owner.wait().unwrap();
+    }
+}
+
+#[test]
+fn servers_start_under_a_umask_that_excludes_other_users() {
+    for kind in ["postgresql", "redis"] {
+        let program = env!("CARGO_BIN_EXE_embedded-helper");
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 077; exec \"$@\"", "sh", program, kind]);
+        let (mut owner, ..) = serving({
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+        });
+        drop(owner.stdin.take());
+        assert!(owner.wait().unwrap().success());
     }
 }
