@@ -43,8 +43,13 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// Their sum.
-    pub(crate) fn total(&self) -> usize {
+    fn total(&self) -> usize {
         self.unconnected.get() + self.without_response.get() + self.unavailable.get()
+    }
+
+    /// Sent without a response.
+    pub(crate) fn without_response(&self) -> usize {
+        self.without_response.get()
     }
 
     /// Fails if there was any.

@@ -8,7 +8,7 @@ use crate::datastorage::event;
 use crate::harness::context::Context;
 use crate::harness::part::Part::{DataStorage, PostgreSql, Redis};
 use crate::harness::readiness;
-use crate::harness::scenario::Requirement::{Control, Rollout};
+use crate::harness::scenario::Requirement::{Control, Rollout, SqlAdmin};
 use crate::harness::scenario::Scenario;
 use crate::http::Response;
 use crate::load::Events;
@@ -26,7 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )
     .shares(&[PostgreSql, Redis])
     .alone(&[DataStorage])
-    .requires(&[Control])
+    .requires(&[Control, SqlAdmin])
     .takes(20, 240),
     Scenario::new("s15_without_both_stores_nothing_is_acknowledged", |c| {
         Box::pin(without_both_stores(c))
@@ -66,14 +66,33 @@ async fn killed(context: &Context) -> Result<()> {
     let events = Events::new(context, 16, 500);
     let fault = async {
         events.more(500).await?;
+        // A lock holds the writes at their commit, so that the kill meets them there.
+        let sql = context.sql_admin().await?;
+        sql.batch_execute("BEGIN; LOCK TABLE audit_events IN EXCLUSIVE MODE")
+            .await?;
+        until(
+            Duration::from_secs(30),
+            "a write to wait for the lock",
+            async || {
+                let waiting =
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'audit_events'::regclass";
+                Ok(match sql.query_one(waiting, &[]).await?.get(0) {
+                    0_i64 => Seen::NotYet("none waits".to_owned()),
+                    _ => Seen::Yes(()),
+                })
+            },
+        )
+        .await?;
         context.control()?.kill(DataStorage).await?;
+        sql.batch_execute("ROLLBACK").await?;
         context.control()?.start(DataStorage).await?;
         events.more(500).await
     };
     events.during(fault).await?;
     ensure!(
-        events.tries().total() > 0,
-        "no write was in flight at the kill, so nothing was tested"
+        events.tries().without_response() > 0,
+        "the kill met no write: {:?}",
+        events.tries()
     );
     events.are_stored(STORED).await
 }
