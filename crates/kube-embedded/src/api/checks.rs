@@ -1,6 +1,7 @@
 //! Checks of built-in objects: required fields, and rules that no schema expresses.
 
 mod cron;
+pub(super) mod scale;
 
 use serde_json::{Map, Value, json};
 

@@ -187,6 +187,15 @@ fn unknown_fields(call: &Call, object: &mut Value) -> Result<Vec<String>, Status
         }
     }
     unknown.extend(schema::prune(&shape, object));
+    if let (true, Some(metadata)) = (resource.custom, builtin::metadata_schema()) {
+        let dropped = schema::embedded::coerce(&shape, &metadata, object, "");
+        unknown.extend(dropped.map_err(|what| {
+            let (kind, version) = (&resource.kind, &resource.version);
+            Status::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: {what}"
+            ))
+        })?);
+    }
     Ok(unknown
         .into_iter()
         .map(|path| format!("unknown field \"{path}\""))

@@ -249,13 +249,21 @@ pub fn present(resource: &Resource, entry: &Entry) -> Bytes {
 #[must_use]
 pub fn presented(resource: &Resource, entry: &Entry) -> Value {
     let mut object = entry.object();
+    to_version(resource, &mut object);
+    object
+}
+
+/// Converts a stored object to a resource's version.
+fn to_version(resource: &Resource, object: &mut Value) {
     if resource.group == "events.k8s.io" {
-        events::to_new(&mut object);
+        events::to_new(object);
+    }
+    if let (Some(_), Some(schema)) = (&resource.storage_schema, &resource.schema) {
+        crate::schema::prune(schema, object);
     }
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), json!(resource.api_version()));
     }
-    object
 }
 
 /// The parsed object as an item of a list: those of built-in kinds have neither kind nor apiVersion.

@@ -67,9 +67,13 @@ fn checks(call: &Call, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         return checks::check(resource, shape, object, old);
     }
     let mut causes = schema::validate(shape, object, "");
-    if causes.is_empty() {
-        return schema::rules::check(shape, object, old, "");
-    }
+    causes.extend(
+        resource
+            .scale
+            .iter()
+            .flat_map(|paths| checks::scale::check(paths, object)),
+    );
+    causes.extend(schema::embedded::check(shape, object, ""));
     const BLOCKING: &[&str] = &[
         "FieldValueTypeInvalid",
         "FieldValueRequired",
@@ -77,7 +81,9 @@ fn checks(call: &Call, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         "FieldValueTooLong",
         "FieldValueTooMany",
     ];
-    if has_rules(resource) && causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+    if !causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+        causes.extend(schema::rules::check(shape, object, old, ""));
+    } else if has_rules(resource) {
         let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         causes.push(Cause::invalid("<nil>", "\"null\"", detail));
     }
@@ -211,8 +217,22 @@ pub(super) fn check_replacement(call: &Call, current: &Value, object: &Value) ->
     failed(call, object, causes)
 }
 
+/// Converts the object to the version in which it is stored, and back: fields that only one of them has are dropped.
+pub(super) fn through_storage(resource: &Resource, object: Value) -> Value {
+    if resource.storage_schema.is_none() {
+        return object;
+    }
+    let mut object = to_storage(resource, object);
+    super::to_version(resource, &mut object);
+    object
+}
+
 /// Converts the object to the version in which it is stored.
 pub(super) fn to_storage(resource: &Resource, mut object: Value) -> Value {
+    if let Some(schema) = &resource.storage_schema {
+        schema::prune(schema, &mut object);
+        schema::apply_defaults(schema, &mut object);
+    }
     if resource.group == "events.k8s.io" {
         events::to_old(&mut object);
         object["apiVersion"] = json!("v1");

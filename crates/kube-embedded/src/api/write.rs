@@ -104,7 +104,7 @@ impl Api {
             prepare::check_new(call, &object)?;
             accept_definition(resource, &mut object)?;
             if options.dry_run {
-                return Ok(Response::value(201, object));
+                return Ok(Response::value(201, prepare::through_storage(resource, object)));
             }
             match self.store.create(
                 &resource.table,
@@ -302,7 +302,7 @@ impl Api {
         if options.dry_run {
             return Ok(Response {
                 warnings,
-                ..Response::value(200, object)
+                ..Response::value(200, prepare::through_storage(&call.resource, object))
             });
         }
         let stored = prepare::to_storage(&call.resource, object);

@@ -155,6 +155,7 @@ fn resource(group: &str, version: &str, entry: &Value) -> Resource {
         fields: fields(&table),
         table: Arc::from(table),
         storage_version: version.into(),
+        storage_schema: None,
         custom: false,
         columns: None,
         scale: None,

@@ -142,9 +142,26 @@ impl Reader<'_> {
             .first()
             .map(|version| text(version, "/name").to_owned())
             .unwrap_or_default();
-        let served = versions.iter().enumerate();
-        served
+        let all = versions.iter().enumerate();
+        let resources: Vec<Resource> = all
             .filter_map(|(index, version)| self.version(version, index, &storage))
+            .collect();
+        let is_storage = |resource: &&Resource| resource.version == storage;
+        let schema = resources
+            .iter()
+            .find(is_storage)
+            .and_then(|resource| resource.schema.clone());
+        let is_served = |name: &str| {
+            let version = versions.iter().find(|version| text(version, "/name") == name);
+            version.is_some_and(|version| version["served"] == true)
+        };
+        resources
+            .into_iter()
+            .filter(|resource| is_served(&resource.version))
+            .map(|resource| Resource {
+                storage_schema: schema.clone().filter(|_| resource.version != storage),
+                ..resource
+            })
             .collect()
     }
 
@@ -191,7 +208,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One version; `None` if it is not served, or has no schema.
+    /// One version; `None` if it has no schema.
     fn version(&mut self, version: &Value, index: usize, storage: &str) -> Option<Resource> {
         let definition = self.definition;
         let at = |pointer: &str| text(definition, pointer);
@@ -230,7 +247,7 @@ impl Reader<'_> {
         );
         let kind = at("/spec/names/kind");
         let reversed: Vec<&str> = group.split('.').rev().collect();
-        let resource = Resource {
+        Some(Resource {
             group: group.into(),
             version: name.into(),
             plural: plural.into(),
@@ -247,6 +264,7 @@ impl Reader<'_> {
             document: document.clone(),
             table: Arc::from(format!("{plural}.{group}")),
             storage_version: storage.into(),
+            storage_schema: None,
             custom: true,
             fields: fields.into(),
             columns: Some(columns),
@@ -255,8 +273,7 @@ impl Reader<'_> {
                 status: text(scale, "/statusReplicasPath").into(),
                 selector: text(scale, "/labelSelectorPath").into(),
             }),
-        };
-        (version["served"] == true).then_some(resource)
+        })
     }
 
     /// A version's schema; `None` if it has errors, which are recorded at `parent`.

@@ -49,6 +49,8 @@ pub struct Resource {
     pub table: Arc<str>,
     /// Storage version.
     pub storage_version: String,
+    /// Shape of its objects in the storage version of a custom resource, if that is another one.
+    pub storage_schema: Option<Schema>,
     /// Whether it comes from a definition.
     pub custom: bool,
     /// Selectable fields.

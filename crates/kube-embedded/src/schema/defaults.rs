@@ -1,24 +1,23 @@
-//! Default values of absent fields.
+//! Default values of absent fields, and nulls where none is allowed.
 
 use serde_json::Value;
 
 use super::{Schema, Type};
 
-/// Sets the defaults of a schema. A null that is not allowed counts as absent where there is a default.
+/// Sets the defaults of a schema, and removes nulls that are not allowed; in lists they stay.
 pub fn apply_defaults(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(map) => {
+            map.retain(|name, inner| {
+                let allowed = |property: Schema| property.node().nullable;
+                !inner.is_null() || schema.property(name).is_none_or(allowed)
+            });
             for (name, &id) in &schema.node().properties {
                 let property = schema.at(id);
                 let Some(default) = &property.node().default else {
                     continue;
                 };
-                // A default `{}` that stands for a Go struct only adds the defaults of its fields, which happens below.
-                if matches!(map.get(name), None | Some(Value::Null))
-                    && !(map.contains_key(name) && property.node().nullable)
-                {
-                    map.insert(name.clone(), default.clone());
-                }
+                map.entry(name.clone()).or_insert_with(|| default.clone());
             }
             for (name, inner) in map.iter_mut() {
                 if let Some(property) = schema.property(name) {

@@ -5,6 +5,7 @@
 mod compile;
 mod decode;
 mod defaults;
+pub mod embedded;
 mod format;
 mod prune;
 pub mod rules;
