@@ -7,9 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::model::Role;
-use crate::policy::{self, Policy};
+use crate::date::Date;
+use crate::model::{Level, Role};
+use crate::output::text::printable;
+use crate::policy::{self, Baseline, ImagePattern, Policy};
 use crate::sources::{self, Inputs, Store};
+use crate::{check, run};
 
 /// Writes the policy, unless the repository has one.
 pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -22,13 +25,34 @@ pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::from(2));
     }
     let text = starting_policy(root);
-    std::fs::write(&target, text).with_context(|| format!("cannot write {}", target.display()))?;
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write(&target, &text)?;
+    let store = Store::WorkTree(root);
+    let policy =
+        policy::load(&target, &store).map_err(|error| anyhow::anyhow!("invalid policy written: {error}"))?;
+    let report = check(Inputs::Tree(root), &policy, &store, Date::today(), true, false);
+    run::print_skipped(&report);
+    let errors = report.count(Level::Error);
+    if let Some(baseline) = Baseline::of(&report.files) {
+        let path = target.with_file_name(BASELINE);
+        write(&path, &baseline)?;
+        write(&target, &format!("{text}\n[baseline]\nfile = \"{BASELINE}\"\n"))?;
+        subprocess::eprint_line(format!(
+            "wrote {}: {errors} errors that no policy can allow, and unreadable files, are accepted for now",
+            path.display()
+        ));
+    }
     subprocess::eprint_line(format!(
         "wrote {}: review it, remove images that are not to be allowed, and run lint-images",
         target.display()
     ));
     Ok(ExitCode::SUCCESS)
 }
+
+/// Name of the baseline beside the policy.
+const BASELINE: &str = ".image-baseline.toml";
 
 /// Roles and locations by repository of an image.
 type Found = BTreeMap<String, (BTreeSet<Role>, BTreeSet<String>)>;
@@ -41,10 +65,14 @@ fn starting_policy(root: &Path) -> String {
     let mut found = Found::new();
     for file in &files {
         for each in &file.uses {
-            if let Ok(image) = &each.image {
+            if let Ok(image) = &each.image
+                && ImagePattern::parse(image.repository()).is_ok()
+            {
                 let entry = found.entry(image.repository().to_owned()).or_default();
                 entry.0.insert(each.role);
-                entry.1.insert(format!("{}:{}", file.path, each.location.line));
+                entry
+                    .1
+                    .insert(format!("{}:{}", printable(&file.path), each.location.line));
             }
         }
     }

@@ -42,6 +42,8 @@ fn main() -> ExitCode {
 pub(crate) struct Report {
     /// Number of files read.
     pub(crate) read: usize,
+    /// Number of findings in the baseline.
+    pub(crate) accepted: usize,
     /// Files with their findings, sorted by path; files without findings are included.
     pub(crate) files: Vec<File>,
     citations: BTreeMap<Rule, String>,
@@ -96,6 +98,7 @@ pub(crate) fn check(
         rules::check_consistency(&mut files, policy);
     }
     rules::apply_exceptions(&mut files, policy, today, whole_tree);
+    let accepted = rules::apply_baseline(&mut files, policy, whole_tree);
     for file in &mut files {
         file.findings.retain(|finding| finding.level != Level::Off);
         file.findings
@@ -107,6 +110,7 @@ pub(crate) fn check(
         .collect();
     Report {
         read,
+        accepted,
         files,
         citations,
     }

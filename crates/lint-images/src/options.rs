@@ -51,7 +51,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     pub(crate) explain: Option<String>,
 
-    /// Write an initial policy from the images that the repository uses
+    /// Accept the findings in this file: only others fail [default: the policy's, if it names one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+
+    /// Write all errors of the repository to the baseline
+    #[arg(long, conflicts_with_all = ["files", "staged", "fix", "diff", "list"])]
+    pub(crate) update_baseline: bool,
+
+    /// Write an initial policy from the images that the repository uses, and a baseline for the rest
     #[arg(long, conflicts_with_all = ["files", "staged", "fix", "diff", "list"])]
     pub(crate) init: bool,
 

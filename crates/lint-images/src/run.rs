@@ -13,7 +13,7 @@ use crate::model::{Finding, Level, Rule};
 use crate::options::Options;
 use crate::output::text::printable;
 use crate::output::{self, Format};
-use crate::policy::{self, Policy};
+use crate::policy::{self, Baseline, Policy};
 use crate::sources::{self, Index, Inputs, Store};
 use crate::{Report, check, fix, init};
 
@@ -60,7 +60,44 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         };
         policy.build_arguments.insert(name.to_owned(), value.to_owned());
     }
+    let baseline = options.baseline.clone().or_else(|| policy.baseline_file.clone());
+    if options.update_baseline {
+        return update_baseline(&options, &policy, &store, baseline);
+    }
+    if let Some(path) = &baseline {
+        policy.baseline = match policy::load_baseline(path, &store) {
+            Ok(baseline) => baseline,
+            Err(error) => {
+                eprint_line(format!("cannot load the baseline\n{error}"));
+                return Ok(ExitCode::from(USAGE));
+            }
+        };
+    }
     lint(&options, &policy, &store)
+}
+
+/// Writes a baseline that accepts all errors.
+fn update_baseline(
+    options: &Options,
+    policy: &Policy,
+    store: &Store<'_>,
+    path: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let Some(path) = path else {
+        eprint_line("no baseline: name one with --baseline FILE, or under [baseline] of the policy");
+        return Ok(ExitCode::from(USAGE));
+    };
+    let today = options.today.unwrap_or_else(Date::today);
+    let report = check(Inputs::Tree(store.root()), policy, store, today, true, false);
+    let text = Baseline::of(&report.files).unwrap_or_else(Baseline::empty);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    print_skipped(&report);
+    eprint_line(format!(
+        "wrote {}: {} errors are accepted",
+        path.display(),
+        report.count(Level::Error)
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result<ExitCode> {
@@ -135,7 +172,8 @@ fn is_whole_tree(options: &Options, policy: &Policy, root: &Path) -> anyhow::Res
             .map(|path| sources::relative(path, root))
             .collect(),
     };
-    let is_policy = |name: &String| *name == policy.path || *name == policy.exceptions.path;
+    let own = [&policy.path, &policy.exceptions.path, &policy.baseline.path];
+    let is_policy = |name: &String| own.contains(&name);
     Ok(!options.staged && names.is_empty() || names.iter().any(is_policy))
 }
 
@@ -253,7 +291,7 @@ fn exit_code(report: &Report) -> ExitCode {
 }
 
 /// Prints files and values that were not checked, with reasons.
-fn print_skipped(report: &Report) {
+pub(crate) fn print_skipped(report: &Report) {
     for file in &report.files {
         for each in &file.skipped {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -270,8 +308,12 @@ fn print_totals(report: &Report) {
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     let images: usize = report.files.iter().map(|file| file.uses.len()).sum();
     eprint_line(format!(
-        "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings",
-        report.read
+        "lint-images: {} files, {images} images, {errors} errors, {warnings} warnings{}",
+        report.read,
+        match report.accepted {
+            0 => String::new(),
+            count => format!(", {count} in the baseline"),
+        }
     ));
     let findings = report.files.iter().flat_map(|file| &file.findings);
     let is_fixable = |finding: &&Finding| finding.edit.as_ref().is_some_and(|edit| edit.certain);

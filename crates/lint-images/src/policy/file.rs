@@ -51,6 +51,9 @@ pub(crate) struct PolicyFile {
     /// Exceptions file, and rules that comments may except.
     #[serde(default)]
     pub(crate) exceptions: ExceptionSettings,
+    /// Findings that are accepted, so that only new ones fail.
+    #[serde(default)]
+    pub(crate) baseline: BaselineSettings,
     /// Requirements for runtime stages.
     #[serde(default)]
     pub(crate) hygiene: HygieneSettings,
@@ -237,6 +240,15 @@ pub(crate) struct ExceptionSettings {
     /// Rules that a comment may except: `# lint-images: allow RULE: reason`.
     #[serde(default)]
     pub(crate) inline: Vec<Rule>,
+}
+
+/// Findings that are accepted.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BaselineSettings {
+    /// Baseline file, relative to the policy; `lint-images --update-baseline` writes it.
+    pub(crate) file: Option<String>,
 }
 
 /// Requirements for runtime stages.

@@ -10,6 +10,7 @@ use dockerfile::LineIndex;
 use globset::GlobMatcher;
 use toml::Spanned;
 
+use super::baseline::Baseline;
 use super::exceptions::{ExceptionEntry, ExceptionsFile};
 use super::file::PolicyFile;
 use super::globs::{Excluded, path_glob};
@@ -92,6 +93,8 @@ pub(crate) fn load(path: &Path, store: &Store<'_>) -> Result<Policy, PolicyError
     checker.finish(&shown, &text)?;
     policy.excluded_locations = locations(&file.files.exclude, &text);
     (policy.path, policy.text) = (shown, text);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    policy.baseline_file = file.baseline.file.as_ref().map(|name| folder.join(name));
     Ok(policy)
 }
 
@@ -118,6 +121,23 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, shown: &str) -> Result<T, P
         path: shown.to_owned(),
         text: text.to_owned(),
         errors: vec![(error.span(), error.message().to_owned())],
+    })
+}
+
+/// Reads a baseline.
+pub(crate) fn load_baseline(path: &Path, store: &Store<'_>) -> Result<Baseline, PolicyError> {
+    let shown = crate::sources::relative(path, store.root());
+    let store = if store.contains(&shown) {
+        store
+    } else {
+        &Store::WorkTree(store.root())
+    };
+    let text = read(path, &shown, store)?;
+    let file = parse(&text, &shown)?;
+    Baseline::new(shown.clone(), text.clone(), file).map_err(|error| PolicyError {
+        path: shown,
+        text,
+        errors: vec![(None, error)],
     })
 }
 
@@ -204,6 +224,8 @@ impl Checker<'_> {
             stacks: file.stacks.iter().map(stack).collect(),
             resources: file.resources.clone(),
             exceptions,
+            baseline_file: None,
+            baseline: Baseline::default(),
             texts: OnceLock::new(),
         }
     }

@@ -1,21 +1,24 @@
 //! Validated policy, in the form that the rules use.
 
+mod baseline;
 mod exceptions;
 mod file;
 mod globs;
 mod load;
 mod matching;
 
+pub(crate) use baseline::Baseline;
 pub(crate) use exceptions::{Exception, Exceptions};
 #[cfg(test)]
 pub(crate) use file::PolicyFile;
 pub(crate) use file::{DigestRule, RoleRule, TagRule};
 pub(crate) use globs::path_glob;
-pub(crate) use load::{find, load};
+pub(crate) use load::{find, load, load_baseline};
 pub(crate) use matching::{ImagePattern, Version, list};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use dockerfile::ImageReference;
@@ -51,6 +54,9 @@ pub(crate) struct Policy {
     /// Kinds of YAML files in addition to the presets.
     pub(crate) resources: Vec<ResourceEntry>,
     pub(crate) exceptions: Exceptions,
+    /// Path of the baseline that the policy names.
+    pub(crate) baseline_file: Option<PathBuf>,
+    pub(crate) baseline: Baseline,
     texts: OnceLock<Texts>,
 }
 

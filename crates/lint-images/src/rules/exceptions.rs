@@ -32,6 +32,32 @@ pub(crate) fn apply(files: &mut Vec<File>, policy: &Policy, today: Date, whole_t
     }
 }
 
+/// Removes the findings of the baseline, and returns their number. If the whole tree was read, entries that no longer
+/// occur are warnings.
+pub(crate) fn apply_baseline(files: &mut Vec<File>, policy: &Policy, whole_tree: bool) -> usize {
+    let (accepted, unused) = policy.baseline.apply(files);
+    if !whole_tree || unused.is_empty() {
+        return accepted;
+    }
+    let findings = unused.into_iter().map(|(location, entry)| {
+        Finding::new(
+            Rule::Exception,
+            policy,
+            location,
+            format!("no longer occurs: {entry}"),
+        )
+        .help("remove the entry, or run --update-baseline")
+        .warning()
+    });
+    files.push(File {
+        path: policy.baseline.path.clone(),
+        text: policy.baseline.text.clone(),
+        findings: findings.collect(),
+        ..File::default()
+    });
+    accepted
+}
+
 /// Returns the policy with a warning for each pattern under `[files]` that excludes nothing.
 fn unused_excludes(policy: &Policy) -> Option<File> {
     let unused = policy.excluded.unused().filter_map(|(index, pattern)| {

@@ -8,7 +8,7 @@ mod registry;
 mod tags;
 
 pub(crate) use consistency::check as check_consistency;
-pub(crate) use exceptions::apply as apply_exceptions;
+pub(crate) use exceptions::{apply as apply_exceptions, apply_baseline};
 pub(crate) use image::check as check_images;
 
 use crate::model::{Edit, Finding, Level, Location, Rule, Text};
