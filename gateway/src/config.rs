@@ -9,6 +9,7 @@ use service::config::{Auth, ConfigError, Environment, Http, Log, Ranges, Stop, V
 use crate::audit::spool;
 use crate::cluster::{breaker, retry};
 use crate::domain::request::is_namespace_name;
+use crate::domain::rules::Rules;
 
 /// The prefix of the environment variables.
 pub const PREFIX: &str = "GATEWAY";
@@ -33,6 +34,8 @@ pub struct Config {
     pub datastorage: DataStorage,
     /// Audit events that wait for DataStorage.
     pub spool: spool::Settings,
+    /// How alerts become signals.
+    pub alerts: Rules,
     /// How signals become requests.
     pub deduplication: Deduplication,
     /// Retries of calls to the Kubernetes API.
@@ -63,6 +66,7 @@ impl Default for Config {
             kubernetes: Kubernetes::default(),
             datastorage: DataStorage::default(),
             spool: spool::Settings::default(),
+            alerts: Rules::default(),
             deduplication: Deduplication::default(),
             retry: retry::Policy::default(),
             breaker: breaker::Settings::default(),
@@ -153,6 +157,12 @@ impl Validate for Config {
         self.auth.check(self.environment, &mut errors);
         self.stop.check(self.spool.flush_ms, &mut errors);
         self.check_ranges(&mut errors);
+        for rule in &self.alerts.targets {
+            if rule.label.is_empty() || rule.kind.is_empty() {
+                let reason = "has no label or no kind; write { label = \"pod\", kind = \"Pod\" }";
+                errors.push(ConfigError::new("alerts.targets", format!("{rule:?}"), reason));
+            }
+        }
         if let Err(error) = reqwest::Url::parse(&self.datastorage.url) {
             let reason = format!("{error}; write http://HOST:PORT");
             errors.push(ConfigError::new("datastorage.url", &self.datastorage.url, reason));
@@ -236,7 +246,7 @@ mod tests {
     #[test]
     fn every_error_is_named() {
         let text = "[http]\nmax_in_flight = 0\ncors_origins = ['*', 'https://a.example', 'https://a.example/']\n[retry]\nmax_attempts = 99\n[breaker]\nfailure_ratio = 2.0\n\
-            [kubernetes]\nfallback_namespace = 'No'\n[datastorage]\nurl = 'nowhere'";
+            [kubernetes]\nfallback_namespace = 'No'\n[datastorage]\nurl = 'nowhere'\n[alerts]\ntargets = [{ label = 'pod', kind = '' }]";
         assert_eq!(
             errors(text),
             [
@@ -245,6 +255,7 @@ mod tests {
                 "http.cors_origins",
                 "retry.max_attempts",
                 "breaker.failure_ratio",
+                "alerts.targets",
                 "datastorage.url",
                 "kubernetes.fallback_namespace"
             ]

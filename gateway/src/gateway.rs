@@ -134,8 +134,16 @@ impl Gateway {
 
     async fn fingerprint(&self, signal: &Signal) -> Result<Fingerprint, Error> {
         match &self.owners {
-            None => Ok(signal.fingerprint()),
-            Some(owners) => Ok(Fingerprint::of_owner(&owners.top(&signal.target).await?)),
+            // Without a target there is no owner, and objects of another cluster are not in this one.
+            Some(owners) if signal.distinction.labels.is_none() => {
+                let target = &signal.target;
+                let owner = match signal.distinction.elsewhere {
+                    true => target.clone(),
+                    false => owners.top(target).await?,
+                };
+                Ok(Fingerprint::of_owner(&owner).distinguished(&signal.distinction))
+            }
+            _ => Ok(signal.fingerprint()),
         }
     }
 }

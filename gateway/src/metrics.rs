@@ -26,6 +26,7 @@ const SECONDS: [f64; 13] = [
 pub struct Metrics {
     received: Family<SignalLabels, Counter>,
     rejected: Family<SourceLabels, Counter>,
+    ignored: Counter,
     deduplicated: Counter,
     created: Counter,
     creation_errors: Family<ErrorLabels, Counter>,
@@ -64,6 +65,7 @@ impl Metrics {
         let metrics = Self {
             received: Family::default(),
             rejected: Family::default(),
+            ignored: Counter::default(),
             deduplicated: Counter::default(),
             created: Counter::default(),
             creation_errors: Family::default(),
@@ -74,6 +76,7 @@ impl Metrics {
         let Self {
             received,
             rejected,
+            ignored,
             deduplicated,
             created,
             creation_errors,
@@ -86,6 +89,11 @@ impl Metrics {
             "gateway_signals_rejected",
             "Signals rejected as invalid",
             rejected,
+        );
+        registry.register(
+            "gateway_signals_ignored",
+            "Signals that are ignored by configuration",
+            ignored,
         );
         registry.register(
             "gateway_signals_deduplicated",
@@ -132,6 +140,11 @@ impl Metrics {
                 source_type: signal_type.as_str(),
             })
             .inc();
+    }
+
+    /// Counts an ignored signal.
+    pub fn ignored(&self) {
+        self.ignored.inc();
     }
 
     /// Counts a signal on an active request.

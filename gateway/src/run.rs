@@ -109,6 +109,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         gateway: Gateway::new(deduplicator, trail, queue, metrics, synced, owners),
         authorizer,
         limits: limits.clone(),
+        rules: Arc::new(config.alerts.clone()),
         room: Room::default(),
         deliveries: Deliveries::new(Duration::from_millis(config.deduplication.redelivery_ms)),
     };

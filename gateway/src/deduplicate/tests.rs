@@ -9,6 +9,7 @@ use wire::remediation_request::{Severity, SignalType};
 use self::cluster::{Cluster, Fault};
 use super::*;
 use crate::domain::request;
+use crate::domain::signal::Distinction;
 use crate::domain::target::Target;
 
 /// One replica of the Gateway; it finds other replicas' requests only by conflicts.
@@ -33,6 +34,7 @@ fn signal(namespace: &str) -> Signal {
             kind: "Pod".into(),
             name: "p".into(),
         },
+        distinction: Distinction::default(),
         firing_time: Timestamp::now(),
         received_time: Timestamp::now(),
         labels: BTreeMap::new(),

@@ -3,31 +3,20 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use wire::problem::FieldError;
 use wire::remediation_request::{Severity, SignalType};
 use wire::webhook::{Alert, MAX_ALERTS, Texts, Webhook};
 
 use super::freshness;
 use super::read::{self, SignalFields};
-use super::signal::Signal;
+use super::rules::Rules;
+use super::signal::{Distinction, Signal};
 use super::stored::Stored;
-use super::target::{DEFAULT_NAMESPACE, Target};
+use super::target::Finder;
 
 /// The program that sends webhooks.
 const SOURCE: &str = "alertmanager";
-
-/// Labels with the namespace of the target, in order of precedence.
-const NAMESPACE_LABELS: [&str; 2] = ["namespace", "exported_namespace"];
-
-/// Labels with the name of the target, in order of precedence, and the kind that each means.
-const TARGET_LABELS: [(&str, &str); 6] = [
-    ("pod", "Pod"),
-    ("deployment", "Deployment"),
-    ("statefulset", "StatefulSet"),
-    ("daemonset", "DaemonSet"),
-    ("node", "Node"),
-    ("service", "Service"),
-];
 
 /// A parsed webhook. Its alerts are parsed one after another, by [`Reading::judge`]: all of them at once would take
 /// many times the memory of the text.
@@ -37,6 +26,7 @@ pub struct Reading<B> {
     /// The part of the body of each alert.
     alerts: Vec<(u32, u32)>,
     common_labels: Texts<'static>,
+    common_digests: Vec<[u8; 32]>,
     common_annotations: Texts<'static>,
     common_bytes: usize,
     received_time: Timestamp,
@@ -51,8 +41,21 @@ pub struct Reading<B> {
 pub struct Read {
     /// Its signal.
     pub signal: Signal,
-    /// Whether it is resolved.
-    pub resolved: bool,
+    /// What is to be done with it.
+    pub verdict: Verdict,
+    /// The label that names the target, if one does.
+    pub target_label: Option<String>,
+}
+
+/// What is to be done with a valid alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It fires: it creates a request, or is counted on one.
+    Firing,
+    /// It is resolved.
+    Resolved,
+    /// It is in the ignore list.
+    Ignored,
 }
 
 /// The field of an alert that replays are recognised by.
@@ -107,6 +110,11 @@ pub fn read<B: AsRef<[u8]>>(
     Ok(Reading {
         common_bytes: common.map(|(name, text)| name.len() + text.len()).sum(),
         dated: stamped || webhook.alerts.kept.iter().any(is_dated),
+        common_digests: webhook
+            .common_labels
+            .iter()
+            .map(|(name, text)| digest(name, text))
+            .collect(),
         common_labels: webhook.common_labels.into_owned(),
         common_annotations: webhook.common_annotations.into_owned(),
         alerts,
@@ -139,32 +147,36 @@ impl<B: AsRef<[u8]>> Reading<B> {
     ///
     /// # Errors
     /// All errors of the alert.
-    pub fn judge(&self, position: usize) -> Result<Read, Vec<FieldError>> {
+    pub fn judge(&self, rules: &Rules, position: usize) -> Result<Read, Vec<FieldError>> {
         let prefix = format!("alerts[{position}]");
         let text = self.text(position);
         let alert: Alert<'_> = read::json(text, &prefix).map_err(|error| vec![error])?;
         let mut errors = Vec::new();
-        let resolved = match &*alert.status.0 {
-            "" | "firing" => false,
-            "resolved" => true,
+        let verdict = match &*alert.status.0 {
+            "" | "firing" => Verdict::Firing,
+            "resolved" => Verdict::Resolved,
             other => {
                 let message = format!("{other:?} is not a status; expected firing or resolved");
                 errors.push(read::field_error(&prefix, "status", message));
-                false
+                Verdict::Firing
             }
         };
         let starts_at = given(alert.starts_at);
-        let signal = self.to_signal(&alert, text, starts_at, &prefix, &mut errors);
+        let (signal, target_label) = self.to_signal(rules, &alert, text, starts_at, &prefix, &mut errors);
         // That no alert has a time is not worth a word about one that is invalid anyway.
         let matters = !self.stamped && (starts_at.is_some() || errors.is_empty());
         if matters && let Err(message) = freshness::check_start(starts_at, self.dated, self.received_time) {
             errors.push(read::field_error(&prefix, "startsAt", message));
         }
-        if errors.is_empty() {
-            Ok(Read { signal, resolved })
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
+        let is_ignored = rules.ignore.contains(&signal.name);
+        Ok(Read {
+            verdict: if is_ignored { Verdict::Ignored } else { verdict },
+            signal,
+            target_label,
+        })
     }
 
     fn text(&self, position: usize) -> &[u8] {
@@ -172,14 +184,16 @@ impl<B: AsRef<[u8]>> Reading<B> {
         &self.body.as_ref()[begin as usize..end as usize]
     }
 
+    /// The signal, and the label that names its target.
     fn to_signal(
         &self,
+        rules: &Rules,
         alert: &Alert<'_>,
         text: &[u8],
         starts_at: Option<Timestamp>,
         prefix: &str,
         errors: &mut Vec<FieldError>,
-    ) -> Signal {
+    ) -> (Signal, Option<String>) {
         let labels = Merged {
             own: &alert.labels,
             common: &self.common_labels,
@@ -196,15 +210,30 @@ impl<B: AsRef<[u8]>> Reading<B> {
                 "is empty or absent; expected the alert's name",
             ));
         }
-        let (target_label, target) = target(&labels);
-        let target_label = format!("labels.{target_label}");
+        let finder = Finder::new(rules, &labels);
+        let found = finder.target();
+        let cluster = labels
+            .get(&rules.cluster_label)
+            .filter(|cluster| *cluster != rules.cluster);
+        let distinction = Distinction {
+            cluster: cluster.map(str::to_owned),
+            elsewhere: cluster.is_some() && !rules.cluster.is_empty(),
+            labels: found
+                .label
+                .is_none()
+                .then(|| self.digest(&finder, &labels))
+                .flatten(),
+        };
+        let target_field = format!("labels.{}", found.label.as_deref().unwrap_or("pod"));
+        let namespace_field = format!("labels.{}", found.namespace_label.unwrap_or("namespace"));
         let mut stored = Stored::default();
         let signal = Signal {
             name: name.unwrap_or_default().to_owned(),
             severity: severity(&labels),
             signal_type: SignalType::PrometheusAlert,
             source: SOURCE.to_owned(),
-            target,
+            target: found.target,
+            distinction,
             firing_time: starts_at.unwrap_or(self.received_time),
             received_time: self.received_time,
             labels: stored.texts("signalLabels", labels.own, labels.common),
@@ -217,14 +246,43 @@ impl<B: AsRef<[u8]>> Reading<B> {
             prefix,
             SignalFields {
                 name: "labels.alertname",
-                kind: &target_label,
-                target: &target_label,
-                namespace: "labels.namespace",
+                kind: &target_field,
+                target: &target_field,
+                namespace: &namespace_field,
                 source: SOURCE,
             },
         ));
-        signal
+        (signal, found.label)
     }
+
+    /// The digest of all identifying labels; none if there are none.
+    fn digest(&self, finder: &Finder<'_>, labels: &Merged<'_>) -> Option<[u8; 32]> {
+        // Those of the group are digested once: there may be many alerts, and they may be long.
+        let common = self.common_labels.iter().zip(&self.common_digests);
+        let common = common.filter(|((name, text), _)| !text.is_empty() && !labels.own.contains(name));
+        let common = common.map(|((name, _), digest)| (name, *digest));
+        let own = labels.own.iter().filter(|(_, text)| !text.is_empty());
+        let own = own.map(|(name, text)| (name, digest(name, text)));
+        let mut all: Vec<_> = own
+            .chain(common)
+            .filter(|(name, _)| finder.is_identifying(name))
+            .collect();
+        all.sort_unstable();
+        let mut hash = Sha256::new();
+        for (_, digest) in &all {
+            hash.update(digest);
+        }
+        (!all.is_empty()).then(|| hash.finalize().into())
+    }
+}
+
+/// The digest of one label.
+fn digest(name: &str, text: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((name.len() as u64).to_be_bytes());
+    hash.update(name);
+    hash.update(text);
+    hash.finalize().into()
 }
 
 /// Alertmanager's zero time is none.
@@ -233,13 +291,13 @@ fn given(time: Option<Timestamp>) -> Option<Timestamp> {
 }
 
 /// The labels or annotations of an alert, with the group's common ones that it does not have.
-struct Merged<'a> {
+pub(super) struct Merged<'a> {
     own: &'a Texts<'a>,
     common: &'a Texts<'a>,
 }
 
 impl Merged<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let source = if self.own.contains(name) {
             self.own
         } else {
@@ -255,26 +313,6 @@ fn severity(labels: &Merged<'_>) -> Severity {
         Some("info") => Severity::Info,
         _ => Severity::Warning,
     }
-}
-
-/// The target, and the label that names it.
-fn target(labels: &Merged<'_>) -> (&'static str, Target) {
-    let namespace = NAMESPACE_LABELS
-        .iter()
-        .find_map(|name| labels.get(name))
-        .unwrap_or(DEFAULT_NAMESPACE);
-    let named = TARGET_LABELS
-        .iter()
-        .find_map(|(name, kind)| labels.get(name).map(|value| (*name, *kind, value)));
-    let (found_in, kind, name) = named.unwrap_or(("pod", "Unknown", "unknown"));
-    (
-        found_in,
-        Target {
-            namespace: namespace.to_owned(),
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-        },
-    )
 }
 
 #[cfg(test)]

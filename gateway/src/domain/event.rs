@@ -6,7 +6,7 @@ use wire::remediation_request::{Severity, SignalType};
 use wire::webhook::{Event, Texts};
 
 use super::read::{self, SignalFields};
-use super::signal::Signal;
+use super::signal::{Distinction, Signal};
 use super::stored::Stored;
 use super::target::{DEFAULT_NAMESPACE, Target};
 
@@ -113,6 +113,7 @@ fn to_signal(event: Event<'_>, body: &[u8], received_time: Timestamp) -> Reading
             kind: event.involved_object.kind,
             name: event.involved_object.name,
         },
+        distinction: Distinction::default(),
         firing_time,
         received_time,
         labels: stored.texts("signalLabels", &event.metadata.labels, &none),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::signal::Distinction;
 use super::target::Target;
 
 /// The SHA-256 shared by all signals of one incident; shown as 64 lowercase hex digits.
@@ -25,6 +26,25 @@ impl Fingerprint {
     #[must_use]
     pub fn of_owner(owner: &Target) -> Self {
         Self::of(&format!("{}:{}:{}", owner.namespace, owner.kind, owner.name))
+    }
+
+    /// The fingerprint of the incident that `distinction` distinguishes from others of the same name and target.
+    #[must_use]
+    pub fn distinguished(self, distinction: &Distinction) -> Self {
+        let Distinction { cluster, labels, .. } = distinction;
+        if cluster.is_none() && labels.is_none() {
+            return self;
+        }
+        let mut hash = Sha256::new_with_prefix(self.0);
+        if let Some(labels) = labels {
+            hash.update(b"labels");
+            hash.update(labels);
+        }
+        if let Some(cluster) = cluster {
+            hash.update(b"cluster");
+            hash.update(cluster);
+        }
+        Self(hash.finalize().into())
     }
 
     fn of(text: &str) -> Self {

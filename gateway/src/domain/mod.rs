@@ -8,6 +8,7 @@ pub mod freshness;
 pub mod index;
 pub mod read;
 pub mod request;
+pub mod rules;
 pub mod signal;
 pub mod stored;
 pub mod target;

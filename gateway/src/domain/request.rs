@@ -18,6 +18,8 @@ pub const SIGNAL_ID: &str = "kubernaut.ai/signal-id";
 pub const ORIGIN_NAMESPACE: &str = "kubernaut.ai/origin-namespace";
 /// Fields of the spec that were too long to be stored completely, separated by commas.
 pub const TRUNCATED: &str = "kubernaut.ai/truncated";
+/// The cluster of a signal that names one, unless it is the Gateway's own.
+pub const CLUSTER: &str = "kubernaut.ai/cluster";
 /// Marks a request in the fallback namespace.
 pub const CLUSTER_SCOPED: &str = "kubernaut.ai/cluster-scoped";
 
@@ -124,6 +126,9 @@ fn labels(signal: &Signal, fingerprint: Fingerprint, in_fallback: bool) -> BTree
             label_value(&fingerprint.to_string()),
         ),
     ]);
+    if let Some(cluster) = &signal.distinction.cluster {
+        labels.insert(CLUSTER.to_owned(), label_value(cluster));
+    }
     if in_fallback {
         labels.insert(ORIGIN_NAMESPACE.to_owned(), label_value(&signal.target.namespace));
         labels.insert(CLUSTER_SCOPED.to_owned(), "true".to_owned());
@@ -161,6 +166,7 @@ pub fn is_namespace_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::signal::Distinction;
     use jiff::Timestamp;
     use wire::remediation_request::{Severity, SignalType};
 
@@ -175,6 +181,7 @@ mod tests {
                 kind: "Pod".into(),
                 name: "p-1".into(),
             },
+            distinction: Distinction::default(),
             firing_time: Timestamp::UNIX_EPOCH,
             received_time: Timestamp::from_second(1_700_000_000).unwrap(),
             labels: BTreeMap::from([("alertname".into(), "HighMemoryUsage".into())]),
@@ -225,6 +232,14 @@ mod tests {
             fingerprint.to_string()[..63]
         );
         assert_eq!(fallback.spec.target_resource.namespace, "Bad Name!");
+    }
+
+    #[test]
+    fn cluster_of_a_signal_is_a_label() {
+        let mut signal = signal("shop");
+        signal.distinction.cluster = Some("eu/1".to_owned());
+        let request = build(&signal, signal.fingerprint(), Uuid::nil(), "rr-a", Place::Own);
+        assert_eq!(request.metadata.labels.unwrap()[CLUSTER], "eu-1");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Signal {
     pub source: String,
     /// The object that it is about.
     pub target: Target,
+    /// What distinguishes it from others of the same name and target.
+    pub distinction: Distinction,
     /// When it began, according to the sender.
     pub firing_time: Timestamp,
     /// When it arrived here.
@@ -34,10 +36,21 @@ pub struct Signal {
     pub truncated: Vec<&'static str>,
 }
 
+/// What distinguishes incidents of the same name and target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distinction {
+    /// The cluster, unless it is known to be the Gateway's own.
+    pub cluster: Option<String>,
+    /// Whether the cluster is known to be another one, so that its objects are not in this one.
+    pub elsewhere: bool,
+    /// The digest of all identifying labels of a signal without a target.
+    pub labels: Option<[u8; 32]>,
+}
+
 impl Signal {
     /// The fingerprint that follows from the signal alone.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_signal(&self.name, &self.target)
+        Fingerprint::of_signal(&self.name, &self.target).distinguished(&self.distinction)
     }
 }

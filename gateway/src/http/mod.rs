@@ -6,6 +6,8 @@ pub mod response;
 pub mod room;
 pub mod signals;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, StatusCode};
@@ -19,6 +21,7 @@ use service::http::Limits;
 use self::redelivery::Deliveries;
 use self::room::Room;
 use crate::domain::freshness;
+use crate::domain::rules::Rules;
 use crate::gateway::Gateway;
 
 /// State of the handlers.
@@ -28,6 +31,8 @@ pub struct App {
     pub gateway: Gateway,
     /// Authorization of senders; every sender may send without it.
     pub authorizer: Option<Authorizer>,
+    /// How alerts become signals.
+    pub rules: Arc<Rules>,
     /// Limits of requests.
     pub limits: Limits,
     /// Memory for signals in process.

@@ -20,18 +20,40 @@ use crate::gateway::Taken;
 /// Maximum number of rejected alerts of one webhook whose errors are kept.
 pub const MAX_DETAILED: usize = 32;
 
-/// The message of a resolved alert.
-const RESOLVED: &str = "the alert is resolved; no request is created";
-
 /// The result of one signal of a request; small, because a webhook has many.
 #[derive(Debug)]
 pub enum Entry {
     /// It is invalid. The errors of the first invalid alerts only.
     Rejected(Option<Box<Vec<FieldError>>>),
-    /// It is resolved; no request is created.
-    Resolved(Box<Fingerprint>),
+    /// It is valid, and no request is created.
+    Left(Left, Box<Fingerprint>),
     /// It was processed.
     Taken(Box<Processed>),
+}
+
+/// Why no request is created for a valid signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is resolved.
+    Resolved,
+    /// It is in the ignore list.
+    Ignored,
+}
+
+impl Left {
+    fn status(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Resolved => "the alert is resolved; no request is created",
+            Self::Ignored => "the alert is in alerts.ignore; no request is created",
+        }
+    }
 }
 
 /// What is kept of a processed signal.
@@ -93,7 +115,7 @@ impl Entry {
                 Err(Failed { kind, retry_after }) => retry_after.map(|after| (*kind, after)),
                 Ok(_) => None,
             },
-            Self::Rejected(_) | Self::Resolved(_) => None,
+            Self::Rejected(_) | Self::Left(..) => None,
         }
     }
 }
@@ -102,7 +124,7 @@ impl Entry {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Single {
-    /// `created`, `deduplicated` or `resolved`.
+    /// `created`, `deduplicated`, `resolved` or `ignored`.
     status: &'static str,
     message: String,
     /// Its fingerprint: 64 lowercase hex digits.
@@ -144,7 +166,7 @@ pub(super) struct Multi {
 /// One signal of several.
 #[derive(Debug, Serialize, ToSchema)]
 struct Line {
-    /// `created`, `deduplicated`, `resolved`, `rejected` or `failed`.
+    /// `created`, `deduplicated`, `resolved`, `ignored`, `rejected` or `failed`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
@@ -166,6 +188,8 @@ struct Summary {
     created: usize,
     deduplicated: usize,
     resolved: usize,
+    #[serde(skip_serializing_if = "is_none")]
+    ignored: usize,
     rejected: usize,
     failed: usize,
 }
@@ -191,7 +215,7 @@ pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
         let count = entries.len();
         let all = entries.into_iter().filter_map(|entry| match entry {
             Entry::Rejected(errors) => errors,
-            Entry::Resolved(_) | Entry::Taken(_) => None,
+            Entry::Left(..) | Entry::Taken(_) => None,
         });
         let mut errors: Vec<FieldError> = all.flat_map(|errors| *errors).collect();
         if count > MAX_DETAILED {
@@ -212,7 +236,7 @@ pub fn webhook(mut entries: Vec<Entry>) -> Result<Response, Failure> {
 pub fn single(entry: Entry) -> Result<Response, Failure> {
     let (status, body) = match entry {
         Entry::Rejected(errors) => return Err(invalid(errors.map_or_else(Vec::new, |errors| *errors))),
-        Entry::Resolved(fingerprint) => (StatusCode::ACCEPTED, resolved(*fingerprint)),
+        Entry::Left(why, fingerprint) => (StatusCode::ACCEPTED, left(why, *fingerprint)),
         Entry::Taken(processed) => match *processed {
             Processed {
                 fingerprint,
@@ -275,10 +299,10 @@ fn accepted(fingerprint: Fingerprint, counted: Counted) -> (StatusCode, Single) 
     (code, body)
 }
 
-fn resolved(fingerprint: Fingerprint) -> Single {
+fn left(why: Left, fingerprint: Fingerprint) -> Single {
     Single {
-        status: "resolved",
-        message: RESOLVED.to_owned(),
+        status: why.status(),
+        message: why.message().to_owned(),
         fingerprint: fingerprint.to_string(),
         duplicate: false,
         remediation_request_name: None,
@@ -295,6 +319,11 @@ fn message(duplicate: bool, count: i64) -> String {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Summary {
     fn of(entries: &[Entry]) -> Self {
         let mut summary = Self {
@@ -304,7 +333,8 @@ impl Summary {
         for entry in entries {
             *match entry {
                 Entry::Rejected(_) => &mut summary.rejected,
-                Entry::Resolved(_) => &mut summary.resolved,
+                Entry::Left(Left::Resolved, _) => &mut summary.resolved,
+                Entry::Left(Left::Ignored, _) => &mut summary.ignored,
                 Entry::Taken(processed) => match &processed.result {
                     Ok(counted) if counted.duplicate => &mut summary.deduplicated,
                     Ok(_) => &mut summary.created,
@@ -324,7 +354,10 @@ fn line(entry: &Entry) -> Line {
             let message = "the alert is not valid".to_owned();
             ("rejected", None, Some(message), Some(errors.join("; ")))
         }
-        Entry::Resolved(fingerprint) => ("resolved", Some(**fingerprint), Some(RESOLVED.to_owned()), None),
+        Entry::Left(why, fingerprint) => {
+            let message = Some(why.message().to_owned());
+            (why.status(), Some(**fingerprint), message, None)
+        }
         Entry::Taken(processed) => {
             let (status, message, error) = match &processed.result {
                 Ok(counted) if counted.duplicate => {

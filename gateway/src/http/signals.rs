@@ -15,8 +15,9 @@ use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
 
 use super::App;
-use super::response::{self, Entry, MAX_DETAILED};
-use crate::domain::{alertmanager, event, freshness};
+use super::response::{self, Entry, Left, MAX_DETAILED};
+use crate::domain::alertmanager::{self, Read, Verdict};
+use crate::domain::{event, freshness};
 use service::http::InFlight;
 
 /// Alerts of one webhook that are processed concurrently, so that a large group leaves room for others.
@@ -30,7 +31,7 @@ const ALERTS_AT_ONCE: usize = 16;
     params(("X-Timestamp" = Option<i64>, Header, description = "When it was sent, Unix seconds: at most 5 minutes ago, 2 minutes ahead")),
     responses(
         (status = 201, body = response::Single, description = "A RemediationRequest was created"),
-        (status = 202, body = response::Single, description = "Counted on an active one, or resolved"),
+        (status = 202, body = response::Single, description = "Counted on an active one, or resolved or ignored"),
         (status = 207, body = response::Multi, description = "Several alerts, each with its own result; or one whose RemediationRequest is rejected permanently"),
     ))]
 pub async fn prometheus(
@@ -76,12 +77,18 @@ async fn take_all<B: AsRef<[u8]>>(
             return Ok(entry);
         }
         let _room = app.room.acquire(reading.size(position)).await;
-        let alert = reading.judge(position)?;
-        Ok(if alert.resolved {
-            Entry::Resolved(Box::new(alert.signal.fingerprint()))
-        } else {
-            Entry::taken(app.gateway.take(alert.signal).await, reading.count() == 1)
-        })
+        let Read { signal, verdict, .. } = reading.judge(&app.rules, position)?;
+        let left = match verdict {
+            Verdict::Firing => {
+                return Ok(Entry::taken(app.gateway.take(signal).await, reading.count() == 1));
+            }
+            Verdict::Resolved => Left::Resolved,
+            Verdict::Ignored => {
+                app.gateway.metrics().ignored();
+                Left::Ignored
+            }
+        };
+        Ok(Entry::Left(left, Box::new(signal.fingerprint())))
     };
     let mut entries = Entries::with_capacity(reading.count());
     let mut results = stream::iter((0..reading.count()).zip(known))

@@ -67,6 +67,26 @@ async fn several_alerts_get_one_result_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ignored_alerts_create_no_request() {
+    let (stack, gateway) = start().await;
+    let single = gateway.alert("Watchdog").await;
+    assert_eq!(
+        (single.status, &single.body["status"]),
+        (202, &json!("ignored")),
+        "{single:?}"
+    );
+    let answer = gateway
+        .webhook(&webhook(&[alert("InfoInhibitor"), alert("Real")]))
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["summary"]["ignored"]),
+        (207, &json!(1))
+    );
+    assert_eq!(stack.requests("shop").await.len(), 1);
+    assert_eq!(gateway.metric("gateway_signals_ignored_total").await, Some(2.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn single_responses_have_all_fields() {
     let (_stack, gateway) = start().await;
     let first = gateway.alert("Single").await;

@@ -65,7 +65,7 @@ async fn alert_is_counted_once_however_often_its_delivery_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signal_that_fails_for_good_is_not_asked_for_again() {
+async fn permanently_rejected_signal_gets_207() {
     let stack = Stack::start().await;
     let gateway = stack.gateway("a", "").await;
     let namespaces: Api<Namespace> = Api::all(stack.client.clone());

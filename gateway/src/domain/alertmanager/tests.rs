@@ -1,3 +1,5 @@
+mod targets;
+
 use super::*;
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ fn read_value(body: &Value) -> Reading<String> {
 }
 
 fn judge_one(alert: &Value) -> Result<Read, Vec<FieldError>> {
-    read_value(&json!({ "alerts": [alert] })).judge(0)
+    read_value(&json!({ "alerts": [alert] })).judge(&Rules::default(), 0)
 }
 
 fn signal(labels: &Value) -> Signal {
@@ -33,7 +35,7 @@ fn every_alert_gets_the_common_labels_that_it_does_not_have() {
             { "labels": {} },
         ],
     }));
-    let first = reading.judge(0).unwrap();
+    let first = reading.judge(&Rules::default(), 0).unwrap();
     assert_eq!(first.signal.severity, Severity::Critical);
     assert_eq!(
         first.signal.target.name, "p-1",
@@ -42,14 +44,17 @@ fn every_alert_gets_the_common_labels_that_it_does_not_have() {
     assert_eq!(first.signal.annotations["runbook"], "https://example.com");
     assert_eq!(first.signal.labels["severity"], "critical");
     assert_eq!(first.signal.firing_time, "2025-12-01T10:00:00Z".parse().unwrap());
-    assert!(!first.resolved);
-    let second = reading.judge(1).unwrap();
-    assert!(second.resolved);
+    assert_eq!(first.verdict, Verdict::Firing);
+    let second = reading.judge(&Rules::default(), 1).unwrap();
+    assert_eq!(second.verdict, Verdict::Resolved);
     assert_eq!(
         second.signal.target.name, "of-the-group",
         "a null label is absent"
     );
-    assert_eq!(fields(reading.judge(2)), ["alerts[2].labels.alertname"]);
+    assert_eq!(
+        fields(reading.judge(&Rules::default(), 2)),
+        ["alerts[2].labels.alertname"]
+    );
 }
 
 #[test]
@@ -57,7 +62,12 @@ fn payload_is_the_alert_as_received() {
     let body = br#"{"alerts":[ {"labels" : {"alertname":"A"}, "unknown":[1, 2]} ]}"#;
     let reading = read(body, true, now()).unwrap();
     assert_eq!(
-        reading.judge(0).unwrap().signal.payload.as_deref(),
+        reading
+            .judge(&Rules::default(), 0)
+            .unwrap()
+            .signal
+            .payload
+            .as_deref(),
         Some(r#"{"labels" : {"alertname":"A"}, "unknown":[1, 2]}"#)
     );
 }
@@ -68,7 +78,11 @@ fn numbers_are_read_as_text_and_nulls_as_absent() {
         "groupLabels":[],"externalURL":0,"commonLabels":{"shard":3,"gone":null,"on":true},"commonAnnotations":{"value":1.50},
         "alerts":[{"status":null,"labels":{"alertname":5,"pod":null,"node":12},"annotations":null,"generatorURL":1,
         "startsAt":"2025-12-01T10:00:00Z","endsAt":0,"fingerprint":9}]}"#;
-    let signal = read(body, false, now()).unwrap().judge(0).unwrap().signal;
+    let signal = read(body, false, now())
+        .unwrap()
+        .judge(&Rules::default(), 0)
+        .unwrap()
+        .signal;
     assert_eq!(
         (&*signal.name, &*signal.target.kind, &*signal.target.name),
         ("5", "Node", "12")
@@ -96,18 +110,24 @@ fn alert_of_the_future_is_rejected_by_itself() {
         alert(json!("")),
     ]});
     let reading = read(body.to_string(), false, now()).unwrap();
-    assert_eq!(fields(reading.judge(0)), ["alerts[0].startsAt"]);
+    assert_eq!(
+        fields(reading.judge(&Rules::default(), 0)),
+        ["alerts[0].startsAt"]
+    );
     for position in 1..reading.count() {
-        assert!(reading.judge(position).is_ok(), "{position}");
+        assert!(reading.judge(&Rules::default(), position).is_ok(), "{position}");
     }
     // The time of sending is known, so that the alerts' own does not matter.
     let stamped = read(body.to_string(), true, now()).unwrap();
-    assert!(stamped.judge(0).is_ok());
+    assert!(stamped.judge(&Rules::default(), 0).is_ok());
     // No alert says when it began, or only one of the future does.
     for start in [json!(null), json!("2025-12-01T12:03:00Z")] {
         let body = json!({ "alerts": [alert(start), alert(json!(null))] });
         let reading = read(body.to_string(), false, now()).unwrap();
-        assert_eq!(fields(reading.judge(1)), ["alerts[1].startsAt"]);
+        assert_eq!(
+            fields(reading.judge(&Rules::default(), 1)),
+            ["alerts[1].startsAt"]
+        );
     }
 }
 
@@ -126,32 +146,6 @@ fn unknown_severity_is_a_warning() {
             expected,
             "{given}"
         );
-    }
-}
-
-#[test]
-fn first_label_that_names_a_target_is_used() {
-    for (labels, expected) in [
-        (json!({}), "default/Unknown/unknown"),
-        (json!({ "pod": "", "node": "n" }), "default/Node/n"),
-        (
-            json!({ "namespace": "x", "deployment": "d", "service": "s" }),
-            "x/Deployment/d",
-        ),
-        (
-            json!({ "exported_namespace": "e", "daemonset": "d" }),
-            "e/DaemonSet/d",
-        ),
-        (json!({ "statefulset": "s", "pod": "p" }), "default/Pod/p"),
-    ] {
-        let mut labels = labels;
-        labels["alertname"] = json!("A");
-        let Target {
-            namespace,
-            kind,
-            name,
-        } = signal(&labels).target;
-        assert_eq!(format!("{namespace}/{kind}/{name}"), expected, "{labels}");
     }
 }
 
@@ -225,7 +219,7 @@ fn what_is_stored_is_bounded_and_what_it_was_cut_from_is_named() {
         (0, vec!["signalLabels", "signalAnnotations"]),
         (1, vec!["signalLabels", "signalAnnotations", "originalPayload"]),
     ] {
-        let signal = reading.judge(position).unwrap().signal;
+        let signal = reading.judge(&Rules::default(), position).unwrap().signal;
         assert_eq!(signal.truncated, truncated);
         for texts in [&signal.labels, &signal.annotations] {
             let size: usize = texts.iter().map(|(name, text)| name.len() + text.len()).sum();

@@ -6,7 +6,7 @@ use allocation_counter::measure;
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::alertmanager::Read;
+use crate::domain::rules::Rules;
 use crate::gateway::Taken;
 
 /// Bound of the bytes held for each byte of a body; small bodies are not interesting.
@@ -117,17 +117,22 @@ fn respond(body: &str) -> usize {
     let Ok(reading) = alertmanager::read(body, true, now) else {
         return 0;
     };
+    let rules = Rules::default();
     let mut entries = Entries::with_capacity(reading.count());
     for position in 0..reading.count() {
-        entries.push(reading.judge(position).map(|Read { signal, resolved }| {
-            let fingerprint = signal.fingerprint();
-            if resolved {
-                return Entry::Resolved(Box::new(fingerprint));
-            }
-            let detail = "denied".to_owned();
-            let result = Err(crate::cluster::Error::Rejected { status: 403, detail });
-            Entry::taken(Taken { fingerprint, result }, reading.count() == 1)
-        }));
+        entries.push(
+            reading
+                .judge(&rules, position)
+                .map(|Read { signal, verdict, .. }| {
+                    let fingerprint = signal.fingerprint();
+                    if verdict == Verdict::Resolved {
+                        return Entry::Left(Left::Resolved, Box::new(fingerprint));
+                    }
+                    let detail = "denied".to_owned();
+                    let result = Err(crate::cluster::Error::Rejected { status: 403, detail });
+                    Entry::taken(Taken { fingerprint, result }, reading.count() == 1)
+                }),
+        );
     }
     drop(reading);
     match response::webhook(entries.entries) {
