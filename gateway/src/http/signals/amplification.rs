@@ -14,7 +14,7 @@ const MAX_RATIO: f64 = 16.0;
 const SMALL: f64 = 4_096.0;
 
 /// Changes that are tried; the search goes on from the worst body so far. `GATEWAY_BODIES` sets another number.
-const TRIES: usize = 150;
+const TRIES: usize = 80;
 
 /// How webhooks of a kind are made.
 #[derive(Clone, Debug)]
