@@ -8,7 +8,7 @@ use super::names::{NameRule, quoted};
 use super::{Column, Resource, ScalePaths, Subresource};
 use crate::jsonpath::Path;
 use crate::object::{self, items, strings, text};
-use crate::schema::{Schema, compile_definition};
+use crate::schema::{Complaint, Schema, compile_definition};
 use crate::status::{Cause, Status};
 use crate::store::FieldPath;
 
@@ -276,21 +276,17 @@ impl Reader<'_> {
         })
     }
 
-    /// A version's schema; `None` if it has errors, which are recorded at `parent`.
-    fn schema(&mut self, document: &Value, parent: &str) -> Option<Schema> {
-        match compile_definition(document) {
+    /// A version's schema; `None` if it has errors, which are recorded.
+    fn schema(&mut self, document: &Value, path: &str) -> Option<Schema> {
+        match compile_definition(document, path) {
             Ok(schema) => Some(schema),
             Err(complaints) => {
                 for complaint in complaints {
-                    let field = format!("{parent}.{}", complaint.path);
-                    if complaint.unsupported {
-                        self.unsupported
-                            .push(format!("{field}: {} ({})", complaint.what, complaint.value));
-                    } else if complaint.value.is_empty() {
-                        self.causes.push(Cause::required(field, &complaint.what));
-                    } else {
-                        self.causes
-                            .push(Cause::invalid(field, &quoted(&complaint.value), &complaint.what));
+                    match complaint {
+                        Complaint::Invalid(cause) => self.causes.push(cause),
+                        Complaint::Unsupported { field, what } => {
+                            self.unsupported.push(format!("{field}: {what}"));
+                        }
                     }
                 }
                 None

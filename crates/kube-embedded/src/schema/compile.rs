@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{Additional, Arena, Checks, ListType, Node, NodeId, Schema, Type, join, rules};
 use crate::object::{items, strings};
+use crate::resources::names::quoted;
+use crate::status::Cause;
 
 /// The built-in shapes by name, from `components.schemas` without descriptions.
 #[must_use]
@@ -48,13 +50,16 @@ pub fn compile_builtin(schemas: &Value) -> BTreeMap<String, Schema> {
         .collect()
 }
 
-/// Compiles the schema of a custom resource.
+/// Compiles the schema of a custom resource, which is at a path of its definition.
 ///
 /// # Errors
 /// All errors of the schema, as path and message, and what this server does not implement.
-pub fn compile_definition(schema: &Value) -> Result<Schema, Vec<Complaint>> {
-    let mut compiler = Compiler::default();
-    let root = compiler.add(schema, "");
+pub fn compile_definition(schema: &Value, path: &str) -> Result<Schema, Vec<Complaint>> {
+    let mut compiler = Compiler {
+        root: path.to_owned(),
+        ..Compiler::default()
+    };
+    let root = compiler.add(schema, path);
     if compiler.complaints.is_empty() {
         return Ok(Schema {
             arena: Arc::new(compiler.arena),
@@ -64,17 +69,24 @@ pub fn compile_definition(schema: &Value) -> Result<Schema, Vec<Complaint>> {
     Err(compiler.complaints)
 }
 
-/// An error in a definition's schema.
+/// A problem of a definition's schema.
 #[derive(Debug, Clone)]
-pub struct Complaint {
-    /// Path below the schema.
-    pub path: String,
-    /// The offending value.
-    pub value: String,
-    /// The message.
-    pub what: String,
-    /// Whether the real server would accept it.
-    pub unsupported: bool,
+pub enum Complaint {
+    /// An error.
+    Invalid(Cause),
+    /// What only the real server implements.
+    Unsupported {
+        /// Path.
+        field: String,
+        /// The message.
+        what: String,
+    },
+}
+
+impl From<Cause> for Complaint {
+    fn from(cause: Cause) -> Self {
+        Self::Invalid(cause)
+    }
 }
 
 #[derive(Default)]
@@ -84,6 +96,10 @@ struct Compiler {
     copies: Vec<(NodeId, NodeId, Value)>,
     complaints: Vec<Complaint>,
     builtin: bool,
+    /// Path of the schema.
+    root: String,
+    /// Path of the list whose items have no counterpart before a write, while the compiler is below it.
+    uncorrelatable: Option<String>,
 }
 
 impl Compiler {
@@ -127,13 +143,8 @@ impl Compiler {
     }
 
     fn complain(&mut self, path: &str, value: &str, what: &str) {
-        let (path, value, what) = (path.to_owned(), value.to_owned(), what.to_owned());
-        self.complaints.push(Complaint {
-            path,
-            value,
-            what,
-            unsupported: false,
-        });
+        self.complaints
+            .push(Cause::invalid(path, &quoted(value), what).into());
     }
 
     fn node(&mut self, schema: &Value, path: &str) -> Node {
@@ -200,9 +211,14 @@ impl Compiler {
             }
             _ => Additional::None,
         };
+        let outer = self.uncorrelatable.clone();
+        if node.list_type != ListType::Map && node.kind == Some(Type::Array) {
+            self.uncorrelatable.get_or_insert_with(|| path.to_owned());
+        }
         node.items = schema
             .get("items")
             .map(|items| self.add(items, &join(path, "items")));
+        self.uncorrelatable = outer;
     }
 
     fn checks(&mut self, schema: &Value, path: &str) -> Option<Checks> {
@@ -285,6 +301,11 @@ impl Compiler {
 
     /// Compiles a schema inside of allOf and the like, which contains only checks.
     fn alternative(&mut self, schema: &Value, path: &str) -> NodeId {
+        if schema.get("x-kubernetes-validations").is_some() {
+            let field = join(path, "x-kubernetes-validations");
+            self.complaints
+                .push(Cause::forbidden(field, "must be empty to be structural").into());
+        }
         let id = self.empty();
         let mut node = Node {
             kind: schema.get("type").and_then(Value::as_str).and_then(Type::parse),
@@ -314,14 +335,15 @@ impl Compiler {
     fn rules(&mut self, schema: &Value, path: &str) -> Vec<rules::Rule> {
         let mut compiled = Vec::new();
         for (index, rule) in items(schema, "/x-kubernetes-validations").enumerate() {
-            match rules::Rule::parse(rule) {
+            let place = rules::Place {
+                schema,
+                path: &format!("{}[{index}]", join(path, "x-kubernetes-validations")),
+                is_resource: path == self.root,
+                uncorrelatable: self.uncorrelatable.as_deref(),
+            };
+            match rules::Rule::parse(rule, place) {
                 Ok(rule) => compiled.push(rule),
-                Err(what) => self.complaints.push(Complaint {
-                    path: format!("{}[{index}].rule", join(path, "x-kubernetes-validations")),
-                    value: rule.get("rule").map(ToString::to_string).unwrap_or_default(),
-                    what,
-                    unsupported: true,
-                }),
+                Err(complaints) => self.complaints.extend(complaints),
             }
         }
         compiled
@@ -330,39 +352,32 @@ impl Compiler {
     /// Checks that the schema is structural, as far as implemented: every node has a type.
     fn structural(&mut self, schema: &Value, path: &str, node: &Node) {
         if node.kind.is_none() && !node.int_or_string && !node.preserve_unknown {
-            let what = "must not be empty for specified object fields or array items";
-            let (path, what) = match path {
-                "" => ("type".to_owned(), "must not be empty at the root"),
-                path => (format!("{path}.type"), what),
+            let what = match path {
+                path if path == self.root => "must not be empty at the root",
+                path if path.ends_with(".items") => "must not be empty for specified array items",
+                _ => "must not be empty for specified object fields",
             };
-            self.complaints.push(Complaint {
-                path,
-                value: String::new(),
-                what: what.into(),
-                unsupported: false,
-            });
+            self.complaints
+                .push(Cause::required(join(path, "type"), what).into());
         }
         if !node.properties.is_empty() && node.additional != Additional::None {
-            self.complain(
-                &join(path, "additionalProperties"),
-                "",
-                "must not be used together with properties",
-            );
+            let what = "additionalProperties and properties are mutual exclusive";
+            self.complaints
+                .push(Cause::forbidden(join(path, "additionalProperties"), what).into());
         }
         if node.kind == Some(Type::Array) && node.items.is_none() {
-            self.complaints.push(Complaint {
-                path: join(path, "items"),
-                value: String::new(),
-                what: "must be specified".into(),
-                unsupported: false,
-            });
+            self.complaints
+                .push(Cause::required(join(path, "items"), "must be specified").into());
+        }
+        if node.embedded && node.properties.is_empty() && !node.preserve_unknown {
+            let what = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+            self.complaints
+                .push(Cause::required(join(path, "properties"), what).into());
         }
         if schema.get("uniqueItems").and_then(Value::as_bool) == Some(true) {
-            self.complain(
-                &join(path, "uniqueItems"),
-                "",
-                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
-            );
+            let what = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            self.complaints
+                .push(Cause::forbidden(join(path, "uniqueItems"), what).into());
         }
     }
 }

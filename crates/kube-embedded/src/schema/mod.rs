@@ -17,7 +17,7 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::Value;
 
-pub use compile::{compile_builtin, compile_definition};
+pub use compile::{Complaint, compile_builtin, compile_definition};
 pub use decode::{check_metadata, check_types};
 pub use defaults::apply_defaults;
 pub use format::is_go_duration;

@@ -2,106 +2,226 @@
 
 use serde_json::Value;
 
-use super::expression::{Comparison, Expression, Root};
+use super::expression::{Comparison, Expression, Node, Root};
+
+/// Why a rule cannot be parsed.
+#[derive(Debug)]
+pub(super) enum ParseError {
+    /// An error of the rule, at an offset.
+    Syntax(usize, String),
+    /// A part that only the real server implements.
+    Unsupported(String),
+}
+
+use ParseError::{Syntax, Unsupported};
 
 /// Parses a rule.
 ///
 /// # Errors
-/// The unsupported part.
-pub(super) fn expression(source: &str) -> Result<Expression, String> {
+/// The first error, or the unsupported part.
+pub(super) fn expression(source: &str) -> Result<Expression, ParseError> {
     let mut parser = Parser {
         tokens: tokens(source)?,
         at: 0,
+        end: source.chars().count(),
     };
     let expression = parser.or()?;
     match parser.tokens.get(parser.at) {
-        Some(token) => Err(format!("unsupported rule at {token:?}")),
+        Some(token) => Err(token.unexpected("<EOF>")),
         None => Ok(expression),
     }
 }
 
+#[derive(Debug, Clone)]
+struct Token {
+    at: usize,
+    kind: TokenKind,
+}
+
 #[derive(Debug, Clone, PartialEq)]
-enum Token {
+enum TokenKind {
     Name(String),
     Literal(Value),
     Sign(&'static str),
 }
 
-const SIGNS: &[&str] = &["==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "(", ")", "."];
+const SIGNS: &[&str] = &[
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "(", ")", ".", "-", "+", "*", "/", "%", "?", ":", "[",
+    "]", "{", "}", ",",
+];
+/// Signs of operators, lists and maps that are not implemented.
+const UNSUPPORTED: &[&str] = &["-", "+", "*", "/", "%", "?", ":", "[", "]", "{", "}", ","];
 
-fn tokens(source: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = source.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let length;
-        if first.is_ascii_alphabetic() || first == '_' {
-            length = rest
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
-            tokens.push(match &rest[..length] {
-                "true" => Token::Literal(true.into()),
-                "false" => Token::Literal(false.into()),
-                "null" => Token::Literal(Value::Null),
-                name => Token::Name(name.to_owned()),
-            });
-        } else if first.is_ascii_digit() {
-            length = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(rest.len());
-            let number = serde_json::from_str(&rest[..length]);
-            tokens.push(Token::Literal(
-                number.map_err(|_| format!("invalid number: {}", &rest[..length]))?,
-            ));
-        } else if matches!(first, '"' | '\'') {
-            let end = rest[1..].find(first).ok_or("unterminated string")?;
-            let text = &rest[1..=end];
-            if text.contains('\\') {
-                return Err("escapes in strings are not implemented".into());
+impl Token {
+    /// The error of a token where another one is needed.
+    fn unexpected(&self, expected: &str) -> ParseError {
+        match &self.kind {
+            TokenKind::Sign(sign) if UNSUPPORTED.contains(sign) => {
+                Unsupported(format!("the operator `{sign}` is not implemented in rules"))
             }
-            length = end + 2;
-            tokens.push(Token::Literal(text.into()));
-        } else {
-            let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            let sign = sign.ok_or_else(|| format!("unsupported rule at `{rest}`"))?;
-            length = sign.len();
-            tokens.push(Token::Sign(sign));
+            TokenKind::Name(name) if name == "in" => {
+                Unsupported("the operator `in` is not implemented in rules".to_owned())
+            }
+            kind => Syntax(
+                self.at,
+                format!(
+                    "Syntax error: extraneous input '{}' expecting {expected}",
+                    shown(kind)
+                ),
+            ),
         }
-        rest = rest[length..].trim_start();
+    }
+}
+
+fn shown(kind: &TokenKind) -> String {
+    match kind {
+        TokenKind::Name(name) => name.clone(),
+        TokenKind::Literal(value) => value.to_string(),
+        TokenKind::Sign(sign) => (*sign).to_owned(),
+    }
+}
+
+fn tokens(source: &str) -> Result<Vec<Token>, ParseError> {
+    let characters: Vec<char> = source.chars().collect();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(&first) = characters.get(at) {
+        if first.is_whitespace() {
+            at += 1;
+            continue;
+        }
+        let run = |belongs: fn(char) -> bool| {
+            let rest = &characters[at..];
+            let length = rest.iter().position(|&c| !belongs(c)).unwrap_or(rest.len());
+            rest[..length].iter().collect::<String>()
+        };
+        let (kind, length) = if first.is_ascii_alphabetic() || first == '_' {
+            let name = run(|c| c.is_ascii_alphanumeric() || c == '_');
+            (named(&name), name.len())
+        } else if first.is_ascii_digit() {
+            let digits = run(|c| c.is_ascii_alphanumeric() || c == '.');
+            let number = serde_json::from_str::<Value>(&digits);
+            let unsupported = |_| Unsupported(format!("the number `{digits}` is not implemented in rules"));
+            let number = number.map_err(unsupported)?;
+            if number.as_i64().is_none() && !digits.contains(['.', 'e', 'E']) {
+                return Err(Syntax(at, "invalid int literal".to_owned()));
+            }
+            (TokenKind::Literal(number), digits.len())
+        } else if matches!(first, '"' | '\'') {
+            let (text, length) = string(&characters[at..], at)?;
+            (TokenKind::Literal(text.into()), length)
+        } else {
+            let is_next = |sign: &&&str| {
+                sign.chars()
+                    .enumerate()
+                    .all(|(n, c)| characters.get(at + n) == Some(&c))
+            };
+            let Some(sign) = SIGNS.iter().find(is_next) else {
+                let what = format!("Syntax error: token recognition error at: '{first}'");
+                return Err(Syntax(at, what));
+            };
+            (TokenKind::Sign(sign), sign.len())
+        };
+        tokens.push(Token { at, kind });
+        at += length;
     }
     Ok(tokens)
+}
+
+fn named(name: &str) -> TokenKind {
+    match name {
+        "true" => TokenKind::Literal(true.into()),
+        "false" => TokenKind::Literal(false.into()),
+        "null" => TokenKind::Literal(Value::Null),
+        name => TokenKind::Name(name.to_owned()),
+    }
+}
+
+/// A quoted text and its length in the source.
+fn string(characters: &[char], at: usize) -> Result<(String, usize), ParseError> {
+    let quote = characters[0];
+    let mut text = String::new();
+    let mut rest = characters.iter().enumerate().skip(1);
+    while let Some((index, &c)) = rest.next() {
+        match c {
+            c if c == quote => return Ok((text, index + 1)),
+            '\\' => text.push(match rest.next().map(|(_, &c)| c) {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('r') => '\r',
+                Some(c @ ('\\' | '"' | '\'' | '`' | '?')) => c,
+                _ => {
+                    return Err(Unsupported(
+                        "this escape in a string is not implemented in rules".to_owned(),
+                    ));
+                }
+            }),
+            c => text.push(c),
+        }
+    }
+    let opened: String = characters.iter().collect();
+    Err(Syntax(
+        at,
+        format!("Syntax error: token recognition error at: '{opened}'"),
+    ))
 }
 
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
+    end: usize,
 }
 
 impl Parser {
-    fn take(&mut self, sign: &str) -> bool {
-        let found = matches!(self.tokens.get(self.at), Some(Token::Sign(next)) if *next == sign);
-        self.at += usize::from(found);
+    /// The offset of a sign, if it is next.
+    fn take(&mut self, sign: &str) -> Option<usize> {
+        let token = self.tokens.get(self.at)?;
+        let found = matches!(token.kind, TokenKind::Sign(next) if next == sign).then_some(token.at);
+        self.at += usize::from(found.is_some());
         found
     }
 
-    fn or(&mut self) -> Result<Expression, String> {
+    fn expect(&mut self, sign: &str) -> Result<usize, ParseError> {
+        match self.take(sign) {
+            Some(at) => Ok(at),
+            None if self.at == self.tokens.len() => Err(Syntax(
+                self.end,
+                format!("Syntax error: missing '{sign}' at '<EOF>'"),
+            )),
+            None => Err(self.unexpected(&format!("'{sign}'"))),
+        }
+    }
+
+    fn unexpected(&self, expected: &str) -> ParseError {
+        match self.tokens.get(self.at) {
+            Some(token) => token.unexpected(expected),
+            None => Syntax(
+                self.end,
+                format!("Syntax error: mismatched input '<EOF>' expecting {expected}"),
+            ),
+        }
+    }
+
+    fn or(&mut self) -> Result<Expression, ParseError> {
         let mut left = self.and()?;
-        while self.take("||") {
-            left = Expression::Or(left.into(), self.and()?.into());
+        while let Some(at) = self.take("||") {
+            let node = Node::Or(left.into(), self.and()?.into());
+            left = Expression { at, node };
         }
         Ok(left)
     }
 
-    fn and(&mut self) -> Result<Expression, String> {
+    fn and(&mut self) -> Result<Expression, ParseError> {
         let mut left = self.comparison()?;
-        while self.take("&&") {
-            left = Expression::And(left.into(), self.comparison()?.into());
+        while let Some(at) = self.take("&&") {
+            let node = Node::And(left.into(), self.comparison()?.into());
+            left = Expression { at, node };
         }
         Ok(left)
     }
 
-    fn comparison(&mut self) -> Result<Expression, String> {
-        let left = self.unary()?;
-        let signs = [
+    fn comparison(&mut self) -> Result<Expression, ParseError> {
+        const SIGNS: [(&str, Comparison); 6] = [
             ("==", Comparison::Equal),
             ("!=", Comparison::NotEqual),
             ("<=", Comparison::LessOrEqual),
@@ -109,74 +229,121 @@ impl Parser {
             ("<", Comparison::Less),
             (">", Comparison::Greater),
         ];
-        for (sign, comparison) in signs {
-            if self.take(sign) {
-                return Ok(Expression::Compare(left.into(), comparison, self.unary()?.into()));
-            }
+        let mut left = self.unary()?;
+        while let Some((at, comparison)) = SIGNS
+            .iter()
+            .find_map(|(sign, comparison)| Some((self.take(sign)?, *comparison)))
+        {
+            let node = Node::Compare(left.into(), comparison, self.unary()?.into());
+            left = Expression { at, node };
         }
         Ok(left)
     }
 
-    fn unary(&mut self) -> Result<Expression, String> {
-        if self.take("!") {
-            return Ok(Expression::Not(self.unary()?.into()));
+    fn unary(&mut self) -> Result<Expression, ParseError> {
+        if let Some(at) = self.take("!") {
+            let node = Node::Not(self.unary()?.into());
+            return Ok(Expression { at, node });
         }
-        if self.take("(") {
+        if let Some(at) = self.take("-") {
+            return self.negative(at);
+        }
+        let primary = self.primary()?;
+        self.members(primary)
+    }
+
+    /// A negative number; other negations are not implemented.
+    fn negative(&mut self, at: usize) -> Result<Expression, ParseError> {
+        if let Some(TokenKind::Literal(Value::Number(number))) =
+            self.tokens.get(self.at).map(|token| &token.kind)
+            && let Ok(number) = serde_json::from_str(&format!("-{number}"))
+        {
+            self.at += 1;
+            let node = Node::Literal(number);
+            return Ok(Expression { at, node });
+        }
+        Err(Unsupported(
+            "the operator `-` is not implemented in rules".to_owned(),
+        ))
+    }
+
+    fn primary(&mut self) -> Result<Expression, ParseError> {
+        const START: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+        if self.take("(").is_some() {
             let inner = self.or()?;
-            return if self.take(")") {
-                Ok(inner)
-            } else {
-                Err("unclosed parenthesis".into())
-            };
+            self.expect(")")?;
+            return Ok(inner);
         }
-        let token = self
-            .tokens
-            .get(self.at)
-            .cloned()
-            .ok_or("unexpected end of the rule")?;
-        self.at += 1;
-        match token {
-            Token::Literal(value) => Ok(Expression::Literal(value)),
-            Token::Name(name) if name == "has" || name == "size" => {
-                if !self.take("(") {
-                    return Err(format!("{name} without a parenthesis"));
+        let Some(Token { at, kind }) = self.tokens.get(self.at).cloned() else {
+            return Err(self.unexpected(START));
+        };
+        let node = match kind {
+            TokenKind::Literal(value) => Node::Literal(value),
+            TokenKind::Name(name) => {
+                self.at += 1;
+                if let Some(open) = self.take("(") {
+                    return self.call(&name, open);
                 }
-                let inner = self.or()?;
-                if !self.take(")") {
-                    return Err(format!("{name} takes one field"));
-                }
-                match inner {
-                    inner if name == "size" => Ok(Expression::Size(inner.into())),
-                    Expression::Path(root, path) if !path.is_empty() => Ok(Expression::Has(root, path)),
-                    _ => Err("has() takes a field".into()),
+                self.at -= 1;
+                match name.as_str() {
+                    "self" => Node::Root(Root::New),
+                    "oldSelf" => Node::Root(Root::Old),
+                    _ => Node::Unknown(name),
                 }
             }
-            Token::Name(name) => self.path(&name),
-            Token::Sign(sign) => Err(format!("unsupported rule at `{sign}`")),
+            TokenKind::Sign(_) => return Err(self.unexpected(START)),
+        };
+        self.at += 1;
+        Ok(Expression { at, node })
+    }
+
+    /// `has(…)` or `size(…)`, after the parenthesis at `open`.
+    fn call(&mut self, name: &str, open: usize) -> Result<Expression, ParseError> {
+        if !matches!(name, "has" | "size") {
+            return Err(Unsupported(format!("`{name}()` is not implemented in rules")));
+        }
+        let inner = self.or()?;
+        self.expect(")")?;
+        if name == "size" {
+            let node = Node::Size(inner.into());
+            return Ok(Expression { at: open, node });
+        }
+        match inner.node {
+            Node::Select { owner, name, .. } => {
+                let is_test = true;
+                let node = Node::Select { owner, name, is_test };
+                Ok(Expression { at: open, node })
+            }
+            _ => Err(Syntax(inner.at, "invalid argument to has() macro".to_owned())),
         }
     }
 
-    fn path(&mut self, root: &str) -> Result<Expression, String> {
-        let root = match root {
-            "self" => Root::New,
-            "oldSelf" => Root::Old,
-            other => return Err(format!("`{other}` is not implemented in rules")),
-        };
-        let mut path = Vec::new();
-        while self.take(".") {
-            match self.tokens.get(self.at) {
-                Some(Token::Name(name)) => path.push(name.clone()),
-                other => return Err(format!("unsupported rule at {other:?}")),
-            }
+    fn members(&mut self, mut owner: Expression) -> Result<Expression, ParseError> {
+        while let Some(at) = self.take(".") {
+            let Some(TokenKind::Name(name)) = self.tokens.get(self.at).map(|token| token.kind.clone()) else {
+                return Err(self.unexpected("IDENTIFIER"));
+            };
             self.at += 1;
-            if matches!(self.tokens.get(self.at), Some(Token::Sign("("))) {
-                let name = path.pop().unwrap_or_default();
-                if name == "size" && self.take("(") && self.take(")") {
-                    return Ok(Expression::Size(Expression::Path(root, path).into()));
-                }
-                return Err(format!("`{name}()` is not implemented in rules"));
+            let Some(open) = self.take("(") else {
+                let is_test = false;
+                let owner_of = owner.into();
+                let node = Node::Select {
+                    owner: owner_of,
+                    name,
+                    is_test,
+                };
+                owner = Expression { at, node };
+                continue;
+            };
+            if name != "size" || self.take(")").is_none() {
+                return Err(Unsupported(format!("`{name}()` is not implemented in rules")));
             }
+            let node = Node::Size(owner.into());
+            owner = Expression { at: open, node };
         }
-        Ok(Expression::Path(root, path))
+        match self.tokens.get(self.at).map(|token| &token.kind) {
+            Some(TokenKind::Sign("[" | "{")) => Err(self.unexpected("<EOF>")),
+            _ => Ok(owner),
+        }
     }
 }
