@@ -232,8 +232,9 @@ impl Display for Kind<'_> {
     }
 }
 
-/// Value of an attribute. A parser makes a space of a line end that is not a reference.
-struct Attribute<'a>(&'a str);
+/// Value of an XML attribute, escaped. A parser makes a space of a line end that is not a reference.
+#[derive(Debug)]
+pub struct Attribute<'a>(pub &'a str);
 
 impl Display for Attribute<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

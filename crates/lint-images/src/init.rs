@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path, path: Option<&Path>) -> anyhow::Result<ExitCode> 
     let policy =
         policy::load(&target, &store).map_err(|error| anyhow::anyhow!("invalid policy written: {error}"))?;
     let report = check(Inputs::Tree(root), &policy, &store, Date::today(), true, false);
-    run::print_skipped(&report);
+    run::print_skipped(&report, false);
     let errors = report.count(Level::Error);
     if let Some(baseline) = Baseline::of(&report.files) {
         let path = target.with_file_name(BASELINE);

@@ -100,6 +100,9 @@ pub(crate) fn check(
     rules::apply_exceptions(&mut files, policy, today, whole_tree);
     let accepted = rules::apply_baseline(&mut files, policy, whole_tree);
     for file in &mut files {
+        for finding in &mut file.findings {
+            finding.level = policy.level_in(&file.path, finding.rule, finding.level);
+        }
         file.findings.retain(|finding| finding.level != Level::Off);
         file.findings
             .sort_by_key(|finding| (finding.location.line, finding.location.column, finding.rule));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::date::Date;
 use crate::output::Format;
@@ -14,7 +14,7 @@ use crate::output::Format;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
-    /// Files and folders to check [default: the whole repository]
+    /// Files and folders to check; - reads rendered YAML or JSON from stdin [default: the whole repository]
     pub(crate) files: Vec<PathBuf>,
 
     /// Check the files staged in git: the index, not the work tree
@@ -34,6 +34,14 @@ pub(crate) struct Options {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+
+    /// Lowest level of findings that fail the run
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "error")]
+    pub(crate) fail_on: FailOn,
+
+    /// Print findings and unreadable inputs only: no skipped templates, no totals
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 
     /// Apply the edits that keep what is built
     #[arg(long, conflicts_with_all = ["staged", "list"])]
@@ -74,4 +82,15 @@ pub(crate) struct Options {
     /// Compare review dates with this date [default: today]
     #[arg(long, value_name = "DATE")]
     pub(crate) today: Option<Date>,
+}
+
+/// Lowest level of findings that fail a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Errors fail the run.
+    Error,
+    /// Errors and warnings fail the run.
+    Warning,
+    /// Findings do not fail the run, as for a report.
+    Never,
 }

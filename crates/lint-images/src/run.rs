@@ -10,7 +10,7 @@ use subprocess::eprint_line;
 
 use crate::date::Date;
 use crate::model::{Finding, Level, Rule};
-use crate::options::Options;
+use crate::options::{FailOn, Options};
 use crate::output::text::printable;
 use crate::output::{self, Format};
 use crate::policy::{self, Baseline, Policy};
@@ -30,6 +30,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if options.list && !matches!(options.format, Format::Text | Format::Json) {
         eprint_line("--list has the formats text and json");
+        return Ok(ExitCode::from(USAGE));
+    }
+    if options.fix && options.files.iter().any(|file| file.as_os_str() == "-") {
+        eprint_line("--fix cannot write stdin: name the files");
         return Ok(ExitCode::from(USAGE));
     }
     let root = root(&options);
@@ -91,7 +95,7 @@ fn update_baseline(
     let report = check(Inputs::Tree(store.root()), policy, store, today, true, false);
     let text = Baseline::of(&report.files).unwrap_or_else(Baseline::empty);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    print_skipped(&report);
+    print_skipped(&report, options.quiet);
     eprint_line(format!(
         "wrote {}: {} errors are accepted",
         path.display(),
@@ -111,7 +115,7 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
     };
     let mut report = run()?;
     if options.list {
-        return list(&report, options.format);
+        return list(&report, options);
     }
     if options.diff {
         let diffs = report
@@ -119,7 +123,7 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
             .iter()
             .filter_map(|file| Some(fix::diff(file, &fix::fixed(file)?)));
         print(&diffs.collect::<String>())?;
-        return Ok(exit_code(&report));
+        return Ok(exit_code(&report, options.fail_on));
     }
     let applied = if options.fix {
         apply_fixes(&report, store.root())
@@ -131,8 +135,8 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
     }
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print_report(&report, options.format, color)?;
-    print_skipped(&report);
-    if options.format == Format::Text {
+    print_skipped(&report, options.quiet);
+    if options.format == Format::Text && !options.quiet {
         print_totals(&report);
     }
     if options.statistics {
@@ -146,7 +150,7 @@ fn lint(options: &Options, policy: &Policy, store: &Store<'_>) -> anyhow::Result
     let code = if applied.failed > 0 {
         ExitCode::from(3)
     } else {
-        exit_code(&report)
+        exit_code(&report, options.fail_on)
     };
     // The process ends here: freeing a hundred thousand strings is a tenth of a large run's time.
     std::mem::forget(report);
@@ -188,7 +192,9 @@ fn inputs<'a>(
             sources::from_index(root, index, policy, whole_tree).context("cannot read the staged files")?
         }
         Store::WorkTree(root) if whole_tree => return Ok(Inputs::Tree(root)),
-        Store::WorkTree(root) => sources::from_arguments(&options.files, root, policy, options.force_exclude),
+        Store::WorkTree(root) => {
+            sources::from_arguments(&options.files, root, policy, options.force_exclude)?
+        }
     };
     Ok(Inputs::Listed(inputs))
 }
@@ -231,12 +237,12 @@ pub(crate) fn apply_fixes(report: &Report, root: &Path) -> Applied {
     applied
 }
 
-fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
+fn list(report: &Report, options: &Options) -> anyhow::Result<ExitCode> {
     let code = match report.is_unreadable() {
         true => ExitCode::from(3),
         false => ExitCode::SUCCESS,
     };
-    if format == Format::Json {
+    if options.format == Format::Json {
         print_report(report, Format::Json, false)?;
         return Ok(code);
     }
@@ -258,7 +264,7 @@ fn list(report: &Report, format: Format) -> anyhow::Result<ExitCode> {
         }
     }
     print(&text)?;
-    print_skipped(report);
+    print_skipped(report, options.quiet);
     Ok(code)
 }
 
@@ -282,18 +288,23 @@ fn explain(name: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn exit_code(report: &Report) -> ExitCode {
-    match (report.is_unreadable(), report.count(Level::Error)) {
+fn exit_code(report: &Report, fail_on: FailOn) -> ExitCode {
+    let failing = match fail_on {
+        FailOn::Error => report.count(Level::Error),
+        FailOn::Warning => report.count(Level::Error) + report.count(Level::Warning),
+        FailOn::Never => 0,
+    };
+    match (report.is_unreadable(), failing) {
         (true, _) => ExitCode::from(3),
         (false, 0) => ExitCode::SUCCESS,
         (false, _) => ExitCode::from(1),
     }
 }
 
-/// Prints files and values that were not checked, with reasons.
-pub(crate) fn print_skipped(report: &Report) {
+/// Prints files and values that were not checked, with reasons; with `quiet`, only those that cannot be read.
+pub(crate) fn print_skipped(report: &Report, quiet: bool) {
     for file in &report.files {
-        for each in &file.skipped {
+        for each in file.skipped.iter().filter(|each| each.unreadable || !quiet) {
             let line = each.line.map(|line| format!(":{line}")).unwrap_or_default();
             eprint_line(format!(
                 "skipped: {}{line}: {}",

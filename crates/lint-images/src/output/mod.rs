@@ -1,6 +1,8 @@
 //! Output formats.
 
+mod checkstyle;
 mod github;
+mod gitlab;
 mod json;
 mod junit;
 mod sarif;
@@ -25,6 +27,10 @@ pub(crate) enum Format {
     Github,
     /// `JUnit` XML: a test suite with one case per file.
     Junit,
+    /// Code quality report of GitLab.
+    Gitlab,
+    /// Checkstyle XML, for tools of code review.
+    Checkstyle,
 }
 
 impl Format {
@@ -47,6 +53,8 @@ pub(crate) fn write(
         Format::Sarif => sarif::render(report),
         Format::Github => github::render(report),
         Format::Junit => junit::render(report),
+        Format::Gitlab => gitlab::render(report),
+        Format::Checkstyle => checkstyle::render(report),
     };
     out.write_all(text.as_bytes())
 }

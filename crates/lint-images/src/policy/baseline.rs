@@ -56,7 +56,7 @@ pub(crate) struct Baseline {
 }
 
 /// Returns what a finding is about, independently of its line.
-fn about(file: &File, finding: &Finding) -> String {
+pub(crate) fn about(file: &File, finding: &Finding) -> String {
     let each = finding.use_index.and_then(|index| file.uses.get(index));
     let each = each.or_else(|| file.uses.iter().find(|each| each.location == finding.location));
     match each {

@@ -24,6 +24,9 @@ pub(crate) struct PolicyFile {
     /// Level per rule. Default: `warning` for `hygiene`, `error` for all others.
     #[serde(default)]
     pub(crate) levels: BTreeMap<Rule, Level>,
+    /// Levels in some files; the last one that covers a file counts.
+    #[serde(default)]
+    pub(crate) overrides: Vec<OverrideEntry>,
     /// Section of the policy's document per rule, which messages cite.
     #[serde(default)]
     pub(crate) sections: BTreeMap<Rule, String>,
@@ -74,6 +77,18 @@ pub(crate) struct About {
     pub(crate) name: String,
     /// Path or URL of the document.
     pub(crate) document: Option<String>,
+}
+
+/// Levels of rules in some files.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OverrideEntry {
+    /// Globs of files, relative to the repository root; `*` is within one folder, `**` any folders.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub(crate) files: Vec<Spanned<String>>,
+    /// Level per rule.
+    pub(crate) levels: BTreeMap<Rule, Level>,
 }
 
 /// Selection of files.

@@ -15,7 +15,8 @@ use super::exceptions::{ExceptionEntry, ExceptionsFile};
 use super::file::PolicyFile;
 use super::globs::{Excluded, path_glob};
 use super::{
-    Approved, Exception, Exceptions, ImagePattern, Mirror, Policy, Registry, RoleOverride, Stack, Workload,
+    Approved, Exception, Exceptions, ImagePattern, Mirror, Override, Policy, Registry, RoleOverride, Stack,
+    Subject, Workload,
 };
 use crate::date::Date;
 use crate::model::{Location, Role};
@@ -224,6 +225,11 @@ impl Checker<'_> {
             stacks: file.stacks.iter().map(stack).collect(),
             resources: file.resources.clone(),
             exceptions,
+            overrides: file
+                .overrides
+                .iter()
+                .map(|entry| self.level_override(entry))
+                .collect(),
             baseline_file: None,
             baseline: Baseline::default(),
             texts: OnceLock::new(),
@@ -299,6 +305,13 @@ impl Checker<'_> {
         }
     }
 
+    fn level_override(&mut self, entry: &super::file::OverrideEntry) -> Override {
+        Override {
+            files: entry.files.iter().filter_map(|glob| self.glob(glob)).collect(),
+            levels: entry.levels.clone(),
+        }
+    }
+
     fn role(&mut self, entry: &super::file::RoleEntry) -> Option<RoleOverride> {
         self.require_text(&entry.reason, "reason");
         Some(RoleOverride {
@@ -370,15 +383,16 @@ impl Checker<'_> {
     fn exception(
         &mut self,
         entry: &Spanned<ExceptionEntry>,
-        text: &str,
+        source: &str,
         lines: &LineIndex,
     ) -> Option<Exception> {
         let location = |span: Range<usize>| {
-            let (line, column) = lines.position(text, span.start);
+            let (line, column) = lines.position(source, span.start);
             Location { line, column, span }
         };
         let ExceptionEntry {
             image,
+            text,
             files,
             service,
             justification,
@@ -404,10 +418,24 @@ impl Checker<'_> {
                 format!("the review date must be after the approval date, {given}"),
             );
         }
-        let pattern = self.patterns(std::slice::from_ref(image)).pop()?;
+        let subject = match (image, text) {
+            (Some(image), None) => Subject::Image(self.patterns(std::slice::from_ref(image)).pop()?),
+            (None, Some(text)) => Subject::Text(text.get_ref().clone()),
+            _ => {
+                self.error(
+                    entry.span(),
+                    "an exception has either image or text, the reference as written",
+                );
+                return None;
+            }
+        };
+        let named = image
+            .as_ref()
+            .or(text.as_ref())
+            .map_or_else(|| entry.span(), Spanned::span);
         let files_glob = self.glob(files)?;
         Some(Exception {
-            image: pattern,
+            subject,
             files: files_glob,
             where_text: files.get_ref().clone(),
             service: service.get_ref().clone(),
@@ -415,7 +443,7 @@ impl Checker<'_> {
             date: given,
             review: reviewed,
             rules: rules.clone(),
-            location: location(image.span()),
+            location: location(named),
             review_location: location(review.span()),
         })
     }

@@ -89,6 +89,21 @@ impl ImagePattern {
         &self.path
     }
 
+    /// Returns how near an image is: by its last segment, then by its registry and path.
+    fn nearness(&self, image: &ImageReference) -> usize {
+        let last = |path: &'_ str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let (own, other) = (last(&self.path), last(image.path()));
+        let shared = own
+            .bytes()
+            .zip(other.bytes())
+            .take_while(|(left, right)| left == right)
+            .count();
+        let same_name = usize::from(own == other && !own.is_empty()) * 1_000;
+        let same_host = usize::from(self.domain.eq_ignore_ascii_case(image.domain())) * 5;
+        let segments = self.path.split('/').zip(image.path().split('/'));
+        same_name + shared * 10 + same_host + segments.take_while(|(left, right)| left == right).count() * 5
+    }
+
     pub(crate) fn matches_one(&self) -> bool {
         !self.below
     }
@@ -101,26 +116,29 @@ impl fmt::Display for ImagePattern {
     }
 }
 
-/// Returns a list in which images of one folder share it: `registry/folder/{one, two}`.
-pub(crate) fn list<'a>(title: &str, patterns: impl IntoIterator<Item = &'a ImagePattern>) -> String {
-    let mut folders: Vec<(String, Vec<String>)> = Vec::new();
-    for pattern in patterns {
-        let shown = pattern.to_string();
-        let (folder, name) = shown.rsplit_once('/').unwrap_or(("", &shown));
-        match folders.iter_mut().find(|(known, _)| known == folder) {
-            Some((_, names)) => names.push(name.to_owned()),
-            None => folders.push((folder.to_owned(), vec![name.to_owned()])),
-        }
+/// Number of images that a message lists at most; of more, it names the nearest.
+const MAX_LISTED: usize = 3;
+const NEAREST: usize = 2;
+
+/// Returns the allowed images for a message: all if they are few, else the nearest ones to an image.
+pub(crate) fn list<'a>(
+    title: &str,
+    patterns: impl IntoIterator<Item = &'a ImagePattern>,
+    image: &ImageReference,
+) -> String {
+    let mut patterns: Vec<&ImagePattern> = patterns.into_iter().collect();
+    let count = patterns.len();
+    if count == 0 {
+        return format!("{title}: none");
     }
-    let shown: Vec<_> = folders
-        .iter()
-        .map(|(folder, names)| match names.as_slice() {
-            [name] => format!("{folder}/{name}"),
-            names => format!("{folder}/{{{}}}", names.join(", ")),
-        })
-        .collect();
-    match shown.is_empty() {
-        true => format!("{title}: none"),
+    if count > MAX_LISTED {
+        // Equally near ones stay in the policy's order.
+        patterns.sort_by_cached_key(|pattern| std::cmp::Reverse(pattern.nearness(image)));
+        patterns.truncate(NEAREST);
+    }
+    let shown: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+    match count > MAX_LISTED {
+        true => format!("{title} ({count}), the nearest: {}", shown.join(", ")),
         false => format!("{title}: {}", shown.join(", ")),
     }
 }
@@ -223,6 +241,29 @@ mod tests {
             "registry.access.redhat.com/*",
             "registry.access.redhat.com:8443/ubi9/ubi"
         ));
+    }
+
+    #[test]
+    fn lists_few_images_and_the_nearest_of_many() {
+        let parse = |texts: &[&str]| -> Vec<ImagePattern> {
+            texts
+                .iter()
+                .map(|text| ImagePattern::parse(text).unwrap())
+                .collect()
+        };
+        let image = "docker.io/library/postgres:16".parse().unwrap();
+        assert_eq!(list("allowed", &[], &image), "allowed: none");
+        let few = parse(&["quay.io/a/x", "quay.io/b/*"]);
+        assert_eq!(list("allowed", &few, &image), "allowed: quay.io/a/x, quay.io/b/*");
+        let many = parse(&[
+            "quay.io/a/x",
+            "quay.io/b/*",
+            "quay.io/c/postgresql",
+            "quay.io/d/postgres",
+            "docker.io/e/y",
+        ]);
+        let expected = "allowed (5), the nearest: quay.io/d/postgres, quay.io/c/postgresql";
+        assert_eq!(list("allowed", &many, &image), expected);
     }
 
     #[test]

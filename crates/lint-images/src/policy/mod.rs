@@ -7,8 +7,8 @@ mod globs;
 mod load;
 mod matching;
 
-pub(crate) use baseline::Baseline;
-pub(crate) use exceptions::{Exception, Exceptions};
+pub(crate) use baseline::{Baseline, about};
+pub(crate) use exceptions::{Exception, Exceptions, Subject};
 #[cfg(test)]
 pub(crate) use file::PolicyFile;
 pub(crate) use file::{DigestRule, RoleRule, TagRule};
@@ -54,6 +54,7 @@ pub(crate) struct Policy {
     /// Kinds of YAML files in addition to the presets.
     pub(crate) resources: Vec<ResourceEntry>,
     pub(crate) exceptions: Exceptions,
+    pub(crate) overrides: Vec<Override>,
     /// Path of the baseline that the policy names.
     pub(crate) baseline_file: Option<PathBuf>,
     pub(crate) baseline: Baseline,
@@ -64,7 +65,6 @@ pub(crate) struct Policy {
 #[derive(Debug)]
 struct Texts {
     registries: Arc<str>,
-    images: BTreeMap<Role, Arc<str>>,
     see: BTreeMap<Rule, Arc<str>>,
     no_label: (Arc<str>, Arc<str>),
 }
@@ -108,6 +108,13 @@ pub(crate) struct RoleOverride {
     pub(crate) role: Role,
 }
 
+/// Levels of rules in some files.
+#[derive(Debug)]
+pub(crate) struct Override {
+    pub(crate) files: Vec<GlobMatcher>,
+    pub(crate) levels: BTreeMap<Rule, Level>,
+}
+
 /// TOML file that refers to images and Dockerfiles.
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -124,16 +131,26 @@ impl Policy {
         })
     }
 
+    /// Returns the level of a finding in a file; the last override of its rule counts. A finding that is at most a warning
+    /// stays one.
+    pub(crate) fn level_in(&self, path: &str, rule: Rule, level: Level) -> Level {
+        let covers = |each: &&Override| each.files.iter().any(|glob| glob.is_match(path));
+        let own = self
+            .overrides
+            .iter()
+            .rev()
+            .filter(covers)
+            .find_map(|each| each.levels.get(&rule).copied());
+        match own {
+            Some(own) if level == self.level(rule) => own,
+            Some(own) => own.min(level),
+            None => level,
+        }
+    }
+
     fn texts(&self) -> &Texts {
         self.texts.get_or_init(|| Texts {
             registries: matching::allowed_registries(&self.registries).into(),
-            images: [Role::Build, Role::Runtime]
-                .into_iter()
-                .map(|role| {
-                    let title = format!("allowed for {} stages", role.name());
-                    (role, matching::list(&title, self.patterns_for(role)).into())
-                })
-                .collect(),
             see: Rule::ALL
                 .into_iter()
                 .map(|rule| (rule, format!("see {}", self.citation(rule)).into()))
@@ -148,11 +165,9 @@ impl Policy {
     }
 
     /// Returns the line "allowed for build stages: …".
-    pub(crate) fn allowed_images(&self, role: Role) -> Arc<str> {
-        self.texts()
-            .images
-            .get(&role)
-            .map_or_else(|| "".into(), Arc::clone)
+    pub(crate) fn allowed_images(&self, role: Role, image: &ImageReference) -> String {
+        let title = format!("allowed for {} stages", role.name());
+        list(&title, self.patterns_for(role), image)
     }
 
     /// Returns the line "see ADR-028, …".

@@ -89,17 +89,12 @@ fn is_excepted(
     today: Date,
     used: &mut [bool],
 ) -> bool {
-    let Some(Ok(image)) = finding
-        .use_index
-        .and_then(|index| uses.get(index))
-        .map(|each| &each.image)
-    else {
+    let Some(each) = finding.use_index.and_then(|index| uses.get(index)) else {
         return false;
     };
     let mut excepted = false;
     for (exception, used) in policy.exceptions.list.iter().zip(used) {
-        if exception.covers(finding.rule) && exception.image.matches(image) && exception.files.is_match(path)
-        {
+        if exception.covers(finding.rule) && exception.is_about(each) && exception.files.is_match(path) {
             *used = true;
             excepted |= exception.review >= today;
         }
@@ -111,7 +106,7 @@ fn invalid_exceptions(policy: &Policy, today: Date, whole_tree: bool, used: &[bo
     let mut findings = Vec::new();
     for (exception, used) in policy.exceptions.list.iter().zip(used) {
         let crate::policy::Exception {
-            image,
+            subject: image,
             where_text,
             service,
             approved_by,

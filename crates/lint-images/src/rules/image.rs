@@ -18,7 +18,7 @@ pub(crate) fn check(file: &mut File, policy: &Policy) {
 fn check_use(each: &Use, index: usize, policy: &Policy, findings: &mut Vec<Finding>) {
     let image = match &each.image {
         Ok(image) => image,
-        Err(reason) => return findings.extend(image_error(each, reason, policy)),
+        Err(reason) => return findings.extend(image_error(each, index, reason, policy)),
     };
     let check = ImageCheck {
         each,
@@ -39,14 +39,21 @@ fn check_use(each: &Use, index: usize, policy: &Policy, findings: &mut Vec<Findi
     }
 }
 
-fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Option<Finding> {
+fn image_error(each: &Use, index: usize, reason: &ImageError, policy: &Policy) -> Option<Finding> {
     let (rule, message, help) = match reason {
         // The file is skipped.
         ImageError::Template => return None,
         ImageError::Unresolved(reason) => (
             Rule::Unresolved,
             format!("cannot resolve image {:?}: {reason}", each.raw),
-            "give the variable an approved image as default, or set it under [build-arguments] of the policy",
+            match each.role {
+                Role::Workload => {
+                    "set the variable in .env beside the file, or under [build-arguments] of the policy"
+                }
+                _ => {
+                    "give the variable an approved image as default, or set it under [build-arguments] of the policy"
+                }
+            },
         ),
         ImageError::Invalid(reason) => (
             Rule::Reference,
@@ -58,7 +65,7 @@ fn image_error(each: &Use, reason: &ImageError, policy: &Policy) -> Option<Findi
         ),
     };
     let finding = Finding::new(rule, policy, each.location.clone(), message);
-    Some(finding.help(help).help(policy.see(rule)))
+    Some(finding.help(help).help(policy.see(rule)).of_use(index))
 }
 
 /// Image with the context of its check.
@@ -87,7 +94,7 @@ impl ImageCheck<'_> {
                 .collect();
             let finding = self
                 .finding(Rule::Workload, message)
-                .help(list("allowed workloads", allowed))
+                .help(list("allowed workloads", allowed, &self.image))
                 .help("use one of these, or add the image under [[workloads]] with a reason")
                 .help(self.policy.see(Rule::Workload));
             return findings.push(finding);
@@ -136,7 +143,7 @@ impl ImageCheck<'_> {
     fn not_approved(&self, message: String) -> Finding {
         let replacement = self.replacement();
         self.finding(Rule::ApprovedImage, message)
-            .help(self.policy.allowed_images(self.each.role))
+            .help(self.policy.allowed_images(self.each.role, &self.image))
             .help(suggestion(replacement.as_deref()))
             .help(self.policy.see(Rule::ApprovedImage))
             .edit(replacement.and_then(|text| self.edit(text, false)))

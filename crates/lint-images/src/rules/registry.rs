@@ -49,7 +49,7 @@ impl ImageCheck<'_> {
             finding = finding.help("if it is a mirror, declare it under [[mirrors]] of the policy");
         }
         finding
-            .help(self.policy.allowed_images(self.each.role))
+            .help(self.policy.allowed_images(self.each.role, &self.image))
             .help(suggestion)
             .help(self.policy.see(rule))
             .edit(edit)

@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::Context;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use rayon::prelude::*;
 
 use super::index::{self, Index, staged_paths};
-use super::{FileFormat, format_of, relative};
+use super::{FileFormat, STDIN, format_of, relative};
 use crate::model;
 use crate::policy::Policy;
 
@@ -180,17 +181,34 @@ fn input_of(entry: DirEntry, folder: &Path, prefix: &str, policy: &Policy) -> Op
 /// Returns the files named as arguments, and the files below folders, each once. With `as_tree`, files are left out that
 /// a run on the whole tree would not read; otherwise a named file is read even if it is excluded, and as a Dockerfile if
 /// its name has no known form.
-pub(crate) fn from_arguments(files: &[PathBuf], root: &Path, policy: &Policy, as_tree: bool) -> Vec<Input> {
+pub(crate) fn from_arguments(
+    files: &[PathBuf],
+    root: &Path,
+    policy: &Policy,
+    as_tree: bool,
+) -> anyhow::Result<Vec<Input>> {
     let mut inputs = Vec::new();
     let mut seen = BTreeSet::new();
     for path in files {
         let found = match path.is_dir() {
+            _ if path.as_os_str() == "-" => vec![from_stdin()?],
             true => from_folder(path, root, policy),
             false => from_file(path, root, policy, as_tree).into_iter().collect(),
         };
         inputs.extend(found.into_iter().filter(|input| seen.insert(input.path.clone())));
     }
-    inputs
+    Ok(inputs)
+}
+
+/// Reads rendered manifests from stdin.
+fn from_stdin() -> anyhow::Result<Input> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+    Ok(Input {
+        path: STDIN.to_owned(),
+        form: FileFormat::Yaml,
+        content: Content::Bytes(bytes),
+    })
 }
 
 fn from_folder(folder: &Path, root: &Path, policy: &Policy) -> Vec<Input> {

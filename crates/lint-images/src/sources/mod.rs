@@ -24,6 +24,9 @@ use memchr::memmem::Finder;
 use crate::model::{Allowance, File, Location, Skipped};
 use crate::policy::Policy;
 
+/// Path of stdin in messages.
+pub(crate) const STDIN: &str = "<stdin>";
+
 /// Where files beside the checked ones are read: the policy, `.env` of compose files, Dockerfiles that they name.
 #[derive(Debug)]
 pub(crate) enum Store<'a> {

@@ -135,3 +135,59 @@ fn comments_except_only_the_rules_of_the_policy() {
         "an exception needs a reason"
     );
 }
+
+#[test]
+fn overrides_set_levels_by_path() {
+    let tree = Tree::new(&[
+        ("Dockerfile", "FROM alpine\n"),
+        ("examples/a/Dockerfile", "FROM alpine\n"),
+        ("examples/b/Dockerfile", "FROM alpine\n"),
+    ]);
+    let overrides = "\n[[overrides]]\nfiles = [\"examples/**\"]\nlevels = { registry = \"warning\" }\n\
+                     \n[[overrides]]\nfiles = [\"examples/b/*\"]\nlevels = { registry = \"off\" }\n";
+    tree.write(".image-policy.toml", format!("{POLICY}{overrides}"));
+    let document = tree.json(&[]);
+    let found = document["findings"].as_array().unwrap().iter();
+    let found: Vec<_> = found
+        .map(|each| (each["path"].as_str().unwrap(), each["level"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [("Dockerfile", "error"), ("examples/a/Dockerfile", "warning")]
+    );
+}
+
+#[test]
+fn exceptions_cover_references_without_an_image() {
+    let entry = |about: &str| {
+        format!(
+            "[[exceptions]]\n{about}where = \"**/Dockerfile\"\nservice = \"s\"\njustification = \"j\"\nevidence = \"e\"\n\
+             approved-by = \"a\"\ndate = 2026-01-01\nreview = 2099-01-01\n"
+        )
+    };
+    let tree = Tree::new(&[(
+        "Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nFROM Invalid_:x\nFROM ${OTHER}\n",
+    )]);
+    tree.write(
+        ".image-policy.toml",
+        format!("{POLICY}\n[exceptions]\nfile = \"exceptions.toml\"\n"),
+    );
+    tree.write(
+        "exceptions.toml",
+        entry("text = \"${BASE}\"\n") + &entry("text = \"Invalid_:x\"\n"),
+    );
+    let document = tree.json(&[]);
+    assert_eq!(rules(&document), ["unresolved"]);
+    assert_eq!(document["findings"][0]["line"], 4);
+    for wrong in ["", "text = \"a\"\nimage = \"docker.io/library/a\"\n"] {
+        tree.write("exceptions.toml", entry(wrong));
+        let output = tree.lint(&[]);
+        assert_eq!(code(&output), 2);
+        assert!(
+            stderr(&output).contains("either image or text"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}

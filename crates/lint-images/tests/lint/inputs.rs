@@ -285,3 +285,31 @@ fn staged_policy_is_checked_on_all_files() {
         "as the hook of pre-commit names it"
     );
 }
+
+#[test]
+fn reads_rendered_manifests_from_stdin() {
+    let tree = Tree::new(&[]);
+    let run = |text: &str| {
+        tree.write("input", text);
+        Command::new(env!("CARGO_BIN_EXE_lint-images"))
+            .args(["--format", "json", "-"])
+            .current_dir(tree.folder.path())
+            .stdin(std::fs::File::open(tree.path("input")).unwrap())
+            .output()
+            .unwrap()
+    };
+    let yaml = "---\napiVersion: v1\nkind: Pod\nspec: {containers: [{image: evil.example/a:1}]}\n---\napiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: quay.io/own/b:1\n";
+    let json = "{\n\t\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n\t\t{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {\"containers\": [{\"image\": \"evil.example/a:1\"}]}}]}\n";
+    for (text, line) in [(yaml, 4), (json, 3)] {
+        let output = run(text);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rules(&document), ["workload"], "{document:#}");
+        assert_eq!(
+            (&document["findings"][0]["path"], &document["findings"][0]["line"]),
+            (&"<stdin>".into(), &line.into())
+        );
+        assert_eq!(code(&output), 1);
+    }
+    assert_eq!(code(&run("")), 0);
+    assert_eq!(code(&tree.lint(&["--fix", "-"])), 2);
+}

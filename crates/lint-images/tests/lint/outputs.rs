@@ -343,3 +343,76 @@ fn sarif_is_valid_by_its_schema() {
         false
     );
 }
+
+#[test]
+fn gitlab_report_has_stable_fingerprints() {
+    let report = |text: &str| -> Value {
+        let tree = Tree::new(&[("Dockerfile", text)]);
+        serde_json::from_slice(&tree.lint(&["--format", "gitlab"]).stdout).unwrap()
+    };
+    let before = report("FROM alpine\nFROM alpine\n");
+    let moved = report("# moved\nFROM alpine\nFROM alpine\n");
+    let prints = |report: &Value| -> Vec<String> {
+        let entries = report.as_array().unwrap().iter();
+        entries
+            .map(|each| each["fingerprint"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(prints(&before), prints(&moved));
+    assert_eq!(prints(&before).len(), 2);
+    assert_ne!(prints(&before)[0], prints(&before)[1]);
+    assert_eq!(before[0]["check_name"], "lint-images/registry");
+    assert_eq!(before[0]["severity"], "major");
+    assert_eq!(
+        before[1]["location"],
+        serde_json::json!({"path": "Dockerfile", "lines": {"begin": 2}})
+    );
+}
+
+#[test]
+fn checkstyle_has_files_with_errors() {
+    let tree = Tree::new(&[("a&b/Dockerfile", "FROM alpine\n"), ("good/Dockerfile", MINIMAL)]);
+    let shown = stdout(&tree.lint(&["--format", "checkstyle"]));
+    assert!(
+        shown.contains(
+            "<file name=\"a&amp;b/Dockerfile\">\n    <error line=\"1\" column=\"6\" severity=\"error\""
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("source=\"lint-images.registry\"/>"), "{shown}");
+    assert!(!shown.contains("good"), "{shown}");
+}
+
+#[test]
+fn fail_on_selects_the_levels_that_fail() {
+    let tree = Tree::new(&[("Dockerfile", "FROM alpine\n")]);
+    assert_eq!(code(&tree.lint(&["--fail-on", "never"])), 0);
+    assert!(stdout(&tree.lint(&["--fail-on", "never"])).contains("error[registry]"));
+    tree.write(
+        ".image-policy.toml",
+        POLICY.replace("hygiene = \"off\"", "registry = \"warning\"\nhygiene = \"off\""),
+    );
+    assert_eq!(code(&tree.lint(&[])), 0);
+    assert_eq!(code(&tree.lint(&["--fail-on", "warning"])), 1);
+    tree.write("x.yaml", "image: [\n");
+    assert_eq!(
+        code(&tree.lint(&["--fail-on", "never"])),
+        3,
+        "unreadable files fail always"
+    );
+}
+
+#[test]
+fn quiet_prints_findings_and_unreadable_files_only() {
+    let template = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: \"{{ x }}\"}]}\n";
+    let tree = Tree::new(&[("Dockerfile", "FROM alpine\n"), ("a.yaml", template)]);
+    let output = tree.lint(&["--quiet"]);
+    assert!(stdout(&output).contains("error[registry]"));
+    assert_eq!(stderr(&output), "");
+    tree.write("b.yaml", "image: [\n");
+    let shown = stderr(&tree.lint(&["--quiet"]));
+    assert!(
+        shown.starts_with("skipped: b.yaml:") && shown.lines().count() == 1,
+        "{shown}"
+    );
+}
