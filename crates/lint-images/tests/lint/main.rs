@@ -8,6 +8,7 @@
 
 mod baseline;
 mod cases;
+mod comparison;
 mod findings;
 mod inputs;
 mod outputs;
