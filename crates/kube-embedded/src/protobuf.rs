@@ -1,7 +1,9 @@
-//! Bodies in the binary form that kubectl and typed clients prefer for built-in kinds. Only decoded: responses are
-//! JSON, which every client accepts.
+//! Bodies in the binary form that kubectl and typed clients prefer for built-in kinds. Responses have it only where a
+//! client does not accept JSON.
 //!
 //! A value's type follows from its shape; only the field numbers are stored, in `builtin/protobuf.json`.
+
+mod encode;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,6 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::resources::builtin;
 use crate::schema::{Additional, Schema, Type};
+
+pub use encode::encode;
 
 /// Content type of the binary form.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -24,11 +28,65 @@ const MAX_DEPTH: usize = 64;
 static FIELDS: LazyLock<BTreeMap<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("builtin/protobuf.json")).unwrap_or_default());
 
+/// Why a body cannot be decoded.
+#[derive(Debug)]
+pub enum DecodeError {
+    /// The kind is unknown, or cannot be read.
+    Unrecognized(String),
+    /// The object of a kind is invalid.
+    Invalid {
+        /// Its kind.
+        kind: String,
+        /// The version of its group.
+        version: String,
+        /// The error.
+        what: String,
+    },
+}
+
+impl DecodeError {
+    /// The message of the real server, which expects an object of a kind.
+    #[must_use]
+    pub fn message(&self, expected: &str) -> String {
+        match self {
+            Self::Unrecognized(what) => {
+                format!("the object provided is unrecognized (must be of type {expected}): {what}")
+            }
+            Self::Invalid { kind, version, what } => {
+                format!("{kind} in version \"{version}\" cannot be handled as a {expected}: {what}")
+            }
+        }
+    }
+}
+
 /// Decodes an object.
 ///
 /// # Errors
 /// The body is truncated, malformed, or of an unknown kind.
-pub fn decode(body: &[u8]) -> Result<Value, String> {
+pub fn decode(body: &[u8]) -> Result<Value, DecodeError> {
+    let (api_version, kind, raw) = open(body).map_err(DecodeError::Unrecognized)?;
+    let (group, version) = crate::api::split_api_version(&api_version);
+    let shape = match kind.as_str() {
+        "DeleteOptions" => builtin::schema("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+        _ => builtin::kind_in(group, &kind),
+    };
+    let unknown = || format!("no kind \"{kind}\" is registered for version \"{api_version}\"");
+    let shape = shape.ok_or_else(|| DecodeError::Unrecognized(unknown()))?;
+    let decoded = message(&shape, raw, 0).map_err(|what| DecodeError::Invalid {
+        kind: kind.clone(),
+        version: version.to_owned(),
+        what,
+    });
+    let mut object = decoded?;
+    if let Some(map) = object.as_object_mut() {
+        map.insert("apiVersion".into(), api_version.into());
+        map.insert("kind".into(), kind.into());
+    }
+    Ok(object)
+}
+
+/// The version, the kind and the bytes of an object.
+fn open(body: &[u8]) -> Result<(String, String, &[u8]), String> {
     let envelope = body
         .strip_prefix(MAGIC)
         .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
@@ -48,19 +106,7 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
             _ => {}
         }
     }
-    let (group, _) = crate::api::split_api_version(&api_version);
-    let shape = match kind.as_str() {
-        "DeleteOptions" => builtin::schema("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
-        _ => builtin::kind_in(group, &kind),
-    };
-    let shape =
-        shape.ok_or_else(|| format!("no kind \"{kind}\" is registered for version \"{api_version}\""))?;
-    let mut object = message(&shape, raw, 0)?;
-    if let Some(map) = object.as_object_mut() {
-        map.insert("apiVersion".into(), api_version.into());
-        map.insert("kind".into(), kind.into());
-    }
-    Ok(object)
+    Ok((api_version, kind, raw))
 }
 
 /// A field's value on the wire.
@@ -162,6 +208,11 @@ fn read_into(
             continue;
         };
         let node = property.node();
+        let item = property.items().filter(|_| node.kind == Some(Type::Array));
+        if wire.type_number() != wire_type(item.as_ref().unwrap_or(&property)) {
+            let (found, field) = (wire.type_number(), go_name(key));
+            return Err(format!("proto: wrong wireType = {found} for field {field}"));
+        }
         match (node.kind, node.additional) {
             (Some(Type::Array), _) => {
                 let item = property.items().ok_or_else(|| format!("{key} has no items"))?;
@@ -185,6 +236,36 @@ fn read_into(
         }
     }
     Ok(())
+}
+
+impl Wire<'_> {
+    fn type_number(self) -> u8 {
+        match self {
+            Wire::Number(_) => 0,
+            Wire::Double(_) => 1,
+            Wire::Bytes(_) => 2,
+        }
+    }
+}
+
+/// The type on the wire of values of a shape.
+fn wire_type(shape: &Schema) -> u8 {
+    let node = shape.node();
+    match node.kind {
+        _ if node.int_or_string => 2,
+        Some(Type::Boolean | Type::Integer) => 0,
+        Some(Type::Number) => 1,
+        _ => 2,
+    }
+}
+
+/// The name of a field in Go, as error messages have it.
+fn go_name(key: &str) -> String {
+    if key == "metadata" {
+        return "ObjectMeta".to_owned();
+    }
+    let (first, rest) = key.split_at(1);
+    format!("{}{rest}", first.to_uppercase())
 }
 
 fn is_zero(value: &Value) -> bool {

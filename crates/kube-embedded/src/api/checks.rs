@@ -5,23 +5,27 @@ pub(super) mod scale;
 
 use serde_json::{Map, Value, json};
 
+use super::{Call, pods};
 use crate::object;
-use crate::resources::Resource;
 use crate::resources::names::{config_key, quoted};
 use crate::schema::{self, Schema, join};
 use crate::status::Cause;
 
 /// Checks of a built-in object.
-pub(super) fn check(resource: &Resource, shape: &Schema, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+pub(super) fn check(call: &Call, shape: &Schema, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     required(shape, object, "", &mut causes);
-    match &*resource.table {
+    match &*call.resource.table {
         "configmaps" | "secrets" => check_data(object, old, &mut causes),
         "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" => {
             check_workload(object, old, &mut causes);
         }
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             immutable(object, old, "roleRef", "cannot change roleRef", &mut causes);
+        }
+        "pods" if call.subresource == "binding" => {}
+        "pods" if call.subresource == "ephemeralcontainers" => {
+            pods::check_ephemeral(object, old, &mut causes);
         }
         "pods" => check_pod(object, old, &mut causes),
         "jobs.batch" => {
@@ -206,7 +210,15 @@ fn check_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
 
 /// Checks that a pod's specification is unchanged except for the few mutable fields.
 fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    let Some(old) = old else { return };
+    let Some(old) = old else {
+        if object.pointer("/spec/ephemeralContainers").is_some() {
+            causes.push(Cause::forbidden(
+                "spec.ephemeralContainers",
+                "cannot be set on create",
+            ));
+        }
+        return;
+    };
     let fixed = |pod: &Value| {
         let mut spec = pod.get("spec").cloned().unwrap_or_default();
         for list in ["containers", "initContainers"] {

@@ -53,12 +53,9 @@ fn read(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
                 parsed.map_err(|error| Status::bad_request(format!("error parsing YAML: {error}")))?;
             Ok((parsed, Vec::new()))
         }
-        protobuf::MEDIA_TYPE if !call.resource.custom => {
-            let decoded = protobuf::decode(&call.body).map_err(|what| {
-                Status::bad_request(format!(
-                    "the object provided is unrecognized (must be of type {kind}): {what}"
-                ))
-            })?;
+        protobuf::MEDIA_TYPE if !call.resource.custom || call.subresource == "scale" => {
+            let decoded = protobuf::decode(&call.body);
+            let decoded = decoded.map_err(|error| Status::bad_request(error.message(kind)))?;
             Ok((decoded, Vec::new()))
         }
         _ => {
@@ -85,6 +82,7 @@ fn read_json(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
     let (object, duplicates) = parsed
         .map_err(|error| unrecognized(&format!("couldn't get version/kind; json parse error: {error}")))?;
     if call.resource.custom
+        && call.subresource != "scale"
         && object
             .get("kind")
             .and_then(Value::as_str)
@@ -172,22 +170,28 @@ fn unknown_fields(call: &Call, object: &mut Value) -> Result<Vec<String>, Status
             unknown.extend(unknown_metadata(&metadata, value));
         }
     }
-    let name = resource
+    // Some subresources have a kind of their own, which is built in.
+    let own = resource
         .subresource(&call.subresource)
-        .filter(|subresource| !subresource.version.is_empty());
-    let shape = match name {
-        Some(subresource) => builtin::by_kind(&subresource.group, &subresource.kind),
-        None => resource.schema.clone(),
+        .filter(|subresource| subresource.kind != resource.kind);
+    let (shape, kind, version) = match own {
+        Some(own) if own.version.is_empty() => (
+            builtin::kind_in(&resource.group, &own.kind),
+            &own.kind,
+            &resource.version,
+        ),
+        Some(own) => (builtin::by_kind(&own.group, &own.kind), &own.kind, &own.version),
+        None => (resource.schema.clone(), &resource.kind, &resource.version),
     };
     let Some(shape) = shape else { return Ok(Vec::new()) };
-    if !resource.custom {
-        schema::check_types(&shape, object, &resource.kind, &resource.version)?;
+    if own.is_some() || !resource.custom {
+        schema::check_types(&shape, object, kind, version)?;
         if let (Some(metadata), Some(value)) = (builtin::metadata_schema(), object.get_mut("metadata")) {
             unknown.extend(unknown_metadata(&metadata, value));
         }
     }
     unknown.extend(schema::prune(&shape, object));
-    if let (true, Some(metadata)) = (resource.custom, builtin::metadata_schema()) {
+    if let (true, Some(metadata)) = (own.is_none() && resource.custom, builtin::metadata_schema()) {
         let dropped = schema::embedded::coerce(&shape, &metadata, object, "");
         unknown.extend(dropped.map_err(|what| {
             let (kind, version) = (&resource.kind, &resource.version);

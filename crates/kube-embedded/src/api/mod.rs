@@ -8,6 +8,7 @@ mod delete;
 pub(crate) mod events;
 mod kinds;
 mod options;
+mod pods;
 mod prepare;
 mod read;
 mod subresources;

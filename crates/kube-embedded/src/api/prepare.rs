@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, checks, events, kinds};
+use super::{Call, checks, events, kinds, pods};
 use crate::object;
 use crate::resources::Resource;
 use crate::resources::names;
@@ -64,7 +64,7 @@ fn checks(call: &Call, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         return Vec::new();
     };
     if !resource.custom {
-        return checks::check(resource, shape, object, old);
+        return checks::check(call, shape, object, old);
     }
     let mut causes = schema::validate(shape, object, "");
     causes.extend(
@@ -121,8 +121,11 @@ pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
         replace_status(resource, current, object);
         return;
     }
+    if call.subresource == "ephemeralcontainers" {
+        pods::replace_ephemeral(current, object);
+    }
     if let Some(map) = object.as_object_mut() {
-        if resource.has_status() {
+        if resource.has_status() && call.subresource != "binding" {
             map.remove("status");
             map.extend(
                 current
@@ -134,7 +137,8 @@ pub(super) fn replacement(call: &Call, current: &Value, object: &mut Value) {
         map.insert("kind".into(), resource.kind.clone().into());
     }
     keep_metadata(current, object, SERVERS_OWN.iter().chain(IDENTITY));
-    if counts_as_change(resource, current, object)
+    if call.subresource != "binding"
+        && counts_as_change(resource, current, object)
         && let Some(generation) = current.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         object::metadata_mut(object).insert("generation".into(), (generation + 1).into());

@@ -125,8 +125,7 @@ impl Api {
 
 /// Replaces the scale of an object.
 pub(super) fn update_scale(api: &Api, call: &Call) -> Result<Response, Status> {
-    let sent: Value =
-        serde_json::from_slice(&call.body).map_err(|error| Status::bad_request(error.to_string()))?;
+    let sent = super::decode::decode(call)?.object;
     api.write_scale(call, &|_| Ok(sent.clone()))
 }
 

@@ -113,17 +113,7 @@ fn is_review(resource: &Resource) -> bool {
 }
 
 /// Subresources that run something, which this server cannot.
-const RUNNING: &[&str] = &[
-    "exec",
-    "attach",
-    "portforward",
-    "proxy",
-    "log",
-    "eviction",
-    "binding",
-    "ephemeralcontainers",
-    "resize",
-];
+const RUNNING: &[&str] = &["exec", "attach", "portforward", "proxy", "log", "resize"];
 
 fn check_verb(resource: &Resource, target: &ResourcePath, verb: &str) -> Result<(), Status> {
     if target.subresource.is_empty() {
@@ -163,15 +153,17 @@ fn check_verb(resource: &Resource, target: &ResourcePath, verb: &str) -> Result<
 
 fn perform(api: &Api, call: &Call, verb: &str) -> Result<Response, Status> {
     match (verb, call.subresource.as_str()) {
-        ("get", "" | "status") => api.get(call),
+        ("get", "" | "status" | "ephemeralcontainers") => api.get(call),
         ("get", "scale") => api.get_scale(call),
         ("list", "") => api.list(call),
         ("watch", "") => api.watch(call),
+        ("create", "eviction") => api.evict(call),
+        ("create", "binding") => api.bind(call),
         ("create", "token") => api.create_token(call),
         ("create", "") if is_review(&call.resource) => review(api, call),
         ("create", "") => api.create(call),
-        ("update", "" | "status" | "scale" | "finalize") => api.update(call),
-        ("patch", "" | "status" | "scale") => api.patch(call),
+        ("update", "" | "status" | "scale" | "finalize" | "ephemeralcontainers") => api.update(call),
+        ("patch", "" | "status" | "scale" | "ephemeralcontainers") => api.patch(call),
         ("delete", "") => api.delete(call),
         ("deletecollection", "") => api.delete_collection(call),
         (verb, subresource) => Err(Status::not_implemented(format!(

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::list::{self, CHUNK, Chunks};
 use super::request::Shared;
 use crate::api::{self, Content, Query, Watch, present, presented};
+use crate::protobuf;
 use crate::resources::Resource;
 use crate::status::Status;
 use crate::table::{self, Include};
@@ -59,6 +60,7 @@ impl Body for Stream {
 pub(super) struct Form {
     pub(super) shape: Shape,
     yaml: bool,
+    binary: bool,
     pub(super) include: Include,
 }
 
@@ -77,7 +79,15 @@ impl Form {
             "Object" => Include::Object,
             _ => Include::Metadata,
         };
-        let form = |shape, yaml| Ok(Self { shape, yaml, include });
+        let form = |shape, yaml| {
+            Ok(Self {
+                shape,
+                yaml,
+                binary: false,
+                include,
+            })
+        };
+        let mut accepts_binary = false;
         if accept.trim().is_empty() {
             return form(Shape::Object, false);
         }
@@ -96,14 +106,22 @@ impl Form {
             match media {
                 "application/json" | "*/*" | "application/*" => return form(shape, false),
                 "application/yaml" => return form(shape, true),
+                protobuf::MEDIA_TYPE => accepts_binary |= shape == Shape::Object,
                 _ => {}
             }
         }
-        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml";
-        Err(Status {
-            details: Some(Box::default()),
-            ..Status::plain(406, "NotAcceptable", message)
-        })
+        if accepts_binary {
+            return form(Shape::Object, false).map(|form| Self { binary: true, ..form });
+        }
+        Err(not_acceptable())
+    }
+}
+
+fn not_acceptable() -> Status {
+    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml";
+    Status {
+        details: Some(Box::default()),
+        ..Status::plain(406, "NotAcceptable", message)
     }
 }
 
@@ -157,6 +175,7 @@ pub(super) fn respond(
         warnings,
     } = response;
     let mut reply = match content {
+        content if form.binary => return binary(code, resource, content),
         Content::Watch(watch) => return stream(shared, resource, form, watch, path),
         Content::Entry(entry) if form.shape == Shape::Object && !form.yaml => {
             typed(code, "application/json", present(resource, &entry))
@@ -174,6 +193,19 @@ pub(super) fn respond(
         }
     }
     reply
+}
+
+/// The binary form of an object of a built-in kind.
+fn binary(code: u16, resource: &Resource, content: Content) -> Reply {
+    let value = match content {
+        Content::Entry(entry) => presented(resource, &entry),
+        Content::Value(value) => value,
+        Content::List(_) | Content::Watch(_) => Value::Null,
+    };
+    match protobuf::encode(&value) {
+        Some(body) => typed(code, protobuf::MEDIA_TYPE, body.into()),
+        None => status_reply(&not_acceptable()),
+    }
 }
 
 fn rendered(code: u16, form: Form, value: &Value) -> Reply {

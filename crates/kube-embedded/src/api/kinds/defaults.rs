@@ -108,7 +108,7 @@ fn drop_empty(shape: &Schema, map: &mut Map<String, Value>) {
 fn fill_computed(name: &str, map: &mut Map<String, Value>) {
     let is_rolling = map.get("type").and_then(Value::as_str) == Some("RollingUpdate");
     match name.rsplit('.').next().unwrap_or_default() {
-        "Container" => {
+        "Container" | "EphemeralContainer" => {
             let image = map.get("image").and_then(Value::as_str).unwrap_or_default();
             let tag = image
                 .rsplit('/')
