@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 pub mod deduplicate;
 pub mod domain;
+pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod metrics;

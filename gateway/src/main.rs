@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use gateway::audit::rejected::{Folder, Listed};
 use gateway::config::{Config, PREFIX};
+use gateway::explain::Explanation;
 use service::exit::{self, ExitError};
 
 /// Receive signals and create exactly one active RemediationRequest per incident
 ///
-/// Exit codes: 0 success, 1 an event was not found, 2 usage or configuration, 3 the environment does not allow it.
+/// Exit codes: 0 success, 1 an event was not found or a signal is rejected, 2 usage or configuration, 3 the environment does not allow it.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -22,6 +24,8 @@ struct Arguments {
 enum Verb {
     /// Serve until SIGTERM or SIGINT
     Serve(Serve),
+    /// Print what would become of each alert of a webhook, or of an event, and why, without a cluster
+    Explain(Explain),
     /// List, send again or drop the audit events that DataStorage rejected
     #[command(subcommand)]
     Events(Events),
@@ -67,10 +71,24 @@ struct Serve {
     print_config: bool,
 }
 
+#[derive(Args)]
+struct Explain {
+    /// Body of a webhook or an event, JSON; - for standard input
+    #[arg(value_name = "FILE")]
+    payload: PathBuf,
+    /// Configuration file, TOML; without it the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// When the payload arrives, RFC 3339; without it now
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+}
+
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let result = match verb {
         Verb::Serve(serve) => start(&serve),
+        Verb::Explain(arguments) => explain(&arguments),
         Verb::Events(Events::List(source)) => list(&source),
         Verb::Events(Events::Retry(selection)) => select(&selection, "sent again", Folder::retry),
         Verb::Events(Events::Drop(selection)) => select(&selection, "dropped", Folder::remove),
@@ -80,6 +98,27 @@ fn main() -> ExitCode {
 
 fn load(config: &Path) -> Result<Config, ExitError> {
     service::config::load(config, PREFIX).map_err(ExitError::usage)
+}
+
+fn explain(arguments: &Explain) -> Result<(), ExitError> {
+    let Explain { payload, config, at } = arguments;
+    let config = match config {
+        Some(config) => load(config)?,
+        None => Config::default(),
+    };
+    let body = match payload.as_os_str() == "-" {
+        true => std::io::read_to_string(std::io::stdin()).map(String::into_bytes),
+        false => std::fs::read(payload),
+    };
+    let body = body.with_context(|| format!("cannot read {}", payload.display()));
+    let body = body.map_err(ExitError::environment)?;
+    let now = at.unwrap_or_else(jiff::Timestamp::now);
+    let Explanation { text, rejected } = gateway::explain::explain(&body, &config, now);
+    exit::print(&text)?;
+    match rejected {
+        0 => Ok(()),
+        count => Err(ExitError::failed(anyhow::anyhow!("{count} rejected"))),
+    }
 }
 
 fn list(source: &Source) -> Result<(), ExitError> {
