@@ -52,7 +52,7 @@ impl Default for Config {
             http: Http {
                 // Alertmanager sends whole groups.
                 max_body_bytes: 4 << 20,
-                max_bodies_bytes: 16 << 20,
+                max_bodies_bytes: 12 << 20,
                 ..Http::default()
             },
             auth: Auth {

@@ -5,9 +5,11 @@
 //! counted already. What a sender got a success for is forgotten: the same alert again is a further occurrence.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use service::http::Failure;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -35,16 +37,23 @@ struct Unfinished {
 /// The state of a delivery without a success.
 enum Work {
     /// It goes on without its sender.
-    Running(JoinHandle<Vec<Entry>>),
+    Running(Running),
     /// It ended, and some of its signals failed.
     Ended(Vec<Entry>),
+}
+
+/// The work of a delivery.
+struct Running {
+    task: JoinHandle<Vec<Entry>>,
+    /// Whether no sender waits, so that only settled results are worth their memory.
+    abandoned: Arc<AtomicBool>,
 }
 
 /// A delivery whose sender waits. Dropped before its end, it becomes an unfinished one.
 struct Waiting<'a> {
     deliveries: &'a Deliveries,
     digest: [u8; 32],
-    running: Option<JoinHandle<Vec<Entry>>>,
+    running: Option<Running>,
 }
 
 impl Deliveries {
@@ -79,26 +88,25 @@ impl Deliveries {
         if !known.is_empty() && known.iter().all(Entry::is_settled) {
             return Ok(known);
         }
-        let running = tokio::spawn(work(known).in_current_span());
-        self.wait(digest, running).await
+        self.wait(digest, Running::start(work(known))).await
     }
 
     /// Keeps the results of a delivery that its sender will send again.
     pub fn keep(&self, body: &[u8], entries: Vec<Entry>) {
-        if !entries.iter().any(Entry::is_settled) {
-            return;
-        }
         self.add(Sha256::digest(body).into(), Work::Ended(entries));
     }
 
-    async fn wait(&self, digest: [u8; 32], running: JoinHandle<Vec<Entry>>) -> Result<Vec<Entry>, Failure> {
+    async fn wait(&self, digest: [u8; 32], running: Running) -> Result<Vec<Entry>, Failure> {
         let mut waiting = Waiting {
             deliveries: self,
             digest,
             running: Some(running),
         };
         let result = match &mut waiting.running {
-            Some(running) => running.await,
+            Some(running) => {
+                running.abandoned.store(false, Ordering::Relaxed);
+                (&mut running.task).await
+            }
             None => Ok(Vec::new()),
         };
         waiting.running = None;
@@ -120,6 +128,7 @@ impl Deliveries {
             since: Instant::now(),
             work,
         });
+        unfinished.retain_mut(|known| known.work.is_worth_keeping());
         let size = |known: &Unfinished| match &known.work {
             Work::Running(_) => 1,
             Work::Ended(entries) => entries.len(),
@@ -144,9 +153,39 @@ impl Deliveries {
     }
 }
 
+impl Running {
+    fn start(work: impl Future<Output = Vec<Entry>> + Send + 'static) -> Self {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let is_abandoned = Arc::clone(&abandoned);
+        let task = async move {
+            let entries = work.await;
+            if is_abandoned.load(Ordering::Relaxed) && !entries.iter().any(Entry::is_settled) {
+                return Vec::new();
+            }
+            entries
+        };
+        let task = tokio::spawn(task.in_current_span());
+        Self { task, abandoned }
+    }
+}
+
+impl Work {
+    /// Takes over the results of work that ended meanwhile.
+    fn is_worth_keeping(&mut self) -> bool {
+        if let Self::Running(running) = self {
+            match (&mut running.task).now_or_never() {
+                None => return true,
+                Some(result) => *self = Self::Ended(result.unwrap_or_default()),
+            }
+        }
+        matches!(self, Self::Ended(entries) if entries.iter().any(Entry::is_settled))
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            running.abandoned.store(true, Ordering::Relaxed);
             self.deliveries.add(self.digest, Work::Running(running));
         }
     }
@@ -238,5 +277,26 @@ mod tests {
         release.send(()).unwrap();
         assert_eq!(second.await.unwrap().len(), 1);
         assert!(deliveries.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn results_that_are_not_settled_take_no_memory() {
+        let deliveries = Deliveries::new(Duration::from_secs(60));
+        for (body, settled) in [(b"a", false), (b"c", true)] {
+            let slow = async move {
+                tokio::task::yield_now().await;
+                vec![entry(settled)]
+            };
+            let mut abandoned = Box::pin(deliveries.deliver(body, |_| slow));
+            assert!(futures::poll!(&mut abandoned).is_pending());
+        }
+        assert_eq!(deliveries.lock().len(), 2);
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        deliveries.keep(b"b", Vec::new());
+        assert_eq!(deliveries.lock().len(), 1);
+        let again = deliveries.deliver(b"c", |_| async { Vec::new() });
+        assert_eq!(again.await.unwrap().len(), 1, "the settled result");
     }
 }
