@@ -98,7 +98,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut namespaces = self.turns.namespaces();
         self.own.take();
-        // Whoever waits for a turn holds a reference.
+        // A call that waits for its turn has a reference.
         if let Entry::Occupied(own) = namespaces.entry(std::mem::take(&mut self.namespace))
             && Arc::strong_count(own.get()) == 1
         {
