@@ -4,6 +4,7 @@
 //! next write: a storm of one alert costs the API server one write at a time, not one per alert. A signal is
 //! acknowledged when the write that includes it is stored.
 
+mod creating;
 mod replies;
 mod storing;
 

@@ -90,9 +90,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     tokio::spawn(known.keep(readiness.clone()));
 
-    let requests = Kubernetes::new(client.clone(), config.retry, breakers);
-    let interval = Duration::from_millis(config.deduplication.interval_ms);
     let fallback = config.kubernetes.fallback_namespace.clone();
+    let requests = Kubernetes::new(client.clone(), config.retry, breakers, fallback.clone());
+    let interval = Duration::from_millis(config.deduplication.interval_ms);
     let owners = matches!(config.deduplication.fingerprint, FingerprintOf::Owner);
     let owners = owners.then(|| Arc::new(Owners::new(requests.clone())));
     let authorizer = match config.auth.mode(config.environment) {

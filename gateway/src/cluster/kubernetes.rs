@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Resource;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::client::{Body, Client};
@@ -17,10 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wire::remediation_request::{Deduplication, RemediationRequest};
 
 use super::breakers::{Breakers, Scope, Verdict};
+use super::pointer;
 use super::retry::Policy;
 use super::slim::{self, Unreadable};
-use super::{Cause, Error, Requests};
+use super::{Cause, Error, Pointer, Requests};
 use crate::cause::root_cause;
+use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
 
 /// The field manager.
@@ -32,8 +35,8 @@ const LARGEST_RESPONSE: usize = 8 << 20;
 const CALLS_AT_ONCE: usize = 64;
 /// Maximum concurrent calls of one namespace: where a webhook of it hangs, other namespaces go on.
 const CALLS_PER_NAMESPACE: usize = 48;
-/// The resource in the API's messages.
-const KIND: &str = "remediationrequests";
+/// The resources of the Gateway's own objects in the API's messages.
+const OWN: [&str; 2] = ["remediationrequests", "leases"];
 /// Retry-After for clients when the API gives none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -44,6 +47,8 @@ pub struct Kubernetes {
     policy: Policy,
     breakers: Arc<Breakers>,
     turns: Arc<Turns>,
+    /// The namespace of the pointers.
+    namespace: String,
 }
 
 /// Who may call now.
@@ -117,14 +122,15 @@ struct Failed {
 }
 
 impl Kubernetes {
-    /// Calls through `client`, which must not retry by itself.
+    /// Calls through `client`, which must not retry by itself; the pointers of incidents are in `namespace`.
     #[must_use]
-    pub fn new(client: Client, policy: Policy, breakers: Arc<Breakers>) -> Self {
+    pub fn new(client: Client, policy: Policy, breakers: Arc<Breakers>, namespace: String) -> Self {
         Self {
             client,
             policy,
             breakers,
             turns: Arc::default(),
+            namespace,
         }
     }
 
@@ -135,6 +141,17 @@ impl Kubernetes {
     /// [`Error`].
     pub async fn call<T>(
         &self,
+        namespace: &str,
+        request: Request<Vec<u8>>,
+        read: impl Fn(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<T, Error> {
+        self.call_until(None, namespace, request, read).await
+    }
+
+    /// Like [`Kubernetes::call`], but begins no attempt after `deadline`.
+    async fn call_until<T>(
+        &self,
+        deadline: Option<Instant>,
         namespace: &str,
         request: Request<Vec<u8>>,
         read: impl Fn(&[u8]) -> Result<T, Unreadable>,
@@ -156,6 +173,9 @@ impl Kubernetes {
                     detail: "the circuit breaker is open".to_owned(),
                 })
             })?;
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Err(unknown.unwrap_or_else(late));
+            }
             let result = self.try_once(request.clone()).await;
             let verdict = result
                 .as_ref()
@@ -182,6 +202,10 @@ impl Kubernetes {
             tracing::debug!(error = %failed.error, attempt, ?delay, "retrying a call of the Kubernetes API");
             tokio::time::sleep(delay).await;
         }
+    }
+
+    fn leases(&self) -> RequestBuilder {
+        RequestBuilder::new(Lease::url_path(&(), Some(&self.namespace)))
     }
 
     async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
@@ -280,7 +304,7 @@ impl Failed {
         }
         let mut causes = details.iter().flat_map(|details| &details.causes);
         let terminating = causes.any(|cause| cause.reason == "NamespaceTerminating");
-        if status == StatusCode::CONFLICT && !response.is_already_exists() && kind != KIND {
+        if status == StatusCode::CONFLICT && !response.is_already_exists() && !OWN.contains(&kind) {
             // Another object, such as a ResourceQuota, was changed at the same time.
             return Self {
                 error: Error::Unavailable {
@@ -296,7 +320,7 @@ impl Failed {
             StatusCode::CONFLICT if response.is_already_exists() => Error::AlreadyExists,
             StatusCode::CONFLICT => Error::Conflict,
             StatusCode::NOT_FOUND if kind == "namespaces" => Error::NoNamespace,
-            StatusCode::NOT_FOUND if kind == KIND => Error::NotFound,
+            StatusCode::NOT_FOUND if OWN.contains(&kind) => Error::NotFound,
             StatusCode::FORBIDDEN if terminating => Error::NoNamespace,
             _ => Error::Rejected {
                 status: status.as_u16(),
@@ -308,6 +332,15 @@ impl Failed {
             again: None,
             verdict: Verdict::Works,
         }
+    }
+}
+
+/// The call waited for too long; what it was based on may be outdated.
+fn late() -> Error {
+    Error::Unavailable {
+        cause: Cause::Contended,
+        retry_after: DEFAULT_RETRY_AFTER,
+        detail: "the call waited too long for its turn".to_owned(),
     }
 }
 
@@ -330,7 +363,7 @@ fn unbuildable(error: impl std::fmt::Display) -> Error {
 }
 
 impl Requests for Kubernetes {
-    async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
+    async fn create(&self, request: &RemediationRequest, deadline: Instant) -> Result<Record, Error> {
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -340,7 +373,48 @@ impl Requests for Kubernetes {
         let call = requests_of(namespace)
             .create(&parameters, body)
             .map_err(unbuildable)?;
-        self.call(namespace, call, slim::record).await
+        self.call_until(Some(deadline), namespace, call, slim::record)
+            .await
+    }
+
+    async fn pointer(&self, fingerprint: Fingerprint) -> Result<Option<Pointer>, Error> {
+        let call = self
+            .leases()
+            .get(&pointer::name(fingerprint), &GetParams::default())
+            .map_err(unbuildable)?;
+        match self.call(&self.namespace, call, pointer::read).await {
+            Ok(pointer) => Ok(Some(pointer)),
+            Err(Error::NotFound | Error::NoNamespace) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn point(
+        &self,
+        fingerprint: Fingerprint,
+        known: Option<&Pointer>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Pointer, Error> {
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let lease = pointer::lease(
+            fingerprint,
+            known,
+            &self.namespace,
+            &format!("{namespace}/{name}"),
+        );
+        let body = serde_json::to_vec(&lease).map_err(unbuildable)?;
+        let call = match known {
+            None => self.leases().create(&parameters, body),
+            Some(_) => self
+                .leases()
+                .replace(&pointer::name(fingerprint), &parameters, body),
+        };
+        let call = call.map_err(unbuildable)?;
+        self.call(&self.namespace, call, pointer::read).await
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {

@@ -5,15 +5,17 @@ pub mod breakers;
 pub mod kubernetes;
 mod list;
 pub mod owners;
+mod pointer;
 pub mod retry;
 pub mod slim;
 pub mod watch;
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::remediation_request::{Deduplication, RemediationRequest};
 
+use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
 
 /// Why a call of the API failed.
@@ -113,13 +115,52 @@ impl Error {
     }
 }
 
+/// The object that says which request is an incident's current one.
+///
+/// It is moved by compare-and-swap. Only the request that it names may be created while the object exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// The namespace of the current request.
+    pub namespace: String,
+    /// The name of the current request.
+    pub name: String,
+    /// The version of the object.
+    pub resource_version: String,
+}
+
 /// The part of the API that deduplication needs. A trait, so that tests can play through its races.
 pub trait Requests: Send + Sync + 'static {
-    /// Creates a request.
+    /// Creates a request; begins no attempt after `deadline`.
     ///
     /// # Errors
     /// [`Error`]; `AlreadyExists` also after an earlier attempt whose response was lost.
-    fn create(&self, request: &RemediationRequest) -> impl Future<Output = Result<Record, Error>> + Send;
+    fn create(
+        &self,
+        request: &RemediationRequest,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Record, Error>> + Send;
+
+    /// Reads the pointer of an incident; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn pointer(
+        &self,
+        fingerprint: Fingerprint,
+    ) -> impl Future<Output = Result<Option<Pointer>, Error>> + Send;
+
+    /// Sets the pointer of an incident to the request `namespace/name` if it is still `known`.
+    ///
+    /// # Errors
+    /// [`Error`]; `AlreadyExists`, `Conflict` or `NotFound` after a concurrent write, and after an earlier attempt
+    /// whose response was lost.
+    fn point(
+        &self,
+        fingerprint: Fingerprint,
+        known: Option<&Pointer>,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Pointer, Error>> + Send;
 
     /// Reads the current request; `None` if it does not exist.
     ///

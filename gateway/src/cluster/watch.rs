@@ -82,7 +82,6 @@ pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sen
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
-        feed.index().expire(Instant::now());
     }
 }
 
@@ -120,7 +119,7 @@ impl Feed {
                 parameters.continue_token = Some(next);
                 continue;
             }
-            self.index().end_listing(Instant::now());
+            self.index().end_listing();
             tracing::info!(requests = self.index().len(), "the index is in sync");
             self.progress
                 .send_if_modified(|known| replace(known, Progress::Synced));
@@ -207,8 +206,7 @@ impl Feed {
         if r#type != "BOOKMARK" {
             match slim::record(object) {
                 Ok(record) if r#type == "DELETED" => {
-                    self.index()
-                        .forget(record.fingerprint, &record.uid, Instant::now());
+                    self.index().forget(record.fingerprint, &record.uid);
                 }
                 Ok(record) => self.index().observe(record),
                 Err(error) => tracing::warn!(%error, "a RemediationRequest is skipped"),

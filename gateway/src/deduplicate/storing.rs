@@ -1,63 +1,45 @@
 //! Stores one group: counts it on the active request, or creates the next one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use wire::remediation_request::{Deduplication, RemediationRequest};
+use wire::remediation_request::Deduplication;
 
+use super::creating::Step;
 use super::replies::{fail, reply_counted, reply_created};
 use super::{Shared, Trail, Waiting, lock};
 use crate::cluster::{Cause, Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::index::{Head, Record};
-use crate::domain::request::{self, Place};
+use crate::domain::index::Record;
 
-/// Maximum number of past requests to follow to the next name. The index knows the last one, so that more than a few
-/// steps mean that other writers create and end requests faster than they can be read.
+/// Maximum number of steps to the current request. More than a few mean that other writers create and end requests
+/// faster than they can be read.
 const MAX_STEPS: usize = 32;
 /// Maximum number of retries of a count after concurrent writes.
 const MAX_CONFLICTS: usize = 64;
 /// Maximum delay before such a retry; the delays are spread.
 const CONFLICT_WAIT: Duration = Duration::from_millis(10);
 
-/// The creator of the request of a name.
-enum Created {
-    /// This process, for this signal.
-    Ours(Record),
-    /// Another process was first.
-    Others(Record),
-    /// Another process, and the request is deleted already.
-    Vanished,
-}
-
 impl<R: Requests, T: Trail> Shared<R, T> {
     /// Stores one group and sends the results.
     pub(super) async fn store(&self, fingerprint: Fingerprint, mut group: Vec<Waiting>) {
-        let mut occupied = None;
         for _ in 0..MAX_STEPS {
             if group.is_empty() {
                 return;
             }
-            let head = lock(&self.index).head(fingerprint, Instant::now());
-            match head {
-                Head::Active(record) => match self.count(&record, &group).await {
+            let active = lock(&self.index).active(fingerprint);
+            if let Some(record) = active {
+                match self.count(&record, &group).await {
                     Ok(Some(stored)) => return reply_counted(group, &stored),
                     Ok(None) => {}
                     Err(error) => return fail(group, error, None),
-                },
-                Head::Next(predecessor) => {
-                    let name = request::name(fingerprint, occupied.take().or(predecessor).as_deref());
-                    let first = &group[0];
-                    match self.create(fingerprint, first, &name).await {
-                        Ok(Created::Ours(record)) => reply_created(group.remove(0), &record),
-                        Ok(Created::Others(record)) => {
-                            // The name belongs to another incident whose fingerprint begins with the same digits: skip it.
-                            occupied = (record.fingerprint != fingerprint).then(|| record.uid.clone());
-                        }
-                        Ok(Created::Vanished) => {}
-                        Err(error) => return fail(group, error, Some(name)),
-                    }
                 }
+                continue;
+            }
+            match self.next(fingerprint, &group[0]).await {
+                Ok(Step::Created(record)) => reply_created(group.remove(0), &record),
+                Ok(Step::Again) => {}
+                Err((error, name)) => return fail(group, error, Some(name)),
             }
         }
         let detail = format!("the incident's requests changed {MAX_STEPS} times while they were read");
@@ -102,7 +84,7 @@ impl<R: Requests, T: Trail> Shared<R, T> {
                 }
                 other => {
                     let mut index = lock(&self.index);
-                    index.forget(record.fingerprint, &record.uid, Instant::now());
+                    index.forget(record.fingerprint, &record.uid);
                     if let Some(successor) = other {
                         index.observe(successor);
                     }
@@ -136,78 +118,6 @@ impl<R: Requests, T: Trail> Shared<R, T> {
         }
         Ok(())
     }
-
-    /// Announces an own request.
-    async fn announce(&self, mut record: Record, request: &RemediationRequest) -> Record {
-        self.trail.announce(&record, &request.spec).await;
-        record.announced = true;
-        record
-    }
-
-    /// Creates the request of that name, or determines its creator.
-    async fn create(&self, fingerprint: Fingerprint, first: &Waiting, name: &str) -> Result<Created, Error> {
-        let signal = &first.signal;
-        let in_own = request::is_namespace_name(&signal.target.namespace);
-        let own = if in_own {
-            self.create_in(fingerprint, first, name, Place::Own).await
-        } else {
-            Err(Error::NoNamespace)
-        };
-        match own {
-            Err(Error::NoNamespace) => {
-                match self
-                    .create_in(
-                        fingerprint,
-                        first,
-                        name,
-                        Place::Fallback(&self.fallback_namespace),
-                    )
-                    .await
-                {
-                    Err(Error::NoNamespace) => Err(Error::Rejected {
-                        status: 404,
-                        detail: "neither the signal's namespace nor the fallback namespace exists".to_owned(),
-                    }),
-                    other => other,
-                }
-            }
-            other => other,
-        }
-    }
-
-    async fn create_in(
-        &self,
-        fingerprint: Fingerprint,
-        first: &Waiting,
-        name: &str,
-        place: Place<'_>,
-    ) -> Result<Created, Error> {
-        let wanted = request::build(&first.signal, fingerprint, first.id, name, place);
-        match self.requests.create(&wanted).await {
-            Ok(record) => {
-                let record = self.announce(record, &wanted).await;
-                lock(&self.index).observe(record.clone());
-                Ok(Created::Ours(record))
-            }
-            Err(Error::AlreadyExists) => {
-                let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
-                let Some(mut record) = self.requests.read(namespace, name).await? else {
-                    return Ok(Created::Vanished);
-                };
-                let is_ours = record.signal_id.as_deref() == Some(first.id.to_string().as_str());
-                if is_ours {
-                    record = self.announce(record, &wanted).await;
-                }
-                lock(&self.index).observe(record.clone());
-                Ok(if is_ours {
-                    Created::Ours(record)
-                } else {
-                    Created::Others(record)
-                })
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// The current time, but after `last`. It identifies the write: a reader of the stored time knows whose write it was.
@@ -221,7 +131,7 @@ fn unique_after(last: Timestamp) -> Timestamp {
     last.checked_add(step).unwrap_or(last)
 }
 
-fn contended(detail: String) -> Error {
+pub(super) fn contended(detail: String) -> Error {
     Error::Unavailable {
         cause: Cause::Contended,
         retry_after: Duration::from_secs(1),

@@ -1,6 +1,7 @@
 //! Deduplication against a cluster in memory that loses responses, rejects calls, and has other writers.
 
 mod cluster;
+mod interleavings;
 
 use std::collections::BTreeMap;
 
@@ -163,7 +164,7 @@ async fn deleted_request_is_followed_by_a_new_one() {
     cluster.lock().objects.clear();
     let second = send(&replica).await.unwrap();
     assert!(!second.duplicate);
-    assert_ne!(second.name, first.name);
+    assert_eq!(second.name, first.name, "nothing is left of the first");
 }
 
 #[tokio::test(start_paused = true)]

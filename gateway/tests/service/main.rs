@@ -11,6 +11,8 @@ mod edge;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod redelivery;
 #[cfg(test)]
 mod stack;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 use wire::remediation_request::{Deduplication, RemediationRequest, RemediationRequestSpec, phase_is_active};
 
-use crate::cluster::{Cause, Error, Requests};
+use crate::cluster::{Cause, Error, Pointer, Requests};
 use crate::deduplicate::Trail;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
@@ -35,8 +35,14 @@ pub(super) struct Inner {
     /// By namespace and name.
     pub(super) objects: BTreeMap<(String, String), Record>,
     version: u64,
+    /// By fingerprint.
+    pointers: BTreeMap<String, Pointer>,
     /// By uid.
     specs: BTreeMap<String, RemediationRequestSpec>,
+    /// All changes of requests, in order.
+    pub(super) changes: Vec<Change>,
+    /// Moments at which an incident had more than one active request.
+    pub(super) violations: Vec<String>,
     /// The uids of announced requests.
     pub(super) announced: Vec<String>,
     /// Missing namespaces.
@@ -49,7 +55,28 @@ pub(super) struct Inner {
     pub(super) writes: usize,
 }
 
+/// A change, as a watch shows it.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Applied(Record),
+    Deleted(Fingerprint, String),
+}
+
 impl Inner {
+    fn applied(&mut self, record: &Record) {
+        self.changes.push(Change::Applied(record.clone()));
+        let active = self
+            .objects
+            .values()
+            .filter(|other| other.active && other.fingerprint == record.fingerprint);
+        let names: Vec<String> = active
+            .map(|record| format!("{}/{}", record.namespace, record.name))
+            .collect();
+        if names.len() > 1 {
+            self.violations.push(format!("{names:?} are active"));
+        }
+    }
+
     fn fault(&mut self) -> Option<Fault> {
         self.writes += 1;
         if let Some(random) = &mut self.random {
@@ -82,6 +109,19 @@ impl Cluster {
         self.lock().objects.values().cloned().collect()
     }
 
+    /// Deletes the request if it still exists, and returns its last state.
+    pub(super) fn delete(&self, record: &Record) -> Option<Record> {
+        let mut inner = self.lock();
+        let key = (record.namespace.clone(), record.name.clone());
+        if inner.objects.get(&key)?.uid != record.uid {
+            return None;
+        }
+        inner
+            .changes
+            .push(Change::Deleted(record.fingerprint, record.uid.clone()));
+        inner.objects.remove(&key)
+    }
+
     pub(super) fn set_phase(&self, record: &Record, phase: &str) {
         let mut inner = self.lock();
         let version = inner.next_version();
@@ -91,6 +131,8 @@ impl Cluster {
             .unwrap();
         stored.active = phase_is_active(Some(phase));
         stored.resource_version = version;
+        let stored = stored.clone();
+        inner.applied(&stored);
     }
 }
 
@@ -109,7 +151,49 @@ impl Trail for Cluster {
 }
 
 impl Requests for Cluster {
-    async fn create(&self, request: &RemediationRequest) -> Result<Record, Error> {
+    async fn pointer(&self, fingerprint: Fingerprint) -> Result<Option<Pointer>, Error> {
+        self.pause().await;
+        Ok(self.lock().pointers.get(&fingerprint.to_string()).cloned())
+    }
+
+    async fn point(
+        &self,
+        fingerprint: Fingerprint,
+        known: Option<&Pointer>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Pointer, Error> {
+        self.pause().await;
+        let inner = &mut *self.lock();
+        let fault = inner.fault();
+        if fault == Some(Fault::Unavailable) {
+            return Err(unavailable());
+        }
+        let next = Pointer {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            resource_version: inner.next_version(),
+        };
+        let current = inner.pointers.get(&fingerprint.to_string());
+        match (known, current) {
+            (None, Some(_)) => return Err(Error::AlreadyExists),
+            (Some(_), None) => return Err(Error::NotFound),
+            (Some(known), Some(current)) if known != current => return Err(Error::Conflict),
+            _ if fault == Some(Fault::Conflict) && known.is_some() => return Err(Error::Conflict),
+            _ => {}
+        }
+        inner.pointers.insert(fingerprint.to_string(), next.clone());
+        if fault == Some(Fault::ResponseLost) {
+            return Err(if known.is_some() {
+                Error::Conflict
+            } else {
+                Error::AlreadyExists
+            });
+        }
+        Ok(next)
+    }
+
+    async fn create(&self, request: &RemediationRequest, _: Instant) -> Result<Record, Error> {
         self.pause().await;
         let inner = &mut *self.lock();
         let fault = inner.fault();
@@ -143,6 +227,7 @@ impl Requests for Cluster {
                     announced: false,
                 };
                 place.insert(record.clone());
+                inner.applied(&record);
                 inner.specs.insert(record.uid.clone(), request.spec.clone());
                 if fault == Some(Fault::ResponseLost) {
                     Err(Error::AlreadyExists)
@@ -179,6 +264,7 @@ impl Requests for Cluster {
             return Err(unavailable());
         }
         let version = inner.next_version();
+        let inner = &mut *inner;
         let Some(stored) = inner
             .objects
             .get_mut(&(record.namespace.clone(), record.name.clone()))
@@ -196,6 +282,8 @@ impl Requests for Cluster {
         stored.first_seen = count.first_seen_at;
         stored.last_seen = count.last_seen_at;
         stored.counted = true;
+        let stored = stored.clone();
+        inner.applied(&stored);
         if fault == Some(Fault::ResponseLost) {
             Err(Error::Conflict)
         } else {
