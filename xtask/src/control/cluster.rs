@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpStream},
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -40,7 +41,59 @@ pub(super) fn control(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Res
     if folder.owner().provider == ProviderName::Cluster {
         forward_again(folder, verb, name)?;
     }
-    Ok(())
+    match verb {
+        Verb::Start | Verb::Restart => wait_reachable(folder, name),
+        Verb::Stop | Verb::Kill | Verb::Logs => Ok(()),
+    }
+}
+
+/// Connections in a row that reach a pod on each port: the rules of kube-proxy change up to a second after the pods, and
+/// with a rule too many half of the connections go to a pod that is gone.
+const IN_A_ROW: usize = 12;
+
+/// Waits until every new connection from this machine reaches one of the present pods.
+fn wait_reachable(folder: &RunFolder, name: &str) -> anyhow::Result<()> {
+    let ports = ports_of(folder, name)?;
+    let mut reached = 0;
+    let what = format!("{IN_A_ROW} connections in a row reach {name} on each port of 127.0.0.1");
+    wait(&what, CHANGE_LIMIT, || {
+        let failed = ports.iter().find_map(|(port, number)| {
+            let answer = answer(port, *number);
+            answer.err().map(|error| format!("{number} ({port}): {error}"))
+        });
+        reached = if failed.is_none() { reached + 1 } else { 0 };
+        Ok(failed.or_else(|| (reached < IN_A_ROW).then(|| format!("{reached} in a row"))))
+    })
+}
+
+/// Connects to a port; a port named `health` has to respond that the service is ready.
+fn answer(port: &str, number: u16) -> io::Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
+    let mut connection = TcpStream::connect_timeout(&address, ANSWER)?;
+    if port != "health" {
+        return Ok(());
+    }
+    connection.set_read_timeout(Some(ANSWER))?;
+    connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    connection.read_to_string(&mut response)?;
+    let status = response.lines().next().unwrap_or_default();
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        _ => Err(io::Error::other(format!("/readyz responds {status:?}"))),
+    }
+}
+
+/// Maximum time of one connection and its response.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Returns names and numbers of an entry's ports on this machine.
+fn ports_of(folder: &RunFolder, name: &str) -> anyhow::Result<Vec<(String, u16)>> {
+    let kept: Kept = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)?;
+    let ports = kept.ports.get(name).into_iter().flatten();
+    Ok(ports
+        .map(|(port, assigned)| (port.clone(), assigned.host))
+        .collect())
 }
 
 /// Restarts the port forwarding to a workload, for its new pods.
@@ -55,13 +108,9 @@ fn forward_again(folder: &RunFolder, verb: Verb, name: &str) -> anyhow::Result<(
     if verb == Verb::Kill {
         return Ok(());
     }
-    let kept: Kept = serde_json::from_slice(&fs::read(folder.path().join("ports.json"))?)?;
-    let ports: Vec<u16> = kept
-        .ports
-        .get(name)
+    let ports: Vec<u16> = ports_of(folder, name)?
         .into_iter()
-        .flat_map(|ports| ports.values())
-        .map(|port| port.host)
+        .map(|(_, port)| port)
         .collect();
     wait(
         &format!("{name} accepts connections on ports {ports:?} of 127.0.0.1"),

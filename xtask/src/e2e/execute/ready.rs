@@ -69,6 +69,10 @@ impl RunContext<'_> {
                 }
             }
             Ok(if waiting.is_empty() {
+                for (kind, name) in &wanted {
+                    let restarts = restarts(&objects, kind, name);
+                    restarts.into_iter().for_each(|restart| step.task.note(restart));
+                }
                 Ok(())
             } else {
                 Err(waiting.join("; "))
@@ -226,6 +230,42 @@ fn terminating_pod<'a>(items: &'a [Value], workload: &Value) -> Option<&'a str> 
         selects(selector, &metadata["labels"]) && !metadata["deletionTimestamp"].is_null()
     })?;
     pod["metadata"]["name"].as_str()
+}
+
+/// Describes what a workload's pods needed more than one attempt for, although it is ready now.
+fn restarts(objects: &Value, kind: &str, name: &str) -> Vec<String> {
+    let items = objects["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut workloads = items.iter();
+    let Some(workload) = workloads.find(|item| item["kind"] == kind && item["metadata"]["name"] == name)
+    else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for pod in newest_pods(items, workload, kind) {
+        let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let containers = pod["status"]["containerStatuses"].as_array();
+        for container in containers.into_iter().flatten() {
+            let ended = |state: &Value| {
+                let code = number(&state["terminated"]["exitCode"]);
+                format!(
+                    "exit code {code} ({})",
+                    state["terminated"]["reason"].as_str().unwrap_or("no reason")
+                )
+            };
+            let container_name = container["name"].as_str().unwrap_or_default();
+            match number(&container["restartCount"]) {
+                0 if pod["status"]["phase"] == "Failed" => {
+                    found.push(format!("pod {pod_name} failed with {}", ended(&container["state"])));
+                }
+                0 => {}
+                times => found.push(format!(
+                    "container {container_name} of pod {pod_name} was restarted, count {times}, last after {}",
+                    ended(&container["lastState"])
+                )),
+            }
+        }
+    }
+    found
 }
 
 fn number(value: &Value) -> u64 {

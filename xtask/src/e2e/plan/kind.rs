@@ -30,6 +30,7 @@ pub(super) fn tasks(settings: &Settings, kind: &provider::Kind, plan: &mut Plan)
     }
     plan.task(cluster(settings, kind));
     plan.task(node(settings));
+    plan.task(dns(settings));
     // One archive for all components: databases of one maker share most of their layers.
     let components: Vec<&str> = stack
         .components
@@ -48,10 +49,14 @@ pub(super) fn tasks(settings: &Settings, kind: &provider::Kind, plan: &mut Plan)
     plan.task(base(settings));
     for name in stack.components.keys() {
         let component = deploy::component(settings, name.get_ref(), Vec::new());
-        plan.task(component.after(images::load_name("components")));
+        let component = component.after(images::load_name("components"));
+        plan.task(match stack.needs(name.get_ref()) {
+            [] => component,
+            _ => component.after(DNS),
+        });
     }
     for name in common::entries_in_order(settings) {
-        plan.task(deploy::job_or_service(settings, &name, Vec::new()));
+        plan.task(deploy::job_or_service(settings, &name, Vec::new()).after(DNS));
     }
     plan.task(common::test(settings));
     plan.task(collect(settings));
@@ -127,6 +132,19 @@ fn node(settings: &Settings) -> Task {
     let wait = Step::from(Action::Wait(Condition::Test { test, what }));
     let steps = vec![wait.timeout(Duration::from_mins(2))];
     task("node", TaskKind::Cluster, phase::CLUSTER, 3, steps).after_milestone("cluster", "begun")
+}
+
+/// The cluster's DNS, without which a job that connects to a component fails and is repeated later.
+const DNS: &str = "dns";
+
+/// Waits until names of Services are resolved.
+fn dns(settings: &Settings) -> Task {
+    let available = settings
+        .kubectl()
+        .args(["--namespace=kube-system", "wait", "--for=condition=Available"])
+        .args(["--timeout=170s", "deployment/coredns"]);
+    let wait = Step::run(available).timeout(Duration::from_mins(3));
+    task(DNS, TaskKind::Cluster, phase::CLUSTER, 8, vec![wait]).after("cluster")
 }
 
 /// Streams images into the node as one archive, unless the node has them all: shared layers are sent once.

@@ -161,3 +161,28 @@ fn waiting_state_has_the_messages_of_the_cluster() {
         }
     );
 }
+
+#[test]
+fn restarts_of_a_ready_workload_are_described() {
+    let failed = json!({"exitCode": 1, "reason": "Error"});
+    let status = |count: u64, phase: &str| {
+        json!({"phase": phase, "containerStatuses": [{"name": "gateway", "restartCount": count,
+            "state": {"terminated": &failed}, "lastState": {"terminated": &failed}}]})
+    };
+    let of = |status| {
+        restarts(
+            &list(vec![deployment(1, 1, 1, 2), pod(status)]),
+            "Deployment",
+            "gateway",
+        )
+    };
+    assert_eq!(of(status(0, "Running")), Vec::<String>::new());
+    assert_eq!(
+        of(status(2, "Running")),
+        ["container gateway of pod gateway-1 was restarted, count 2, last after exit code 1 (Error)"]
+    );
+    assert_eq!(
+        of(status(0, "Failed")),
+        ["pod gateway-1 failed with exit code 1 (Error)"]
+    );
+}
