@@ -6,11 +6,11 @@ use taskgraph::Outcome;
 
 use crate::analysis::Analysis;
 use crate::model::{Report, ScenarioOutcome};
-use crate::page::{if_free_in_words, through_in_words};
+use crate::page::if_free_in_words;
 use crate::words::{self, printable};
 use crate::{compare, timeline};
 
-/// Returns the summary as plain text: the bounding chain with the cost of each link, the forecast without the most
+/// Returns the summary as plain text: the most expensive links of the bounding chain, the forecast without the most
 /// expensive one, the comparison with earlier runs; then tasks that did not start, were cancelled and failed, the first
 /// failure last. Ends with a line end.
 pub fn summary(report: &Report) -> String {
@@ -57,28 +57,28 @@ pub fn summary(report: &Report) -> String {
     text
 }
 
+/// Links of the bounding chain in the summary; the page has all of them.
+const LINKS: usize = 5;
+
+/// Writes the most expensive links of the bounding chain, in their order, in one line.
 fn chain(text: &mut String, analysis: &Analysis) {
-    if analysis.bounding.is_empty() {
+    let mut costs: Vec<_> = analysis.bounding.iter().map(|link| link.cost()).collect();
+    costs.sort_unstable_by(|one, other| other.cmp(one));
+    let Some(least) = costs.get(LINKS - 1).or(costs.last()) else {
         return;
-    }
-    text.push_str("The run was bounded by\n");
-    let width = analysis
+    };
+    let links: Vec<String> = analysis
         .bounding
         .iter()
-        .map(|link| link.task.chars().count())
-        .max()
-        .unwrap_or(0);
-    for link in &analysis.bounding {
-        let (cost, name, through) = (
-            words::span(link.cost()),
-            &link.task,
-            through_in_words(&link.through),
-        );
-        line(text, &format!("  {cost:>12}  {name:width$}  {through}"));
-    }
-    if let Some(if_free) = if_free_in_words(analysis) {
-        line(text, &format!("{if_free}."));
-    }
+        .filter(|link| link.cost() >= *least)
+        .take(LINKS)
+        .map(|link| format!("{} {}", link.task, words::span(link.cost())))
+        .collect();
+    let free = if_free_in_words(analysis).map_or(String::new(), |free| format!(". {free}"));
+    line(
+        text,
+        &format!("The run was bounded by {}{free}.", links.join(", ")),
+    );
 }
 
 fn skipped_tests(text: &mut String, report: &Report) {

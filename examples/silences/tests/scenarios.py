@@ -94,8 +94,10 @@ def main():
         stack = json.load(file)
     shard, shards = map(int, options.shard.split("/"))
     selected = [s for s in SCENARIOS if not options.filters or any(f in s.__name__ for f in options.filters)]
+    selected = selected[shard - 1 :: shards]
+    emit(event="planned", scenarios=len(selected))
     start = time.monotonic()
-    outcomes = [run(scenario, stack) for number, scenario in enumerate(selected) if number % shards == shard - 1]
+    outcomes = [run(scenario, stack) for scenario in selected]
     counts = {word: outcomes.count(word) for word in ["passed", "failed", "skipped"]}
     emit(event="summary", **counts, seconds=time.monotonic() - start)
     return 1 if counts["failed"] else 0

@@ -30,6 +30,9 @@ pub(crate) enum Format {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
+    Planned {
+        scenarios: usize,
+    },
     Started {
         id: &'a str,
         name: &'a str,
@@ -71,6 +74,14 @@ impl<W: Write> Report<W> {
             out,
             format,
             counts: Counts::default(),
+        }
+    }
+
+    /// Reports the number of scenarios of the run.
+    pub(crate) fn planned(&mut self, scenarios: usize) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(&Event::Planned { scenarios }),
+            Format::Text => Ok(()),
         }
     }
 
@@ -176,6 +187,7 @@ mod tests {
     fn written(format: Format) -> (String, Counts) {
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, format);
+        report.planned(3).unwrap();
         report.started(&ONE).unwrap();
         report
             .finished(&ONE, &Outcome::Passed, Duration::from_millis(1234))
@@ -201,6 +213,7 @@ mod tests {
         assert_eq!(
             lines,
             [
+                r#"{"event":"planned","scenarios":3}"#,
                 r#"{"event":"started","id":"g01","name":"g01_one_request"}"#,
                 r#"{"event":"finished","id":"g01","name":"g01_one_request","outcome":"passed","seconds":1.234,"reason":null,"detail":null}"#,
                 r#"{"event":"finished","id":"g01","name":"g01_one_request","outcome":"failed","seconds":2.0,"reason":null,"detail":"two\nlines"}"#,

@@ -47,6 +47,7 @@ pub(crate) async fn run<W: Write>(
     interrupted: watch::Receiver<bool>,
 ) -> Result<Ran> {
     let (began, stack) = (Instant::now(), Arc::new(stack));
+    report.planned(scenarios.len())?;
     let (skipped, runnable): (Vec<_>, Vec<_>) = scenarios
         .into_iter()
         .partition(|scenario| scenario.unmet(&stack).is_some());

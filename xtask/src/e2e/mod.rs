@@ -206,7 +206,6 @@ fn execute(
     } else {
         folder.finish()
     };
-    screen::scenarios(&scenarios);
     let result = report::result(&run, interrupt.is_cancelled());
     let facts = report::Facts {
         settings: &settings,

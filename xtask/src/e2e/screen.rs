@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-use ::report::Scenario;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use taskgraph::{Event, Graph, Outcome, What};
 
-use super::{execute::STARTED, plan::Work, settings::Settings};
+use super::{execute::RUNNING, plan::Work, settings::Settings};
 
 use subprocess::eprint_line;
 
@@ -81,7 +80,7 @@ impl Screen {
             bar.set_message(line.to_owned());
         }
         // Scenarios are printed when they finish, like tasks.
-        if name == "test" && !line.starts_with(STARTED) {
+        if name == "test" && !line.starts_with(RUNNING) {
             self.line(at, name, line);
         }
     }
@@ -130,20 +129,5 @@ impl Screen {
             Some(live) => drop(live.all.println(line)),
             None => eprint_line(line),
         }
-    }
-}
-
-/// Prints all scenarios with their times, by name.
-pub(super) fn scenarios(scenarios: &[Scenario]) {
-    let mut sorted: Vec<&Scenario> = scenarios.iter().collect();
-    sorted.sort_by(|one, other| one.name.cmp(&other.name));
-    for Scenario {
-        name,
-        outcome,
-        seconds,
-        ..
-    } in sorted
-    {
-        eprint_line(format!("{:8}{seconds:8.2} s  {name}", outcome.as_str()));
     }
 }

@@ -23,7 +23,7 @@ use taskgraph::{Context, Ending};
 
 pub(crate) use self::{
     finish::Policy,
-    scenarios::{STARTED, ScenariosFailed},
+    scenarios::{RUNNING, ScenariosFailed},
 };
 use super::{
     fault::{Moment, Trigger},

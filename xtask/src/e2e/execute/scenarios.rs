@@ -1,6 +1,10 @@
 //! The scenarios: runs the test program and follows its events.
 
-use std::{collections::BTreeMap, fs, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Mutex, PoisonError},
+};
 
 use report::{Scenario, ScenarioOutcome};
 use serde::Deserialize;
@@ -15,7 +19,8 @@ use crate::{command::Command, e2e::template};
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
-    Started { name: String },
+    Planned { scenarios: usize },
+    Started { id: String },
     Finished(Scenario),
     Summary {},
 }
@@ -35,9 +40,13 @@ impl RunContext<'_> {
         command: &Command,
     ) -> anyhow::Result<StepOutcome> {
         let task = step.task.clone();
+        let progress = Mutex::new(Progress::default());
         let result = self
             .prepared(step, command)
-            .observe(move |line| follow(line, &task))
+            .observe(move |line| {
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.follow(line, &task);
+            })
             .run(step.cancel);
         // The observer receives long lines cut; the log has them whole.
         let log = fs::read_to_string(self.folder.log(step.task.name())).unwrap_or_default();
@@ -116,24 +125,59 @@ fn no_match(filters: &[String]) -> String {
     }
 }
 
-/// Prefix of a progress line about a scenario's start.
-pub(crate) const STARTED: &str = "… ";
+/// Prefix of a progress line for the live screen alone.
+pub(crate) const RUNNING: &str = "… ";
 
-/// Reports the scenarios' progress.
-fn follow(line: &str, task: &Context) {
-    match serde_json::from_str(line) {
-        Ok(Event::Started { name }) => task.progress(format!("{STARTED}{name}")),
-        Ok(Event::Finished(test)) => {
-            let Scenario {
-                name,
-                outcome,
-                seconds,
-                ..
-            } = test;
-            task.progress(format!("{:8}{seconds:7.2} s  {name}", outcome.as_str()));
+/// Progress of the scenarios.
+#[derive(Default)]
+struct Progress {
+    /// Number of scenarios, if the test program reports it.
+    planned: Option<usize>,
+    finished: usize,
+    failed: usize,
+    /// Ids of the running ones, in the order of their starts.
+    running: Vec<String>,
+}
+
+impl Progress {
+    /// Reports a line of the test program.
+    fn follow(&mut self, line: &str, task: &Context) {
+        match serde_json::from_str(line) {
+            Ok(Event::Planned { scenarios }) => self.planned = Some(scenarios),
+            Ok(Event::Started { id }) => self.running.push(id),
+            Ok(Event::Finished(test)) => {
+                self.finished += 1;
+                self.failed += usize::from(test.outcome == ScenarioOutcome::Failed);
+                self.running.retain(|id| *id != test.id);
+                let Scenario {
+                    name,
+                    outcome,
+                    seconds,
+                    ..
+                } = test;
+                let (count, outcome) = (self.count(), outcome.as_str());
+                task.progress(format!("{count}  {outcome:8}{seconds:6.2} s  {name}"));
+            }
+            // Lines of stderr are observed too; the log has them.
+            Ok(Event::Summary {}) | Err(_) => return,
         }
-        // Lines of stderr are observed too; the log has them.
-        Ok(Event::Summary {}) | Err(_) => {}
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!(", {failed} failed"),
+        };
+        let running = self.running.join(" ");
+        task.progress(format!("{RUNNING}{}{failed}  {running}", self.count()));
+    }
+
+    /// Returns the finished scenarios of all, such as `23/54`.
+    fn count(&self) -> String {
+        match self.planned {
+            Some(planned) => {
+                let width = planned.to_string().len();
+                format!("{:width$}/{planned}", self.finished)
+            }
+            None => format!("{:2}", self.finished),
+        }
     }
 }
 
