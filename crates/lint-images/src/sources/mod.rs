@@ -1,5 +1,6 @@
 //! Input: files and the images that they refer to.
 
+mod bake;
 mod discover;
 mod dockerfiles;
 mod index;
@@ -117,7 +118,8 @@ pub(crate) fn read<'a>(
         Ok(length) => &buffer[..length],
         Err(error) => return unreadable(file, format!("cannot read the file: {error}")),
     };
-    if let Some(reason) = other_encoding(bytes) {
+    let is_required = !matches!(form, FileFormat::Json | FileFormat::Bake);
+    if let Some(reason) = other_encoding(bytes).filter(|_| is_required) {
         return unreadable(file, reason.to_owned());
     }
     let (text, first_bad) = match std::str::from_utf8(bytes) {
@@ -129,11 +131,21 @@ pub(crate) fn read<'a>(
         (FileFormat::Dockerfile | FileFormat::PossibleDockerfile, bad) => {
             dockerfiles::read(&mut file, &text, policy, bad)
         }
+        (FileFormat::Json | FileFormat::Bake, Some(_)) => {}
         (_, Some(_)) => return unreadable(file, "not UTF-8".to_owned()),
         (FileFormat::Yaml, None) => yaml::read(&mut file, &text, policy, store),
+        (FileFormat::Json, None) if !has_resources(&text) => {}
+        (FileFormat::Json, None) => yaml::read(&mut file, &text, policy, store),
+        (FileFormat::Bake, None) => bake::read(&mut file, &text),
         (FileFormat::Stack, None) => stack::read(&mut file, &text, policy),
     }
     (file, text)
+}
+
+/// Returns whether JSON has Kubernetes resources.
+fn has_resources(text: &str) -> bool {
+    let has = |key: &str| memchr::memmem::find(text.as_bytes(), key.as_bytes()).is_some();
+    has("\"apiVersion\"") && has("\"kind\"") && has("mage\"")
 }
 
 fn unreadable<'a>(mut file: File, reason: String) -> (File, Cow<'a, str>) {

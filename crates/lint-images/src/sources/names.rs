@@ -9,6 +9,10 @@ pub(crate) enum FileFormat {
     /// Named like a Dockerfile and like a program, such as `Dockerfile.go`: its first instruction decides.
     PossibleDockerfile,
     Yaml,
+    /// JSON of any kind: read as YAML if it has Kubernetes resources.
+    Json,
+    /// Bake file in HCL.
+    Bake,
     Stack,
 }
 
@@ -27,6 +31,12 @@ pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
     let is = |known: &[&str]| known.iter().any(|known| extension.eq_ignore_ascii_case(known));
     if is(&["yaml", "yml"]) || is_json_with_images(path, name) {
         return Some(FileFormat::Yaml);
+    }
+    if is(&["json"]) && !name.to_ascii_lowercase().contains("package") {
+        return Some(FileFormat::Json);
+    }
+    if is(&["hcl"]) && name.contains("docker-bake") {
+        return Some(FileFormat::Bake);
     }
     if is(&["dockerfile", "containerfile"]) {
         return Some(FileFormat::Dockerfile);
@@ -49,9 +59,9 @@ pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
 }
 
 /// Extensions of texts about Dockerfiles, of data and of pictures.
-const TEXTS: [&str; 26] = [
-    "md", "markdown", "mdx", "rst", "adoc", "txt", "html", "htm", "css", "json", "jsonl", "toml", "lock",
-    "xml", "csv", "svg", "png", "jpg", "gif", "pdf", "orig", "rej", "patch", "diff", "log", "snap",
+const TEXTS: [&str; 25] = [
+    "md", "markdown", "mdx", "rst", "adoc", "txt", "html", "htm", "css", "jsonl", "toml", "lock", "xml",
+    "csv", "svg", "png", "jpg", "gif", "pdf", "orig", "rej", "patch", "diff", "log", "snap",
 ];
 
 /// Extensions of programs. Some Dockerfiles are named after the language that they are for.
@@ -128,8 +138,9 @@ mod tests {
             "Dockerfile.md",
             "dockerfile.test.ts",
             "dockerfilelint",
-            "containerfile.json",
             "package.json",
+            "package-lock.json",
+            "main.hcl",
         ] {
             assert_eq!(form(name), None, "{name}");
         }

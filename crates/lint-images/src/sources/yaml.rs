@@ -41,7 +41,7 @@ const HINTS: [&[u8]; 9] = [
 /// Reads a YAML file.
 pub(super) fn read(file: &mut File, text: &str, policy: &Policy, store: &Store<'_>) {
     let has = |hint: &[u8]| memchr::memmem::find(text.as_bytes(), hint).is_some();
-    if !HINTS.iter().any(|hint| has(hint)) {
+    if !HINTS.iter().any(|hint| has(hint)) || has_only_schemas(text) {
         return;
     }
     file.allowances = allowances(text);
@@ -68,6 +68,18 @@ pub(super) fn read(file: &mut File, text: &str, policy: &Policy, store: &Store<'
     finder.uses.sort_by_key(|each| each.location.span.start);
     finder.skipped.sort_by_key(|each| each.line);
     (file.uses, file.skipped) = (finder.uses, finder.skipped);
+}
+
+/// Returns whether all documents are definitions of custom resources, which are the largest files of many repositories:
+/// they describe images, and have none.
+fn has_only_schemas(text: &str) -> bool {
+    const KIND: &str = "kind: CustomResourceDefinition";
+    let is_schema = |document: &str| document.lines().any(|line| line.trim_end() == KIND);
+    let has_content = |document: &&str| {
+        let mut lines = document.lines();
+        lines.any(|line| !line.trim().is_empty() && !line.starts_with(['#', '-', '%']))
+    };
+    text.contains(KIND) && text.split("\n---").filter(has_content).all(is_schema)
 }
 
 /// Finds the images in the documents of one file. Submodules implement the kinds of documents.

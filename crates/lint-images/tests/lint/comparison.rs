@@ -48,8 +48,10 @@ fn has_image_key(line: &str) -> bool {
     if line.trim_start().starts_with('#') {
         return false;
     }
-    line.match_indices("mage: ").any(|(at, key)| {
-        let is_key = line[..at].ends_with(['i', 'I']);
+    let keys = line
+        .match_indices("mage: ")
+        .filter(|(at, _)| line[..*at].ends_with(['i', 'I']));
+    keys.chain(line.match_indices("repository: ")).any(|(at, key)| {
         let value = line[at + key.len()..]
             .trim_start()
             .trim_start_matches(['"', '\'']);
@@ -58,7 +60,7 @@ fn has_image_key(line: &str) -> bool {
             && !value.contains("://")
             && !matches!(value, "true" | "false" | "null" | "A")
             && !value.ends_with(".png");
-        is_key && is_reference
+        is_reference
     })
 }
 

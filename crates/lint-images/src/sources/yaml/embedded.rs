@@ -35,12 +35,25 @@ impl Finder<'_> {
             each.literal = literal;
             self.push(each);
         }
-        let first = self.locations.of(tree.span(id)).line;
-        let moved = skipped.into_iter().map(|each| Skipped {
-            line: each.line.map(|line| line + first),
-            ..each
-        });
-        self.skipped.extend(moved);
+        for each in skipped {
+            let line = self.line_of(id, each.line.unwrap_or(1));
+            self.skipped.push(Skipped {
+                line: Some(line),
+                ..each
+            });
+        }
+    }
+
+    /// Returns the line of the file that has a line of a text, counted from 1. The lines of a quoted text differ: its first
+    /// one stands for all.
+    fn line_of(&self, id: Id, line: usize) -> usize {
+        let span = self.tree.span(id);
+        let first = self.locations.of(span.clone()).line;
+        match self.text.as_bytes().get(span.start) {
+            Some(b'"' | b'\'') => first,
+            Some(b'|' | b'>') => first + line,
+            _ => first + line - 1,
+        }
     }
 
     fn embedded_document(&mut self, root: Id, key: &str) {
@@ -61,12 +74,11 @@ impl Finder<'_> {
 
     /// Names the images in a text that is not YAML, such as a template or a script.
     fn unread_images(&mut self, id: Id, text: &str) {
-        let first = self.locations.of(self.tree.span(id)).line;
         for (index, line) in text.lines().enumerate() {
             let value = line.trim_start().trim_start_matches("- ").strip_prefix("image:");
             if let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) {
                 let reason = format!("image {value} is in a text that is not YAML: check what it becomes");
-                self.skip(first + 1 + index, &reason);
+                self.skip(self.line_of(id, index + 1), &reason);
             }
         }
     }

@@ -45,6 +45,19 @@ pub(super) fn key(name: &str) -> Key {
 
 /// What sets the tag of an image that has none.
 const CHART: &str = "the chart's templates set it, usually to appVersion";
+pub(super) const CONTROLLER: &str = "the controller of the resource may set it";
+
+/// Keys of containers, whose images have the tag `latest` if they have none.
+const CONTAINERS: [&str; 8] = [
+    "containers",
+    "initContainers",
+    "ephemeralContainers",
+    "container",
+    "steps",
+    "sidecars",
+    "stepTemplate",
+    "script",
+];
 
 /// Keys in a mapping of an image's parts.
 const TAGS: [&str; 4] = ["tag", "imageTag", "version", "image_tag"];
@@ -81,7 +94,7 @@ impl Finder<'_> {
                 (Key::Image, Node::Scalar { .. }) if may_be_image(tree, *value) => {
                     self.image_with_tag(*value, tag_set_by);
                 }
-                (Key::Named, Node::Scalar { .. }) if is_likely(tree, *value, tag_set_by.is_some()) => {
+                (Key::Named, Node::Scalar { .. }) if is_likely(tree, *value, tag_set_by == Some(CHART)) => {
                     self.image_with_tag(*value, tag_set_by);
                 }
                 (Key::Image | Key::Named | Key::Several, Node::Map(_)) => self.image_parts(*value, depth - 1),
@@ -96,7 +109,12 @@ impl Finder<'_> {
                 (Key::Other, Node::Scalar { .. }) => {
                     self.text(tree.scalar(*name).unwrap_or_default(), *value)
                 }
-                (Key::Other, _) => self.images_below(*value, depth - 1, tag_set_by),
+                (Key::Other, _) => {
+                    let name = tree.scalar(*name).unwrap_or_default();
+                    let is_container = tag_set_by == Some(CONTROLLER) && CONTAINERS.contains(&name);
+                    let tag_set_by = if is_container { None } else { tag_set_by };
+                    self.images_below(*value, depth - 1, tag_set_by);
+                }
                 _ => {}
             }
         }
@@ -233,7 +251,7 @@ pub(super) fn is_likely(tree: &Tree, id: Id, any_name: bool) -> bool {
 }
 
 /// Returns whether a text is a reference with a host, a tag or a digest.
-fn is_certain(text: &str) -> bool {
+pub(super) fn is_certain(text: &str) -> bool {
     let image: Result<ImageReference, _> = text.parse();
     image.is_ok_and(|image| {
         let host = text

@@ -1,5 +1,6 @@
 //! Kubernetes: resources of any kind, kustomizations and patches.
 
+use super::images::CONTROLLER;
 use super::tree::{Id, Node};
 use super::{Finder, MAX_DEPTH};
 
@@ -15,7 +16,7 @@ impl Finder<'_> {
             // Data of programs: only whole resources within it are read.
             "ConfigMap" | "Secret" => self.texts_below(root, MAX_DEPTH),
             _ if api.starts_with("kind.x-k8s.io") => {}
-            _ => self.images_below(root, MAX_DEPTH, None),
+            _ => self.images_below(root, MAX_DEPTH, Some(CONTROLLER)),
         }
     }
 
