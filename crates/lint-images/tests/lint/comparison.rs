@@ -56,11 +56,10 @@ fn has_image_key(line: &str) -> bool {
             .trim_start()
             .trim_start_matches(['"', '\'']);
         let value = value.split([',', '}', ' ', '"', '\'']).next().unwrap();
-        let is_reference = value.starts_with(|first: char| first.is_ascii_alphanumeric())
+        value.starts_with(|first: char| first.is_ascii_alphanumeric())
             && !value.contains("://")
             && !matches!(value, "true" | "false" | "null" | "A")
-            && !value.ends_with(".png");
-        is_reference
+            && !value.ends_with(".png")
     })
 }
 
