@@ -47,10 +47,19 @@ pub enum DecodeError {
 impl DecodeError {
     /// The message of the real server, which expects an object of a kind.
     #[must_use]
-    pub fn message(&self, expected: &str) -> String {
+    pub fn message(&self, expected: &str, body: &[u8]) -> String {
+        const SHOWN: usize = 30;
         match self {
             Self::Unrecognized(what) => {
-                format!("the object provided is unrecognized (must be of type {expected}): {what}")
+                let start: String = body
+                    .iter()
+                    .take(SHOWN)
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
+                let rest = if body.len() > SHOWN { " ..." } else { "" };
+                format!(
+                    "the object provided is unrecognized (must be of type {expected}): {what} ({start}{rest})"
+                )
             }
             Self::Invalid { kind, version, what } => {
                 format!("{kind} in version \"{version}\" cannot be handled as a {expected}: {what}")

@@ -122,6 +122,19 @@ impl Cause {
         }
     }
 
+    fn body(&self) -> Value {
+        let parts = [
+            ("reason", self.reason),
+            ("message", &self.message),
+            ("field", &self.field),
+        ];
+        let parts = parts.into_iter().filter(|(_, text)| !text.is_empty());
+        parts
+            .map(|(key, text)| (key.to_owned(), text.into()))
+            .collect::<Map<_, Value>>()
+            .into()
+    }
+
     fn shown(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }
@@ -347,9 +360,7 @@ impl Details {
         }
         if !self.causes.is_empty() {
             let causes = self.causes.iter();
-            let causes = causes
-                .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}));
-            map.insert("causes".into(), causes.collect());
+            map.insert("causes".into(), causes.map(Cause::body).collect());
         }
         if let Some(seconds) = self.retry_after_seconds {
             map.insert("retryAfterSeconds".into(), seconds.into());

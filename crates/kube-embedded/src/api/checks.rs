@@ -2,6 +2,7 @@
 
 mod cron;
 pub(super) mod scale;
+mod slices;
 
 use serde_json::{Map, Value, json};
 
@@ -42,6 +43,7 @@ pub(super) fn check(call: &Call, shape: &Schema, object: &Value, old: Option<&Va
             );
         }
         "services" => check_service(object, &mut causes),
+        "endpointslices.discovery.k8s.io" => slices::check(object, &mut causes),
         _ => {}
     }
     causes

@@ -33,6 +33,23 @@ pub(super) fn clean(call: &Call, object: &mut Value) -> Result<Vec<String>, Stat
     enforce(call, unknown)
 }
 
+/// The error of a patched object: a value of a wrong type makes the patch invalid.
+pub(super) fn of_patch(status: Status, call: &Call, patched: &Value) -> Status {
+    let kind = expected_kind(call);
+    match status
+        .message
+        .split_once(&format!(" cannot be handled as a {kind}: "))
+    {
+        Some((_, what)) if !call.resource.custom && !what.starts_with("strict decoding error") => {
+            let cause = Cause::invalid("patch", &names::quoted(&patched.to_string()), what);
+            let mut status = Status::invalid("", "", "", vec![cause]);
+            status.message = status.message.replacen("\"\" is invalid", " \"\" is invalid", 1);
+            status
+        }
+        _ => status,
+    }
+}
+
 fn expected_kind(call: &Call) -> String {
     let subresource = call.resource.subresource(&call.subresource);
     subresource.map_or_else(
@@ -55,7 +72,7 @@ fn read(call: &Call, kind: &str) -> Result<(Value, Vec<String>), Status> {
         }
         protobuf::MEDIA_TYPE if !call.resource.custom || call.subresource == "scale" => {
             let decoded = protobuf::decode(&call.body);
-            let decoded = decoded.map_err(|error| Status::bad_request(error.message(kind)))?;
+            let decoded = decoded.map_err(|error| Status::bad_request(error.message(kind, &call.body)))?;
             Ok((decoded, Vec::new()))
         }
         _ => {

@@ -33,7 +33,7 @@ impl DeleteOptions {
             return Ok(options);
         }
         let body = if call.content_type.starts_with(protobuf::MEDIA_TYPE) {
-            protobuf::decode(&call.body).map_err(|error| error.message("DeleteOptions"))
+            protobuf::decode(&call.body).map_err(|error| error.message("DeleteOptions", &call.body))
         } else {
             serde_json::from_slice(&call.body)
                 .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))

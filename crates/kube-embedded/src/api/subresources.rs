@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Api, Call, Content, Response};
 use crate::object;
 use crate::patch;
+use crate::resources::names::quoted;
 use crate::resources::{Resource, ScalePaths};
 use crate::status::Status;
 
@@ -75,10 +76,19 @@ impl Api {
             .store
             .get(&call.resource.table, &call.key())
             .ok_or_else(|| call.not_found())?;
-        Ok(Response::value(
-            200,
-            scale_of(&call.resource, &super::presented(&call.resource, &entry))?,
-        ))
+        let object = super::presented(&call.resource, &entry);
+        if let Some(paths) = &call.resource.scale
+            && object.pointer(&pointer(&paths.spec)).is_none()
+        {
+            let message = format!("the spec replicas field {} does not exist", quoted(&paths.spec));
+            let status = Status::internal(format!("Internal error occurred: {message}"));
+            return Err(status.cause(crate::status::Cause {
+                reason: "",
+                message,
+                field: String::new(),
+            }));
+        }
+        Ok(Response::value(200, scale_of(&call.resource, &object)?))
     }
 
     fn write_scale(
@@ -93,7 +103,7 @@ impl Api {
                 .pointer("/spec/replicas")
                 .and_then(Value::as_i64)
                 .unwrap_or_default();
-            if replicas < 0 {
+            if replicas < 0 && !call.resource.custom {
                 let cause = crate::status::Cause::invalid(
                     "spec.replicas",
                     &replicas.to_string(),
@@ -126,6 +136,10 @@ impl Api {
 /// Replaces the scale of an object.
 pub(super) fn update_scale(api: &Api, call: &Call) -> Result<Response, Status> {
     let sent = super::decode::decode(call)?.object;
+    let name = object::meta(&sent, "name");
+    if !name.is_empty() && name != call.name {
+        return Err(super::write::wrong_name(name, &call.name));
+    }
     api.write_scale(call, &|_| Ok(sent.clone()))
 }
 

@@ -48,6 +48,13 @@ impl WriteOptions {
     }
 }
 
+/// The error of a body about another object than that of the URL.
+pub(super) fn wrong_name(name: &str, expected: &str) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({name}) does not match the name on the URL ({expected})"
+    ))
+}
+
 /// Completes a CustomResourceDefinition, and checks that its resources can be served.
 fn accept_definition(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     if &*resource.table == definition::TABLE {
@@ -194,13 +201,20 @@ impl Api {
             let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
         }
+        if kind != patch::Kind::Apply && self.store.get(&call.resource.table, &call.key()).is_none() {
+            return Err(call.not_found());
+        }
         let patch = patch::Patch::read(kind, &call.body)?;
         if kind == patch::Kind::Apply {
             return self.apply(call, &patch, force);
         }
         self.modify(call, false, &|current| {
             let mut patched = patch.apply(&call.resource, current)?;
-            let warnings = decode::clean(call, &mut patched)?;
+            let warnings = decode::clean(call, &mut patched);
+            let warnings = warnings.map_err(|status| match kind {
+                patch::Kind::Json | patch::Kind::Merge => decode::of_patch(status, call, &patched),
+                _ => status,
+            })?;
             Ok((patched, warnings))
         })
     }
@@ -329,11 +343,7 @@ impl Api {
         let about = call.resource.about();
         let name = object::meta(object, "name");
         if !name.is_empty() && name != call.name {
-            let message = format!(
-                "the name of the object ({name}) does not match the name on the URL ({})",
-                call.name
-            );
-            return Err(Status::bad_request(message));
+            return Err(wrong_name(name, &call.name));
         }
         let namespace = object::meta(object, "namespace");
         if !namespace.is_empty() && namespace != call.namespace {

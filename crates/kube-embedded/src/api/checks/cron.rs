@@ -30,8 +30,35 @@ const DESCRIPTORS: &[&str] = &[
     "@hourly",
 ];
 
-/// Checks schedule and time zone of a cron job.
+/// Checks the specification of a cron job.
 pub(super) fn check(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    const POLICIES: [&str; 3] = ["Allow", "Forbid", "Replace"];
+    check_schedule(object, old, causes);
+    let policy = text(object, "/spec/concurrencyPolicy");
+    if !POLICIES.contains(&policy) {
+        causes.push(Cause::not_supported(
+            "spec.concurrencyPolicy",
+            &quoted(policy),
+            &POLICIES.map(quoted),
+        ));
+    }
+    for name in [
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ] {
+        if let Some(number @ ..0) = object["spec"][name].as_i64() {
+            let detail = "must be greater than or equal to 0";
+            causes.push(Cause::invalid(
+                format!("spec.{name}"),
+                &number.to_string(),
+                detail,
+            ));
+        }
+    }
+}
+
+fn check_schedule(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let schedule = text(object, "/spec/schedule");
     let field = "spec.schedule";
     if schedule.is_empty() {
