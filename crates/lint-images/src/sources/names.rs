@@ -27,8 +27,11 @@ pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
     if name == "Dockerfile" {
         return Some(FileFormat::Dockerfile);
     }
-    let (_, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let is = |known: &[&str]| known.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    if is_template(path) && matches!(stem.rsplit_once('.'), Some((_, "yaml" | "yml"))) {
+        return Some(FileFormat::Yaml);
+    }
     if is(&["yaml", "yml"]) || is_json_with_images(path, name) {
         return Some(FileFormat::Yaml);
     }
@@ -38,7 +41,10 @@ pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
     if is(&["hcl"]) && name.contains("docker-bake") {
         return Some(FileFormat::Bake);
     }
-    if is(&["dockerfile", "containerfile"]) {
+    if ["dockerfile", "containerfile"]
+        .iter()
+        .any(|word| has_suffix(name, word))
+    {
         return Some(FileFormat::Dockerfile);
     }
     let rest = after_prefix(name, "dockerfile").or_else(|| after_prefix(name, "containerfile"))?;
@@ -56,6 +62,26 @@ pub(crate) fn format_of(path: &str, policy: &Policy) -> Option<FileFormat> {
         _ if is(&PROGRAMS) => None,
         _ => Some(FileFormat::Dockerfile),
     }
+}
+
+/// Returns whether a file is a template by its extension.
+pub(super) fn is_template(path: &str) -> bool {
+    const EXTENSIONS: [&str; 11] = [
+        "j2", "jinja", "jinja2", "tmpl", "tpl", "template", "gotmpl", "erb", "mustache", "hbs", "ejs",
+    ];
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    EXTENSIONS.contains(&extension)
+}
+
+/// Returns whether a name ends with a word in any case, after `.`, `-` or `_`.
+fn has_suffix(name: &str, word: &str) -> bool {
+    let Some(start) = name.len().checked_sub(word.len()) else {
+        return false;
+    };
+    let (Some(before), Some(end)) = (name.get(..start), name.get(start..)) else {
+        return false;
+    };
+    end.eq_ignore_ascii_case(word) && before.ends_with(['.', '-', '_'])
 }
 
 /// Extensions of texts about Dockerfiles, of data and of pictures.
@@ -126,6 +152,8 @@ mod tests {
             "web.Containerfile",
             "Dockerfile.j2",
             "Dockerfile.dev-1.20",
+            "prod-Dockerfile",
+            "base_dockerfile",
         ] {
             assert_eq!(form(name), Some(FileFormat::Dockerfile), "{name}");
         }
@@ -144,6 +172,8 @@ mod tests {
         ] {
             assert_eq!(form(name), None, "{name}");
         }
+        assert_eq!(form("a.yaml.j2"), Some(FileFormat::Yaml));
+        assert_eq!(form("_helpers.tpl"), None);
         assert_eq!(form("Dockerfile.go"), Some(FileFormat::PossibleDockerfile));
         assert_eq!(form("Dockerfile.yaml"), Some(FileFormat::Yaml));
     }

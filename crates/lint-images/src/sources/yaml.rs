@@ -21,7 +21,7 @@ use dockerfile::{ImageReference, ReferenceError};
 
 use self::placeholders::{is_placeholder, is_template};
 use self::tree::{Id, SyntaxError, Tree};
-use super::{Store, allowances};
+use super::{Store, allowances, names};
 use crate::model::{File, ImageError, Locations, Role, Skipped, Use};
 use crate::policy::Policy;
 
@@ -52,7 +52,7 @@ pub(super) fn read(file: &mut File, text: &str, policy: &Policy, store: &Store<'
     let (tree, error) = Tree::read(without_comments.as_deref().unwrap_or(text));
     let mut finder = Finder::new(&tree, text, &file.path, policy, store);
     match error {
-        Some(SyntaxError { line, .. }) if is_template(text) => {
+        Some(SyntaxError { line, .. }) if is_template(text) || names::is_template(&file.path) => {
             finder.skip(line, "template: not YAML until rendered; check the rendered file");
         }
         Some(SyntaxError { line, reason }) => {
@@ -144,12 +144,18 @@ impl<'a> Finder<'a> {
             self.patch(root);
         } else if pipelines::is_of_gitlab(&self.path, &name) {
             self.pipeline(root);
-        } else if has_word(&name, "values") {
+        } else if has_word(&name, "values") || has_word(self.folder(), "values") {
             self.values(root, MAX_DEPTH);
         } else if compose::is_compose(self.tree, root, &name) {
             self.compose(root);
         }
         self.sweep(root, MAX_DEPTH);
+    }
+
+    /// Returns the name of the folder that contains the file.
+    fn folder(&self) -> &str {
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        folder.rsplit('/').next().unwrap_or_default()
     }
 
     /// Adds the image in a scalar.

@@ -18,7 +18,7 @@ impl Finder<'_> {
         }
         let arguments = self.arguments(build, values);
         if let Some(inline) = tree.get(build, "dockerfile_inline") {
-            return self.inline(inline, &arguments);
+            return self.inline(inline, &arguments, values);
         }
         if arguments.is_empty() {
             return;
@@ -144,7 +144,12 @@ impl Finder<'_> {
     }
 
     /// Adds the images of a Dockerfile within the file, located at its lines.
-    fn inline(&mut self, id: Id, arguments: &BTreeMap<String, (String, Id)>) {
+    fn inline(
+        &mut self,
+        id: Id,
+        arguments: &BTreeMap<String, (String, Id)>,
+        values: &BTreeMap<String, String>,
+    ) {
         let Node::Scalar { text, span, .. } = self.tree.node(id) else {
             return;
         };
@@ -162,6 +167,24 @@ impl Finder<'_> {
             let found = span.start + at..span.start + at + each.raw.len();
             let literal = each.expanded.as_deref() == self.text.get(found.clone());
             let is_missing = matches!(each.image, Err(dockerfile::Unresolved::Missing(_)));
+            // Compose expands variables before the build does.
+            let by_compose = expand(&each.raw, values)
+                .ok()
+                .filter(|(_, missing)| missing.is_empty());
+            if let (true, Some((text, _))) = (is_missing, by_compose) {
+                let image = read_image(&text);
+                let (kind, role, raw) = (each.kind.name(), role_of(each, &images), each.raw.clone());
+                let workload = self.workload(found);
+                self.push(Use {
+                    kind,
+                    role,
+                    raw,
+                    expanded: Some(text),
+                    image,
+                    ..workload
+                });
+                continue;
+            }
             let one = Use {
                 kind: each.kind.name(),
                 role: role_of(each, &images),
