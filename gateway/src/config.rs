@@ -1,6 +1,8 @@
 //! The Gateway's configuration; docs/gateway.md describes it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -127,6 +129,19 @@ pub struct Deduplication {
     pub interval_ms: u64,
     /// How long a delivery without a success is kept: the same bytes again continue it, and count no signal twice.
     pub redelivery_ms: u64,
+    /// How long after the end of a request with this outcome (`status.outcome`) its signals create no further one.
+    pub cool_down_ms: BTreeMap<String, u64>,
+}
+
+impl Deduplication {
+    /// [`Self::cool_down_ms`] as durations.
+    #[must_use]
+    pub fn cool_down(&self) -> BTreeMap<String, Duration> {
+        let outcomes = self.cool_down_ms.iter();
+        outcomes
+            .map(|(outcome, ms)| (outcome.clone(), Duration::from_millis(*ms)))
+            .collect()
+    }
 }
 
 impl Default for Deduplication {
@@ -135,6 +150,8 @@ impl Default for Deduplication {
             fingerprint: FingerprintOf::Signal,
             interval_ms: 5,
             redelivery_ms: 600_000,
+            // Longer than Alertmanager's repeat_interval of four hours.
+            cool_down_ms: BTreeMap::from([("NoActionRequired".to_owned(), 86_400_000)]),
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub name: String,
     /// Whether the request existed before.
     pub duplicate: bool,
+    /// Whether the request ended, and is in the cool-down of its outcome: the signal is not counted.
+    pub suppressed: bool,
     /// Number of signals up to and including this one.
     pub count: i64,
     /// When the first of them arrived.

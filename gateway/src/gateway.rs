@@ -97,6 +97,11 @@ impl Gateway {
         let id = Uuid::now_v7();
         let result = self.deduplicator.submit(id, signal.clone(), fingerprint).await;
         match &result {
+            Ok(outcome) if outcome.suppressed => {
+                self.metrics.ignored();
+                let event = events::of_suppressed(id, &signal, fingerprint, outcome);
+                self.trail.write(&[event]).await;
+            }
             Ok(outcome) if outcome.duplicate => {
                 self.metrics.deduplicated();
                 let event = events::of_duplicate(id, &signal, fingerprint, outcome);

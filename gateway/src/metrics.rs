@@ -92,7 +92,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_signals_ignored",
-            "Signals that are ignored by configuration",
+            "Signals that are ignored by configuration or suppressed",
             ignored,
         );
         registry.register(

@@ -75,7 +75,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     )?;
     tokio::spawn(delivery.run());
 
-    let index = Arc::new(Mutex::new(Index::default()));
+    let index = Arc::new(Mutex::new(Index::new(config.deduplication.cool_down())));
     let (progress, synced) = watch::channel(Progress::Starting {
         detail: "not checked yet".to_owned(),
     });

@@ -57,19 +57,31 @@ pub fn of_request(record: &Record, spec: &RemediationRequestSpec) -> Vec<AuditEv
 /// The event of a signal that was counted.
 #[must_use]
 pub fn of_duplicate(id: Uuid, signal: &Signal, fingerprint: Fingerprint, outcome: &Outcome) -> AuditEvent {
+    let names = ("gateway.signal.deduplicated", "deduplicated");
+    of_known(names, id, signal, fingerprint, outcome)
+}
+
+/// The event of a signal in the cool-down of its last request.
+#[must_use]
+pub fn of_suppressed(id: Uuid, signal: &Signal, fingerprint: Fingerprint, outcome: &Outcome) -> AuditEvent {
+    let names = ("gateway.signal.suppressed", "suppressed");
+    of_known(names, id, signal, fingerprint, outcome)
+}
+
+fn of_known(
+    (event_type, action): (&str, &str),
+    id: Uuid,
+    signal: &Signal,
+    fingerprint: Fingerprint,
+    outcome: &Outcome,
+) -> AuditEvent {
     let subject = Subject::of_signal(signal);
     let mut data = subject.describe(&fingerprint.to_string());
     let request = format!("{}/{}", outcome.namespace, outcome.name);
     data.insert("remediation_request".to_owned(), request.into());
     data.insert("occurrence_count".to_owned(), outcome.count.into());
     data.insert("signal_id".to_owned(), id.to_string().into());
-    let mut event = subject.event(
-        "gateway.signal.deduplicated",
-        "deduplicated",
-        EventOutcome::Success,
-        &outcome.name,
-        data,
-    );
+    let mut event = subject.event(event_type, action, EventOutcome::Success, &outcome.name, data);
     event.namespace = Some(outcome.namespace.clone());
     event
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use wire::remediation_request::{RemediationRequestStatus, phase_is_active};
+use wire::remediation_request::{Deduplication, phase_is_active};
 
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::index::Record;
+use crate::domain::index::{Ended, Record};
 
 /// A RemediationRequest without the fields that deduplication does not need.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,7 +14,17 @@ pub struct SlimRequest {
     metadata: Metadata,
     spec: SlimSpec,
     #[serde(default)]
-    status: Option<RemediationRequestStatus>,
+    status: Option<SlimStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimStatus {
+    deduplication: Option<Deduplication>,
+    overall_phase: Option<String>,
+    // Other services' fields, which may have any form.
+    outcome: serde_json::Value,
+    completed_at: serde_json::Value,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -103,13 +113,20 @@ impl SlimRequest {
             Some(known) => (known.first_seen_at, known.last_seen_at, known.occurrence_count),
             None => (spec.received_time, spec.received_time, 1),
         };
+        let active =
+            metadata.deletion_timestamp.is_none() && phase_is_active(status.overall_phase.as_deref());
+        let completed = status.completed_at.as_str().and_then(|time| time.parse().ok());
+        let ended = status.outcome.as_str().filter(|_| !active).map(|outcome| Ended {
+            outcome: outcome.to_owned(),
+            at: completed.unwrap_or(last_seen),
+        });
         Some(Record {
             fingerprint: Fingerprint::parse(&spec.signal_fingerprint)?,
             namespace: metadata.namespace?,
             name: metadata.name?,
             uid: metadata.uid?,
             resource_version: metadata.resource_version?,
-            active: metadata.deletion_timestamp.is_none() && phase_is_active(status.overall_phase.as_deref()),
+            active,
             created: metadata.creation_timestamp.unwrap_or_default(),
             first_seen,
             last_seen,
@@ -117,6 +134,7 @@ impl SlimRequest {
             signal_id: metadata.annotations.and_then(|annotations| annotations.signal_id),
             counted: status.deduplication.is_some(),
             announced: false,
+            ended: ended.map(Box::new),
         })
     }
 }
@@ -148,6 +166,25 @@ mod tests {
         assert_eq!((record.signal_id.as_deref(), record.active), (Some("s"), false));
         assert_eq!(record.created.to_string(), "2026-01-02T03:04:05Z");
         assert_eq!((record.count, record.counted), (1, false));
+    }
+
+    #[test]
+    fn outcome_of_an_ended_request_is_kept() {
+        let ended = |outcome: Value, completed: Value| {
+            let mut object = object();
+            object["status"] =
+                json!({ "overallPhase": "Completed", "outcome": outcome, "completedAt": completed });
+            let record = record(object.to_string().as_bytes()).unwrap();
+            record.ended.map(|ended| (ended.outcome, ended.at.to_string()))
+        };
+        let outcome = || "NoActionRequired".to_owned();
+        assert_eq!(
+            ended(json!(outcome()), json!("2026-01-02T05:00:00Z")),
+            Some((outcome(), "2026-01-02T05:00:00Z".to_owned()))
+        );
+        let last_seen = "2026-01-02T03:04:04.5Z".to_owned();
+        assert_eq!(ended(json!(outcome()), Value::Null), Some((outcome(), last_seen)));
+        assert_eq!(ended(json!(7), json!(7)), None);
     }
 
     #[test]

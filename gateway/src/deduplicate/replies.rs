@@ -11,6 +11,7 @@ pub(super) fn reply_created(waiting: Waiting, record: &Record) {
         namespace: record.namespace.clone(),
         name: record.name.clone(),
         duplicate: false,
+        suppressed: false,
         count: 1,
         first_seen: received,
         last_seen: received,
@@ -27,9 +28,25 @@ pub(super) fn reply_counted(group: Vec<Waiting>, stored: &Record) {
             namespace: stored.namespace.clone(),
             name: stored.name.clone(),
             duplicate: true,
+            suppressed: false,
             count,
             first_seen: stored.first_seen,
             last_seen: stored.last_seen,
+        }));
+    }
+}
+
+/// Sends the ended request in its cool-down to a group that is not counted.
+pub(super) fn reply_suppressed(group: Vec<Waiting>, ended: &Record) {
+    for waiting in group {
+        let _ = waiting.reply.send(Ok(Outcome {
+            namespace: ended.namespace.clone(),
+            name: ended.name.clone(),
+            duplicate: true,
+            suppressed: true,
+            count: ended.count,
+            first_seen: ended.first_seen,
+            last_seen: ended.last_seen,
         }));
     }
 }

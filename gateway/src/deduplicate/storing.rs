@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use wire::remediation_request::Deduplication;
 
 use super::creating::Step;
-use super::replies::{fail, reply_counted, reply_created};
+use super::replies::{fail, reply_counted, reply_created, reply_suppressed};
 use super::{Shared, Trail, Waiting, lock};
 use crate::cluster::{Cause, Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
@@ -35,6 +35,10 @@ impl<R: Requests, T: Trail> Shared<R, T> {
                     Err(error) => return fail(group, error, None),
                 }
                 continue;
+            }
+            let cooling = lock(&self.index).cooling(fingerprint, Timestamp::now());
+            if let Some(ended) = cooling {
+                return reply_suppressed(group, &ended);
             }
             match self.next(fingerprint, &group[0]).await {
                 Ok(Step::Created(record)) => reply_created(group.remove(0), &record),

@@ -4,7 +4,8 @@
 //! The index may be stale. It is never trusted alone: a request is created under a name that can exist once, and
 //! counted with the resourceVersion that was read, so that the API server rejects stale writes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -39,6 +40,17 @@ pub struct Record {
     pub counted: bool,
     /// Whether this process has written the audit events of its creation.
     pub announced: bool,
+    /// How it ended, if that is recorded.
+    pub ended: Option<Box<Ended>>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The outcome, such as `NoActionRequired`.
+    pub outcome: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// All requests by fingerprint.
@@ -49,9 +61,20 @@ pub struct Index {
     /// Incremented with each listing; entries learnt after the start of the latest one are newer than it.
     epoch: u64,
     listed: HashSet<String>,
+    /// How long after an outcome further signals create no request.
+    cool_down: BTreeMap<String, Duration>,
 }
 
 impl Index {
+    /// An empty index, with the time by outcome in which further signals create no request.
+    #[must_use]
+    pub fn new(cool_down: BTreeMap<String, Duration>) -> Self {
+        Self {
+            cool_down,
+            ..Self::default()
+        }
+    }
+
     /// Stores an observed request, unless a newer version is known.
     pub fn observe(&mut self, mut record: Record) {
         let epoch = self.epoch;
@@ -111,6 +134,18 @@ impl Index {
         oldest.cloned()
     }
 
+    /// The request whose outcome is in its cool-down, of an incident without an active one: the latest.
+    #[must_use]
+    pub fn cooling(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<Record> {
+        let records = self.incidents.get(&fingerprint)?.iter().map(|(record, _)| record);
+        let latest = records.max_by_key(|record| (record.created, record.first_seen))?;
+        let ended = latest.ended.as_ref().filter(|_| !latest.active)?;
+        let cool_down = self.cool_down.get(&ended.outcome)?;
+        let passed = now.duration_since(ended.at).unsigned_abs();
+        // A time in the future is another clock's now.
+        (now < ended.at || passed < *cool_down).then(|| latest.clone())
+    }
+
     /// Number of requests.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -157,6 +192,7 @@ mod tests {
             signal_id: None,
             counted: false,
             announced: false,
+            ended: None,
         }
     }
 
@@ -185,6 +221,32 @@ mod tests {
         index.observe(record("a", 3, true, 1));
         let record = index.active(fingerprint()).unwrap();
         assert_eq!((record.resource_version.as_str(), record.announced), ("3", true));
+    }
+
+    #[test]
+    fn latest_request_cools_down_by_its_outcome() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ended = |uid, created, outcome: &str| Record {
+            ended: Some(Box::new(Ended {
+                outcome: outcome.to_owned(),
+                at: at(created + 10),
+            })),
+            ..record(uid, 1, false, created)
+        };
+        let cool_down = BTreeMap::from([("NoActionRequired".to_owned(), Duration::from_secs(60))]);
+        let mut index = Index::new(cool_down);
+        let cooling =
+            |index: &Index, second| index.cooling(fingerprint(), at(second)).map(|record| record.uid);
+        index.observe(ended("a", 100, "NoActionRequired"));
+        for (second, expected) in [(105, Some("a")), (110, Some("a")), (169, Some("a")), (170, None)] {
+            assert_eq!(cooling(&index, second).as_deref(), expected, "{second}");
+        }
+        index.observe(ended("b", 120, "Remediated"));
+        assert_eq!(cooling(&index, 131), None, "the latest one counts");
+        index.observe(ended("c", 140, "NoActionRequired"));
+        assert_eq!(cooling(&index, 160).as_deref(), Some("c"));
+        index.observe(record("d", 1, true, 150));
+        assert_eq!(cooling(&index, 160), None);
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub struct Processed {
 #[derive(Debug)]
 struct Counted {
     duplicate: bool,
+    suppressed: bool,
     count: i64,
     /// Of a signal that is the only one of its request.
     details: Option<Box<Outcome>>,
@@ -79,6 +80,29 @@ struct Failed {
     retry_after: Option<Duration>,
 }
 
+impl Counted {
+    fn status(&self) -> &'static str {
+        match (self.suppressed, self.duplicate) {
+            (true, _) => "suppressed",
+            (false, true) => "deduplicated",
+            (false, false) => "created",
+        }
+    }
+
+    fn message(&self) -> String {
+        match (self.suppressed, self.duplicate) {
+            (true, _) => {
+                "not counted: the last RemediationRequest is in the cool-down of its outcome".to_owned()
+            }
+            (false, true) => format!(
+                "counted as occurrence {} of an active RemediationRequest",
+                self.count
+            ),
+            (false, false) => "a RemediationRequest was created".to_owned(),
+        }
+    }
+}
+
 impl Entry {
     /// The entry of a processed signal; `only` if its request has no other.
     #[must_use]
@@ -87,6 +111,7 @@ impl Entry {
         let result = match result {
             Ok(outcome) => Ok(Counted {
                 duplicate: outcome.duplicate,
+                suppressed: outcome.suppressed,
                 count: outcome.count,
                 details: only.then(|| Box::new(outcome)),
             }),
@@ -124,7 +149,7 @@ impl Entry {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Single {
-    /// `created`, `deduplicated`, `resolved` or `ignored`.
+    /// `created`, `deduplicated`, `suppressed`, `resolved` or `ignored`.
     status: &'static str,
     message: String,
     /// Its fingerprint: 64 lowercase hex digits.
@@ -166,7 +191,8 @@ pub(super) struct Multi {
 /// One signal of several.
 #[derive(Debug, Serialize, ToSchema)]
 struct Line {
-    /// `created`, `deduplicated`, `resolved`, `ignored`, `rejected` or `failed`.
+    /// `created`, `deduplicated`, `suppressed`, `resolved`, `ignored`, `rejected` or
+    /// `failed`.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
@@ -190,6 +216,8 @@ struct Summary {
     resolved: usize,
     #[serde(skip_serializing_if = "is_none")]
     ignored: usize,
+    #[serde(skip_serializing_if = "is_none")]
+    suppressed: usize,
     rejected: usize,
     failed: usize,
 }
@@ -267,28 +295,23 @@ fn multi(results: Vec<Entry>) -> Response {
 }
 
 fn accepted(fingerprint: Fingerprint, counted: Counted) -> (StatusCode, Single) {
-    let Counted {
-        duplicate,
-        count,
-        details,
-    } = counted;
-    let (code, status) = if duplicate {
-        (StatusCode::ACCEPTED, "deduplicated")
+    let code = if counted.duplicate {
+        StatusCode::ACCEPTED
     } else {
-        (StatusCode::CREATED, "created")
+        StatusCode::CREATED
     };
     let mut body = Single {
-        status,
-        message: message(duplicate, count),
+        status: counted.status(),
+        message: counted.message(),
         fingerprint: fingerprint.to_string(),
-        duplicate,
+        duplicate: counted.duplicate,
         metadata: None,
         remediation_request_name: None,
         remediation_request_namespace: None,
     };
-    if let Some(outcome) = details {
+    if let Some(outcome) = counted.details {
         body.metadata = Some(Metadata {
-            count,
+            count: counted.count,
             first_occurrence: outcome.first_seen,
             last_occurrence: outcome.last_seen,
             remediation_request_ref: format!("{}/{}", outcome.namespace, outcome.name),
@@ -311,14 +334,6 @@ fn left(why: Left, fingerprint: Fingerprint) -> Single {
     }
 }
 
-fn message(duplicate: bool, count: i64) -> String {
-    if duplicate {
-        format!("counted as occurrence {count} of an active RemediationRequest")
-    } else {
-        "a RemediationRequest was created".to_owned()
-    }
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn is_none(count: &usize) -> bool {
     *count == 0
@@ -336,6 +351,7 @@ impl Summary {
                 Entry::Left(Left::Resolved, _) => &mut summary.resolved,
                 Entry::Left(Left::Ignored, _) => &mut summary.ignored,
                 Entry::Taken(processed) => match &processed.result {
+                    Ok(counted) if counted.suppressed => &mut summary.suppressed,
                     Ok(counted) if counted.duplicate => &mut summary.deduplicated,
                     Ok(_) => &mut summary.created,
                     Err(_) => &mut summary.failed,
@@ -360,10 +376,7 @@ fn line(entry: &Entry) -> Line {
         }
         Entry::Taken(processed) => {
             let (status, message, error) = match &processed.result {
-                Ok(counted) if counted.duplicate => {
-                    ("deduplicated", Some(message(true, counted.count)), None)
-                }
-                Ok(counted) => ("created", Some(message(false, counted.count)), None),
+                Ok(counted) => (counted.status(), Some(counted.message()), None),
                 Err(failed) => ("failed", None, Some(rejected(failed.kind))),
             };
             (status, Some(processed.fingerprint), message, error)

@@ -13,6 +13,8 @@ mod faults;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod redelivery;
 #[cfg(test)]
 mod stack;

@@ -119,9 +119,15 @@ impl Stack {
 
     /// Sets a request's phase, as another service would.
     pub(crate) async fn set_phase(&self, request: &RemediationRequest, phase: &str) {
+        self.set_status(request, &json!({ "overallPhase": phase, "conditions": [] }))
+            .await;
+    }
+
+    /// Sets fields of a request's status, as another service would.
+    pub(crate) async fn set_status(&self, request: &RemediationRequest, status: &Value) {
         let namespace = request.metadata.namespace.as_deref().unwrap();
         let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
-        let patch = Patch::Merge(json!({ "status": { "overallPhase": phase, "conditions": [] } }));
+        let patch = Patch::Merge(json!({ "status": status }));
         let name = request.metadata.name.as_deref().unwrap();
         api.patch_status(name, &PatchParams::default(), &patch)
             .await

@@ -225,6 +225,7 @@ impl Requests for Cluster {
                     ),
                     counted: false,
                     announced: false,
+                    ended: None,
                 };
                 place.insert(record.clone());
                 inner.applied(&record);
