@@ -123,7 +123,7 @@ fn decimal(
     write_decimal(&digits, scale, shows_exponent)
 }
 
-/// Drops the digits below the smallest exponent, rounding away from zero.
+/// Drops the digits below the smallest exponent, rounding up in magnitude.
 fn round_up(digits: &str, scale: i32, smallest: i32) -> (String, i32) {
     let Ok(dropped @ 1..) = usize::try_from(smallest - scale) else {
         return (digits.to_owned(), scale);
