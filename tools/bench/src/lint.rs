@@ -70,6 +70,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     figures.extend(bench.all_files()?);
     figures.push(bench.one_file()?);
     figures.extend(bench.long_files()?);
+    figures.push(bench.many_findings()?);
     figures.extend(bench.hadolint(every)?);
     figures.extend(bench.front_end()?);
     let command = format!(
@@ -171,13 +172,17 @@ impl Bench {
 
     /// Runs the linter. The corpus has findings, so its exit code is no failure.
     fn lint(&self, arguments: &[&Path]) -> anyhow::Result<Output> {
+        self.lint_as("json", arguments)
+    }
+
+    fn lint_as(&self, format: &str, arguments: &[&Path]) -> anyhow::Result<Output> {
         children::check()?;
         let policy = self.workspace.join("deploy/image-policy.toml");
         let mut command = Command::new(&self.program);
         command
             .arg("--policy")
             .arg(policy)
-            .args(["--format", "json", "--statistics"])
+            .args(["--format", format, "--statistics"])
             .args(arguments);
         command
             .output()
@@ -253,6 +258,32 @@ impl Bench {
             ));
         }
         Ok(figures)
+    }
+
+    /// Measures a file with a finding in each of 16,000 lines, printed as text.
+    fn many_findings(&self) -> anyhow::Result<Figure> {
+        const COUNT: usize = 16_000;
+        let containers: String = (0..COUNT)
+            .map(|index| format!("    - image: example.org/app{index}:1\n"))
+            .collect();
+        let path = self.folder.path().join("findings.yaml");
+        fs::write(
+            &path,
+            format!("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n{containers}"),
+        )?;
+        let times = self.times(|| {
+            let output = self.lint_as("text", &[&path])?;
+            let found = output
+                .stdout
+                .windows(7)
+                .filter(|window| *window == b": error")
+                .count();
+            anyhow::ensure!(found == COUNT, "{found} findings instead of {COUNT}");
+            Ok(())
+        })?;
+        fs::remove_file(&path)?;
+        let name = format!("lint-images, a file with {COUNT} findings, as text");
+        Ok(figure(name, "ms", Some(300.0), times))
     }
 
     fn one_text(&self, text: &str) -> anyhow::Result<Duration> {
