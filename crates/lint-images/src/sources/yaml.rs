@@ -96,6 +96,8 @@ struct Finder<'a> {
     ignored: HashSet<Id>,
     /// Nodes of texts that were read as documents of their own.
     embedded: HashSet<Id>,
+    /// Number of documents around this one.
+    nesting: usize,
     uses: Vec<Use>,
     skipped: Vec<Skipped>,
 }
@@ -115,6 +117,7 @@ impl<'a> Finder<'a> {
             seen: HashSet::new(),
             ignored: HashSet::new(),
             embedded: HashSet::new(),
+            nesting: 0,
             uses: Vec::new(),
             skipped: Vec::new(),
         }

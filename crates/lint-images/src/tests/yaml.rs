@@ -208,3 +208,26 @@ fn finds_images_of_helm_values_and_kind_clusters() {
     let kind = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - role: control-plane\n    image: kindest/node:v1\n";
     yaml_has("kind.yaml", kind, &[(5, 12, "kindest/node:v1")]);
 }
+
+#[test]
+fn nested_texts_do_not_exhaust_the_stack() {
+    let levels = 400;
+    let mut text = "apiVersion: v1\nkind: Pod\n".to_owned();
+    for level in 0..levels {
+        text.push_str(&format!("{}image-text: |\n", " ".repeat(level)));
+    }
+    text.push_str(&format!("{}image: x:1\n", " ".repeat(levels)));
+    yaml_has("nested.yaml", &text, &[]);
+    let patch = "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: |\n    apiVersion: v1\n    kind: ConfigMap\n    data:\n      b: |\n        apiVersion: v1\n        kind: Pod\n        spec: { containers: [ { image: deep:1 } ] }\n";
+    yaml_has("map.yaml", patch, &[(11, 40, "deep:1")]);
+}
+
+#[test]
+fn reads_inline_dockerfiles_with_other_characters() {
+    let text = "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM é AS x\n        FROM é\n        FROM a:1\n";
+    yaml_has(
+        "compose.yaml",
+        text,
+        &[(5, 14, "é"), (6, 14, "é"), (7, 14, "a:1")],
+    );
+}

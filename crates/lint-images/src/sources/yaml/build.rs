@@ -163,7 +163,7 @@ impl Finder<'_> {
                 .get(from..)
                 .and_then(|rest| rest.find(&each.raw))
                 .map_or(from, |at| from + at);
-            from = at + usize::from(!each.raw.is_empty());
+            from = at + each.raw.len();
             let found = span.start + at..span.start + at + each.raw.len();
             let literal = each.expanded.as_deref() == self.text.get(found.clone());
             let is_missing = matches!(each.image, Err(dockerfile::Unresolved::Missing(_)));

@@ -6,6 +6,9 @@ use super::tree::{Id, Tree};
 use super::{Finder, MAX_DEPTH, is_patch};
 use crate::model::Skipped;
 
+/// Maximum number of documents within each other, against malicious files.
+const MAX_NESTING: usize = 3;
+
 impl Finder<'_> {
     /// Reads the text at a key, if it has lines and an image, as YAML: a resource, a patch, or values of a chart.
     pub(super) fn text(&mut self, key: &str, id: Id) {
@@ -17,11 +20,15 @@ impl Finder<'_> {
         if !has_image || self.tree.is_alias(id) || !self.embedded.insert(id) {
             return;
         }
+        if self.nesting == MAX_NESTING {
+            return self.unread_images(id, text);
+        }
         let (inner, error) = Tree::read(text);
         if error.is_some() {
             return self.unread_images(id, text);
         }
         let mut finder = Finder::new(&inner, text, &self.path, self.policy, self.store);
+        finder.nesting = self.nesting + 1;
         for document in &inner.documents {
             finder.embedded_document(*document, key);
         }
@@ -77,7 +84,8 @@ impl Finder<'_> {
         for (index, line) in text.lines().enumerate() {
             let value = line.trim_start().trim_start_matches("- ").strip_prefix("image:");
             if let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) {
-                let reason = format!("image {value} is in a text that is not YAML: check what it becomes");
+                let reason =
+                    format!("image {value} is in a text that is not read as YAML: check what it becomes");
                 self.skip(self.line_of(id, index + 1), &reason);
             }
         }

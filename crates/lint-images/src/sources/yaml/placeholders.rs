@@ -39,7 +39,7 @@ pub(super) fn without_comments(text: &str) -> String {
             (b'/', Some(b'/')) if !in_string => {
                 let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
                 bytes[at..end].fill(b' ');
-                at = end;
+                at = end - 1;
             }
             (b'/', Some(b'*')) if !in_string => {
                 let end =
@@ -48,7 +48,7 @@ pub(super) fn without_comments(text: &str) -> String {
                     .iter_mut()
                     .filter(|byte| **byte != b'\n')
                     .for_each(|byte| *byte = b' ');
-                at = end;
+                at = end - 1;
             }
             (b'\t', _) if !in_string => bytes[at] = b' ',
             _ => {}
@@ -65,11 +65,14 @@ mod tests {
 
     #[test]
     fn removes_comments_of_json_and_keeps_offsets() {
-        let text = "{ // é\n \"a\": \"b // c \\\" /* d\", /* é\n */ \"e\": 1 }";
+        let text = "{ // é\n \"a\": \"b // c \\\" /* d\", /* é\n */\"e // f\": 1 }";
         let plain = without_comments(text);
         assert_eq!(plain.len(), text.len());
         assert!(plain.contains("\"b // c \\\" /* d\""), "{plain}");
         assert!(!plain.contains('é'), "{plain}");
+        assert!(plain.ends_with("\"e // f\": 1 }"), "{plain}");
+        assert_eq!(without_comments("{} /* open"), "{}        ");
+        assert_eq!(without_comments("{} // end"), "{}       ");
     }
 
     #[test]
