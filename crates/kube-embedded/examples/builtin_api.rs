@@ -18,6 +18,7 @@ const SERVED: &[(&str, &[&str])] = &[
     (
         "api/v1",
         &[
+            "bindings",
             "configmaps",
             "endpoints",
             "events",

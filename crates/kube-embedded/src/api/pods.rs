@@ -105,6 +105,24 @@ impl Api {
         Ok(())
     }
 
+    /// Assigns the pod that a binding names to a node.
+    ///
+    /// # Errors
+    /// As `bind`.
+    pub fn bind_named(&self, call: &Call) -> Result<Response, Status> {
+        let binding = decode::decode(call)?.object;
+        let served = self.registry.served();
+        let pods = served.find("", "v1", "pods").ok_or_else(Status::no_resource)?;
+        self.bind(&Call {
+            subresource: "binding".to_owned(),
+            query: call.query.clone(),
+            content_type: call.content_type.clone(),
+            body: call.body.clone(),
+            agent: call.agent.clone(),
+            ..Call::internal(pods, &call.namespace, object::meta(&binding, "name"))
+        })
+    }
+
     /// Assigns a pod to a node.
     ///
     /// # Errors

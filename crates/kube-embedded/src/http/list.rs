@@ -15,7 +15,7 @@ use crate::table;
 /// Size from which a chunk is sent.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// The chunks of a list as JSON.
+/// The chunks of a list.
 #[derive(Debug)]
 pub(super) struct Chunks {
     resource: Arc<Resource>,
@@ -35,20 +35,33 @@ impl Chunks {
             // The real server's lists of custom objects have all keys.
             metadata["continue"] = "".into();
         }
-        let head = match form.shape {
-            Shape::Object => head(&resource.list_kind, &resource.api_version(), &metadata, "items"),
-            Shape::Metadata => head("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata, "items"),
+        let meta = "meta.k8s.io/v1";
+        let (head, items) = match form.shape {
+            Shape::Object => (
+                json!({"kind": resource.list_kind, "apiVersion": resource.api_version()}),
+                "items",
+            ),
+            Shape::Metadata => (
+                json!({"kind": "PartialObjectMetadataList", "apiVersion": meta}),
+                "items",
+            ),
             Shape::Table => {
-                let columns = Value::from(table::columns(resource));
-                let rows = format!("columnDefinitions\":{columns},\"rows");
-                head("Table", "meta.k8s.io/v1", &metadata, &rows)
+                let columns = table::columns(resource);
+                (
+                    json!({"kind": "Table", "apiVersion": meta, "columnDefinitions": columns}),
+                    "rows",
+                )
             }
+        };
+        let separator = match form.yaml {
+            true => yaml_head(&head, &metadata, items, list.entries.is_empty()),
+            false => json_head(&head, &metadata, items),
         };
         Self {
             resource: Arc::clone(resource),
             form,
             entries: list.entries.into_iter(),
-            separator: head.into_bytes(),
+            separator: separator.into_bytes(),
             ready: None,
             ended: false,
         }
@@ -65,8 +78,21 @@ impl Chunks {
         Self { ready, ..self }
     }
 
+    pub(super) fn media_type(&self) -> &'static str {
+        if self.form.yaml {
+            "application/yaml"
+        } else {
+            "application/json"
+        }
+    }
+
     fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
         let resource = &self.resource;
+        if self.form.yaml {
+            // A list of one item, in the same column as the key of the whole list.
+            out.extend_from_slice(yaml(&json!([self.form.item(resource, entry)])).as_bytes());
+            return;
+        }
         let is_plain = self.form.shape == Shape::Object && shown_as_stored(resource);
         if is_plain && resource.custom {
             out.extend_from_slice(&entry.body);
@@ -94,11 +120,11 @@ impl Iterator for Chunks {
             chunk.append(&mut self.separator);
             let Some(entry) = self.entries.next() else {
                 self.ended = true;
-                chunk.extend_from_slice(b"]}");
+                chunk.extend_from_slice(if self.form.yaml { b"" } else { b"]}" });
                 break;
             };
             self.write(&entry, &mut chunk);
-            if self.entries.len() > 0 {
+            if self.entries.len() > 0 && !self.form.yaml {
                 self.separator.push(b',');
             }
         }
@@ -106,9 +132,33 @@ impl Iterator for Chunks {
     }
 }
 
-fn head(kind: &str, api_version: &str, metadata: &Value, items: &str) -> String {
-    let (kind, api_version) = (Value::from(kind), Value::from(api_version));
-    format!("{{\"kind\":{kind},\"apiVersion\":{api_version},\"metadata\":{metadata},\"{items}\":[")
+/// The keys of a list before its items.
+fn json_head(head: &Value, metadata: &Value, items: &str) -> String {
+    let mut text = "{".to_owned();
+    for key in ["kind", "apiVersion"] {
+        text.push_str(&format!("\"{key}\":{},", head[key]));
+    }
+    text.push_str(&format!("\"metadata\":{metadata},"));
+    if let Some(columns) = head.get("columnDefinitions") {
+        text.push_str(&format!("\"columnDefinitions\":{columns},"));
+    }
+    text + &format!("\"{items}\":[")
+}
+
+fn yaml_head(head: &Value, metadata: &Value, items: &str, is_empty: bool) -> String {
+    let mut head = head.clone();
+    head["metadata"] = metadata.clone();
+    let none = if is_empty { " []" } else { "" };
+    yaml(&head) + &format!("{items}:{none}\n")
+}
+
+/// A value as YAML; its maps have no keys but strings, so that it can be written.
+fn yaml(value: &Value) -> String {
+    let mut text = serde_saphyr::to_string(value).unwrap_or_default();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 impl Form {
@@ -119,28 +169,6 @@ impl Form {
             Shape::Metadata => table::partial(&crate::api::presented(resource, entry)),
             Shape::Table => table::row(resource, &crate::api::presented(resource, entry), self.include),
         }
-    }
-}
-
-/// A list as one value.
-pub(super) fn value(resource: &Resource, form: Form, list: &List) -> Value {
-    let items: Vec<Value> = list
-        .entries
-        .iter()
-        .map(|entry| form.item(resource, entry))
-        .collect();
-    let metadata = list_metadata(list);
-    match form.shape {
-        Shape::Object => json!({
-            "kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata, "items": items,
-        }),
-        Shape::Metadata => json!({
-            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
-        }),
-        Shape::Table => json!({
-            "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-            "columnDefinitions": table::columns(resource), "rows": items,
-        }),
     }
 }
 
@@ -178,7 +206,10 @@ mod tests {
         let served = Registry::new().served();
         let form = Form::of(accept, &Query::parse("includeObject=Object")).unwrap();
         let chunks: Vec<Bytes> = Chunks::new(served.find("", "v1", "nodes").unwrap(), form, list).collect();
-        let whole = serde_json::from_slice(&chunks.concat()).unwrap();
+        let whole = match accept {
+            "application/yaml" => serde_saphyr::from_str(str::from_utf8(&chunks.concat()).unwrap()).unwrap(),
+            _ => serde_json::from_slice(&chunks.concat()).unwrap(),
+        };
         (chunks, whole)
     }
 
@@ -186,6 +217,7 @@ mod tests {
     fn long_list_is_written_in_chunks() {
         for (accept, items) in [
             ("", "items"),
+            ("application/yaml", "items"),
             (
                 "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
                 "items",

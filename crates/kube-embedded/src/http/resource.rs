@@ -159,6 +159,7 @@ fn perform(api: &Api, call: &Call, verb: &str) -> Result<Response, Status> {
         ("watch", "") => api.watch(call),
         ("create", "eviction") => api.evict(call),
         ("create", "binding") => api.bind(call),
+        ("create", "") if &*call.resource.table == "bindings" => api.bind_named(call),
         ("create", "token") => api.create_token(call),
         ("create", "") if is_review(&call.resource) => review(api, call),
         ("create", "") => api.create(call),

@@ -14,7 +14,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNI
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::list::{self, CHUNK, Chunks};
+use super::list::{CHUNK, Chunks};
 use super::request::Shared;
 use crate::api::{self, Content, Query, Watch, present, presented};
 use crate::protobuf;
@@ -23,7 +23,7 @@ use crate::status::Status;
 use crate::table::{self, Include};
 
 /// Chunks buffered for a slow client before its watch waits.
-const WAITING_CHUNKS: usize = 64;
+const WAITING_CHUNKS: usize = 8;
 
 /// The body of a response: complete, or a stream.
 pub(super) type ReplyBody = Either<Full<Bytes>, Stream>;
@@ -59,7 +59,7 @@ impl Body for Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) shape: Shape,
-    yaml: bool,
+    pub(super) yaml: bool,
     binary: bool,
     pub(super) include: Include,
 }
@@ -180,7 +180,6 @@ pub(super) fn respond(
         Content::Entry(entry) if form.shape == Shape::Object && !form.yaml => {
             typed(code, "application/json", present(resource, &entry))
         }
-        Content::List(list) if form.yaml => rendered(code, form, &list::value(resource, form, &list)),
         Content::List(list) => list_reply(Chunks::new(resource, form, list)),
         Content::Entry(entry) => shaped(code, resource, form, presented(resource, &entry)),
         Content::Value(value) if value["kind"] == "Status" => rendered(code, form, &value),
@@ -229,7 +228,7 @@ fn shaped(code: u16, resource: &Resource, form: Form, object: Value) -> Reply {
 
 /// A list in one piece if it is short.
 fn list_reply(mut chunks: Chunks) -> Reply {
-    let mut reply = typed(200, "application/json", Bytes::new());
+    let mut reply = typed(200, chunks.media_type(), Bytes::new());
     let first = chunks.next().unwrap_or_default();
     *reply.body_mut() = if chunks.ended() {
         Either::Left(Full::new(first))
