@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use wire::remediation_request::RemediationRequestSpec;
 
+use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::{Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::{Index, Record};
@@ -144,6 +145,26 @@ impl<R: Requests, T: Trail> Deduplicator<R, T> {
                 uncreated: None,
             })
         })
+    }
+}
+
+impl<T: Trail> Deduplicator<Kubernetes, T> {
+    /// Notes on the incident's active request that the signal is resolved; `None` without one.
+    ///
+    /// # Errors
+    /// The cluster is unavailable, or rejects it.
+    pub async fn resolve(&self, fingerprint: Fingerprint, at: Timestamp) -> Result<Option<Record>, Error> {
+        let Some(record) = lock(&self.shared.index).active(fingerprint) else {
+            return Ok(None);
+        };
+        match self.shared.requests.resolve(&record, at).await {
+            Ok(stored) => {
+                lock(&self.shared.index).observe(stored.clone());
+                Ok(Some(stored))
+            }
+            Err(Error::NotFound | Error::NoNamespace | Error::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

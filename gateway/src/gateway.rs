@@ -33,6 +33,8 @@ pub struct Gateway {
 /// A processed signal.
 #[derive(Debug)]
 pub struct Taken {
+    /// Its id.
+    pub id: Uuid,
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its result.
@@ -67,18 +69,15 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Creates the signal's request or counts it, and stores its audit events.
-    pub async fn take(&self, signal: Signal) -> Taken {
+    /// Creates the signal's request or counts it, and stores its audit events. `id` is that of an earlier attempt, which
+    /// may have created the request.
+    pub async fn take(&self, signal: Signal, id: Option<Uuid>) -> Taken {
+        let id = id.unwrap_or_else(Uuid::now_v7);
         self.metrics.received(signal.signal_type, signal.severity);
         let fingerprint = signal.fingerprint();
-        if let Progress::Starting { detail } = &*self.progress.borrow() {
-            let retry_after = Duration::from_secs(1);
-            let error = Error::Unavailable {
-                cause: Cause::NotSynced,
-                retry_after,
-                detail: detail.clone(),
-            };
+        if let Err(error) = self.check_synced() {
             return Taken {
+                id,
                 fingerprint,
                 result: Err(error),
             };
@@ -89,12 +88,12 @@ impl Gateway {
                 tracing::warn!(%fingerprint, %error, "cannot look up the owner of a signal's target");
                 self.metrics.creation_failed(error.kind());
                 return Taken {
+                    id,
                     fingerprint,
                     result: Err(error),
                 };
             }
         };
-        let id = Uuid::now_v7();
         let result = self.deduplicator.submit(id, signal.clone(), fingerprint).await;
         match &result {
             Ok(outcome) if outcome.suppressed => {
@@ -132,8 +131,42 @@ impl Gateway {
             }
         }
         Taken {
+            id,
             fingerprint,
             result: result.map_err(|failure| failure.error),
+        }
+    }
+
+    /// Notes on the active request, and in the audit trail, that a signal is resolved.
+    ///
+    /// # Errors
+    /// The signal should be sent again.
+    pub async fn resolve(&self, signal: &Signal) -> Result<(), Error> {
+        self.check_synced()?;
+        let fingerprint = self.fingerprint(signal).await?;
+        match self.deduplicator.resolve(fingerprint, signal.received_time).await {
+            Ok(None) => Ok(()),
+            Ok(Some(record)) => {
+                let event = events::of_resolved(signal, fingerprint, &record);
+                self.trail.write(&[event]).await;
+                Ok(())
+            }
+            Err(error) if error.is_passing() => Err(error),
+            Err(error) => {
+                tracing::warn!(%fingerprint, %error, "cannot note on a request that its signal is resolved");
+                Ok(())
+            }
+        }
+    }
+
+    fn check_synced(&self) -> Result<(), Error> {
+        match &*self.progress.borrow() {
+            Progress::Starting { detail } => Err(Error::Unavailable {
+                cause: Cause::NotSynced,
+                retry_after: Duration::from_secs(1),
+                detail: detail.clone(),
+            }),
+            Progress::Synced | Progress::Broken { .. } => Ok(()),
         }
     }
 

@@ -145,8 +145,8 @@ pub struct TargetResource {
     pub namespace: String,
 }
 
-/// Status of the request. The Gateway writes `deduplication` and reads `overallPhase`; other services own the
-/// remaining fields, which are preserved.
+/// Status of the request. The Gateway writes `deduplication` and `resolvedAt`, and reads `overallPhase`; other services
+/// own the remaining fields, which are preserved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = with_unknown_fields)]
@@ -154,6 +154,11 @@ pub struct RemediationRequestStatus {
     /// Occurrences of the signal. Absent after the first one: a new signal then costs the API server one write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<Deduplication>,
+    /// When the sender last said that the signal is resolved. Signals after it, if there are any, are in
+    /// `deduplication.lastSeenAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub resolved_at: Option<Timestamp>,
     /// Phase of the remediation. Terminal phases are Completed, Failed, TimedOut, Skipped and Cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overall_phase: Option<String>,

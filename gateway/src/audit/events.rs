@@ -68,6 +68,22 @@ pub fn of_suppressed(id: Uuid, signal: &Signal, fingerprint: Fingerprint, outcom
     of_known(names, id, signal, fingerprint, outcome)
 }
 
+/// The event of a resolved signal whose request is active.
+#[must_use]
+pub fn of_resolved(signal: &Signal, fingerprint: Fingerprint, record: &Record) -> AuditEvent {
+    let outcome = Outcome {
+        namespace: record.namespace.clone(),
+        name: record.name.clone(),
+        duplicate: true,
+        suppressed: false,
+        count: record.count,
+        first_seen: record.first_seen,
+        last_seen: record.last_seen,
+    };
+    let names = ("gateway.signal.resolved", "resolved");
+    of_known(names, Uuid::now_v7(), signal, fingerprint, &outcome)
+}
+
 fn of_known(
     (event_type, action): (&str, &str),
     id: Uuid,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Resource;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
@@ -206,6 +207,26 @@ impl Kubernetes {
 
     fn leases(&self) -> RequestBuilder {
         RequestBuilder::new(Lease::url_path(&(), Some(&self.namespace)))
+    }
+
+    /// Notes on a request that its sender says that the signal is resolved.
+    ///
+    /// # Errors
+    /// [`Error`]; `Conflict` if the name belongs to another request now.
+    pub async fn resolve(&self, record: &Record, at: Timestamp) -> Result<Record, Error> {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        // Without a version: whatever else is written at the same time, this is true.
+        let patch = serde_json::json!({
+            "metadata": { "uid": record.uid },
+            "status": { "resolvedAt": at },
+        });
+        let call = requests_of(&record.namespace)
+            .patch_subresource("status", &record.name, &parameters, &Patch::Merge(patch))
+            .map_err(unbuildable)?;
+        self.call(&record.namespace, call, slim::record).await
     }
 
     async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {

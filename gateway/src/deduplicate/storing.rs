@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 use wire::remediation_request::Deduplication;
 
 use super::creating::Step;
@@ -28,7 +29,19 @@ impl<R: Requests, T: Trail> Shared<R, T> {
                 return;
             }
             let active = lock(&self.index).active(fingerprint);
-            if let Some(record) = active {
+            if let Some(mut record) = active {
+                let creator = record
+                    .signal_id
+                    .as_deref()
+                    .and_then(|id| Uuid::parse_str(id).ok());
+                if let Some(ours) = group.iter().position(|waiting| Some(waiting.id) == creator) {
+                    // An earlier attempt, whose response was lost, has created it.
+                    match self.announce_others(&mut record).await {
+                        Ok(()) => reply_created(group.remove(ours), &record),
+                        Err(error) => return fail(group, error, None),
+                    }
+                    continue;
+                }
                 match self.count(&record, &group).await {
                     Ok(Some(stored)) => return reply_counted(group, &stored),
                     Ok(None) => {}

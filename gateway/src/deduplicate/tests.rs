@@ -205,6 +205,21 @@ async fn failed_signal_can_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn signal_that_is_sent_again_is_not_counted_on_the_request_that_it_created() {
+    let cluster = Cluster::default();
+    let (one, blind) = (replica(&cluster), replica(&cluster));
+    let id = Uuid::now_v7();
+    for replica in [&one, &one, &blind, &blind] {
+        let signal = signal("shop");
+        let fingerprint = signal.fingerprint();
+        let outcome = replica.submit(id, signal, fingerprint).await.unwrap();
+        assert_eq!((outcome.duplicate, outcome.count), (false, 1));
+    }
+    assert_eq!(cluster.records()[0].count, 1);
+    assert_eq!(send(&one).await.unwrap().count, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn name_of_another_incident_is_skipped() {
     let cluster = Cluster::default();
     let replica = replica(&cluster);

@@ -45,7 +45,7 @@ enum Work {
 /// The work of a delivery.
 struct Running {
     task: JoinHandle<Vec<Entry>>,
-    /// Whether no sender waits, so that only settled results are worth their memory.
+    /// Whether no sender waits, so that results are kept only where a further delivery needs them.
     abandoned: Arc<AtomicBool>,
 }
 
@@ -159,7 +159,7 @@ impl Running {
         let is_abandoned = Arc::clone(&abandoned);
         let task = async move {
             let entries = work.await;
-            if is_abandoned.load(Ordering::Relaxed) && !entries.iter().any(Entry::is_settled) {
+            if is_abandoned.load(Ordering::Relaxed) && !is_worth_keeping(&entries) {
                 return Vec::new();
             }
             entries
@@ -178,8 +178,15 @@ impl Work {
                 Some(result) => *self = Self::Ended(result.unwrap_or_default()),
             }
         }
-        matches!(self, Self::Ended(entries) if entries.iter().any(Entry::is_settled))
+        matches!(self, Self::Ended(entries) if is_worth_keeping(entries))
     }
+}
+
+/// Whether a further delivery differs from a first one.
+fn is_worth_keeping(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| entry.is_settled() || entry.id().is_some())
 }
 
 impl Drop for Waiting<'_> {
@@ -214,7 +221,14 @@ mod tests {
             }
         };
         let result = Err(error);
-        Entry::taken(Taken { fingerprint, result }, false)
+        Entry::taken(
+            Taken {
+                id: uuid::Uuid::nil(),
+                fingerprint,
+                result,
+            },
+            false,
+        )
     }
 
     /// The number of settled results that the work of a delivery gets.

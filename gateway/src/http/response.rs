@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use service::http::Failure;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use wire::problem::FieldError;
 
 use crate::cluster;
@@ -78,6 +79,8 @@ struct Failed {
     kind: &'static str,
     /// When to send it again, if that may help.
     retry_after: Option<Duration>,
+    /// The signal's id, if its request may have been created all the same.
+    id: Option<Uuid>,
 }
 
 impl Counted {
@@ -107,7 +110,11 @@ impl Entry {
     /// The entry of a processed signal; `only` if its request has no other.
     #[must_use]
     pub fn taken(taken: Taken, only: bool) -> Self {
-        let Taken { fingerprint, result } = taken;
+        let Taken {
+            id,
+            fingerprint,
+            result,
+        } = taken;
         let result = match result {
             Ok(outcome) => Ok(Counted {
                 duplicate: outcome.duplicate,
@@ -117,6 +124,7 @@ impl Entry {
             }),
             Err(error) => Err(Failed {
                 kind: error.kind(),
+                id: error.is_unknown().then_some(id),
                 retry_after: match error {
                     cluster::Error::Unavailable { retry_after, .. } => Some(retry_after),
                     _ => None,
@@ -129,7 +137,16 @@ impl Entry {
     /// Whether the signal was processed, so that a further delivery must not process it again.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Taken(_)) && self.retry_after().is_none()
+        !matches!(self, Self::Rejected(_)) && self.retry_after().is_none()
+    }
+
+    /// The id that the signal keeps when it is sent again, because its request may have been created.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Taken(processed) => processed.result.as_ref().err()?.id,
+            Self::Rejected(_) | Self::Left(..) => None,
+        }
     }
 
     /// When the sender should send the signal again.
@@ -137,7 +154,9 @@ impl Entry {
     pub fn retry_after(&self) -> Option<(&'static str, Duration)> {
         match self {
             Self::Taken(processed) => match &processed.result {
-                Err(Failed { kind, retry_after }) => retry_after.map(|after| (*kind, after)),
+                Err(Failed {
+                    kind, retry_after, ..
+                }) => retry_after.map(|after| (*kind, after)),
                 Ok(_) => None,
             },
             Self::Rejected(_) | Self::Left(..) => None,

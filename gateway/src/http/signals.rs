@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use service::http::{Failure, RawBody};
+use uuid::Uuid;
 use wire::problem::FieldError;
 use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
@@ -18,6 +19,7 @@ use super::App;
 use super::response::{self, Entry, Left, MAX_DETAILED};
 use crate::domain::alertmanager::{self, Read, Verdict};
 use crate::domain::{event, freshness};
+use crate::gateway::Taken;
 use service::http::InFlight;
 
 /// Alerts of one webhook that are processed concurrently, so that a large group leaves room for others.
@@ -70,19 +72,37 @@ async fn take_all<B: AsRef<[u8]>>(
     reading: &alertmanager::Reading<B>,
     known: Vec<Entry>,
 ) -> Vec<Entry> {
-    let known = known.into_iter().map(|entry| entry.is_settled().then_some(entry));
-    let known = known.chain(iter::repeat_with(|| None));
+    let known = known.into_iter().map(Some).chain(iter::repeat_with(|| None));
     let take = |(position, known): (usize, Option<Entry>)| async move {
-        if let Some(entry) = known {
+        let id = known.as_ref().and_then(Entry::id);
+        if let Some(entry) = known.filter(Entry::is_settled) {
             return Ok(entry);
         }
         let _room = app.room.acquire(reading.size(position)).await;
         let Read { signal, verdict, .. } = reading.judge(&app.rules, position)?;
         let left = match verdict {
             Verdict::Firing => {
-                return Ok(Entry::taken(app.gateway.take(signal).await, reading.count() == 1));
+                return Ok(Entry::taken(
+                    app.gateway.take(signal, id).await,
+                    reading.count() == 1,
+                ));
             }
-            Verdict::Resolved => Left::Resolved,
+            Verdict::Resolved => {
+                if let Err(error) = app.gateway.resolve(&signal).await {
+                    let fingerprint = signal.fingerprint();
+                    let result = Err(error);
+                    let id = Uuid::nil();
+                    return Ok(Entry::taken(
+                        Taken {
+                            id,
+                            fingerprint,
+                            result,
+                        },
+                        false,
+                    ));
+                }
+                Left::Resolved
+            }
             Verdict::Ignored => {
                 app.gateway.metrics().ignored();
                 Left::Ignored
@@ -151,12 +171,13 @@ pub async fn kubernetes_event(
     sent_at(&headers)
         .and_then(|sent_at| freshness::check_event(sent_at, reading.last_seen, now))
         .map_err(|error| rejected(vec![error]))?;
-    let work = |_failed| {
+    let work = |known: Vec<Entry>| {
         let (app, size) = (app.clone(), body.len());
+        let id = known.first().and_then(Entry::id);
         async move {
             let _in_flight = in_flight;
             let _room = app.room.acquire(size).await;
-            vec![Entry::taken(app.gateway.take(reading.signal).await, true)]
+            vec![Entry::taken(app.gateway.take(reading.signal, id).await, true)]
         }
     };
     let entries = app.deliveries.deliver(&body, work).await?;

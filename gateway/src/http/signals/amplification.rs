@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::domain::rules::Rules;
-use crate::gateway::Taken;
 
 /// Bound of the bytes held for each byte of a body; small bodies are not interesting.
 const MAX_RATIO: f64 = 16.0;
@@ -130,7 +129,14 @@ fn respond(body: &str) -> usize {
                     }
                     let detail = "denied".to_owned();
                     let result = Err(crate::cluster::Error::Rejected { status: 403, detail });
-                    Entry::taken(Taken { fingerprint, result }, reading.count() == 1)
+                    Entry::taken(
+                        Taken {
+                            id: Uuid::nil(),
+                            fingerprint,
+                            result,
+                        },
+                        reading.count() == 1,
+                    )
                 }),
         );
     }
