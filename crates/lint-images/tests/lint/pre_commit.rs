@@ -10,6 +10,7 @@ use crate::tree::{MINIMAL, Tree};
 
 /// Pinned, so that new releases do not change the result.
 const PRE_COMMIT: &str = "pre-commit==4.7.0";
+const MATURIN: &str = "maturin==1.9.4";
 
 const FOREIGN: &str = "FROM docker.io/library/golang:1.24-alpine AS build\n\
                        FROM registry.access.redhat.com/ubi9/ubi-minimal:latest\nCOPY --from=build /app /app\nUSER 1001\n";
@@ -19,15 +20,20 @@ fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// Installs pre-commit once into the target folder and returns its path.
-fn pre_commit() -> PathBuf {
-    let folder = kept(&PRE_COMMIT.replace("==", "-"));
-    let program = folder.join("bin/pre-commit");
+/// Installs a package once into the target folder and returns the path of its program.
+fn installed(package: &str) -> PathBuf {
+    let folder = kept(&package.replace("==", "-"));
+    let name = package.split("==").next().unwrap();
+    let program = folder.join("bin").join(name);
     if !program.exists() {
         succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        succeeds(Command::new(folder.join("bin/pip")).args(["install", "--quiet", PRE_COMMIT]));
+        succeeds(Command::new(folder.join("bin/pip")).args(["install", "--quiet", package]));
     }
     program
+}
+
+fn pre_commit() -> PathBuf {
+    installed(PRE_COMMIT)
 }
 
 fn text(output: &Output) -> String {
@@ -99,4 +105,53 @@ fn rejects_commit_with_unapproved_image() {
     }
     let commits = succeeds(&mut in_tree(&tree, "git", &["rev-list", "--count", "HEAD"]));
     assert_eq!(commits.trim(), "1");
+}
+
+#[test]
+fn installs_from_a_wheel_without_a_toolchain() {
+    let wheels = kept("wheels");
+    succeeds(
+        Command::new(installed(MATURIN))
+            .args(["build", "--release", "--locked", "--out"])
+            .arg(&wheels)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+    );
+    let config = format!(
+        "repos:\n  - repo: local\n    hooks:\n      - id: lint-images\n        name: images\n        language: python\n        \
+         entry: lint-images --force-exclude\n        additional_dependencies: [lint-images=={}]\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let tree = Tree::new(&[("Dockerfile", MINIMAL), (".pre-commit-config.yaml", &config)]);
+    tree.git(&["add", "--all"]);
+    let run = || {
+        // Without the toolchain's folder; wheels of other packages come from PyPI.
+        let mut command = in_tree(&tree, pre_commit(), &["run", "--all-files"]);
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .env("PIP_FIND_LINKS", &wheels)
+            .env("PRE_COMMIT_HOME", tree.path(".git/pre-commit-home"));
+        command.output().unwrap()
+    };
+    let cargo = Command::new("sh")
+        .args(["-c", "command -v cargo"])
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(!cargo.status.success(), "cargo is in /usr/bin");
+    let good = run();
+    assert!(
+        good.status.success() && text(&good).contains("Passed"),
+        "{}",
+        text(&good)
+    );
+    tree.write("Dockerfile", FOREIGN);
+    tree.git(&["add", "--all"]);
+    let bad = run();
+    assert!(!bad.status.success(), "{}", text(&bad));
+    assert!(
+        text(&bad).contains("Dockerfile:1:6: error[registry]"),
+        "{}",
+        text(&bad)
+    );
 }
