@@ -5,7 +5,7 @@
 
 mod encode;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -116,6 +116,27 @@ fn open(body: &[u8]) -> Result<(String, String, &[u8]), String> {
         }
     }
     Ok((api_version, kind, raw))
+}
+
+/// Whether Go omits a field of a type when it is zero.
+#[must_use]
+pub fn omits_zero(name: &str, key: &str) -> bool {
+    static OMITTED: LazyLock<BTreeMap<&str, BTreeSet<&str>>> = LazyLock::new(|| {
+        let types = FIELDS.iter();
+        types
+            .map(|(name, fields)| (name.as_str(), omitted(fields).collect()))
+            .collect()
+    });
+    OMITTED.get(name).is_some_and(|keys| keys.contains(key))
+}
+
+/// The keys of a type, and of those inlined in it, that Go omits when they are zero.
+fn omitted(fields: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    let fields = fields.as_object().into_iter().flat_map(|fields| fields.values());
+    Box::new(fields.flat_map(|field| match field {
+        Value::String(name) => Box::new(name.strip_suffix('?').into_iter()),
+        inlined => omitted(inlined),
+    }))
 }
 
 /// A field's value on the wire.

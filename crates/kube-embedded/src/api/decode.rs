@@ -42,9 +42,7 @@ pub(super) fn of_patch(status: Status, call: &Call, patched: &Value) -> Status {
     {
         Some((_, what)) if !call.resource.custom && !what.starts_with("strict decoding error") => {
             let cause = Cause::invalid("patch", &names::quoted(&patched.to_string()), what);
-            let mut status = Status::invalid("", "", "", vec![cause]);
-            status.message = status.message.replacen("\"\" is invalid", " \"\" is invalid", 1);
-            status
+            Status::invalid("", "", "", vec![cause])
         }
         _ => status,
     }

@@ -212,8 +212,8 @@ impl Api {
             let mut patched = patch.apply(&call.resource, current)?;
             let warnings = decode::clean(call, &mut patched);
             let warnings = warnings.map_err(|status| match kind {
-                patch::Kind::Json | patch::Kind::Merge => decode::of_patch(status, call, &patched),
-                _ => status,
+                patch::Kind::Apply => status,
+                _ => decode::of_patch(status, call, &patched),
             })?;
             Ok((patched, warnings))
         })
@@ -347,10 +347,8 @@ impl Api {
         }
         let namespace = object::meta(object, "namespace");
         if !namespace.is_empty() && namespace != call.namespace {
-            let message = format!(
-                "the namespace of the object ({namespace}) does not match the namespace on the URL ({})",
-                call.namespace
-            );
+            let message =
+                "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Status::bad_request(message));
         }
         let uid = object::meta(object, "uid");

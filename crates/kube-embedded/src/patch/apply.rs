@@ -31,7 +31,13 @@ fn applied_entry(resource: &Resource, wanted: &Value, manager: &str, subresource
     let mut fields = strip(FieldSet::named(&Shape::of(resource), wanted));
     // A field that the subresource does not write, or another one writes, is not owned.
     if subresource == "status" {
-        fields.children.retain(|element, _| element == "f:status");
+        let has_metadata = !resource.custom;
+        fields
+            .children
+            .retain(|element, _| element == "f:status" || (has_metadata && element == "f:metadata"));
+        if &*resource.table == "deployments.apps" {
+            fields.drop_path(&["f:metadata", "f:labels"]);
+        }
     } else if resource.has_status() {
         fields.children.remove("f:status");
     }
@@ -148,14 +154,13 @@ fn part_of(resource: &Resource, wanted: &Value, subresource: &str) -> Value {
         return part;
     };
     if subresource == "status" {
-        map.retain(|key, _| key == "status");
-    } else {
-        if resource.has_status() {
-            map.remove("status");
-        }
-        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("resourceVersion");
-        }
+        // Only built-in kinds accept metadata with a status.
+        map.retain(|key, _| key == "status" || (key == "metadata" && !resource.custom));
+    } else if resource.has_status() {
+        map.remove("status");
+    }
+    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
     }
     part
 }

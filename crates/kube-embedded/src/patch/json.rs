@@ -2,7 +2,8 @@
 
 use std::io;
 
-use json_patch::{Patch, PatchOperation};
+use json_patch::jsonptr::Pointer;
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
 use crate::status::Status;
@@ -31,8 +32,25 @@ pub(super) fn read(value: Value) -> Result<Patch, Status> {
         );
         return Err(Status::plain(413, "RequestEntityTooLarge", message));
     }
-    serde_json::from_value(value)
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
+    let wrong = |value: &Value, wanted: &str| {
+        let found = match value {
+            Value::Object(_) => "object",
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Bool(_) => "bool",
+            _ => "number",
+        };
+        let message =
+            format!("error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}");
+        Err(Status::bad_request(message))
+    };
+    let Some(list) = value.as_array() else {
+        return wrong(&value, "[]handlers.jsonPatchOp");
+    };
+    if let Some(other) = list.iter().find(|operation| !operation.is_object()) {
+        return wrong(other, "handlers.jsonPatchOp");
+    }
+    serde_json::from_value(value).map_err(|error| rejected(&error.to_string()))
 }
 
 /// Applies a patch. After an error the value is undefined.
@@ -42,6 +60,7 @@ pub(super) fn read(value: Value) -> Result<Patch, Status> {
 pub(super) fn apply(value: &mut Value, patch: &Patch) -> Result<(), Status> {
     let mut copied = 0;
     for operation in &patch.0 {
+        let operation = &lenient(operation, value);
         let inserted = match operation {
             PatchOperation::Add(add) => Some(&add.value),
             PatchOperation::Replace(replace) => Some(&replace.value),
@@ -62,6 +81,24 @@ pub(super) fn apply(value: &mut Value, patch: &Patch) -> Result<(), Status> {
             .map_err(|error| rejected(&error.to_string()))?;
     }
     Ok(())
+}
+
+/// An operation as the real server understands it: it may replace a key that is missing, and copies a missing key as
+/// null.
+fn lenient(operation: &PatchOperation, value: &Value) -> PatchOperation {
+    let is_missing = |path: &Pointer| {
+        let owner = path.parent().and_then(|owner| owner.resolve(value).ok());
+        owner.is_some_and(Value::is_object) && path.resolve(value).is_err()
+    };
+    let (path, value) = match operation {
+        PatchOperation::Replace(replace) if is_missing(&replace.path) => {
+            (&replace.path, replace.value.clone())
+        }
+        PatchOperation::Copy(copy) if is_missing(&copy.from) => (&copy.path, Value::Null),
+        other => return other.clone(),
+    };
+    let path = path.clone();
+    PatchOperation::Add(AddOperation { path, value })
 }
 
 fn rejected(why: &str) -> Status {
@@ -144,6 +181,39 @@ mod tests {
         let mut value = json!({});
         assert_eq!(apply(&mut value, &patch).unwrap_err().code, 422);
         assert!(depth(&value) <= MAX_DEPTH);
+    }
+
+    #[test]
+    fn missing_keys_are_replaced_and_copied_as_null() {
+        let patch = read(json!([
+            {"op": "replace", "path": "/a/new", "value": 1},
+            {"op": "copy", "from": "/a/none", "path": "/a/null"},
+        ]));
+        let mut value = json!({"a": {}});
+        apply(&mut value, &patch.unwrap()).unwrap();
+        assert_eq!(value, json!({"a": {"new": 1, "null": null}}));
+        for operation in [
+            json!({"op": "remove", "path": "/none"}),
+            json!({"op": "move", "from": "/none", "path": "/b"}),
+            json!({"op": "replace", "path": "/none/below", "value": 1}),
+            json!({"op": "test", "path": "/a", "value": 2}),
+        ] {
+            let patch = read(json!([operation])).unwrap();
+            assert_eq!(apply(&mut value, &patch).unwrap_err().code, 422);
+        }
+    }
+
+    #[test]
+    fn malformed_patches_are_rejected() {
+        for (patch, code) in [
+            (json!({"op": "add"}), 400),
+            (json!([1]), 400),
+            (json!([{"op": "bad", "path": "/a"}]), 422),
+            (json!([{"path": "/a"}]), 422),
+            (json!([{"op": "add", "path": "a", "value": 1}]), 422),
+        ] {
+            assert_eq!(read(patch.clone()).unwrap_err().code, code, "{patch}");
+        }
     }
 
     #[test]

@@ -78,7 +78,8 @@ const FIELDS: &[(&str, &[&str])] = &[
 fn pointer(label: &str) -> String {
     match label {
         "source" => "/source/component".into(),
-        "status.podIPs" => "/status/podIPs/0/ip".into(),
+        // The real server knows the label, and no pod has a value.
+        "status.podIPs" => "/none".into(),
         "status.successful" => "/status/succeeded".into(),
         label => format!("/{}", label.replace('.', "/")),
     }

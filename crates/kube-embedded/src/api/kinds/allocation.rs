@@ -44,6 +44,7 @@ pub(in crate::api) fn allocate(resource: &Resource, object: &mut Value, old: Opt
             let class = quality_of_service(object);
             object::child_mut(object, "status").insert("qosClass".into(), class.into());
         }
+        "pods" => complete_addresses(object),
         "daemonsets.apps" => count_templates(object, old),
         "jobs.batch" if old.is_none() => complete_job(object),
         _ => {}
@@ -94,6 +95,22 @@ fn quality_of_service(pod: &Value) -> &'static str {
         "Guaranteed"
     } else {
         "Burstable"
+    }
+}
+
+/// A pod's address is the first one of its addresses.
+fn complete_addresses(pod: &mut Value) {
+    let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let first = status
+        .get("podIPs")
+        .and_then(|list| list.pointer("/0/ip"))
+        .cloned();
+    match (first, status.get("podIP").cloned()) {
+        (Some(first), _) => drop(status.insert("podIP".into(), first)),
+        (None, Some(address)) => drop(status.insert("podIPs".into(), json!([{ "ip": address }]))),
+        (None, None) => {}
     }
 }
 

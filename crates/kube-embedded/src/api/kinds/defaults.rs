@@ -89,9 +89,19 @@ fn fill(shape: &Schema, value: &mut Value, root: bool) {
     }
 }
 
-/// Go omits empty maps and lists where they are optional.
+/// Go omits empty maps and lists where they are optional, and zeros of most fields.
 fn drop_empty(shape: &Schema, map: &mut Map<String, Value>) {
+    let name = shape.node().name.as_str();
     map.retain(|key, value| {
+        let is_zero = match &*value {
+            Value::Bool(truth) => !truth,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
+        if is_zero {
+            return !crate::protobuf::omits_zero(name, key);
+        }
         let empty_list = value.as_array().is_some_and(Vec::is_empty);
         let empty_map = value.as_object().is_some_and(Map::is_empty);
         if !(empty_list || empty_map) || shape.node().required.contains(key) {
