@@ -66,7 +66,7 @@ enum Verb {
     Control(control::Options),
     Doctor(doctor::Options),
     Down(down::Options),
-    E2e(e2e::Options),
+    E2e(Box<e2e::Options>),
     #[command(hide = true)]
     Forward(forward::Options),
     Gc(gc::Options),
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         Verb::Control(options) => control::run(options),
         Verb::Doctor(options) => doctor::run(options),
         Verb::Down(options) => down::run(options),
-        Verb::E2e(options) => e2e::run(options),
+        Verb::E2e(options) => e2e::run(*options),
         Verb::Forward(options) => forward::run(options),
         Verb::Gc(options) => gc::run(options),
         Verb::InstallHooks(options) => install_hooks::run(options),

@@ -68,6 +68,13 @@ pub enum Outcome {
         /// All that is known.
         text: String,
     },
+    /// It failed, and passed when it was repeated (`flakyFailure` of Maven Surefire); not counted as a failure.
+    Flaky {
+        /// One line.
+        message: String,
+        /// All that is known.
+        text: String,
+    },
     /// It could not be completed.
     Error {
         /// Kind of error.
@@ -149,6 +156,12 @@ impl Case {
                 Kind(kind.as_deref()),
                 Text(text)
             )?,
+            Outcome::Flaky { message, text } => write!(
+                xml,
+                "\n      <flakyFailure message=\"{}\">{}</flakyFailure>",
+                Attribute(message),
+                Text(text)
+            )?,
             Outcome::Error { kind, message } => write!(
                 xml,
                 "\n      <error message=\"{}\"{}/>",
@@ -177,7 +190,7 @@ impl Counts {
         for case in cases {
             counts.tests += 1;
             match case.outcome {
-                Outcome::Passed => {}
+                Outcome::Passed | Outcome::Flaky { .. } => {}
                 Outcome::Skipped { .. } => counts.skipped += 1,
                 Outcome::Failed { .. } => counts.failures += 1,
                 Outcome::Error { .. } => counts.errors += 1,
@@ -357,7 +370,11 @@ mod tests {
             kind: None,
             message: message(),
         });
-        let one = Suite::new("one", vec![Case::new("c", "n"), skipped.clone()]);
+        let flaky = case(Outcome::Flaky {
+            message: message(),
+            text: "first <attempt>".to_owned(),
+        });
+        let one = Suite::new("one", vec![flaky, skipped.clone()]);
         let other = Suite {
             time: Some(Duration::from_millis(1500)),
             ..Suite::new("other", vec![skipped, error])
@@ -372,6 +389,7 @@ mod tests {
             "<testsuites name=\"all\" tests=\"4\" failures=\"0\" errors=\"1\" skipped=\"2\" time=\"2.000\">",
             "<testsuite name=\"one\" tests=\"2\" failures=\"0\" errors=\"0\" skipped=\"1\">",
             "<testsuite name=\"other\" tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"1\" time=\"1.500\">",
+            "<flakyFailure message=\"m\">first &lt;attempt&gt;</flakyFailure>",
         ] {
             assert!(xml.contains(expected), "{xml}");
         }

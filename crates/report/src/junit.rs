@@ -32,6 +32,7 @@ pub(crate) fn render(report: &Report) -> String {
 fn scenario(report: &Report, test: &Scenario) -> Case {
     let outcome = match test.outcome {
         ScenarioOutcome::Passed => junit::Outcome::Passed,
+        ScenarioOutcome::Flaky => flaky(test.detail.as_deref().unwrap_or("no detail given")),
         ScenarioOutcome::Skipped => skipped(test.reason.as_deref().unwrap_or("no reason given")),
         ScenarioOutcome::Failed => failed(test.detail.as_deref().unwrap_or("no detail given")),
     };
@@ -67,12 +68,23 @@ fn skipped(reason: &str) -> junit::Outcome {
 }
 
 fn failed(text: &str) -> junit::Outcome {
-    let first = text.lines().find(|line| !line.trim().is_empty());
     junit::Outcome::Failed {
         kind: None,
-        message: first.unwrap_or_default().to_owned(),
+        message: first_line(text),
         text: text.to_owned(),
     }
+}
+
+fn flaky(text: &str) -> junit::Outcome {
+    junit::Outcome::Flaky {
+        message: first_line(text),
+        text: text.to_owned(),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    first.unwrap_or_default().to_owned()
 }
 
 fn duration(seconds: f64) -> Duration {

@@ -132,6 +132,8 @@ pub enum ScenarioOutcome {
     Passed,
     /// It failed.
     Failed,
+    /// It failed, and passed when it was repeated: no proof of anything.
+    Flaky,
     /// It cannot run on this stack.
     Skipped,
 }
@@ -197,6 +199,7 @@ impl ScenarioOutcome {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
+            Self::Flaky => "flaky",
             Self::Skipped => "skipped",
         }
     }

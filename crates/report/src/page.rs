@@ -218,7 +218,12 @@ fn tests(report: &Report) -> Vec<Scenario> {
         .fold(f64::MIN_POSITIVE, f64::max);
     let mut tests: Vec<&crate::Scenario> = report.tests.iter().collect();
     // Failures first.
-    tests.sort_by_key(|test| (test.outcome != ScenarioOutcome::Failed, test.id.clone()));
+    let rank = |outcome| match outcome {
+        ScenarioOutcome::Failed => 0,
+        ScenarioOutcome::Flaky => 1,
+        ScenarioOutcome::Passed | ScenarioOutcome::Skipped => 2,
+    };
+    tests.sort_by_key(|test| (rank(test.outcome), test.id.clone()));
     let clean = |text: &Option<String>| text.as_deref().map(printable);
     tests
         .into_iter()

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use taskgraph::Outcome;
 
 use crate::analysis::Analysis;
-use crate::model::{Report, ScenarioOutcome};
+use crate::model::{Report, Scenario, ScenarioOutcome};
 use crate::page::if_free_in_words;
 use crate::words::{self, printable};
 use crate::{compare, timeline};
@@ -21,6 +21,7 @@ pub fn summary(report: &Report) -> String {
         line(&mut text, &format!("This run was {verdict}."));
     }
     skipped_tests(&mut text, report);
+    flaky_tests(&mut text, report);
     without_result(&mut text, report);
     failed_tests(&mut text, report);
     for failure in report.failures.iter().rev() {
@@ -95,6 +96,15 @@ fn skipped_tests(text: &mut String, report: &Report) {
                 test.reason.as_deref().unwrap_or("no reason given")
             ),
         );
+    }
+}
+
+fn flaky_tests(text: &mut String, report: &Report) {
+    let flaky = |test: &&Scenario| test.outcome == ScenarioOutcome::Flaky;
+    for test in report.tests.iter().filter(flaky) {
+        let detail = test.detail.as_deref().unwrap_or("no detail given");
+        let first = detail.lines().next().unwrap_or_default();
+        line(text, &format!("flaky {}: {first}", test.name));
     }
 }
 

@@ -164,6 +164,7 @@ pub(crate) fn tests_in_words(report: &Report) -> String {
     let counts = [
         ScenarioOutcome::Passed,
         ScenarioOutcome::Failed,
+        ScenarioOutcome::Flaky,
         ScenarioOutcome::Skipped,
     ]
     .map(|outcome| (report.count(outcome), outcome));

@@ -11,6 +11,7 @@ mod measure;
 mod plan;
 mod provider;
 mod report;
+mod rounds;
 mod screen;
 mod settings;
 mod setup;
@@ -93,6 +94,8 @@ pub(crate) struct Options {
     /// Maximum number of scenarios that run at the same time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    #[command(flatten)]
+    rounds: rounds::Again,
     /// Node image of kind [default: the one that kind pins]
     #[arg(long, value_name = "IMAGE", env = "KIND_NODE_IMAGE")]
     node_image: Option<String>,
@@ -115,7 +118,7 @@ pub(crate) struct Options {
     fault: Option<fault::Fault>,
 }
 
-pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let file = match run_folder::stack_file(options.stack.as_deref()) {
         Ok(file) => file,
         Err(error) => return Ok(usage(&error)),
@@ -129,6 +132,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         Ok(stack) => stack,
         Err(invalid) => return Ok(usage(&invalid)),
     };
+    if let Some(run) = &options.rounds.failed {
+        match rounds::failed(run, &stack.stack.name) {
+            Ok(failed) => options.filters.extend(failed),
+            Err(error) => return Ok(usage(&error)),
+        }
+    }
     for service in stack.without_health() {
         eprint_line(format!(
             "warning: {service} has no port named `health`: the run neither waits until it is ready, nor distinguishes its \

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     provider::Provider,
+    rounds::Rounds,
     variables::{Runtime, Sources},
 };
 use crate::{
@@ -75,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) filters: Vec<String>,
     pub(crate) shard: Option<String>,
     pub(crate) jobs: Option<usize>,
+    /// How often the scenarios run.
+    pub(crate) rounds: Rounds,
     /// Program of the `control` commands that the tests call.
     pub(crate) own_program: PathBuf,
 }
@@ -226,6 +229,7 @@ pub(crate) mod testing {
             filters: Vec::new(),
             shard: None,
             jobs: None,
+            rounds: Rounds::default(),
             own_program: PathBuf::from("/target/debug/xtask"),
             stack,
         }

@@ -196,6 +196,7 @@ fn settings(
         filters: options.filters.clone(),
         shard: options.shard.clone(),
         jobs: options.jobs,
+        rounds: options.rounds.rounds(),
         own_program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")),
         stack,
     })

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use report::{Scenario, ScenarioOutcome};
@@ -13,7 +14,10 @@ use subprocess::Outcome;
 use taskgraph::Context;
 
 use super::{RunContext, StepContext, StepOutcome};
-use crate::{command::Command, e2e::template};
+use crate::{
+    command::Command,
+    e2e::{plan, rounds::retried, template},
+};
 
 /// A line of the test program.
 #[derive(Debug, Deserialize)]
@@ -33,14 +37,62 @@ pub(crate) struct ScenariosFailed {
     ran: usize,
 }
 
+fn failed(scenarios: &[Scenario]) -> impl Iterator<Item = &Scenario> {
+    let is_failed = |test: &&Scenario| test.outcome == ScenarioOutcome::Failed;
+    scenarios.iter().filter(is_failed)
+}
+
 impl RunContext<'_> {
+    /// Runs the scenarios as often as the settings ask for; the report has each once, with its worst outcome.
     pub(super) fn run_scenarios(
         &self,
         step: &StepContext<'_>,
         command: &Command,
     ) -> anyhow::Result<StepOutcome> {
+        let rounds = &self.settings.rounds;
+        let mut round = 1;
+        loop {
+            let mut result = self.scenarios_once(step, command);
+            let mut found = self.scenarios_of_last_log(step);
+            for attempt in 1..=rounds.retries {
+                let failed: Vec<String> = failed(&found).map(|scenario| scenario.name.clone()).collect();
+                if failed.is_empty() || result.is_err() {
+                    break;
+                }
+                let again = plan::scenarios(self.settings, &failed);
+                result = self.scenarios_once(step, &again);
+                retried(&mut found, self.scenarios_of_last_log(step), attempt);
+            }
+            let has_failure = failed(&found).next().is_some();
+            rounds.add(&mut self.scenarios(), found, round);
+            result?;
+            if !rounds.goes_on(round, has_failure) {
+                break;
+            }
+            round += 1;
+        }
+        if round > 1 {
+            step.task.note(format!("{round} rounds"));
+        }
+        let all = self.scenarios();
+        match (all.len(), failed(&all).count()) {
+            (0, _) if self.settings.shard.is_some() => {
+                Ok(StepOutcome::Skipped("this shard has no scenario".to_owned()))
+            }
+            (0, _) => anyhow::bail!("{}", no_match(&self.settings.filters)),
+            (_, 0) => Ok(StepOutcome::Done),
+            (ran, failed) => Err(ScenariosFailed { failed, ran }.into()),
+        }
+    }
+
+    fn scenarios(&self) -> MutexGuard<'_, Vec<Scenario>> {
+        self.scenarios.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the test program; failed scenarios are no error.
+    fn scenarios_once(&self, step: &StepContext<'_>, command: &Command) -> anyhow::Result<()> {
         let task = step.task.clone();
-        let progress = Mutex::new(Progress::default());
+        let progress = Mutex::new(Progress::new(self.settings.rounds.slow));
         let result = self
             .prepared(step, command)
             .observe(move |line| {
@@ -48,23 +100,22 @@ impl RunContext<'_> {
                 progress.follow(line, &task);
             })
             .run(step.cancel);
-        // The observer receives long lines cut; the log has them whole.
-        let log = fs::read_to_string(self.folder.log(step.task.name())).unwrap_or_default();
-        let finished = finished(&log);
-        let is_failed = |test: &&Scenario| test.outcome == ScenarioOutcome::Failed;
-        let (failed, ran) = (finished.iter().filter(is_failed).count(), finished.len());
-        *self.scenarios.lock().unwrap_or_else(PoisonError::into_inner) = finished;
         match result {
-            Ok(_) if ran == 0 && self.settings.shard.is_some() => {
-                Ok(StepOutcome::Skipped("this shard has no scenario".to_owned()))
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let has_failed = failed(&self.scenarios_of_last_log(step)).next().is_some();
+                match failure.outcome() {
+                    Outcome::Exit(1) if has_failed => Ok(()),
+                    _ => Err(failure.into()),
+                }
             }
-            Ok(_) if ran == 0 => anyhow::bail!("{}", no_match(&self.settings.filters)),
-            Ok(_) => Ok(StepOutcome::Done),
-            Err(failure) if matches!(failure.outcome(), Outcome::Exit(1)) && failed > 0 => {
-                Err(ScenariosFailed { failed, ran }.into())
-            }
-            Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Returns the scenarios that finished last. The observer receives long lines cut; the log has them whole.
+    fn scenarios_of_last_log(&self, step: &StepContext<'_>) -> Vec<Scenario> {
+        let log = fs::read_to_string(self.folder.log(step.task.name())).unwrap_or_default();
+        finished(&log)
     }
 
     /// Returns the URLs by which a component is reached from this machine, secrets included.
@@ -137,9 +188,17 @@ struct Progress {
     failed: usize,
     /// Ids of the running ones, in the order of their starts.
     running: Vec<String>,
+    slow: Option<Duration>,
 }
 
 impl Progress {
+    fn new(slow: Option<Duration>) -> Self {
+        Self {
+            slow,
+            ..Self::default()
+        }
+    }
+
     /// Reports a line of the test program.
     fn follow(&mut self, line: &str, task: &Context) {
         match serde_json::from_str(line) {
@@ -156,7 +215,9 @@ impl Progress {
                     ..
                 } = test;
                 let (count, outcome) = (self.count(), outcome.as_str());
-                task.progress(format!("{count}  {outcome:8}{seconds:6.2} s  {name}"));
+                let is_slow = self.slow.is_some_and(|limit| seconds > limit.as_secs_f64());
+                let slow = if is_slow { "  slow" } else { "" };
+                task.progress(format!("{count}  {outcome:8}{seconds:6.2} s  {name}{slow}"));
             }
             // Lines of stderr are observed too; the log has them.
             Ok(Event::Summary {}) | Err(_) => return,

@@ -58,11 +58,10 @@ pub(super) fn ready(service: &str, health: &str) -> Step {
 }
 
 pub(super) fn test(settings: &Settings) -> Task {
-    let command = scenarios(settings);
+    let command = scenarios(settings, &settings.filters);
     let steps = vec![
         Step::write(settings.stack_file(), Content::StackFile),
-        // A whole suite takes minutes on a slow machine.
-        Step::from(Action::Scenarios { command }).timeout(Duration::from_mins(40)),
+        Step::from(Action::Scenarios { command }).timeout(SUITE * settings.rounds.at_most()),
     ];
     // Also what no service needs: the scenarios have the addresses of all.
     let stack = &settings.stack;
@@ -90,7 +89,11 @@ pub(super) fn teardown(seconds: u64, steps: Vec<Step>) -> Task {
     task("teardown", TaskKind::Teardown, phase::LAST, seconds, steps).always()
 }
 
-fn scenarios(settings: &Settings) -> Command {
+/// Maximum duration of a whole suite, which takes minutes on a slow machine.
+const SUITE: Duration = Duration::from_mins(40);
+
+/// Returns the command that runs the scenarios whose names contain a filter.
+pub(crate) fn scenarios(settings: &Settings, filters: &[String]) -> Command {
     let mut command = test_program(settings)
         .args(["run", "--format", "json", "--stack"])
         .path(&settings.stack_file());
@@ -100,7 +103,7 @@ fn scenarios(settings: &Settings) -> Command {
     if let Some(jobs) = settings.jobs {
         command = command.args(["--jobs".to_owned(), jobs.to_string()]);
     }
-    command.args(settings.filters.iter().cloned())
+    command.args(filters.iter().cloned())
 }
 
 /// Returns the command of `[test]`: a program that was built with the services, or a command in the stack file's

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::{
+    common::scenarios,
     local::KUBE_EMBEDDED,
     show::{Format, commands, plan as show},
     step::{Action, Condition, Content, Program, Step, TagSource},
