@@ -1,5 +1,6 @@
 //! The API: its routes and their order of checks.
 
+pub mod entry;
 pub mod openapi;
 pub mod redelivery;
 pub mod response;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::response::Entry;
+use super::entry::Entry;
 
 /// Maximum number of unfinished deliveries, and of signals in those that ended; the oldest are forgotten first.
 const MAX_DELIVERIES: usize = 4_096;

@@ -16,7 +16,8 @@ use wire::remediation_request::SignalType;
 use wire::webhook::{Event, Webhook};
 
 use super::App;
-use super::response::{self, Entry, Left, MAX_DETAILED};
+use super::entry::{Entry, Left, MAX_DETAILED};
+use super::response;
 use crate::domain::alertmanager::{self, Read, Verdict};
 use crate::domain::{event, freshness};
 use crate::gateway::Taken;
