@@ -1,7 +1,6 @@
 //! Finds, reads and validates the policy and its exceptions. Reports all errors, each with its location.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,6 +10,7 @@ use globset::GlobMatcher;
 use toml::Spanned;
 
 use super::baseline::Baseline;
+use super::error::PolicyError;
 use super::exceptions::{ExceptionEntry, ExceptionsFile};
 use super::file::PolicyFile;
 use super::globs::{Excluded, path_glob};
@@ -20,45 +20,10 @@ use super::{
 };
 use crate::date::Date;
 use crate::model::{Location, Role};
-use crate::output::text;
 use crate::sources::Store;
 
 /// Default paths of the policy, relative to the repository root.
 const PATHS: [&str; 2] = ["deploy/image-policy.toml", ".image-policy.toml"];
-
-/// Errors of a policy or exceptions file.
-#[derive(Debug)]
-pub(crate) struct PolicyError {
-    path: String,
-    text: String,
-    errors: Vec<(Option<Range<usize>>, String)>,
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (span, message)) in self.errors.iter().enumerate() {
-            if index > 0 {
-                writeln!(formatter)?;
-            }
-            let Some(span) = span else {
-                write!(formatter, "{}: {message}", self.path)?;
-                continue;
-            };
-            let (line, column) = LineIndex::new(&self.text).position(&self.text, span.start);
-            write!(formatter, "{}:{line}:{column}: {message}", self.path)?;
-            let location = Location {
-                line,
-                column,
-                span: span.clone(),
-            };
-            let shown = text::snippet(&self.text, &location);
-            write!(formatter, "\n{}", shown.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for PolicyError {}
 
 /// Returns the path of the repository's policy file.
 pub(crate) fn find(store: &Store<'_>) -> Option<PathBuf> {

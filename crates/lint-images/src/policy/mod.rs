@@ -1,6 +1,7 @@
 //! Validated policy, in the form that the rules use.
 
 mod baseline;
+mod error;
 mod exceptions;
 mod file;
 mod globs;
