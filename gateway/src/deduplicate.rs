@@ -6,6 +6,7 @@
 
 mod creating;
 mod replies;
+mod settling;
 mod storing;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use wire::remediation_request::RemediationRequestSpec;
 
+use self::settling::Unsettled;
 use crate::cluster::kubernetes::Kubernetes;
 use crate::cluster::{Error, Requests};
 use crate::domain::fingerprint::Fingerprint;
@@ -76,6 +78,8 @@ struct Shared<R, T> {
     requests: R,
     trail: T,
     index: Arc<Mutex<Index>>,
+    /// Counts that may have been written although they failed.
+    unsettled: Mutex<HashMap<Fingerprint, Vec<Unsettled>>>,
     /// The waiting groups by fingerprint. Each has a task that works on it.
     groups: Mutex<HashMap<Fingerprint, Vec<Waiting>>>,
     fallback_namespace: String,
@@ -101,12 +105,13 @@ impl<R: Requests, T: Trail> Deduplicator<R, T> {
         fallback_namespace: String,
         interval: Duration,
     ) -> Self {
-        let groups = Mutex::default();
+        let (groups, unsettled) = (Mutex::default(), Mutex::default());
         Self {
             shared: Arc::new(Shared {
                 requests,
                 trail,
                 index,
+                unsettled,
                 groups,
                 fallback_namespace,
                 interval,
@@ -181,13 +186,17 @@ impl<R: Requests, T: Trail> Shared<R, T> {
             let group = {
                 let mut groups = lock(&self.groups);
                 let group = groups.get_mut(&fingerprint).map(mem::take).unwrap_or_default();
-                if group.is_empty() {
+                if group.is_empty() && !lock(&self.unsettled).contains_key(&fingerprint) {
                     groups.remove(&fingerprint);
                     return;
                 }
                 group
             };
-            self.store(fingerprint, group).await;
+            if group.is_empty() {
+                self.settle(fingerprint).await;
+            } else {
+                self.store(fingerprint, group).await;
+            }
             tokio::time::sleep(self.interval.saturating_sub(begun.elapsed())).await;
         }
     }

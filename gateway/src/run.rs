@@ -18,6 +18,7 @@ use crate::audit::delivery::{Delivery, Health};
 use crate::audit::rejected::{Counts, Rejected};
 use crate::audit::spool::{Pending, Spool};
 use crate::audit::trail::SpoolTrail;
+use crate::cluster::Writer;
 use crate::cluster::breaker::State;
 use crate::cluster::breakers::Breakers;
 use crate::cluster::kubernetes::Kubernetes;
@@ -79,7 +80,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (progress, synced) = watch::channel(Progress::Starting {
         detail: "not checked yet".to_owned(),
     });
-    tokio::spawn(cluster_watch::feed(client.clone(), Arc::clone(&index), progress));
+    let writer = Writer::default();
+    tokio::spawn(cluster_watch::feed(
+        client.clone(),
+        writer.clone(),
+        Arc::clone(&index),
+        progress,
+    ));
     let readiness = ReadinessCell::default();
     let known = Known {
         progress: synced.clone(),
@@ -91,7 +98,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::spawn(known.keep(readiness.clone()));
 
     let fallback = config.kubernetes.fallback_namespace.clone();
-    let requests = Kubernetes::new(client.clone(), config.retry, breakers, fallback.clone());
+    let requests = Kubernetes::new(client.clone(), config.retry, breakers, fallback.clone(), writer);
     let interval = Duration::from_millis(config.deduplication.interval_ms);
     let owners = matches!(config.deduplication.fingerprint, FingerprintOf::Owner);
     let owners = owners.then(|| Arc::new(Owners::new(requests.clone())));

@@ -177,6 +177,23 @@ pub struct Deduplication {
     /// Number of signals, including the first.
     #[schemars(range(min = 1))]
     pub occurrence_count: i64,
+    /// The part of the count that each running Gateway has added. A process writes only its own entry, an absolute
+    /// number, so that it recognises a write whose response was lost. Entries of processes that have written nothing
+    /// for a while are removed; what they counted stays in `occurrenceCount`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = without_default)]
+    pub writers: BTreeMap<String, WriterCount>,
+}
+
+/// What one Gateway process has counted on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WriterCount {
+    /// Number of signals.
+    pub count: i64,
+    /// When it wrote last.
+    #[schemars(with = "DateTime")]
+    pub written_at: Timestamp,
 }
 
 impl RemediationRequest {

@@ -16,13 +16,13 @@ use kube::client::{Body, Client};
 use kube::core::Status;
 use kube::core::request::Request as RequestBuilder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use wire::remediation_request::{Deduplication, RemediationRequest};
+use wire::remediation_request::RemediationRequest;
 
 use super::breakers::{Breakers, Scope, Verdict};
 use super::pointer;
 use super::retry::Policy;
 use super::slim::{self, Unreadable};
-use super::{Cause, Error, Pointer, Requests};
+use super::{Cause, Error, Pointer, Requests, Writer};
 use crate::cause::root_cause;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
@@ -50,6 +50,7 @@ pub struct Kubernetes {
     turns: Arc<Turns>,
     /// The namespace of the pointers.
     namespace: String,
+    writer: Writer,
 }
 
 /// Who may call now.
@@ -123,15 +124,23 @@ struct Failed {
 }
 
 impl Kubernetes {
-    /// Calls through `client`, which must not retry by itself; the pointers of incidents are in `namespace`.
+    /// Calls through `client`, which must not retry by itself; the pointers of incidents are in `namespace`,
+    /// and counts are written as `writer`.
     #[must_use]
-    pub fn new(client: Client, policy: Policy, breakers: Arc<Breakers>, namespace: String) -> Self {
+    pub fn new(
+        client: Client,
+        policy: Policy,
+        breakers: Arc<Breakers>,
+        namespace: String,
+        writer: Writer,
+    ) -> Self {
         Self {
             client,
             policy,
             breakers,
             turns: Arc::default(),
             namespace,
+            writer,
         }
     }
 
@@ -226,7 +235,8 @@ impl Kubernetes {
         let call = requests_of(&record.namespace)
             .patch_subresource("status", &record.name, &parameters, &Patch::Merge(patch))
             .map_err(unbuildable)?;
-        self.call(&record.namespace, call, slim::record).await
+        self.call(&record.namespace, call, |text| slim::record(text, &self.writer))
+            .await
     }
 
     async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failed> {
@@ -394,8 +404,10 @@ impl Requests for Kubernetes {
         let call = requests_of(namespace)
             .create(&parameters, body)
             .map_err(unbuildable)?;
-        self.call_until(Some(deadline), namespace, call, slim::record)
-            .await
+        self.call_until(Some(deadline), namespace, call, |text| {
+            slim::record(text, &self.writer)
+        })
+        .await
     }
 
     async fn pointer(&self, fingerprint: Fingerprint) -> Result<Option<Pointer>, Error> {
@@ -442,7 +454,10 @@ impl Requests for Kubernetes {
         let call = requests_of(namespace)
             .get(name, &GetParams::default())
             .map_err(unbuildable)?;
-        match self.call(namespace, call, slim::record).await {
+        match self
+            .call(namespace, call, |text| slim::record(text, &self.writer))
+            .await
+        {
             Ok(record) => Ok(Some(record)),
             Err(Error::NotFound | Error::NoNamespace) => Ok(None),
             Err(error) => Err(error),
@@ -460,21 +475,35 @@ impl Requests for Kubernetes {
         }
     }
 
-    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
+    async fn count(&self, record: &Record, own: i64, last_seen: Timestamp) -> Result<Record, Error> {
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         // A merge patch preserves other writers' fields of the status; with the version in it, it is rejected after a
-        // concurrent write.
+        // concurrent write, or when another object has the name.
+        // A null removes an entry.
+        let mut writers: serde_json::Map<String, serde_json::Value> = record
+            .stale_writers
+            .iter()
+            .map(|name| (name.clone(), serde_json::Value::Null))
+            .collect();
+        let entry = serde_json::json!({ "count": own, "writtenAt": Timestamp::now() });
+        writers.insert(self.writer.as_str().to_owned(), entry);
         let patch = serde_json::json!({
-            "metadata": { "resourceVersion": record.resource_version, "uid": record.uid },
-            "status": { "deduplication": count },
+            "metadata": { "resourceVersion": record.resource_version },
+            "status": { "deduplication": {
+                "firstSeenAt": record.first_seen,
+                "lastSeenAt": last_seen,
+                "occurrenceCount": record.count - record.own + own,
+                "writers": writers,
+            } },
         });
         let call = requests_of(&record.namespace)
             .patch_subresource("status", &record.name, &parameters, &Patch::Merge(patch))
             .map_err(unbuildable)?;
-        self.call(&record.namespace, call, slim::record).await
+        self.call(&record.namespace, call, |text| slim::record(text, &self.writer))
+            .await
     }
 }
 

@@ -13,7 +13,8 @@ pub mod watch;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use wire::remediation_request::{Deduplication, RemediationRequest};
+use jiff::Timestamp;
+use wire::remediation_request::RemediationRequest;
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::Record;
@@ -115,6 +116,25 @@ impl Error {
     }
 }
 
+/// The name of this process in a request's status; unique to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer(String);
+
+impl Default for Writer {
+    fn default() -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        Self(id[..12].to_owned())
+    }
+}
+
+impl Writer {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The object that says which request is an incident's current one.
 ///
 /// It is moved by compare-and-swap. Only the request that it names may be created while the object exists.
@@ -179,13 +199,15 @@ pub trait Requests: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<RemediationRequest>, Error>> + Send;
 
-    /// Writes the count of a request if it is still at the record's version.
+    /// Sets this process' part of a request's count to `own`, and the total with it, if the request is still at the
+    /// record's version.
     ///
     /// # Errors
     /// [`Error`]; `Conflict` also after an earlier attempt whose response was lost.
     fn count(
         &self,
         record: &Record,
-        count: &Deduplication,
+        own: i64,
+        last_seen: Timestamp,
     ) -> impl Future<Output = Result<Record, Error>> + Send;
 }

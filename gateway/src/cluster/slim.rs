@@ -1,12 +1,21 @@
 //! The part of a RemediationRequest that is kept: payloads and labels of ten thousand requests would not fit.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use wire::remediation_request::{Deduplication, phase_is_active};
+use wire::remediation_request::{Deduplication, WriterCount, phase_is_active};
+
+use super::Writer;
 
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::index::{Ended, Record};
+
+/// Number of entries in a status from which stale ones are removed.
+const MAX_WRITERS: usize = 8;
+/// How long an entry is kept: longer than any write takes whose response was lost.
+const WRITER_TTL: SignedDuration = SignedDuration::from_mins(10);
 
 /// A RemediationRequest without the fields that deduplication does not need.
 #[derive(Clone, Debug, Deserialize)]
@@ -76,13 +85,13 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Unreadable> {
     })
 }
 
-/// Parses an object into a record.
+/// Parses an object into a record, as the process `writer` sees it.
 ///
 /// # Errors
 /// [`Unreadable`], also for an object without a fingerprint, uid or version.
-pub fn record(text: &[u8]) -> Result<Record, Unreadable> {
+pub fn record(text: &[u8], writer: &Writer) -> Result<Record, Unreadable> {
     parse::<SlimRequest>(text)?
-        .into_record()
+        .into_record(writer)
         .ok_or_else(|| unreadable(text, "metadata or spec.signalFingerprint"))
 }
 
@@ -102,7 +111,7 @@ fn unreadable(text: &[u8], field: &str) -> Unreadable {
 }
 
 impl SlimRequest {
-    fn into_record(self) -> Option<Record> {
+    fn into_record(self, writer: &Writer) -> Option<Record> {
         let Self {
             metadata,
             spec,
@@ -120,6 +129,11 @@ impl SlimRequest {
             outcome: outcome.to_owned(),
             at: completed.unwrap_or(last_seen),
         });
+        let counted = status.deduplication.is_some();
+        let writers = status
+            .deduplication
+            .map(|known| known.writers)
+            .unwrap_or_default();
         Some(Record {
             fingerprint: Fingerprint::parse(&spec.signal_fingerprint)?,
             namespace: metadata.namespace?,
@@ -131,12 +145,28 @@ impl SlimRequest {
             first_seen,
             last_seen,
             count,
+            own: writers.get(writer.as_str()).map_or(0, |own| own.count),
+            stale_writers: stale(&writers, writer),
             signal_id: metadata.annotations.and_then(|annotations| annotations.signal_id),
-            counted: status.deduplication.is_some(),
+            counted,
             announced: false,
             ended: ended.map(Box::new),
         })
     }
+}
+
+/// The entries of other processes that have written nothing for a while, if there are many.
+fn stale(writers: &BTreeMap<String, WriterCount>, writer: &Writer) -> Vec<String> {
+    if writers.len() <= MAX_WRITERS {
+        return Vec::new();
+    }
+    let now = Timestamp::now();
+    let is_stale = |entry: &WriterCount| now.duration_since(entry.written_at) > WRITER_TTL;
+    let others = writers.iter().filter(|(name, _)| *name != writer.as_str());
+    others
+        .filter(|(_, entry)| is_stale(entry))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -162,7 +192,7 @@ mod tests {
 
     #[test]
     fn object_becomes_a_record() {
-        let record = record(object().to_string().as_bytes()).unwrap();
+        let record = record(object().to_string().as_bytes(), &Writer::default()).unwrap();
         assert_eq!((record.signal_id.as_deref(), record.active), (Some("s"), false));
         assert_eq!(record.created.to_string(), "2026-01-02T03:04:05Z");
         assert_eq!((record.count, record.counted), (1, false));
@@ -174,7 +204,7 @@ mod tests {
             let mut object = object();
             object["status"] =
                 json!({ "overallPhase": "Completed", "outcome": outcome, "completedAt": completed });
-            let record = record(object.to_string().as_bytes()).unwrap();
+            let record = record(object.to_string().as_bytes(), &Writer::default()).unwrap();
             record.ended.map(|ended| (ended.outcome, ended.at.to_string()))
         };
         let outcome = || "NoActionRequired".to_owned();
@@ -207,7 +237,7 @@ mod tests {
         ] {
             let mut object = object();
             *object.pointer_mut(pointer).unwrap() = value;
-            let error = record(object.to_string().as_bytes()).unwrap_err();
+            let error = record(object.to_string().as_bytes(), &Writer::default()).unwrap_err();
             let expected = Unreadable {
                 object: "shop/rr-1".to_owned(),
                 field: field.to_owned(),
@@ -215,6 +245,27 @@ mod tests {
             assert_eq!(error, expected, "{pointer}");
             assert!(!error.to_string().contains("secret"));
         }
-        assert_eq!(record(b"[]").unwrap_err().object, "?/?");
+        assert_eq!(record(b"[]", &Writer::default()).unwrap_err().object, "?/?");
+    }
+
+    #[test]
+    fn own_count_is_known_and_entries_of_ended_processes_are_stale() {
+        let now = Timestamp::now();
+        let writer = Writer::default();
+        let entry = |age_minutes: i64| {
+            let written_at = now - SignedDuration::from_mins(age_minutes);
+            json!({ "count": 2, "writtenAt": written_at })
+        };
+        let mut writers: BTreeMap<String, Value> = (0..8)
+            .map(|age| (format!("w{age}"), entry(2 * age + 1)))
+            .collect();
+        writers.insert(writer.as_str().to_owned(), entry(60));
+        let mut object = object();
+        object["status"]["deduplication"] = json!({
+            "firstSeenAt": now, "lastSeenAt": now, "occurrenceCount": 20, "writers": writers,
+        });
+        let record = record(object.to_string().as_bytes(), &writer).unwrap();
+        assert_eq!((record.count, record.own), (20, 2));
+        assert_eq!(record.stale_writers, ["w5", "w6", "w7"]);
     }
 }

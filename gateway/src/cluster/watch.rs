@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::remediation_request::RemediationRequest;
 
+use super::Writer;
 use super::list::{self, Page};
 use super::slim;
 use crate::domain::index::Index;
@@ -57,10 +58,16 @@ pub enum Progress {
     },
 }
 
-/// Feeds `index` until it is dropped. Reports each change of its progress.
-pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sender<Progress>) {
+/// Feeds `index` of the process `writer` until it is dropped. Reports each change of its progress.
+pub async fn feed(
+    client: Client,
+    writer: Writer,
+    index: Arc<Mutex<Index>>,
+    progress: watch::Sender<Progress>,
+) {
     let feed = Feed {
         client,
+        writer,
         index,
         progress,
     };
@@ -87,6 +94,7 @@ pub async fn feed(client: Client, index: Arc<Mutex<Index>>, progress: watch::Sen
 
 struct Feed {
     client: Client,
+    writer: Writer,
     index: Arc<Mutex<Index>>,
     progress: watch::Sender<Progress>,
 }
@@ -106,8 +114,8 @@ impl Feed {
                 .send(request)
                 .await
                 .context("cannot list RemediationRequests")?;
-            let index = Arc::clone(&self.index);
-            let observe = move |object: &RawValue| match slim::record(object.get().as_bytes()) {
+            let (index, writer) = (Arc::clone(&self.index), self.writer.clone());
+            let observe = move |object: &RawValue| match slim::record(object.get().as_bytes(), &writer) {
                 Ok(record) => index
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -204,7 +212,7 @@ impl Feed {
             return Ok(());
         }
         if r#type != "BOOKMARK" {
-            match slim::record(object) {
+            match slim::record(object, &self.writer) {
                 Ok(record) if r#type == "DELETED" => {
                     self.index().forget(record.fingerprint, &record.uid);
                 }

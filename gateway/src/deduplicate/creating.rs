@@ -17,7 +17,7 @@ use crate::domain::request::{self, Place};
 
 /// Maximum time from reading the pointer to the last attempt of a create. A create that is executed after the end and
 /// the deletion of another request of that name would make a second active one.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(10);
 
 /// A step towards an incident's current request.
 pub(super) enum Step {

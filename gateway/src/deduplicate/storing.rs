@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use uuid::Uuid;
-use wire::remediation_request::Deduplication;
 
 use super::creating::Step;
 use super::replies::{fail, reply_counted, reply_created, reply_suppressed};
@@ -18,6 +17,8 @@ use crate::domain::index::Record;
 const MAX_STEPS: usize = 32;
 /// Maximum number of retries of a count after concurrent writes.
 const MAX_CONFLICTS: usize = 64;
+/// Maximum number of retries of a count after lost responses.
+const MAX_LOST: usize = 3;
 /// Maximum delay before such a retry; the delays are spread.
 const CONFLICT_WAIT: Duration = Duration::from_millis(10);
 
@@ -65,39 +66,47 @@ impl<R: Requests, T: Trail> Shared<R, T> {
 
     /// Adds the group to the record's count. `None` if the record is no longer active; the index is updated then.
     async fn count(&self, record: &Record, group: &[Waiting]) -> Result<Option<Record>, Error> {
-        let added = i64::try_from(group.len()).unwrap_or(i64::MAX);
         let mut record = record.clone();
         self.announce_others(&mut record).await?;
+        let result = self.count_on(&mut record, group).await;
+        match &result {
+            Ok(Some(_)) => self.settled(&record),
+            // The request ended; an earlier count on it may still be wrong.
+            Ok(None) => {}
+            // The write may have been executed, or may still be.
+            Err(_) => self.unsettled(&record),
+        }
+        result
+    }
+
+    async fn count_on(&self, record: &mut Record, group: &[Waiting]) -> Result<Option<Record>, Error> {
+        let added = i64::try_from(group.len()).unwrap_or(i64::MAX);
+        // This process alone writes its own part of the count, so that the part shows whether a write was executed.
+        let own = self.acknowledged(record).saturating_add(added);
+        let mut lost = 0;
         for _ in 0..MAX_CONFLICTS {
-            let wanted = Deduplication {
-                first_seen_at: record.first_seen,
-                last_seen_at: unique_after(record.last_seen),
-                occurrence_count: record.count.saturating_add(added),
-            };
-            match self.requests.count(&record, &wanted).await {
+            let last_seen = record.last_seen.max(Timestamp::now());
+            match self.requests.count(record, own, last_seen).await {
                 Ok(stored) => {
                     lock(&self.index).observe(stored.clone());
                     return Ok(Some(stored));
                 }
                 Err(Error::Conflict | Error::NotFound | Error::NoNamespace) => {}
+                Err(error) if error.is_unknown() && lost < MAX_LOST => lost += 1,
                 Err(error) => return Err(error),
             }
             match self.requests.read(&record.namespace, &record.name).await? {
-                Some(current) if current.uid == record.uid => {
+                Some(mut current) if current.uid == record.uid => {
+                    current.announced |= record.announced;
                     lock(&self.index).observe(current.clone());
-                    let ours = current.count == wanted.occurrence_count
-                        && current.last_seen == wanted.last_seen_at
-                        && current.resource_version != record.resource_version;
-                    if ours {
+                    if current.own == own {
                         // An attempt whose response was lost has stored it.
                         return Ok(Some(current));
                     }
                     if !current.active {
                         return Ok(None);
                     }
-                    let announced = record.announced;
-                    record = current;
-                    record.announced |= announced;
+                    *record = current;
                 }
                 other => {
                     let mut index = lock(&self.index);
@@ -135,17 +144,6 @@ impl<R: Requests, T: Trail> Shared<R, T> {
         }
         Ok(())
     }
-}
-
-/// The current time, but after `last`. It identifies the write: a reader of the stored time knows whose write it was.
-/// Replicas that write at once would otherwise use the same signal's time, or the stored one.
-fn unique_after(last: Timestamp) -> Timestamp {
-    let now = Timestamp::now();
-    if now > last {
-        return now;
-    }
-    let step = SignedDuration::from_nanos(fastrand::i64(1..1_000_000));
-    last.checked_add(step).unwrap_or(last)
 }
 
 pub(super) fn contended(detail: String) -> Error {

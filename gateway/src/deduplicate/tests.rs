@@ -16,7 +16,7 @@ use crate::domain::target::Target;
 /// One replica of the Gateway; it finds other replicas' requests only by conflicts.
 fn replica(cluster: &Cluster) -> Deduplicator<Cluster, Cluster> {
     Deduplicator::new(
-        cluster.clone(),
+        cluster.as_writer(),
         cluster.clone(),
         Arc::default(),
         "fallback".into(),
@@ -195,7 +195,7 @@ async fn failed_signal_can_be_sent_again() {
     assert!(failure.error.is_passing());
     assert!(failure.uncreated.unwrap().starts_with("rr-"));
     assert!(!send(&replica).await.unwrap().duplicate);
-    cluster.lock().faults = vec![Fault::Unavailable];
+    cluster.lock().faults = vec![Fault::Unavailable; 4];
     assert_eq!(send(&replica).await.unwrap_err().uncreated, None);
     assert_eq!(
         send(&replica).await.unwrap().count,

@@ -34,6 +34,10 @@ pub struct Record {
     pub last_seen: Timestamp,
     /// Number of signals so far.
     pub count: i64,
+    /// Number of those that this process has counted.
+    pub own: i64,
+    /// Other processes whose entries in the status can be removed.
+    pub stale_writers: Vec<String>,
     /// The signal that created it, if recorded.
     pub signal_id: Option<String>,
     /// Whether a signal was counted on it.
@@ -189,6 +193,8 @@ mod tests {
             first_seen: time,
             last_seen: time,
             count: 1,
+            own: 0,
+            stale_writers: Vec::new(),
             signal_id: None,
             counted: false,
             announced: false,

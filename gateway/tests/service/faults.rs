@@ -219,3 +219,43 @@ async fn large_and_unreadable_requests_do_not_hinder_the_start() {
         "{log}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_responses_between_replicas_change_no_count() {
+    let stack = Stack::start().await;
+    let settings = "[retry]\nfirst_delay_ms = 1\n[breaker]\ncalls = 1000\n";
+    let replicas = [
+        stack.gateway("a", settings).await,
+        stack.gateway("b", settings).await,
+    ];
+    assert_eq!(replicas[0].alert("A").await.status, 201);
+    let mut accepted = 1;
+    for (round, lost) in [1, 2, 3, 4, 20].into_iter().enumerate() {
+        for skip in [0, 5, 9] {
+            let fault = json!({ "method": "PATCH", "path": "/status$", "fault": "reset-after", "times": lost, "skip": skip });
+            stack.fault(fault).await;
+        }
+        let (one, two) = tokio::join!(replicas[0].storm("A", 40), replicas[1].storm("A", 40));
+        for answers in [one, two] {
+            assert!(
+                answers.keys().all(|status| [202, 503].contains(status)),
+                "{answers:?}"
+            );
+            accepted += answers.get(&202).copied().unwrap_or_default();
+        }
+        until(&format!("the exact count of round {round}"), async || {
+            stack.requests("shop").await[0].occurrence_count() == accepted as i64
+        })
+        .await;
+    }
+    let requests = stack.requests("shop").await;
+    let known = requests[0]
+        .status
+        .as_ref()
+        .unwrap()
+        .deduplication
+        .as_ref()
+        .unwrap();
+    let parts: i64 = known.writers.values().map(|writer| writer.count).sum();
+    assert_eq!((known.writers.len(), parts + 1), (2, known.occurrence_count));
+}

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use gateway::cluster::breakers::Breakers;
 use gateway::cluster::kubernetes::Kubernetes;
 use gateway::cluster::watch::{Progress, feed};
-use gateway::cluster::{Error, Pointer, Requests};
+use gateway::cluster::{Error, Pointer, Requests, Writer};
 use gateway::deduplicate::{Deduplicator, Trail};
 use gateway::domain::fingerprint::Fingerprint;
 use gateway::domain::index::{Index, Record};
@@ -19,13 +19,15 @@ use kube::api::{Api, DeleteParams, WatchEvent, WatchParams};
 use serde_json::json;
 use tokio::sync::RwLock;
 use uuid::Uuid;
-use wire::remediation_request::{Deduplication, RemediationRequest, RemediationRequestSpec};
+use wire::remediation_request::{RemediationRequest, RemediationRequestSpec};
 
 use crate::stack::{Stack, until};
 
 const REPLICAS: usize = 3;
 const STEPS: usize = 250;
 const INCIDENTS: [&str; 2] = ["A", "B"];
+/// These tests are about numbers, not speed: a slow machine must not make them fail.
+const PATIENT: &str = "[http]\nrequest_timeout_ms = 120000\n[retry]\ntimeout_ms = 60000\n";
 
 /// The API with calls that are executed and answered late.
 #[derive(Clone)]
@@ -72,9 +74,9 @@ impl Requests for Late {
         self.0.describe(namespace, name).await
     }
 
-    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
+    async fn count(&self, record: &Record, own: i64, last_seen: Timestamp) -> Result<Record, Error> {
         self.pause().await;
-        self.0.count(record, count).await
+        self.0.count(record, own, last_seen).await
     }
 }
 
@@ -97,7 +99,13 @@ impl Replica {
         let (progress, mut synced) = tokio::sync::watch::channel(Progress::Starting {
             detail: String::new(),
         });
-        let feed = tokio::spawn(feed(stack.client.clone(), Arc::clone(&index), progress));
+        let writer = Writer::default();
+        let feed = tokio::spawn(feed(
+            stack.client.clone(),
+            writer.clone(),
+            Arc::clone(&index),
+            progress,
+        ));
         synced
             .wait_for(|progress| *progress == Progress::Synced)
             .await
@@ -107,6 +115,7 @@ impl Replica {
             Default::default(),
             Arc::new(Breakers::new(Default::default())),
             "kubernaut-system".into(),
+            writer,
         );
         let deduplicator = Deduplicator::new(
             Late(kubernetes),
@@ -237,13 +246,14 @@ async fn restarted_replica_and_one_with_a_stalled_watch_agree_after_a_deletion()
         let (stack, violations) = (Arc::clone(&stack), Arc::clone(&violations));
         async move { observe(&stack, violations).await }
     });
-    let first = stack.gateway("a", "").await;
+    let first = stack.gateway("a", PATIENT).await;
     stack
         .fault(json!({ "method": "WATCH", "path": "remediationrequests", "fault": "stall-watch" }))
         .await;
     let api: Api<RemediationRequest> = Api::namespaced(stack.client.clone(), "shop");
     for round in 0..4 {
-        assert_eq!(first.alert("A").await.status, 201);
+        let answer = first.alert("A").await;
+        assert_eq!(answer.status, 201, "{answer:?} {}", first.log());
         // In later rounds a successor has another name, and its predecessors are deleted.
         for _ in 0..round {
             let active = stack
@@ -262,10 +272,11 @@ async fn restarted_replica_and_one_with_a_stalled_watch_agree_after_a_deletion()
             let name = request.metadata.name.as_deref().unwrap();
             api.delete(name, &DeleteParams::default()).await.unwrap();
         }
-        let second = stack.gateway("b", "").await;
+        let second = stack.gateway("b", PATIENT).await;
         let (one, two) = tokio::join!(first.storm("A", 10), second.storm("A", 10));
         let total = |status| one.get(&status).unwrap_or(&0) + two.get(&status).unwrap_or(&0);
-        assert_eq!((total(201), total(202)), (1, 19), "round {round}");
+        let logs = format!("{one:?} {two:?}\n{}\n{}", first.log(), second.log());
+        assert_eq!((total(201), total(202)), (1, 19), "round {round}: {logs}");
         let active = stack.requests("shop").await;
         assert_eq!(active.len(), 1);
         stack.set_phase(&active[0], "Completed").await;
@@ -280,8 +291,8 @@ async fn restarted_replica_and_one_with_a_stalled_watch_agree_after_a_deletion()
 #[tokio::test(flavor = "multi_thread")]
 async fn replica_that_knows_nothing_finds_the_successor_of_a_deleted_request() {
     let stack = Stack::start().await;
-    let blind = stack.gateway("blind", "").await;
-    let other = stack.gateway("other", "").await;
+    let blind = stack.gateway("blind", PATIENT).await;
+    let other = stack.gateway("other", PATIENT).await;
     stack
         .fault(json!({ "method": "WATCH", "path": "remediationrequests", "fault": "stall-watch" }))
         .await;

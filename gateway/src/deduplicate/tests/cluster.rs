@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use wire::remediation_request::{Deduplication, RemediationRequest, RemediationRequestSpec, phase_is_active};
+use wire::remediation_request::{RemediationRequest, RemediationRequestSpec, phase_is_active};
 
 use crate::cluster::{Cause, Error, Pointer, Requests};
 use crate::deduplicate::Trail;
@@ -28,13 +28,17 @@ pub(super) enum Fault {
 
 /// A cluster with the guarantees of the API server: unique names, versions, namespaces.
 #[derive(Clone, Default)]
-pub(super) struct Cluster(Arc<Mutex<Inner>>);
+pub(super) struct Cluster(Arc<Mutex<Inner>>, usize);
 
 #[derive(Default)]
 pub(super) struct Inner {
     /// By namespace and name.
     pub(super) objects: BTreeMap<(String, String), Record>,
     version: u64,
+    /// The parts of the counts by uid and writer.
+    parts: BTreeMap<(String, usize), i64>,
+    /// The number of writers.
+    writers: usize,
     /// By fingerprint.
     pointers: BTreeMap<String, Pointer>,
     /// By uid.
@@ -51,6 +55,8 @@ pub(super) struct Inner {
     pub(super) faults: Vec<Fault>,
     /// The random fates of all writes.
     pub(super) random: Option<fastrand::Rng>,
+    /// The random fates of counts: some fail, and of those some are executed.
+    pub(super) lost_counts: Option<fastrand::Rng>,
     /// Number of writes.
     pub(super) writes: usize,
 }
@@ -103,6 +109,23 @@ impl Cluster {
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The cluster as another process sees it.
+    pub(super) fn as_writer(&self) -> Self {
+        let writer = {
+            let mut inner = self.lock();
+            inner.writers += 1;
+            inner.writers
+        };
+        Self(Arc::clone(&self.0), writer)
+    }
+
+    /// A request as this process sees it.
+    pub(super) fn view(&self, inner: &Inner, mut record: Record) -> Record {
+        let part = inner.parts.get(&(record.uid.clone(), self.1));
+        record.own = part.copied().unwrap_or_default();
+        record
     }
 
     pub(super) fn records(&self) -> Vec<Record> {
@@ -220,6 +243,8 @@ impl Requests for Cluster {
                     first_seen: request.spec.received_time,
                     last_seen: request.spec.received_time,
                     count: 1,
+                    own: 0,
+                    stale_writers: Vec::new(),
                     signal_id: Some(
                         request.metadata.annotations.as_ref().unwrap()[request::SIGNAL_ID].clone(),
                     ),
@@ -241,11 +266,12 @@ impl Requests for Cluster {
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Record>, Error> {
         self.pause().await;
-        Ok(self
-            .lock()
+        let inner = self.lock();
+        let record = inner
             .objects
             .get(&(namespace.to_owned(), name.to_owned()))
-            .cloned())
+            .cloned();
+        Ok(record.map(|record| self.view(&inner, record)))
     }
 
     async fn describe(&self, namespace: &str, name: &str) -> Result<Option<RemediationRequest>, Error> {
@@ -257,7 +283,7 @@ impl Requests for Cluster {
         }))
     }
 
-    async fn count(&self, record: &Record, count: &Deduplication) -> Result<Record, Error> {
+    async fn count(&self, record: &Record, own: i64, last_seen: Timestamp) -> Result<Record, Error> {
         self.pause().await;
         let mut inner = self.lock();
         let fault = inner.fault();
@@ -266,6 +292,10 @@ impl Requests for Cluster {
         }
         let version = inner.next_version();
         let inner = &mut *inner;
+        let fate = inner.lost_counts.as_mut().map_or(9, |random| random.u8(..10));
+        if fate < 2 {
+            return Err(unavailable());
+        }
         let Some(stored) = inner
             .objects
             .get_mut(&(record.namespace.clone(), record.name.clone()))
@@ -279,16 +309,19 @@ impl Requests for Cluster {
             return Err(Error::Conflict);
         }
         stored.resource_version = version;
-        stored.count = count.occurrence_count;
-        stored.first_seen = count.first_seen_at;
-        stored.last_seen = count.last_seen_at;
+        stored.count = record.count - record.own + own;
+        stored.last_seen = last_seen;
         stored.counted = true;
         let stored = stored.clone();
         inner.applied(&stored);
+        inner.parts.insert((stored.uid.clone(), self.1), own);
+        if fate < 5 {
+            return Err(unavailable());
+        }
         if fault == Some(Fault::ResponseLost) {
             Err(Error::Conflict)
         } else {
-            Ok(stored.clone())
+            Ok(self.view(inner, stored))
         }
     }
 }
