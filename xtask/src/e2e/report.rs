@@ -158,7 +158,11 @@ fn explained(task: &str, scenarios: &[Scenario], known: &diagnose::Facts<'_>, ke
         let failed = scenarios
             .iter()
             .filter(|scenario| scenario.outcome == ScenarioOutcome::Failed);
-        failed.map(|scenario| format!(" {}", scenario.id)).collect()
+        let mut only: Vec<&str> = failed.map(|scenario| scenario.id.as_str()).collect();
+        if only.is_empty() {
+            only.extend(known.settings.filters.iter().map(String::as_str));
+        }
+        only.iter().map(|filter| format!(" {filter}")).collect()
     } else {
         format!(" --only {task}")
     };
