@@ -1,8 +1,6 @@
 //! Client of the Kubernetes API: every call has a timeout, retries where they help, and a circuit breaker.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::RETRY_AFTER;
@@ -15,13 +13,13 @@ use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::client::{Body, Client};
 use kube::core::Status;
 use kube::core::request::Request as RequestBuilder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wire::remediation_request::RemediationRequest;
 
 use super::breakers::{Breakers, Scope, Verdict};
 use super::pointer;
 use super::retry::Policy;
 use super::slim::{self, Unreadable};
+use super::turns::Turns;
 use super::{Cause, Error, Pointer, Requests, Writer};
 use crate::cause::root_cause;
 use crate::domain::fingerprint::Fingerprint;
@@ -31,11 +29,6 @@ use crate::domain::index::Record;
 const FIELD_MANAGER: &str = "gateway";
 /// The API server itself rejects objects above 3 MiB.
 const LARGEST_RESPONSE: usize = 8 << 20;
-/// Maximum concurrent calls, each on its own connection: more would queue in the API server, where queueing counts as
-/// load.
-const CALLS_AT_ONCE: usize = 64;
-/// Maximum concurrent calls of one namespace: where a webhook of it hangs, other namespaces go on.
-const CALLS_PER_NAMESPACE: usize = 48;
 /// The resources of the Gateway's own objects in the API's messages.
 const OWN: [&str; 2] = ["remediationrequests", "leases"];
 /// Retry-After for clients when the API gives none.
@@ -51,67 +44,6 @@ pub struct Kubernetes {
     /// The namespace of the pointers.
     namespace: String,
     writer: Writer,
-}
-
-/// Who may call now.
-struct Turns {
-    all: Semaphore,
-    /// By namespace, while calls of it run or wait.
-    namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-/// A turn to call; released when dropped.
-struct Turn<'a> {
-    _all: Option<SemaphorePermit<'a>>,
-    own: Option<OwnedSemaphorePermit>,
-    turns: &'a Turns,
-    namespace: String,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            all: Semaphore::new(CALLS_AT_ONCE),
-            namespaces: Mutex::default(),
-        }
-    }
-}
-
-impl Turns {
-    async fn take(&self, namespace: &str) -> Turn<'_> {
-        let own = {
-            let mut namespaces = self.namespaces();
-            let own = namespaces
-                .entry(namespace.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_NAMESPACE)));
-            Arc::clone(own)
-        };
-        // The semaphores are never closed.
-        let own = own.acquire_owned().await.ok();
-        Turn {
-            _all: self.all.acquire().await.ok(),
-            own,
-            turns: self,
-            namespace: namespace.to_owned(),
-        }
-    }
-
-    fn namespaces(&self) -> MutexGuard<'_, HashMap<String, Arc<Semaphore>>> {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut namespaces = self.turns.namespaces();
-        self.own.take();
-        // A call that waits for its turn has a reference.
-        if let Entry::Occupied(own) = namespaces.entry(std::mem::take(&mut self.namespace))
-            && Arc::strong_count(own.get()) == 1
-        {
-            own.remove();
-        }
-    }
 }
 
 /// A failed attempt.
@@ -508,73 +440,4 @@ impl Requests for Kubernetes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed(status: u16, body: &str) -> Failed {
-        Failed::from_response(StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
-    }
-
-    #[test]
-    fn quota_contention_is_retried() {
-        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",
-            "message":"Operation cannot be fulfilled on resourcequotas \"objects\": the object has been modified; please apply your changes to the latest version and try again",
-            "reason":"Conflict","details":{"name":"objects","kind":"resourcequotas"},"code":409}"#;
-        let failed = failed(409, body);
-        assert!(matches!(
-            failed.error,
-            Error::Unavailable {
-                cause: Cause::Contended,
-                ..
-            }
-        ));
-        assert_eq!((failed.again, failed.verdict), (Some(None), Verdict::Works));
-        assert!(!failed.error.is_unknown(), "nothing was created");
-    }
-
-    #[test]
-    fn conflicts_of_the_request_itself_are_not_retried_as_they_are() {
-        let status = |reason: &str| {
-            format!(
-                r#"{{"kind":"Status","reason":"{reason}","details":{{"kind":"remediationrequests"}},"code":409}}"#
-            )
-        };
-        for (reason, error) in [
-            ("Conflict", Error::Conflict),
-            ("AlreadyExists", Error::AlreadyExists),
-        ] {
-            let failed = failed(409, &status(reason));
-            assert_eq!((failed.error, failed.again), (error, None));
-        }
-    }
-
-    #[test]
-    fn failures_are_attributed_to_their_cause() {
-        let webhook = r#"{"kind":"Status","message":"Internal error occurred: failed calling webhook \"x\"","reason":"InternalError","code":500}"#;
-        for (status, body, verdict) in [
-            (500, webhook, Verdict::ScopeFails),
-            (503, webhook, Verdict::ScopeFails),
-            (503, "<html>no backend</html>", Verdict::ApiFails),
-            (429, "", Verdict::Works),
-            (403, webhook, Verdict::Works),
-            (422, webhook, Verdict::Works),
-        ] {
-            assert_eq!(failed(status, body).verdict, verdict, "{status} {body}");
-        }
-    }
-
-    #[tokio::test]
-    async fn one_namespace_does_not_use_all_turns() {
-        let turns = Turns::default();
-        let mut held = Vec::new();
-        for _ in 0..CALLS_PER_NAMESPACE {
-            held.push(turns.take("bad").await);
-        }
-        let mut waiting = Box::pin(turns.take("bad"));
-        assert!(futures::poll!(&mut waiting).is_pending());
-        drop(turns.take("good").await);
-        held.clear();
-        drop(waiting.await);
-        assert!(turns.namespaces().is_empty());
-    }
-}
+mod tests;

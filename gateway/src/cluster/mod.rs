@@ -8,6 +8,7 @@ pub mod owners;
 mod pointer;
 pub mod retry;
 pub mod slim;
+mod turns;
 pub mod watch;
 
 use std::future::Future;
