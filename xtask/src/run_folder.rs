@@ -87,7 +87,7 @@ pub(crate) struct Owner {
     pub(crate) cluster: Option<String>,
     /// Intended state.
     pub(crate) state: State,
-    /// Time of creation, in seconds since 1970.
+    /// Time of creation, in milliseconds since 1970. Several runs may be created in a second.
     pub(crate) created: u64,
 }
 
@@ -238,7 +238,8 @@ impl RunFolder {
         let created = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
-            .as_secs();
+            .as_millis();
+        let created = u64::try_from(created).unwrap_or(u64::MAX);
         for _ in 0..100 {
             let run = new_id();
             let path = runs.join(&run);

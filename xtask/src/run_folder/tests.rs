@@ -13,6 +13,17 @@ fn run_is_found_by_its_folder_and_by_the_index() {
     assert_ne!(one.run(), other.run());
     let listed = RunFolder::list(&root.path().join("e2e"), &root.path().join("index"));
     assert_eq!(listed.len(), 2);
+    // The next millisecond.
+    let mut last = create(root.path());
+    while last.owner.created == one.owner.created || last.owner.created == other.owner.created {
+        last = create(root.path());
+    }
+    let listed_last = RunFolder::list(&root.path().join("e2e"), &root.path().join("index")).pop();
+    assert_eq!(
+        listed_last,
+        Some(last),
+        "the newest run is the last, also in the same second"
+    );
     assert!(listed.contains(&one) && listed.contains(&other));
     let indexed = indexed(&root.path().join("index"));
     assert_eq!(indexed[one.run()].folder, one.path());
